@@ -1,0 +1,125 @@
+// EventLoop: one thread's wait for descriptors, timers and posted work (epoll(7)).
+//
+// Threads: an EventLoop belongs to the thread that calls run(); before run() starts, to the thread that made
+// it. Only post() and stop() may be called from other threads. Handlers run on the loop's thread, never
+// nested.
+#pragma once
+
+#include <sys/epoll.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "vmm/base/error.h"
+#include "vmm/base/thread_annotations.h"
+#include "vmm/base/unique_fd.h"
+
+namespace vmm {
+
+class EventLoop {
+ public:
+  // Gets the EPOLL… events that came.
+  using Handler = std::function<void(uint32_t events)>;
+  using Task = std::function<void()>;
+  using Duration = std::chrono::nanoseconds;
+
+  // Called at every turn, after the handlers and before the loop sleeps: the place to submit what handlers
+  // queued and to look at rings without a system call. Returns true if it did something, then the loop turns
+  // again at once.
+  class Poller {
+   public:
+    virtual bool poll() = 0;
+
+   protected:
+    ~Poller() = default;
+  };
+
+ private:
+  struct Entry {
+    int fd = -1;
+    Handler handler;
+    bool is_live = true;
+  };
+
+ public:
+  // Watches one descriptor (which it does not own) until destroyed. Must not outlive its loop.
+  class Watch {
+   public:
+    Watch() = default;
+    Watch(Watch&& other) noexcept;
+    Watch& operator=(Watch&& other) noexcept;
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
+    ~Watch() { reset(); }
+
+    void set_events(uint32_t events);
+    void reset();
+    explicit operator bool() const { return entry_ != nullptr; }
+
+   private:
+    friend class EventLoop;
+    Watch(EventLoop* loop, std::shared_ptr<Entry> entry) : loop_(loop), entry_(std::move(entry)) {}
+    EventLoop* loop_ = nullptr;
+    std::shared_ptr<Entry> entry_;
+  };
+
+  // Calls its handler once, after each arm(). Must not outlive its loop.
+  class Timer {
+   public:
+    Timer() = default;
+    void arm(Duration delay);  // replaces an earlier arm(); a delay of 0 or less is due at the next turn
+    void disarm();
+
+   private:
+    friend class EventLoop;
+    UniqueFd fd_;
+    Watch watch_;
+  };
+
+  static Result<std::unique_ptr<EventLoop>> create();
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  // events: EPOLLIN, EPOLLOUT… (level-triggered unless EPOLLET is given).
+  [[nodiscard]] Result<Watch> watch(int fd, uint32_t events, Handler handler);
+  [[nodiscard]] Result<Timer> make_timer(Task on_due);
+  void add_poller(Poller& poller);
+  void remove_poller(Poller& poller);
+
+  // Runs the task on the loop's thread, in the order of posting; any thread. A task posted to a loop that
+  // does not run waits for its next turn.
+  void post(Task task) VMM_EXCLUDES(posted_mutex_);
+
+  // Runs until stop(). May be called again after that.
+  void run();
+  // One turn: waits at most `timeout` (negative: for ever) for events and handles them.
+  void run_once(Duration timeout);
+  // Makes run() return after the present turn; any thread.
+  void stop();
+
+ private:
+  EventLoop(UniqueFd epoll, EventFd wakeup);
+  void run_posted() VMM_EXCLUDES(posted_mutex_);
+  bool run_pollers();
+
+  // Constant after construction.
+  UniqueFd epoll_;
+  EventFd wakeup_;
+
+  // The loop's thread only.
+  std::vector<std::shared_ptr<Entry>> entries_;
+  std::vector<Poller*> pollers_;
+  Watch wakeup_watch_;
+
+  std::atomic<bool> stop_requested_{false};
+  Mutex posted_mutex_;
+  std::deque<Task> posted_ VMM_GUARDED_BY(posted_mutex_);
+};
+
+}  // namespace vmm
