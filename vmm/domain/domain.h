@@ -1,0 +1,204 @@
+// Domain: what a domain XML file asks for, as plain values with their defaults in sight.
+//
+// The meaning of each value and its default are libvirt's (https://libvirt.org/formatdomain.html); where
+// libvirt leaves the choice to the hypervisor, the default written here is vmm's. Paths are complete:
+// relative ones were taken relative to the folder of the file. Nothing here was looked up on the host: that
+// files exist and that the host has the memory is found out by who opens them. Threads: values.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace vmm::domain {
+
+// Sums and figures that this layer enforces (docs/limits.md).
+inline constexpr uint32_t kMaxVcpus = 255;
+inline constexpr uint64_t kMinMemoryBytes = uint64_t{2} << 20;
+inline constexpr uint64_t kMaxMemoryBytes = uint64_t{1} << 42;
+inline constexpr uint32_t kMaxIoThreads = 64;
+inline constexpr uint32_t kMaxSerialPorts = 4;
+inline constexpr uint32_t kMaxMicrovmDisks = 8;
+inline constexpr uint32_t kMaxPcDisks = 28;  // slots 2 to 31 of bus 0, but for two left free
+inline constexpr uint32_t kMaxQueueSize = 1024;
+
+// --- Memory ---------------------------------------------------------------------------------------------
+
+enum class MemorySource : uint8_t { kAnonymous, kMemfd };
+
+struct MemoryBacking {
+  int line = 0;  // 0: the file has no <memoryBacking>
+  bool hugepages = false;
+  uint64_t hugepage_bytes = 0;  // 0: the host's default size
+  MemorySource source = MemorySource::kAnonymous;
+  bool locked = false;
+  bool shared = false;             // <access mode='shared'/>
+  bool share_pages = true;         // false: <nosharepages/>, keep KSM away
+  bool allocate_at_start = false;  // <allocation mode='immediate'/>
+};
+
+// --- Booting --------------------------------------------------------------------------------------------
+
+enum class MachineType : uint8_t { kPc, kMicrovm };
+enum class BootDevice : uint8_t { kHardDisk, kCdrom, kFloppy, kNetwork };
+
+struct Os {
+  int line = 0;
+  MachineType machine = MachineType::kPc;
+  std::filesystem::path kernel;  // never empty in this release: booting by firmware is refused
+  int kernel_line = 0;
+  std::filesystem::path initrd;  // empty: none
+  int initrd_line = 0;
+  std::string command_line;
+  int command_line_line = 0;
+  std::vector<BootDevice> boot_devices;  // <boot dev=…/> in the order of the file
+};
+
+// --- CPU ------------------------------------------------------------------------------------------------
+
+enum class CpuMode : uint8_t { kHostPassthrough, kHostModel, kCustom };
+enum class FeaturePolicy : uint8_t { kForce, kRequire, kOptional, kDisable, kForbid };
+
+struct CpuFeature {
+  std::string name;  // libvirt's name, such as "cx16"; not checked against the host
+  FeaturePolicy policy = FeaturePolicy::kRequire;
+  int line = 0;
+};
+
+// sockets * dies * cores * threads is the number of vCPUs.
+struct CpuTopology {
+  uint32_t sockets = 1;
+  uint32_t dies = 1;
+  uint32_t cores = 1;
+  uint32_t threads = 1;
+};
+
+struct Cpu {
+  int line = 0;  // 0: the file has no <cpu>
+  CpuMode mode = CpuMode::kHostPassthrough;
+  std::string model;  // with kCustom only, and then never empty
+  bool migratable = true;
+  std::vector<CpuFeature> features;  // no name twice
+};
+
+// --- Clock ----------------------------------------------------------------------------------------------
+
+enum class ClockOffset : uint8_t { kUtc, kLocaltime, kTimezone, kVariable };
+
+struct Clock {
+  int line = 0;
+  ClockOffset offset = ClockOffset::kUtc;
+  std::string timezone;             // with kTimezone: "Europe/Paris"
+  int64_t adjustment_seconds = 0;   // with kVariable: added to the basis
+  bool basis_is_localtime = false;  // with kVariable
+  bool kvmclock = true;             // <timer name='kvmclock' present=…/>
+  bool pit = true;                  // <timer name='pit' present=…/>
+};
+
+// --- Features and life cycle ----------------------------------------------------------------------------
+
+struct Features {
+  bool acpi = false;  // as in libvirt, ACPI is there only if the file has <acpi/>
+  bool apic = true;   // x86 guests have one always
+  bool pae = true;
+  bool hide_kvm = false;  // <kvm><hidden state='on'/></kvm>
+  bool pmu = true;        // <pmu state=…/>
+};
+
+enum class LifecycleAction : uint8_t { kDestroy, kRestart, kPreserve };
+
+// --- Devices --------------------------------------------------------------------------------------------
+
+// On bus 0 of domain 0, the only one there is. No two devices have the same.
+struct PciAddress {
+  uint8_t slot = 0;      // 2 to 31
+  uint8_t function = 0;  // always 0 in this release
+};
+
+enum class DiskSource : uint8_t { kFile, kBlock };
+enum class ImageFormat : uint8_t { kRaw };
+enum class DiskBus : uint8_t { kVirtio };
+enum class CacheMode : uint8_t { kNone, kWriteback, kWritethrough, kDirectsync, kUnsafe };
+enum class IoMode : uint8_t { kIoUring, kThreads };
+enum class DiscardMode : uint8_t { kIgnore, kUnmap };
+enum class DetectZeroes : uint8_t { kOff, kOn, kUnmap };
+enum class ErrorPolicy : uint8_t { kReport, kStop, kIgnore, kEnospace };
+
+struct Disk {
+  int line = 0;
+  std::string target;  // "vda"; no two disks have the same
+  DiskBus bus = DiskBus::kVirtio;
+  DiskSource source_type = DiskSource::kFile;
+  std::filesystem::path source;
+  int source_line = 0;
+  ImageFormat format = ImageFormat::kRaw;
+  bool read_only = false;
+  bool shareable = false;
+  std::string serial;  // at most 20 bytes, what VIRTIO_BLK_T_GET_ID can carry
+  CacheMode cache = CacheMode::kWriteback;
+  IoMode io = IoMode::kIoUring;
+  DiscardMode discard = DiscardMode::kIgnore;
+  DetectZeroes detect_zeroes = DetectZeroes::kOff;  // kUnmap only together with DiscardMode::kUnmap
+  ErrorPolicy write_error = ErrorPolicy::kEnospace;
+  ErrorPolicy read_error = ErrorPolicy::kReport;  // never kEnospace
+  std::optional<uint32_t> iothread;               // one of Domain::iothread_ids
+  std::optional<uint32_t> queues;                 // 1 to kMaxVcpus; absent: as many as vCPUs
+  std::optional<uint32_t> queue_size;  // a power of two, 2 to kMaxQueueSize; absent: the device's choice
+  bool event_idx = true;
+  bool ioeventfd = true;
+  uint32_t logical_block_bytes = 0;    // a power of two, 512 to 32768; 0: the image's own
+  uint32_t physical_block_bytes = 0;   // the same, not below the logical size
+  std::optional<uint32_t> boot_order;  // from 1; no two the same
+  std::optional<PciAddress> address;   // machine='pc' only; absent: vmm's choice
+  std::string alias;
+};
+
+enum class CharBackend : uint8_t { kStdio, kFile, kPty, kUnix, kNull };
+
+struct Serial {
+  int line = 0;
+  uint32_t port = 0;                        // 0 is COM1; below kMaxSerialPorts, no two the same
+  CharBackend backend = CharBackend::kPty;  // kStdio: one port at most
+  std::filesystem::path path;               // kFile, kUnix
+  bool append = false;                      // kFile: keep what the file holds
+  bool listen = true;                       // kUnix: mode='bind'; false: mode='connect'
+  std::string alias;
+};
+
+// --- The whole ------------------------------------------------------------------------------------------
+
+struct Domain {
+  std::string file_name;  // as the user gave it, for messages
+  std::string name;
+  std::optional<std::array<uint8_t, 16>> uuid;  // in the order of its text
+  std::string title;
+  std::string description;
+
+  uint64_t memory_bytes = 0;  // a multiple of 1 MiB, as libvirt rounds it (up)
+  int memory_line = 0;
+  MemoryBacking memory_backing;
+
+  uint32_t vcpus = 1;
+  int vcpus_line = 0;
+  CpuTopology topology;  // without <topology>: a socket per vCPU, as in libvirt
+  Cpu cpu;
+  std::vector<uint32_t> iothread_ids;  // ascending, from 1
+
+  Os os;
+  Features features;
+  Clock clock;
+  LifecycleAction on_poweroff = LifecycleAction::kDestroy;
+  LifecycleAction on_reboot = LifecycleAction::kRestart;
+  LifecycleAction on_crash = LifecycleAction::kDestroy;
+
+  std::vector<Disk> disks;      // in the order of the file
+  std::vector<Serial> serials;  // by port
+
+  // "guest.xml:14", to begin a message about what stands there.
+  std::string where(int line) const;
+};
+
+}  // namespace vmm::domain

@@ -1,0 +1,34 @@
+// Domain files: libvirt's domain XML, understood or refused, never guessed.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "vmm/base/error.h"
+#include "vmm/domain/diagnostics.h"
+#include "vmm/domain/domain.h"
+
+namespace vmm::domain {
+
+// A longer file is refused unread. Real ones are a few KiB; a hundred disks are 60 KiB.
+inline constexpr size_t kMaxFileBytes = size_t{1} << 20;
+
+struct Reading {
+  std::optional<Domain> domain;         // absent if there is an error among the diagnostics
+  std::vector<Diagnostic> diagnostics;  // by line; a bounded number of them
+};
+
+// Reads a domain out of `text`. `file_name` is what messages call it; relative paths in it are relative to
+// `base_folder`. Does not touch the host. Any thread.
+Reading parse_domain(std::string_view text, const std::string& file_name,
+                     const std::filesystem::path& base_folder);
+
+// The domain that the file describes; its warnings go to the log. Errors are of ErrorKind::kConfiguration,
+// all that the file has in one: one line each, without an end of line after the last. A file that cannot be
+// read is one of them.
+Result<Domain> load_domain(const std::filesystem::path& path);
+
+}  // namespace vmm::domain
