@@ -1,0 +1,57 @@
+// CPUID: what the guest sees of its processor: KVM's supported set, cut down as the domain asks, with the
+// topology of the virtual machine in place of the host's.
+//
+// Standards: Intel SDM volume 2A (CPUID), AMD APM volume 3 appendix E, KVM's paravirtual leaves
+// (Documentation/virt/kvm/x86/cpuid.rst). Threads: pure functions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "vmm/base/error.h"
+#include "vmm/kvm/kvm.h"
+
+namespace vmm {
+
+struct CpuPlan {
+  enum class Mode : uint8_t { kHostPassthrough, kHostModel, kCustom };
+  enum class Policy : uint8_t { kForce, kRequire, kOptional, kDisable, kForbid };
+  struct Feature {
+    std::string name;
+    Policy policy = Policy::kRequire;
+  };
+  // sockets * dies * cores * threads vCPUs, numbered with threads running fastest.
+  struct Topology {
+    uint32_t sockets = 1;
+    uint32_t dies = 1;
+    uint32_t cores = 1;
+    uint32_t threads = 1;
+  };
+
+  Mode mode = Mode::kHostPassthrough;
+  std::string model;  // kCustom
+  std::vector<Feature> features;
+  Topology topology;
+  bool hide_kvm = false;
+  bool kvmclock = true;
+  bool pmu = true;
+};
+
+// The local APIC's id of the vCPU with this index: socket, die, core and thread in bit fields of their own
+// (Intel SDM 3A, 9.9.3). It is also the id under which KVM knows the vCPU.
+uint32_t apic_id(const CpuPlan::Topology& topology, uint32_t index);
+
+// The CPUID common to all vCPUs. Errors: an unknown feature or model name, a required feature that the host
+// cannot give.
+Result<std::vector<kvm_cpuid_entry2>> make_cpuid(const Kvm& kvm, const CpuPlan& plan);
+
+// The same with the entries that tell one vCPU from the others.
+std::vector<kvm_cpuid_entry2> cpuid_of_vcpu(std::vector<kvm_cpuid_entry2> common, const CpuPlan& plan,
+                                            uint32_t index);
+
+// For tests, which have no KVM: the steps on a given supported set.
+Status apply_cpu_plan(std::vector<kvm_cpuid_entry2>& entries, const CpuPlan& plan, bool has_tsc_deadline);
+bool cpuid_has_feature(const std::vector<kvm_cpuid_entry2>& entries, std::string_view name);
+
+}  // namespace vmm

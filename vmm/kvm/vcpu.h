@@ -1,0 +1,95 @@
+// Vcpu: one virtual CPU of KVM: its registers, and the loop that runs it and feeds its port and memory
+// accesses to the buses.
+//
+// Threads: run(), reset() and the register methods on the vCPU's own thread, or on any one thread while it
+// does not run. kick() from any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "vmm/base/error.h"
+#include "vmm/base/mapping.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/core/cpu_entry.h"
+#include "vmm/core/guest_memory.h"
+#include "vmm/core/io_bus.h"
+#include "vmm/kvm/vm.h"
+
+struct kvm_run;
+struct kvm_cpuid_entry2;
+struct kvm_regs;
+struct kvm_sregs;
+
+namespace vmm {
+
+// Why run() came back.
+enum class VcpuStop : uint8_t {
+  kKicked,       // kick() was called
+  kTripleFault,  // KVM_EXIT_SHUTDOWN: the guest's CPU shut down
+  kCrashed,      // KVM cannot go on with this vCPU; describe_stop() says why
+};
+
+class Vcpu {
+ public:
+  // REQUIRES: vm, memory and buses outlive the Vcpu.
+  static Result<std::unique_ptr<Vcpu>> create(const Vm& vm, unsigned id,
+                                              const std::vector<kvm_cpuid_entry2>& cpuid, const IoBus& ports,
+                                              const IoBus& mmio);
+  ~Vcpu();
+  Vcpu(const Vcpu&) = delete;
+  Vcpu& operator=(const Vcpu&) = delete;
+
+  unsigned id() const { return id_; }
+
+  // Puts every register, MSR, the local APIC and the multiprocessing state back to power-on: the first vCPU
+  // at the reset vector, the others waiting for INIT and SIPI.
+  Status reset();
+  // REQUIRES: after create() or reset().
+  Status set_entry(const EntryState& entry);
+
+  // Runs the guest until something other than a device access happens. Device accesses are answered here.
+  VcpuStop run();
+
+  // Makes a present or the next run() return kKicked. `thread` is the one in run(). Signal kick_signal() must
+  // have a handler that does nothing (install_kick_handler()).
+  void kick(pthread_t thread);
+  static int kick_signal();
+  static Status install_kick_handler();
+
+  // After kTripleFault or kCrashed: the reason, registers and the instruction's bytes, on several lines.
+  // Reads guest memory through `memory`.
+  std::string describe_stop(const GuestMemory& memory) const;
+
+ private:
+  struct PowerOnState;
+
+  Vcpu(const Vm& vm, unsigned id, UniqueFd fd, Mapping run_page, const IoBus& ports, const IoBus& mmio);
+  Status set_up(const std::vector<kvm_cpuid_entry2>& cpuid);
+  Status set_up_msrs();
+  Status set_up_local_apic();
+  Status save_power_on_state();
+  kvm_run& run_page() const;
+  void answer_port_access();
+  void answer_mmio_access();
+  VcpuStop crashed(std::string reason);
+  VcpuStop internal_error();
+  std::vector<std::byte> instruction_bytes(const GuestMemory& memory, const kvm_regs& regs,
+                                           const kvm_sregs& sregs) const;
+
+  // Constant after construction.
+  const Vm& vm_;
+  const unsigned id_;
+  UniqueFd fd_;
+  Mapping run_page_;
+  const IoBus& ports_;
+  const IoBus& mmio_;
+  std::unique_ptr<PowerOnState> power_on_state_;
+
+  std::string stop_reason_;
+  std::vector<std::byte> faulting_instruction_;
+};
+
+}  // namespace vmm

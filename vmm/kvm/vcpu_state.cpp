@@ -1,0 +1,203 @@
+// Vcpu's registers: set-up, power-on state and entry state.
+#include <linux/kvm.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <new>
+#include <utility>
+
+#include "vmm/base/bytes.h"
+#include "vmm/kvm/vcpu.h"
+
+namespace vmm {
+namespace {
+
+constexpr uint32_t kMsrTsc = 0x10;
+constexpr uint32_t kMsrMiscEnable = 0x1a0;
+constexpr uint32_t kMsrMtrrDefType = 0x2ff;
+constexpr uint64_t kMiscEnableFastStrings = 1;
+constexpr uint64_t kMtrrEnabledWriteBack = 0x800 | 6;  // Intel SDM 3A, 12.11.2.1
+
+// Local APIC registers (Intel SDM 3A, table 11-1) and delivery modes (figure 11-8).
+constexpr size_t kApicLvtLint0 = 0x350;
+constexpr size_t kApicLvtLint1 = 0x360;
+constexpr uint32_t kDeliveryExtInt = 7U << 8;
+constexpr uint32_t kDeliveryNmi = 4U << 8;
+
+kvm_segment to_kvm(const SegmentState& from) {
+  kvm_segment segment{};
+  segment.base = from.base;
+  segment.limit = from.limit;
+  segment.selector = from.selector;
+  segment.type = from.type;
+  segment.present = from.present ? 1 : 0;
+  segment.dpl = from.privilege;
+  segment.db = from.default_size_32 ? 1 : 0;
+  segment.s = from.is_code_or_data ? 1 : 0;
+  segment.l = from.is_long ? 1 : 0;
+  segment.g = from.granularity_4k ? 1 : 0;
+  return segment;
+}
+
+// kvm_msrs with its flexible array, in words of its own alignment.
+class MsrList {
+ public:
+  explicit MsrList(size_t capacity) : buffer_(sizeof(kvm_msrs) + capacity * sizeof(kvm_msr_entry)) {
+    new (buffer_.data()) kvm_msrs{};
+  }
+  kvm_msrs& header() { return *reinterpret_cast<kvm_msrs*>(buffer_.data()); }
+  void add(uint32_t index, uint64_t value) {
+    kvm_msr_entry& entry = header().entries[header().nmsrs++];
+    entry = {};
+    entry.index = index;
+    entry.data = value;
+  }
+
+ private:
+  std::vector<std::byte> buffer_;
+};
+
+}  // namespace
+
+struct Vcpu::PowerOnState {
+  kvm_regs regs;
+  kvm_sregs sregs;
+  // struct kvm_xsave without its flexible array.
+  alignas(kvm_xsave) std::array<std::byte, sizeof(kvm_xsave)> xsave;
+  kvm_xcrs xcrs;
+  kvm_debugregs debug;
+  kvm_lapic_state local_apic;
+  kvm_mp_state mp_state;
+  kvm_vcpu_events events;
+  std::vector<std::pair<uint32_t, uint64_t>> msrs;
+};
+
+Vcpu::Vcpu(const Vm& vm, unsigned id, UniqueFd fd, Mapping run_page, const IoBus& ports, const IoBus& mmio)
+    : vm_(vm),
+      id_(id),
+      fd_(std::move(fd)),
+      run_page_(std::move(run_page)),
+      ports_(ports),
+      mmio_(mmio),
+      power_on_state_(std::make_unique<PowerOnState>()) {}
+
+Vcpu::~Vcpu() = default;
+
+Status Vcpu::set_up(const std::vector<kvm_cpuid_entry2>& cpuid) {
+  std::vector<std::byte> buffer(sizeof(kvm_cpuid2) + cpuid.size() * sizeof(kvm_cpuid_entry2));
+  auto* list = new (buffer.data()) kvm_cpuid2{};
+  list->nent = static_cast<uint32_t>(cpuid.size());
+  std::ranges::copy(cpuid, list->entries);
+  if (kvm_ioctl(fd_.get(), KVM_SET_CPUID2, list) < 0) {
+    return fail("KVM refuses the CPUID of vCPU {}: {}", id_, errno_text(errno));
+  }
+  VMM_TRY(set_up_msrs());
+  VMM_TRY(set_up_local_apic());
+  return save_power_on_state();
+}
+
+Status Vcpu::set_up_msrs() {
+  MsrList list(2);
+  list.add(kMsrMiscEnable, kMiscEnableFastStrings);
+  // What firmware would leave behind: all memory write-back unless a range says otherwise.
+  list.add(kMsrMtrrDefType, kMtrrEnabledWriteBack);
+  if (kvm_ioctl(fd_.get(), KVM_SET_MSRS, &list.header()) != 2) {
+    return fail("KVM refuses the first MSRs of vCPU {}: {}", id_, errno_text(errno));
+  }
+  return {};
+}
+
+Status Vcpu::set_up_local_apic() {
+  // The wiring of a PC: LINT0 is the PIC, LINT1 is NMI (MultiProcessor Specification 1.4, 3.6.2.2).
+  kvm_lapic_state state{};
+  if (kvm_ioctl(fd_.get(), KVM_GET_LAPIC, &state) < 0) {
+    return fail("KVM does not show the local APIC of vCPU {}: {}", id_, errno_text(errno));
+  }
+  auto* registers = reinterpret_cast<std::byte*>(state.regs);
+  if (id_ == 0) {
+    store_le<uint32_t>(registers + kApicLvtLint0, kDeliveryExtInt);
+  }
+  store_le<uint32_t>(registers + kApicLvtLint1, kDeliveryNmi);
+  if (kvm_ioctl(fd_.get(), KVM_SET_LAPIC, &state) < 0) {
+    return fail("KVM refuses the local APIC of vCPU {}: {}", id_, errno_text(errno));
+  }
+  return {};
+}
+
+Status Vcpu::save_power_on_state() {
+  PowerOnState& state = *power_on_state_;
+  const int fd = fd_.get();
+  const bool ok =
+      kvm_ioctl(fd, KVM_GET_REGS, &state.regs) >= 0 && kvm_ioctl(fd, KVM_GET_SREGS, &state.sregs) >= 0 &&
+      kvm_ioctl(fd, KVM_GET_XSAVE, state.xsave.data()) >= 0 &&
+      kvm_ioctl(fd, KVM_GET_XCRS, &state.xcrs) >= 0 && kvm_ioctl(fd, KVM_GET_DEBUGREGS, &state.debug) >= 0 &&
+      kvm_ioctl(fd, KVM_GET_LAPIC, &state.local_apic) >= 0 &&
+      kvm_ioctl(fd, KVM_GET_MP_STATE, &state.mp_state) >= 0 &&
+      kvm_ioctl(fd, KVM_GET_VCPU_EVENTS, &state.events) >= 0;
+  if (!ok) {
+    return fail("KVM does not show the registers of vCPU {}: {}", id_, errno_text(errno));
+  }
+  // One at a time: KVM stops at the first MSR that this CPU model does not have.
+  for (const uint32_t index : vm_.kvm().state_msrs()) {
+    MsrList one(1);
+    one.add(index, 0);
+    if (kvm_ioctl(fd, KVM_GET_MSRS, &one.header()) == 1) {
+      state.msrs.emplace_back(index, index == kMsrTsc ? 0 : one.header().entries[0].data);
+    }
+  }
+  return {};
+}
+
+Status Vcpu::reset() {
+  PowerOnState& state = *power_on_state_;
+  const int fd = fd_.get();
+  const bool ok = kvm_ioctl(fd, KVM_SET_MP_STATE, &state.mp_state) >= 0 &&
+                  kvm_ioctl(fd, KVM_SET_SREGS, &state.sregs) >= 0 &&
+                  kvm_ioctl(fd, KVM_SET_REGS, &state.regs) >= 0 &&
+                  kvm_ioctl(fd, KVM_SET_XCRS, &state.xcrs) >= 0 &&
+                  kvm_ioctl(fd, KVM_SET_XSAVE, state.xsave.data()) >= 0 &&
+                  kvm_ioctl(fd, KVM_SET_DEBUGREGS, &state.debug) >= 0 &&
+                  kvm_ioctl(fd, KVM_SET_LAPIC, &state.local_apic) >= 0 &&
+                  kvm_ioctl(fd, KVM_SET_VCPU_EVENTS, &state.events) >= 0;
+  if (!ok) {
+    return fail("KVM does not reset the registers of vCPU {}: {}", id_, errno_text(errno));
+  }
+  for (const auto& [index, value] : state.msrs) {
+    // Some can be read and not written; those keep their value, which a guest cannot have changed either.
+    MsrList one(1);
+    one.add(index, value);
+    kvm_ioctl(fd, KVM_SET_MSRS, &one.header());
+  }
+  stop_reason_.clear();
+  faulting_instruction_.clear();
+  return {};
+}
+
+Status Vcpu::set_entry(const EntryState& entry) {
+  kvm_sregs sregs = power_on_state_->sregs;
+  sregs.cs = to_kvm(entry.code);
+  sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = to_kvm(entry.data);
+  sregs.tr = to_kvm(entry.task);
+  sregs.gdt.base = entry.gdt.value();
+  sregs.gdt.limit = entry.gdt_limit;
+  sregs.idt.base = 0;
+  sregs.idt.limit = 0;
+  sregs.cr0 = entry.cr0;
+  sregs.cr3 = entry.cr3;
+  sregs.cr4 = entry.cr4;
+  sregs.efer = entry.efer;
+  kvm_regs regs{};
+  regs.rip = entry.instruction_pointer.value();
+  regs.rsp = entry.stack_pointer.value();
+  regs.rsi = entry.rsi;
+  regs.rbx = entry.rbx;
+  regs.rflags = entry.rflags;
+  if (kvm_ioctl(fd_.get(), KVM_SET_SREGS, &sregs) < 0 || kvm_ioctl(fd_.get(), KVM_SET_REGS, &regs) < 0) {
+    return fail("KVM refuses the entry registers of vCPU {}: {}", id_, errno_text(errno));
+  }
+  return {};
+}
+
+}  // namespace vmm
