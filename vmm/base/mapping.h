@@ -22,6 +22,11 @@ class Mapping {
   static Result<Mapping> map(std::string_view what, size_t length_bytes, int protection, int flags, int fd,
                              off_t offset_bytes);
 
+  // The same from offset 0, at an address that is a multiple of alignment_bytes (a power of two of at least
+  // the page size; 0: any).
+  static Result<Mapping> map_aligned(std::string_view what, size_t length_bytes, int protection, int flags,
+                                     int fd, size_t alignment_bytes);
+
   std::byte* data() const { return data_; }
   size_t size() const { return size_; }
   std::span<std::byte> bytes() const { return {data_, size_}; }

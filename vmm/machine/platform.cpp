@@ -1,0 +1,156 @@
+#include "vmm/machine/platform.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "vmm/base/log.h"
+#include "vmm/core/clock.h"
+#include "vmm/core/layout.h"
+
+namespace vmm {
+namespace {
+
+WallClock clock_with_offset(std::chrono::seconds offset) {
+  return [clock = host_wall_clock(), offset] { return clock() + offset; };
+}
+
+Result<std::chrono::seconds> zone_offset(const domain::Domain& domain, const std::string& zone) {
+  auto offset = utc_offset_of_zone(zone);
+  if (!offset) {
+    return std::unexpected(offset.error().within(domain.where(domain.clock.line) + ": <clock>"));
+  }
+  return offset;
+}
+
+Result<std::chrono::seconds> clock_offset(const domain::Domain& domain) {
+  const domain::Clock& clock = domain.clock;
+  switch (clock.offset) {
+    case domain::ClockOffset::kUtc:
+      return std::chrono::seconds(0);
+    case domain::ClockOffset::kLocaltime:
+      return zone_offset(domain, "");
+    case domain::ClockOffset::kTimezone:
+      return zone_offset(domain, clock.timezone);
+    case domain::ClockOffset::kVariable: {
+      const std::chrono::seconds adjustment(clock.adjustment_seconds);
+      if (!clock.basis_is_localtime) {
+        return adjustment;
+      }
+      VMM_ASSIGN_OR_RETURN(const std::chrono::seconds local, zone_offset(domain, ""));
+      return local + adjustment;
+    }
+  }
+  return std::chrono::seconds(0);
+}
+
+CmosContents cmos_contents(const domain::Domain& domain, const GuestMemory& memory) {
+  CmosContents contents;
+  for (const GuestMemory::Region& region : memory.regions()) {
+    (region.start.value() < layout::kFourGiB ? contents.low_memory_bytes : contents.high_memory_bytes) +=
+        region.mapping.size();
+  }
+  contents.cpu_count = static_cast<uint8_t>(std::min<uint32_t>(domain.vcpus, 255));
+  return contents;
+}
+
+Result<std::unique_ptr<Console>> open_console(const domain::Serial& serial, EventLoop& loop,
+                                              const MachineSwitches& switches) {
+  switch (serial.backend) {
+    case domain::CharBackend::kStdio:
+      return open_stdio_console(loop, switches.quit);
+    case domain::CharBackend::kFile:
+      return open_file_console(loop, serial.path, serial.append);
+    case domain::CharBackend::kPty:
+      return open_pty_console(loop, [](const std::string&) {});
+    case domain::CharBackend::kUnix:
+      return open_socket_console(loop, serial.path, serial.listen ? SocketMode::kBind : SocketMode::kConnect);
+    case domain::CharBackend::kNull:
+      return make_null_console();
+  }
+  return make_null_console();
+}
+
+}  // namespace
+
+Platform::Platform(const domain::Domain& domain, std::unique_ptr<Alarm> alarm,
+                   std::chrono::seconds clock_offset, const GuestMemory& memory, IsaInterrupts& interrupts,
+                   const MachineSwitches& switches)
+    : rtc_alarm_(std::move(alarm)),
+      rtc_(interrupts.make_input(layout::kRtcIrq), clock_with_offset(clock_offset), *rtc_alarm_,
+           cmos_contents(domain, memory)),
+      keyboard_controller_(interrupts.make_input(layout::kKeyboardIrq), switches.reset),
+      reset_port_(switches.reset),
+      system_control_(switches.reset),
+      debug_port_(host_monotonic_clock(), DebugPort::log_firmware_line),
+      power_(interrupts.make_input(layout::kSciIrq), host_monotonic_clock(), {.is_enabled_at_reset = true},
+             switches.power_off) {}
+
+Result<std::unique_ptr<Platform>> Platform::create(const domain::Domain& domain, EventLoop& main_loop,
+                                                   const GuestMemory& memory, IsaInterrupts& interrupts,
+                                                   const MachineSwitches& switches) {
+  VMM_ASSIGN_OR_RETURN(const std::chrono::seconds offset, clock_offset(domain));
+  VMM_ASSIGN_OR_RETURN(std::unique_ptr<Alarm> alarm, make_loop_alarm(main_loop));
+  std::unique_ptr<Platform> platform(
+      new Platform(domain, std::move(alarm), offset, memory, interrupts, switches));
+  VMM_TRY(platform->add_serial_ports(domain, main_loop, interrupts, switches));
+  return platform;
+}
+
+Status Platform::add_serial_ports(const domain::Domain& domain, EventLoop& main_loop,
+                                  IsaInterrupts& interrupts, const MachineSwitches& switches) {
+  for (const domain::Serial& serial : domain.serials) {
+    auto console = open_console(serial, main_loop, switches);
+    if (!console) {
+      return std::unexpected(console.error().within(
+          fmt::format("{}: <serial> port {}", domain.where(serial.line), serial.port)));
+    }
+    Port port;
+    port.number = serial.port;
+    port.console = std::move(*console);
+    port.serial =
+        std::make_unique<Serial16550>(interrupts.make_input(layout::kSerialIrqs[serial.port]), *port.console);
+    port.console->connect(*port.serial);
+    ports_.push_back(std::move(port));
+  }
+  return {};
+}
+
+Status Platform::attach(IoBus& ports, bool with_reset_port) {
+  for (const Port& port : ports_) {
+    VMM_TRY(ports.add(layout::kSerialPorts[port.number], Serial16550::kPorts, *port.serial));
+  }
+  VMM_TRY(ports.add(layout::kCmosIndex, CmosRtc::kPorts, rtc_));
+  VMM_TRY(ports.add(layout::kI8042Data, 1, keyboard_controller_.data_port()));
+  VMM_TRY(ports.add(layout::kI8042Command, 1, keyboard_controller_.command_port()));
+  VMM_TRY(ports.add(layout::kSystemControlA, 1, system_control_));
+  VMM_TRY(ports.add(layout::kPostCode, 1, post_code_));
+  VMM_TRY(ports.add(layout::kDebugPort, 1, debug_port_));
+  VMM_TRY(ports.add(layout::kPmBase, AcpiPower::kPmBlockPorts, power_.pm_block()));
+  VMM_TRY(ports.add(layout::kGpe0Base, AcpiPower::kGpe0Ports, power_.gpe0_block()));
+  VMM_TRY(ports.add(AcpiPower::kSmiCommandPort, AcpiPower::kSmiPorts, power_.smi_ports()));
+  if (with_reset_port) {
+    VMM_TRY(ports.add(layout::kResetControl, 1, reset_port_));
+  }
+  return {};
+}
+
+void Platform::reset() {
+  rtc_.reset();
+  keyboard_controller_.reset();
+  reset_port_.reset();
+  system_control_.reset();
+  post_code_.reset();
+  debug_port_.reset();
+  power_.reset();
+  for (const Port& port : ports_) {
+    port.serial->reset();
+  }
+}
+
+void Platform::flush_consoles() {
+  for (const Port& port : ports_) {
+    port.console->flush();
+  }
+}
+
+}  // namespace vmm

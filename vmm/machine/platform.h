@@ -1,0 +1,74 @@
+// Platform: the devices that every machine has, `pc` and `microvm` alike: serial ports and their consoles,
+// clock, keyboard controller, reset and power ports.
+//
+// Threads: built, reset and destroyed by the main thread while no vCPU runs.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "devices/acpi_power.h"
+#include "devices/cmos_rtc.h"
+#include "devices/i8042.h"
+#include "devices/serial.h"
+#include "devices/system_control.h"
+#include "vmm/base/error.h"
+#include "vmm/base/event_loop.h"
+#include "vmm/console/console.h"
+#include "vmm/core/alarm.h"
+#include "vmm/core/guest_memory.h"
+#include "vmm/core/io_bus.h"
+#include "vmm/domain/domain.h"
+#include "vmm/machine/isa_interrupts.h"
+
+namespace vmm {
+
+// What the guest can do to the machine as a whole. Called on vCPU threads.
+struct MachineSwitches {
+  std::function<void()> power_off;
+  std::function<void()> reset;
+  std::function<void()> quit;  // the person at the console wants to leave (main thread)
+};
+
+class Platform {
+ public:
+  // REQUIRES: everything passed outlives the Platform.
+  static Result<std::unique_ptr<Platform>> create(const domain::Domain& domain, EventLoop& main_loop,
+                                                  const GuestMemory& memory, IsaInterrupts& interrupts,
+                                                  const MachineSwitches& switches);
+
+  // Puts the devices on the port bus, but for the reset port where PCI has its place (0xcf9).
+  Status attach(IoBus& ports, bool with_reset_port);
+  ResetPort& reset_port() { return reset_port_; }
+  AcpiPower& power() { return power_; }
+
+  // Every device to its power-on state.
+  void reset();
+  // Brings what the guest printed last to the consoles.
+  void flush_consoles();
+
+ private:
+  struct Port {
+    uint32_t number = 0;
+    std::unique_ptr<Console> console;
+    std::unique_ptr<Serial16550> serial;
+  };
+
+  Platform(const domain::Domain& domain, std::unique_ptr<Alarm> alarm, std::chrono::seconds clock_offset,
+           const GuestMemory& memory, IsaInterrupts& interrupts, const MachineSwitches& switches);
+  Status add_serial_ports(const domain::Domain& domain, EventLoop& main_loop, IsaInterrupts& interrupts,
+                          const MachineSwitches& switches);
+
+  std::unique_ptr<Alarm> rtc_alarm_;
+  CmosRtc rtc_;
+  I8042 keyboard_controller_;
+  ResetPort reset_port_;
+  SystemControlA system_control_;
+  PostCode post_code_;
+  DebugPort debug_port_;
+  AcpiPower power_;
+  std::vector<Port> ports_;
+};
+
+}  // namespace vmm
