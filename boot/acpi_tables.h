@@ -54,6 +54,10 @@ struct AcpiBlobs {
   void relocate(GuestAddress tables_address);
 };
 
+// The SSDT's names for processors have three digits.
+inline constexpr size_t kMaximumAcpiProcessors = 0x1000;
+
+// REQUIRES: 1 to kMaximumAcpiProcessors CPUs.
 AcpiBlobs build_acpi(const AcpiConfig& config);
 
 // Writes the tables into the area below 1 MiB (layout::kHighBiosStart) and gives the RSDP's address. An error
