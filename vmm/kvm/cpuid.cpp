@@ -2,7 +2,6 @@
 
 #include <fmt/ranges.h>
 #include <linux/kvm.h>
-
 #include <algorithm>
 #include <bit>
 #include <utility>
@@ -19,17 +18,16 @@ constexpr uint32_t kLeafKvmFeatures = 0x4000'0001;
 constexpr uint32_t kKvmClocks =
     1U << 0 | 1U << 3 | 1U << 24;  // CLOCKSOURCE, CLOCKSOURCE2, CLOCKSOURCE_STABLE
 
-using Entries = std::vector<kvm_cpuid_entry2>;
+using Entries = Cpuid;
 
-kvm_cpuid_entry2* find(Entries& entries, uint32_t leaf, uint32_t subleaf) {
-  const auto place = std::ranges::find_if(entries, [&](const kvm_cpuid_entry2& entry) {
-    const bool is_indexed = (entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0;
-    return entry.function == leaf && (!is_indexed || entry.index == subleaf);
+CpuidEntry* find(Entries& entries, uint32_t leaf, uint32_t subleaf) {
+  const auto place = std::ranges::find_if(entries, [&](const CpuidEntry& entry) {
+    return entry.leaf == leaf && (!entry.has_subleaves || entry.subleaf == subleaf);
   });
   return place == entries.end() ? nullptr : &*place;
 }
 
-uint32_t& reg_of(kvm_cpuid_entry2& entry, CpuidRegister reg) {
+uint32_t& reg_of(CpuidEntry& entry, CpuidRegister reg) {
   switch (reg) {
     case CpuidRegister::kEax:
       return entry.eax;
@@ -44,12 +42,12 @@ uint32_t& reg_of(kvm_cpuid_entry2& entry, CpuidRegister reg) {
 }
 
 bool has(Entries& entries, const CpuFeatureBit& feature) {
-  kvm_cpuid_entry2* entry = find(entries, feature.leaf, feature.subleaf);
+  CpuidEntry* entry = find(entries, feature.leaf, feature.subleaf);
   return entry != nullptr && (reg_of(*entry, feature.reg) >> feature.bit & 1) != 0;
 }
 
 void set(Entries& entries, const CpuFeatureBit& feature, bool on) {
-  kvm_cpuid_entry2* entry = find(entries, feature.leaf, feature.subleaf);
+  CpuidEntry* entry = find(entries, feature.leaf, feature.subleaf);
   if (entry == nullptr) {
     return;
   }
@@ -58,7 +56,7 @@ void set(Entries& entries, const CpuFeatureBit& feature, bool on) {
   value = on ? value | mask : value & ~mask;
   // AMD repeats most of leaf 1's EDX in leaf 8000_0001h.
   constexpr uint32_t kRepeatedBits = 0x0183'f3ff;
-  kvm_cpuid_entry2* extended = find(entries, 0x8000'0001, 0);
+  CpuidEntry* extended = find(entries, 0x8000'0001, 0);
   if (feature.leaf == 1 && feature.reg == CpuidRegister::kEdx && (mask & kRepeatedBits) != 0 && !on &&
       extended != nullptr) {
     extended->edx &= ~mask;
@@ -73,7 +71,7 @@ void remove_feature(Entries& entries, const CpuFeatureBit& feature) {
     }
   }
   if (feature.name == "xsave") {
-    std::erase_if(entries, [](const auto& entry) { return entry.function == kLeafXsave; });
+    std::erase_if(entries, [](const auto& entry) { return entry.leaf == kLeafXsave; });
   }
 }
 
@@ -165,12 +163,11 @@ uint32_t cpus_per_package(const CpuPlan::Topology& topology) {
   return topology.dies * topology.cores * topology.threads;
 }
 
-kvm_cpuid_entry2 topology_level(uint32_t leaf, uint32_t level, uint32_t shift, uint32_t count,
-                                uint32_t type) {
-  kvm_cpuid_entry2 entry{};
-  entry.function = leaf;
-  entry.index = level;
-  entry.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+CpuidEntry topology_level(uint32_t leaf, uint32_t level, uint32_t shift, uint32_t count, uint32_t type) {
+  CpuidEntry entry{};
+  entry.leaf = leaf;
+  entry.subleaf = level;
+  entry.has_subleaves = true;
   entry.eax = shift;
   entry.ebx = count;
   entry.ecx = type << 8 | level;
@@ -180,7 +177,7 @@ kvm_cpuid_entry2 topology_level(uint32_t leaf, uint32_t level, uint32_t shift, u
 // Leaves 0Bh and 1Fh: level types 1 thread, 2 core, 5 die; 0 ends.
 void add_extended_topology(Entries& entries, const CpuPlan::Topology& topology) {
   std::erase_if(entries, [](const auto& entry) {
-    return entry.function == kLeafTopology || entry.function == kLeafTopologyV2;
+    return entry.leaf == kLeafTopology || entry.leaf == kLeafTopologyV2;
   });
   const TopologyBits bits = bits_of(topology);
   const uint32_t in_package = cpus_per_package(topology);
@@ -196,13 +193,13 @@ void add_extended_topology(Entries& entries, const CpuPlan::Topology& topology) 
     entries.push_back(topology_level(kLeafTopologyV2, 2, bits.package(), in_package, 5));
     entries.push_back(topology_level(kLeafTopologyV2, 3, 0, 0, 0));
   }
-  if (kvm_cpuid_entry2* root = find(entries, 0, 0); root != nullptr && root->eax < highest_leaf) {
+  if (CpuidEntry* root = find(entries, 0, 0); root != nullptr && root->eax < highest_leaf) {
     root->eax = highest_leaf;
   }
 }
 
 // "Sharing" fields of leaves 4 and 8000_001Dh: the CPUs that share this cache, less one.
-void set_cache_sharing(kvm_cpuid_entry2& entry, const CpuPlan::Topology& topology) {
+void set_cache_sharing(CpuidEntry& entry, const CpuPlan::Topology& topology) {
   const uint32_t level = entry.eax >> 5 & 7;
   const TopologyBits bits = bits_of(topology);
   const uint32_t sharing = level >= 3 ? 1U << bits.package() : 1U << bits.thread;
@@ -213,8 +210,8 @@ void apply_topology(Entries& entries, const CpuPlan::Topology& topology) {
   const TopologyBits bits = bits_of(topology);
   const uint32_t in_package = cpus_per_package(topology);
   add_extended_topology(entries, topology);
-  for (kvm_cpuid_entry2& entry : entries) {
-    switch (entry.function) {
+  for (CpuidEntry& entry : entries) {
+    switch (entry.leaf) {
       case 1:
         entry.ebx = (entry.ebx & 0x0000'ffff) | std::min(1U << bits.package(), 255U) << 16;
         entry.edx = in_package > 1 ? entry.edx | 1U << 28 : entry.edx & ~(1U << 28);
@@ -249,13 +246,12 @@ void apply_platform(Entries& entries, const CpuPlan& plan, bool has_tsc_deadline
   set(entries, *find_cpu_feature("tsc-deadline"), has_tsc_deadline);
   set(entries, *find_cpu_feature("osxsave"), false);  // KVM shows CR4.OSXSAVE there
   if (!plan.pmu) {
-    std::erase_if(entries,
-                  [](const auto& entry) { return entry.function == 0xa || entry.function == 0x8000'0022; });
+    std::erase_if(entries, [](const auto& entry) { return entry.leaf == 0xa || entry.leaf == 0x8000'0022; });
   }
   if (plan.hide_kvm) {
-    std::erase_if(entries, [](const auto& entry) { return (entry.function & 0xf000'0000) == 0x4000'0000; });
+    std::erase_if(entries, [](const auto& entry) { return (entry.leaf & 0xf000'0000) == 0x4000'0000; });
   }
-  if (kvm_cpuid_entry2* kvm = find(entries, kLeafKvmFeatures, 0); kvm != nullptr && !plan.kvmclock) {
+  if (CpuidEntry* kvm = find(entries, kLeafKvmFeatures, 0); kvm != nullptr && !plan.kvmclock) {
     kvm->eax &= ~kKvmClocks;
   }
 }
@@ -271,7 +267,7 @@ uint32_t apic_id(const CpuPlan::Topology& topology, uint32_t index) {
   return socket << bits.package() | die << (bits.thread + bits.core) | core << bits.thread | thread;
 }
 
-Status apply_cpu_plan(std::vector<kvm_cpuid_entry2>& entries, const CpuPlan& plan, bool has_tsc_deadline) {
+Status apply_cpu_plan(Cpuid& entries, const CpuPlan& plan, bool has_tsc_deadline) {
   apply_platform(entries, plan, has_tsc_deadline);
   if (plan.mode == CpuPlan::Mode::kCustom) {
     VMM_TRY(apply_model(entries, plan));
@@ -283,24 +279,23 @@ Status apply_cpu_plan(std::vector<kvm_cpuid_entry2>& entries, const CpuPlan& pla
   return {};
 }
 
-bool cpuid_has_feature(const std::vector<kvm_cpuid_entry2>& entries, std::string_view name) {
+bool cpuid_has_feature(const Cpuid& entries, std::string_view name) {
   Entries copy = entries;
   const CpuFeatureBit* feature = find_cpu_feature(name);
   return feature != nullptr && has(copy, *feature);
 }
 
-Result<std::vector<kvm_cpuid_entry2>> make_cpuid(const Kvm& kvm, const CpuPlan& plan) {
+Result<Cpuid> make_cpuid(const Kvm& kvm, const CpuPlan& plan) {
   VMM_ASSIGN_OR_RETURN(Entries entries, kvm.supported_cpuid());
   VMM_TRY(apply_cpu_plan(entries, plan, kvm.capability(KVM_CAP_TSC_DEADLINE_TIMER) != 0));
   return entries;
 }
 
-std::vector<kvm_cpuid_entry2> cpuid_of_vcpu(std::vector<kvm_cpuid_entry2> common, const CpuPlan& plan,
-                                            uint32_t index) {
+Cpuid cpuid_of_vcpu(Cpuid common, const CpuPlan& plan, uint32_t index) {
   const uint32_t id = apic_id(plan.topology, index);
   const TopologyBits bits = bits_of(plan.topology);
-  for (kvm_cpuid_entry2& entry : common) {
-    switch (entry.function) {
+  for (CpuidEntry& entry : common) {
+    switch (entry.leaf) {
       case 1:
         entry.ebx = (entry.ebx & 0x00ff'ffff) | (id & 0xff) << 24;
         break;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "vmm/base/error.h"
+#include "vmm/kvm/cpuid_entry.h"
 #include "vmm/kvm/kvm.h"
 
 namespace vmm {
@@ -44,14 +45,13 @@ uint32_t apic_id(const CpuPlan::Topology& topology, uint32_t index);
 
 // The CPUID common to all vCPUs. Errors: an unknown feature or model name, a required feature that the host
 // cannot give.
-Result<std::vector<kvm_cpuid_entry2>> make_cpuid(const Kvm& kvm, const CpuPlan& plan);
+Result<Cpuid> make_cpuid(const Kvm& kvm, const CpuPlan& plan);
 
 // The same with the entries that tell one vCPU from the others.
-std::vector<kvm_cpuid_entry2> cpuid_of_vcpu(std::vector<kvm_cpuid_entry2> common, const CpuPlan& plan,
-                                            uint32_t index);
+Cpuid cpuid_of_vcpu(Cpuid common, const CpuPlan& plan, uint32_t index);
 
 // For tests, which have no KVM: the steps on a given supported set.
-Status apply_cpu_plan(std::vector<kvm_cpuid_entry2>& entries, const CpuPlan& plan, bool has_tsc_deadline);
-bool cpuid_has_feature(const std::vector<kvm_cpuid_entry2>& entries, std::string_view name);
+Status apply_cpu_plan(Cpuid& entries, const CpuPlan& plan, bool has_tsc_deadline);
+bool cpuid_has_feature(const Cpuid& entries, std::string_view name);
 
 }  // namespace vmm

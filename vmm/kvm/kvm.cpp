@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <span>
 
 namespace vmm {
 namespace {
@@ -147,14 +148,24 @@ Result<UniqueFd> Kvm::create_vm() const {
   return fail("KVM cannot create a virtual machine: {}", errno_text(errno));
 }
 
-Result<std::vector<kvm_cpuid_entry2>> Kvm::supported_cpuid() const {
+Result<Cpuid> Kvm::supported_cpuid() const {
   std::vector<std::byte> buffer(sizeof(kvm_cpuid2) + kMostCpuidEntries * sizeof(kvm_cpuid_entry2));
   auto* list = new (buffer.data()) kvm_cpuid2{};
   list->nent = kMostCpuidEntries;
   if (kvm_ioctl(fd_.get(), KVM_GET_SUPPORTED_CPUID, list) < 0) {
     return fail("KVM does not tell which CPU features it supports: {}", errno_text(errno));
   }
-  return std::vector<kvm_cpuid_entry2>(list->entries, list->entries + list->nent);
+  Cpuid cpuid;
+  for (const kvm_cpuid_entry2& entry : std::span(list->entries, list->nent)) {
+    cpuid.push_back({.leaf = entry.function,
+                     .subleaf = entry.index,
+                     .has_subleaves = (entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0,
+                     .eax = entry.eax,
+                     .ebx = entry.ebx,
+                     .ecx = entry.ecx,
+                     .edx = entry.edx});
+  }
+  return cpuid;
 }
 
 }  // namespace vmm

@@ -9,8 +9,7 @@
 
 #include "vmm/base/error.h"
 #include "vmm/base/unique_fd.h"
-
-struct kvm_cpuid_entry2;
+#include "vmm/kvm/cpuid_entry.h"
 
 namespace vmm {
 
@@ -27,7 +26,7 @@ class Kvm {
   // A fresh virtual machine's descriptor.
   Result<UniqueFd> create_vm() const;
   // CPUID as this host's KVM can give it to a guest.
-  Result<std::vector<kvm_cpuid_entry2>> supported_cpuid() const;
+  Result<Cpuid> supported_cpuid() const;
   // The value of KVM_CHECK_EXTENSION; 0 where the capability is absent.
   int capability(int number) const;
   // Bytes of the mapping that a vCPU's descriptor offers.

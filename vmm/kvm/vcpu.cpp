@@ -58,8 +58,7 @@ Status Vcpu::install_kick_handler() {
   return {};
 }
 
-Result<std::unique_ptr<Vcpu>> Vcpu::create(const Vm& vm, unsigned id,
-                                           const std::vector<kvm_cpuid_entry2>& cpuid, const IoBus& ports,
+Result<std::unique_ptr<Vcpu>> Vcpu::create(const Vm& vm, unsigned id, const Cpuid& cpuid, const IoBus& ports,
                                            const IoBus& mmio) {
   UniqueFd fd(kvm_ioctl(vm.fd(), KVM_CREATE_VCPU, static_cast<unsigned long>(id)));
   if (!fd) {

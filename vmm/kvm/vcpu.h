@@ -16,10 +16,10 @@
 #include "vmm/core/cpu_entry.h"
 #include "vmm/core/guest_memory.h"
 #include "vmm/core/io_bus.h"
+#include "vmm/kvm/cpuid_entry.h"
 #include "vmm/kvm/vm.h"
 
 struct kvm_run;
-struct kvm_cpuid_entry2;
 struct kvm_regs;
 struct kvm_sregs;
 
@@ -35,9 +35,8 @@ enum class VcpuStop : uint8_t {
 class Vcpu {
  public:
   // REQUIRES: vm, memory and buses outlive the Vcpu.
-  static Result<std::unique_ptr<Vcpu>> create(const Vm& vm, unsigned id,
-                                              const std::vector<kvm_cpuid_entry2>& cpuid, const IoBus& ports,
-                                              const IoBus& mmio);
+  static Result<std::unique_ptr<Vcpu>> create(const Vm& vm, unsigned id, const Cpuid& cpuid,
+                                              const IoBus& ports, const IoBus& mmio);
   ~Vcpu();
   Vcpu(const Vcpu&) = delete;
   Vcpu& operator=(const Vcpu&) = delete;
@@ -67,7 +66,7 @@ class Vcpu {
   struct PowerOnState;
 
   Vcpu(const Vm& vm, unsigned id, UniqueFd fd, Mapping run_page, const IoBus& ports, const IoBus& mmio);
-  Status set_up(const std::vector<kvm_cpuid_entry2>& cpuid);
+  Status set_up(const Cpuid& cpuid);
   Status set_up_msrs();
   Status set_up_local_apic();
   Status save_power_on_state();

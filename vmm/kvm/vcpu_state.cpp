@@ -85,11 +85,20 @@ Vcpu::Vcpu(const Vm& vm, unsigned id, UniqueFd fd, Mapping run_page, const IoBus
 
 Vcpu::~Vcpu() = default;
 
-Status Vcpu::set_up(const std::vector<kvm_cpuid_entry2>& cpuid) {
+Status Vcpu::set_up(const Cpuid& cpuid) {
   std::vector<std::byte> buffer(sizeof(kvm_cpuid2) + cpuid.size() * sizeof(kvm_cpuid_entry2));
   auto* list = new (buffer.data()) kvm_cpuid2{};
   list->nent = static_cast<uint32_t>(cpuid.size());
-  std::ranges::copy(cpuid, list->entries);
+  std::ranges::transform(cpuid, list->entries, [](const CpuidEntry& entry) {
+    return kvm_cpuid_entry2{.function = entry.leaf,
+                            .index = entry.subleaf,
+                            .flags = entry.has_subleaves ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0U,
+                            .eax = entry.eax,
+                            .ebx = entry.ebx,
+                            .ecx = entry.ecx,
+                            .edx = entry.edx,
+                            .padding = {}};
+  });
   if (kvm_ioctl(fd_.get(), KVM_SET_CPUID2, list) < 0) {
     return fail("KVM refuses the CPUID of vCPU {}: {}", id_, errno_text(errno));
   }

@@ -1,0 +1,291 @@
+#include "vmm/machine/machine.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+#include <utility>
+
+#include "boot/acpi_tables.h"
+#include "boot/boot_plan.h"
+#include "boot/memory_map.h"
+#include "boot/virtio_mmio_args.h"
+#include "vmm/base/check.h"
+#include "vmm/base/log.h"
+#include "vmm/core/layout.h"
+#include "vmm/machine/memory_builder.h"
+
+namespace vmm {
+namespace {
+
+CpuPlan::Policy to_policy(domain::FeaturePolicy policy) {
+  switch (policy) {
+    case domain::FeaturePolicy::kForce:
+      return CpuPlan::Policy::kForce;
+    case domain::FeaturePolicy::kRequire:
+      return CpuPlan::Policy::kRequire;
+    case domain::FeaturePolicy::kOptional:
+      return CpuPlan::Policy::kOptional;
+    case domain::FeaturePolicy::kDisable:
+      return CpuPlan::Policy::kDisable;
+    case domain::FeaturePolicy::kForbid:
+      return CpuPlan::Policy::kForbid;
+  }
+  return CpuPlan::Policy::kRequire;
+}
+
+CpuPlan::Mode to_mode(domain::CpuMode mode) {
+  switch (mode) {
+    case domain::CpuMode::kHostPassthrough:
+      return CpuPlan::Mode::kHostPassthrough;
+    case domain::CpuMode::kHostModel:
+      return CpuPlan::Mode::kHostModel;
+    case domain::CpuMode::kCustom:
+      return CpuPlan::Mode::kCustom;
+  }
+  return CpuPlan::Mode::kHostPassthrough;
+}
+
+CpuPlan make_cpu_plan(const domain::Domain& domain) {
+  CpuPlan plan;
+  plan.mode = to_mode(domain.cpu.mode);
+  plan.model = domain.cpu.model;
+  for (const domain::CpuFeature& feature : domain.cpu.features) {
+    plan.features.push_back({feature.name, to_policy(feature.policy)});
+  }
+  const domain::CpuTopology& topology = domain.topology;
+  plan.topology = {topology.sockets, topology.dies, topology.cores, topology.threads};
+  plan.hide_kvm = domain.features.hide_kvm;
+  plan.kvmclock = domain.clock.kvmclock;
+  plan.pmu = domain.features.pmu;
+  return plan;
+}
+
+boot::AcpiConfig make_acpi_config(const domain::Domain& domain, const CpuPlan& plan, uint32_t mmio_mask) {
+  boot::AcpiConfig config;
+  config.machine =
+      domain.os.machine == domain::MachineType::kPc ? boot::MachineKind::kPc : boot::MachineKind::kMicrovm;
+  for (uint32_t i = 0; i < domain.vcpus; ++i) {
+    config.apic_ids.push_back(apic_id(plan.topology, i));
+  }
+  for (const domain::Serial& serial : domain.serials) {
+    config.serial_mask |= 1U << serial.port;
+  }
+  config.virtio_mmio_mask = mmio_mask;
+  return config;
+}
+
+}  // namespace
+
+Machine::Machine(const domain::Domain& domain, EventLoop& main_loop, Kvm kvm, GuestMemory memory)
+    : domain_(domain),
+      main_loop_(main_loop),
+      kvm_(std::move(kvm)),
+      memory_(std::move(memory)),
+      cpu_plan_(make_cpu_plan(domain)) {}
+
+Machine::~Machine() {
+  vcpus_.clear();
+  if (disks_ != nullptr) {
+    disks_->close();
+  }
+}
+
+Result<std::unique_ptr<Machine>> Machine::build(const domain::Domain& domain, EventLoop& main_loop) {
+  VMM_ASSIGN_OR_RETURN(Kvm kvm, Kvm::open());
+  if (domain.vcpus > kvm.max_vcpus()) {
+    return fail("{}: <vcpu>: the guest wants {} vCPUs, this host's KVM gives at most {}",
+                domain.where(domain.vcpus_line), domain.vcpus, kvm.max_vcpus());
+  }
+  VMM_ASSIGN_OR_RETURN(GuestMemory memory, build_memory(domain));
+  std::unique_ptr<Machine> machine(new Machine(domain, main_loop, std::move(kvm), std::move(memory)));
+  VMM_TRY(machine->create_vm());
+  VMM_TRY(machine->create_devices());
+  VMM_TRY(machine->create_vcpus());
+  VMM_TRY(machine->load_guest(true));
+  return machine;
+}
+
+Status Machine::create_vm() {
+  VMM_ASSIGN_OR_RETURN(vm_, Vm::create(kvm_, memory_));
+  interrupts_ = std::make_unique<IsaInterrupts>(*vm_);
+  return {};
+}
+
+Status Machine::create_devices() {
+  const MachineSwitches switches = {
+      .power_off = [this] { raise(Event::kPowerOff, 0); },
+      .reset = [this] { raise(Event::kReset, 0); },
+      .quit = [this] { quit(); },
+  };
+  VMM_ASSIGN_OR_RETURN(platform_, Platform::create(domain_, main_loop_, memory_, *interrupts_, switches));
+  const bool is_pc = domain_.os.machine == domain::MachineType::kPc;
+  VMM_TRY(platform_->attach(ports_, !is_pc));
+  if (is_pc) {
+    VMM_ASSIGN_OR_RETURN(chipset_, PcChipset::create(ports_, mmio_, *interrupts_, platform_->reset_port(),
+                                                     platform_->power().pm_block()));
+  }
+  VMM_ASSIGN_OR_RETURN(disks_, Disks::create(domain_, memory_, mmio_, *vm_, chipset_.get(), main_loop_));
+  if (chipset_ != nullptr) {
+    VMM_TRY(chipset_->assign_resources());
+  }
+  return {};
+}
+
+Status Machine::create_vcpus() {
+  VMM_TRY(Vcpu::install_kick_handler());
+  VMM_ASSIGN_OR_RETURN(const Cpuid cpuid, make_cpuid(kvm_, cpu_plan_));
+  for (unsigned i = 0; i < domain_.vcpus; ++i) {
+    VMM_ASSIGN_OR_RETURN(std::unique_ptr<Vcpu> vcpu,
+                         Vcpu::create(*vm_, apic_id(cpu_plan_.topology, i),
+                                      cpuid_of_vcpu(cpuid, cpu_plan_, i), ports_, mmio_));
+    vcpus_.push_back(std::make_unique<VcpuThread>(std::move(vcpu), [this, i](VcpuStop stop) {
+      raise(stop == VcpuStop::kTripleFault ? Event::kTripleFault : Event::kCrash, i);
+    }));
+  }
+  return {};
+}
+
+// Puts the kernel, or the program, into memory and the first vCPU at its beginning.
+Status Machine::load_guest(bool is_first_start) {
+  std::optional<GuestAddress> rsdp;
+  const uint32_t mmio_mask = disks_->virtio_mmio_mask();
+  boot::DirectBoot direct{.kernel_path = domain_.os.kernel,
+                          .initrd_path = domain_.os.initrd,
+                          .command_line = domain_.os.command_line,
+                          .memory_is_zero = is_first_start};
+  if (domain_.features.acpi) {
+    VMM_ASSIGN_OR_RETURN(rsdp, boot::install_acpi(memory_, make_acpi_config(domain_, cpu_plan_, mmio_mask)));
+  } else {
+    direct.command_line += boot::virtio_mmio_arguments(mmio_mask);
+  }
+  VMM_ASSIGN_OR_RETURN(const boot::MemoryMap map, boot::make_memory_map(domain_.memory_bytes));
+  VMM_ASSIGN_OR_RETURN(const EntryState entry, boot::load_direct(memory_, direct, map, rsdp));
+  return vcpus_.front()->vcpu().set_entry(entry);
+}
+
+Result<MachineEnd> Machine::run() {
+  disks_->start();
+  for (unsigned i = 0; i < vcpus_.size(); ++i) {
+    vcpus_[i]->start(i);
+  }
+  resume_vcpus();
+  main_loop_.run();
+  park_vcpus();
+  platform_->flush_consoles();
+  VMM_TRY(disks_->flush());
+  return end_;
+}
+
+void Machine::press_power_button() {
+  if (!platform_->power().press_power_button()) {
+    log::warning("the guest does not listen to its power button; SIGTERM again ends it at once");
+  }
+}
+
+void Machine::quit() { end(MachineEnd::kQuit); }
+
+void Machine::end(MachineEnd how) {
+  if (!has_ended_) {
+    has_ended_ = true;
+    end_ = how;
+  }
+  main_loop_.stop();
+}
+
+void Machine::resume_vcpus() {
+  event_ = Event::kNone;
+  for (const auto& vcpu : vcpus_) {
+    vcpu->resume();
+  }
+}
+
+void Machine::park_vcpus() {
+  for (const auto& vcpu : vcpus_) {
+    vcpu->request_park();
+  }
+  for (const auto& vcpu : vcpus_) {
+    vcpu->wait_parked();
+  }
+}
+
+// On a vCPU's thread.
+void Machine::raise(Event event, unsigned vcpu_index) {
+  Event none = Event::kNone;
+  if (!event_.compare_exchange_strong(none, event)) {
+    return;
+  }
+  event_vcpu_ = vcpu_index;
+  for (const auto& vcpu : vcpus_) {
+    vcpu->request_park();
+  }
+  main_loop_.post([this] { handle_event(); });
+}
+
+void Machine::handle_event() {
+  if (has_ended_) {
+    return;
+  }
+  park_vcpus();
+  switch (event_.load()) {
+    case Event::kNone:
+      return;
+    case Event::kPowerOff:
+      log::info("the guest switched itself off");
+      return obey(domain_.on_poweroff, MachineEnd::kPowerOff);
+    case Event::kReset:
+      log::info("the guest asked for a reset");
+      return obey(domain_.on_reboot, MachineEnd::kPowerOff);
+    case Event::kTripleFault:
+    case Event::kCrash:
+      report_crash(event_vcpu_);
+      return obey(domain_.on_crash, MachineEnd::kCrash);
+  }
+}
+
+void Machine::report_crash(unsigned vcpu_index) {
+  platform_->flush_consoles();
+  const std::string report = vcpus_[vcpu_index]->vcpu().describe_stop(memory_);
+  log::error("the guest crashed\n{}", report);
+}
+
+void Machine::obey(domain::LifecycleAction action, MachineEnd how) {
+  switch (action) {
+    case domain::LifecycleAction::kDestroy:
+      return end(how);
+    case domain::LifecycleAction::kRestart:
+      return restart();
+    case domain::LifecycleAction::kPreserve:
+      log::warning("the guest has stopped and is kept as it is (preserve); SIGTERM ends vmm");
+      return;
+  }
+}
+
+void Machine::restart() {
+  const Status status = reset();
+  if (!status) {
+    has_ended_ = true;
+    end_ = std::unexpected(status.error());
+    main_loop_.stop();
+    return;
+  }
+  resume_vcpus();
+}
+
+Status Machine::reset() {
+  disks_->reset();
+  if (chipset_ != nullptr) {
+    chipset_->reset();
+  }
+  platform_->reset();
+  VMM_TRY(vm_->reset_irqchip());
+  for (const auto& vcpu : vcpus_) {
+    VMM_TRY(vcpu->vcpu().reset());
+  }
+  VMM_TRY(discard_memory(memory_));
+  if (chipset_ != nullptr) {
+    VMM_TRY(chipset_->assign_resources());
+  }
+  return load_guest(true);
+}
+
+}  // namespace vmm

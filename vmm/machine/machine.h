@@ -1,0 +1,97 @@
+// Machine: one virtual machine, from power-on to its end.
+//
+// Threads: made, run and destroyed by the main thread. Members are declared in the order in which they are
+// needed, so that they go in the reverse: vCPUs stop, then I/O is drained and images are flushed, then
+// devices, then memory.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "vmm/base/error.h"
+#include "vmm/base/event_loop.h"
+#include "vmm/core/guest_memory.h"
+#include "vmm/core/io_bus.h"
+#include "vmm/domain/domain.h"
+#include "vmm/kvm/cpuid.h"
+#include "vmm/kvm/kvm.h"
+#include "vmm/kvm/vm.h"
+#include "vmm/machine/disks.h"
+#include "vmm/machine/isa_interrupts.h"
+#include "vmm/machine/pc_chipset.h"
+#include "vmm/machine/platform.h"
+#include "vmm/machine/vcpu_thread.h"
+
+namespace vmm {
+
+// How a run ended.
+enum class MachineEnd : uint8_t {
+  kPowerOff,  // the guest switched itself off (or rebooted with <on_reboot>destroy)
+  kQuit,      // the host wanted it
+  kCrash,     // the guest crashed; the report has been printed
+};
+
+class Machine {
+ public:
+  // Everything that can fail on the host fails here, before the guest's first instruction.
+  static Result<std::unique_ptr<Machine>> build(const domain::Domain& domain, EventLoop& main_loop);
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  // Runs the guest, and the main loop, until the end. An error is the host's: the guest could not be
+  // (re)started, or its last writes could not be flushed.
+  Result<MachineEnd> run();
+
+  // While it runs, on the main loop's thread:
+  void press_power_button();
+  void quit();
+
+ private:
+  // What the guest did that stops all vCPUs. The first one counts.
+  enum class Event : uint8_t { kNone, kPowerOff, kReset, kTripleFault, kCrash };
+
+  Machine(const domain::Domain& domain, EventLoop& main_loop, Kvm kvm, GuestMemory memory);
+  Status create_vm();
+  Status create_devices();
+  Status create_vcpus();
+  Status load_guest(bool is_first_start);
+
+  void raise(Event event, unsigned vcpu_index);
+  void handle_event();
+  void report_crash(unsigned vcpu_index);
+  void obey(domain::LifecycleAction action, MachineEnd end);
+  void restart();
+  Status reset();
+  void end(MachineEnd how);
+
+  void resume_vcpus();
+  void park_vcpus();
+
+  // Constant after construction.
+  const domain::Domain& domain_;
+  EventLoop& main_loop_;
+  const Kvm kvm_;
+  const GuestMemory memory_;
+  CpuPlan cpu_plan_;
+
+  IoBus ports_;
+  IoBus mmio_;
+  std::unique_ptr<Vm> vm_;
+  std::unique_ptr<IsaInterrupts> interrupts_;
+  std::unique_ptr<Platform> platform_;
+  std::unique_ptr<PcChipset> chipset_;  // machine='pc' only
+  std::unique_ptr<Disks> disks_;
+  std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+
+  std::atomic<Event> event_{Event::kNone};
+  std::atomic<unsigned> event_vcpu_{0};
+
+  // The main loop's thread only.
+  Result<MachineEnd> end_{MachineEnd::kPowerOff};
+  bool has_ended_ = false;
+};
+
+}  // namespace vmm

@@ -1,0 +1,60 @@
+#include "vmm/machine/pc_chipset.h"
+
+#include "devices/acpi_power.h"
+#include "devices/pci/assign_resources.h"
+#include "vmm/base/log.h"
+#include "vmm/core/layout.h"
+
+namespace vmm {
+namespace {
+
+constexpr uint64_t kPciPorts = 4;
+
+// The IRQs that PIIX3 can route a PIRQ to (Intel 290550, section 2.2.7).
+std::array<InterruptLine*, pci::kIsaIrqCount> routable_irqs(IsaInterrupts& interrupts) {
+  std::array<InterruptLine*, pci::kIsaIrqCount> lines{};
+  for (const uint32_t irq : {3U, 4U, 5U, 6U, 7U, 9U, 10U, 11U, 12U, 14U, 15U}) {
+    lines[irq] = &interrupts.make_input(irq);
+  }
+  return lines;
+}
+
+}  // namespace
+
+PcChipset::PcChipset(IoBus& ports, IoBus& mmio, IsaInterrupts& interrupts, BusDevice& reset_port,
+                     BusDevice& power_block)
+    : ports_(ports),
+      power_block_(power_block),
+      power_block_base_(layout::kPmBase),
+      isa_bridge_(routable_irqs(interrupts)),
+      power_function_([this](std::optional<uint16_t> base) { move_power_block(base); }),
+      bus_(ports, mmio, &reset_port) {}
+
+Result<std::unique_ptr<PcChipset>> PcChipset::create(IoBus& ports, IoBus& mmio, IsaInterrupts& interrupts,
+                                                     BusDevice& reset_port, BusDevice& power_block) {
+  std::unique_ptr<PcChipset> chipset(new PcChipset(ports, mmio, interrupts, reset_port, power_block));
+  VMM_TRY(chipset->bus_.attach({.slot = 0, .function = 0}, chipset->host_bridge_));
+  VMM_TRY(chipset->bus_.attach({.slot = 1, .function = 0}, chipset->isa_bridge_));
+  VMM_TRY(chipset->bus_.attach({.slot = 1, .function = 3}, chipset->power_function_));
+  VMM_TRY(ports.add(layout::kPciConfigAddress, kPciPorts, chipset->bus_.config_address()));
+  VMM_TRY(ports.add(layout::kPciConfigData, kPciPorts, chipset->bus_.config_data()));
+  return chipset;
+}
+
+Status PcChipset::assign_resources() { return pci::assign_resources(bus_); }
+
+void PcChipset::move_power_block(std::optional<uint16_t> base) {
+  if (power_block_base_) {
+    ports_.remove(*power_block_base_);
+  }
+  power_block_base_ = base;
+  if (base) {
+    if (const Status status = ports_.add(*base, AcpiPower::kPmBlockPorts, power_block_); !status) {
+      log::warning("the guest moved its power management ports where others are: {}",
+                   status.error().message());
+      power_block_base_.reset();
+    }
+  }
+}
+
+}  // namespace vmm
