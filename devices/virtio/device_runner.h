@@ -1,0 +1,107 @@
+// DeviceRunner: the I/O thread's half of a virtio device: its queues, from activation to reset. Takes
+// requests when doorbells ring, hands them to the device, and once per turn of the loop shows the driver what
+// is done.
+//
+// Threads: the loop's thread only, but for the constructor and the destructor (the loop does not run then).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "devices/virtio/device.h"
+#include "devices/virtio/split_queue.h"
+#include "vmm/base/event_loop.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/core/guest_memory.h"
+
+namespace vmm::virtio {
+
+// What the driver had set up when it wrote DRIVER_OK.
+struct Activation {
+  uint64_t number = 0;  // counts activations of one device
+  uint64_t features = 0;
+  std::vector<std::optional<QueueLayout>> queues;  // nothing: not enabled. Checked by SplitQueue::is_valid.
+};
+
+// What the runner reports, on the loop's thread.
+class RunnerEvents {
+ public:
+  virtual void queue_wants_interrupt(uint16_t queue) = 0;
+  virtual void device_failed(uint64_t activation) = 0;  // a queue is broken, or the host is out of resources
+  virtual void reset_finished() = 0;                    // once for each reset()
+
+ protected:
+  ~RunnerEvents() = default;
+};
+
+class DeviceRunner final : private ChainReturn, private EventLoop::Poller {
+ public:
+  struct State {
+    bool is_quiesced = false;
+    std::vector<SplitQueue::State> queues;
+  };
+
+  // doorbells[q] is signalled when queue q is to be looked at.
+  DeviceRunner(VirtioDevice& device, EventLoop& loop, const GuestMemory& memory,
+               const std::vector<EventFd>& doorbells, RunnerEvents& events);
+  ~DeviceRunner();
+  DeviceRunner(const DeviceRunner&) = delete;
+  DeviceRunner& operator=(const DeviceRunner&) = delete;
+
+  // Waits, where a reset is still draining, until that is over.
+  void activate(Activation activation);
+  // Stops taking requests; what is in flight is let run out and forgotten; then reset_finished().
+  void reset();
+
+  // Stops taking requests and calls back when none is in flight and all is shown to the driver.
+  // REQUIRES: not quiescing or quiesced already.
+  void quiesce(std::function<void()> on_quiet);
+  void resume();
+
+  State state() const;
+
+ private:
+  enum class Phase : uint8_t { kIdle, kActive, kDraining };
+  struct Queue {
+    std::unique_ptr<SplitQueue> ring;  // null: not enabled
+    EventLoop::Watch watch;
+    bool is_waiting_for_device = false;  // the device was full
+    bool is_unpublished = false;
+  };
+
+  void start(const Activation& activation);
+  void finish_reset();
+  void process(uint16_t queue);
+  bool take_requests(uint16_t queue);
+  bool poll() override;
+  bool retry_waiting();
+  bool publish_all();
+  bool report_quiet();
+  void fail(uint16_t queue);
+  bool takes_requests() const { return phase_ == Phase::kActive && !is_quiesced_; }
+
+  void give_back(uint16_t queue, uint16_t head, uint32_t written_bytes) override;
+
+  VirtioDevice& device_;
+  EventLoop& loop_;
+  const GuestMemory& memory_;
+  const std::vector<EventFd>& doorbells_;
+  RunnerEvents& events_;
+
+  Phase phase_ = Phase::kIdle;
+  uint64_t activation_number_ = 0;
+  uint32_t in_flight_ = 0;  // chains taken and not given back
+  std::vector<Queue> queues_;
+  std::optional<Activation> next_activation_;
+  uint32_t resets_to_report_ = 0;
+  bool is_quiesced_ = false;
+  std::function<void()> on_quiet_;
+  bool has_work_ = false;  // something for poll() to do
+  bool is_poller_ = false;
+};
+
+}  // namespace vmm::virtio
