@@ -96,7 +96,7 @@ bool find_fadt(Fadt& fadt) {
 
 bool find_s5(const Fadt& fadt, uint8_t& sleep_type) {
   const uint32_t length = fadt.dsdt.length < kLongestTable ? fadt.dsdt.length : 0;
-  for (uint32_t i = kHeaderLength; i + 12 < length; i++) {
+  for (uint32_t i = kHeaderLength; i + 10 <= length; i++) {
     const uint64_t name = fadt.dsdt.address + i;
     if (!signature_is(name, "_S5_") || read8(name + 4) != 0x12) continue;  // PackageOp
     // PkgLength is one to four bytes, as its first one says (20.2.4); then NumElements.
