@@ -1,8 +1,10 @@
 // Diagnostics: what is to be said about a domain file, each with its line, like a good compiler's.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace vmm::domain {
@@ -17,12 +19,43 @@ struct Diagnostic {
   Severity severity = Severity::kError;
   std::string file;
   int line = 0;  // from 1; 0: the file as a whole
-  // "<devices>/<disk>/<target bus='usb'>: vmm has no USB; use bus='virtio'"
+  // "<disk>/<target bus='usb'>: vmm has no USB; use bus='virtio'"
   std::string text;
 };
 
 // "guest.xml:14: <disk>/<target …>: …", warnings with "warning: " before the text. One line, without end of
 // line.
 std::string to_line(const Diagnostic& diagnostic);
+
+// Text out of the file, as it may stand in a message: in one line, without control characters, and not too
+// long.
+std::string printable(std::string_view text);
+
+// Collects diagnostics, a bounded number of each severity: a hostile file gets no longer answer than a bad
+// one.
+class Reporter {
+ public:
+  static constexpr size_t kMaxErrors = 50;
+  static constexpr size_t kMaxWarnings = 100;
+
+  explicit Reporter(std::string file) : file_(std::move(file)) {}
+
+  void error(int line, std::string text);
+  void warning(int line, std::string text);
+  void note(int line, std::string text);
+
+  bool has_errors() const { return errors_ > 0; }
+  // There is no point in looking further.
+  bool is_full() const { return errors_ >= kMaxErrors; }
+
+  // All of them, by line. Leaves the Reporter empty.
+  std::vector<Diagnostic> take();
+
+ private:
+  std::string file_;
+  std::vector<Diagnostic> diagnostics_;
+  size_t errors_ = 0;
+  size_t warnings_ = 0;
+};
 
 }  // namespace vmm::domain

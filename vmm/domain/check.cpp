@@ -1,0 +1,149 @@
+// What can be said only of the domain as a whole: no two devices at one place, no file with two writers.
+#include <fmt/format.h>
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "vmm/domain/reader.h"
+
+namespace vmm::domain {
+
+namespace {
+
+// Remembers who took a key first. Returns the line of an earlier taker.
+template <typename Key>
+class Taken {
+ public:
+  std::optional<int> take(const Key& key, int line) {
+    const auto [place, is_new] = lines_.try_emplace(key, line);
+    return is_new ? std::nullopt : std::optional(place->second);
+  }
+
+ private:
+  std::map<Key, int> lines_;
+};
+
+void check_targets(const ReadContext& context, const Domain& domain) {
+  Taken<std::string> targets;
+  Taken<uint32_t> orders;
+  Taken<uint8_t> slots;
+  for (const Disk& disk : domain.disks) {
+    if (!disk.target.empty()) {
+      if (const auto line = targets.take(disk.target, disk.line)) {
+        context.report.error(disk.line,
+                             fmt::format("<disk>/<target dev='{}'>: the disk of line {} has this name; "
+                                         "give another",
+                                         disk.target, *line));
+      }
+    }
+    if (disk.boot_order) {
+      if (const auto line = orders.take(*disk.boot_order, disk.line)) {
+        context.report.error(disk.line,
+                             fmt::format("<disk>/<boot order='{}'>: the disk of line {} has this order; "
+                                         "give another",
+                                         *disk.boot_order, *line));
+      }
+    }
+    if (disk.address) {
+      if (const auto line = slots.take(disk.address->slot, disk.line)) {
+        context.report.error(disk.line,
+                             fmt::format("<disk>/<address slot='{:#04x}'>: the disk of line {} stands "
+                                         "there; give another slot, or remove the address",
+                                         disk.address->slot, *line));
+      }
+    }
+  }
+}
+
+// By name only: two names of one file are found out when the images are locked.
+void check_images(const ReadContext& context, const Domain& domain) {
+  std::map<std::string, const Disk*> images;
+  for (const Disk& disk : domain.disks) {
+    if (disk.source.empty()) {
+      continue;
+    }
+    const auto [place, is_new] = images.try_emplace(disk.source.lexically_normal().native(), &disk);
+    const Disk& other = *place->second;
+    const bool both_read = disk.read_only && other.read_only;
+    const bool both_share = disk.shareable && other.shareable;
+    if (!is_new && !both_read && !both_share) {
+      context.report.error(
+          disk.source_line != 0 ? disk.source_line : disk.line,
+          fmt::format("<disk>/<source>: {} is the image of {} (line {}) too; give another, or make "
+                      "both <readonly/> or <shareable/>",
+                      printable(disk.source.native()), other.target, other.line));
+    }
+  }
+}
+
+void check_serials(const ReadContext& context, const Domain& domain) {
+  Taken<uint32_t> ports;
+  Taken<std::string> paths;
+  std::optional<int> stdio_line;
+  for (const Serial& serial : domain.serials) {
+    if (const auto line = ports.take(serial.port, serial.line)) {
+      context.report.error(serial.line,
+                           fmt::format("<serial>/<target port='{}'>: the port of line {} has this number; "
+                                       "give another",
+                                       serial.port, *line));
+    }
+    if (!serial.path.empty()) {
+      if (const auto line = paths.take(serial.path.lexically_normal().native(), serial.line)) {
+        context.report.error(serial.line,
+                             fmt::format("<serial>/<source>: the port of line {} leads to {} too; give "
+                                         "another path",
+                                         *line, printable(serial.path.native())));
+      }
+    }
+    if (serial.backend == CharBackend::kStdio) {
+      if (stdio_line) {
+        context.report.error(serial.line,
+                             fmt::format("<serial type='stdio'>: the port of line {} has the terminal; "
+                                         "use another type",
+                                         *stdio_line));
+      }
+      stdio_line = serial.line;
+    }
+  }
+}
+
+void check_boot(const ReadContext& context, const Domain& domain) {
+  if (domain.os.boot_devices.empty()) {
+    return;
+  }
+  for (const Disk& disk : domain.disks) {
+    if (disk.boot_order) {
+      context.report.error(disk.line, "<disk>/<boot>: <os>/<boot> gives an order too; keep one of the two");
+      return;
+    }
+  }
+}
+
+void check_acpi(const ReadContext& context, const Element& root, const Domain& domain) {
+  if (domain.features.acpi || root.has_refused_children) {
+    return;
+  }
+  if (domain.vcpus > 1) {
+    context.report.error(
+        domain.vcpus_line,
+        "<vcpu>: without ACPI the guest finds one CPU only; add <features><acpi/></features>");
+    return;
+  }
+  context.report.warning(
+      root.line,
+      "<domain>: without <features><acpi/></features> the guest has no power button and cannot "
+      "power off");
+}
+
+}  // namespace
+
+void check_domain(const ReadContext& context, const Element& root, const Domain& domain) {
+  check_targets(context, domain);
+  check_images(context, domain);
+  check_serials(context, domain);
+  check_boot(context, domain);
+  check_acpi(context, root, domain);
+}
+
+}  // namespace vmm::domain

@@ -1,0 +1,87 @@
+#include "vmm/domain/diagnostics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace vmm::domain {
+
+namespace {
+
+constexpr size_t kMaxPrintedBytes = 80;
+
+}  // namespace
+
+std::string to_line(const Diagnostic& diagnostic) {
+  std::string place = diagnostic.file;
+  if (diagnostic.line > 0) {
+    place += fmt::format(":{}", diagnostic.line);
+  }
+  switch (diagnostic.severity) {
+    case Severity::kNote:
+      return fmt::format("{}: note: {}", place, diagnostic.text);
+    case Severity::kWarning:
+      return fmt::format("{}: warning: {}", place, diagnostic.text);
+    case Severity::kError:
+      break;
+  }
+  return fmt::format("{}: {}", place, diagnostic.text);
+}
+
+std::string printable(std::string_view text) {
+  std::string result;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const bool is_continuation = (byte & 0xc0) == 0x80;
+    if (result.size() >= kMaxPrintedBytes && !is_continuation) {
+      return result + "…";
+    }
+    // U+0080 to U+009F are control characters too, some terminals obey them.
+    const bool is_c1_control =
+        byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;
+    if (is_c1_control) {
+      ++i;
+    }
+    const bool is_control = byte < 0x20 || byte == 0x7f || is_c1_control;
+    result += is_control ? ' ' : text[i];
+  }
+  return result;
+}
+
+void Reporter::error(int line, std::string text) {
+  if (is_full()) {
+    return;
+  }
+  ++errors_;
+  if (is_full()) {
+    text = fmt::format("more than {} errors; the rest of the file was not looked at", kMaxErrors - 1);
+  }
+  diagnostics_.push_back({Severity::kError, file_, line, std::move(text)});
+}
+
+void Reporter::warning(int line, std::string text) {
+  if (warnings_ >= kMaxWarnings) {
+    return;
+  }
+  ++warnings_;
+  if (warnings_ >= kMaxWarnings) {
+    text = fmt::format("more than {} warnings; the others are not shown", kMaxWarnings - 1);
+  }
+  diagnostics_.push_back({Severity::kWarning, file_, line, std::move(text)});
+}
+
+void Reporter::note(int line, std::string text) {
+  if (diagnostics_.size() < kMaxErrors + kMaxWarnings) {
+    diagnostics_.push_back({Severity::kNote, file_, line, std::move(text)});
+  }
+}
+
+std::vector<Diagnostic> Reporter::take() {
+  auto result = std::exchange(diagnostics_, {});
+  std::stable_sort(result.begin(), result.end(),
+                   [](const Diagnostic& a, const Diagnostic& b) { return a.line < b.line; });
+  return result;
+}
+
+}  // namespace vmm::domain

@@ -1,0 +1,93 @@
+// Element: what is left of an XML element once the table has had its say: known names only, in plain values.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "vmm/domain/diagnostics.h"
+
+namespace vmm::domain {
+
+struct Attribute {
+  std::string name;
+  std::string value;
+  int line = 0;
+};
+
+struct Element {
+  std::string name;
+  std::string place;  // "<disk>/<target>", for messages
+  int line = 0;
+  std::string text;  // without the white space around it
+  std::vector<Attribute> attributes;
+  std::vector<Element> children;
+  // A child was refused, and that has been reported: what seems to be missing may be just that.
+  bool has_refused_children = false;
+
+  const Attribute* attribute(std::string_view attribute_name) const;
+  // "" if there is no such attribute.
+  std::string_view value_of(std::string_view attribute_name) const;
+  const Element* child(std::string_view child_name) const;
+  // "<disk>/<target bus='usb'>"
+  std::string place_of(const Attribute& attribute) const;
+};
+
+// A plain decimal number, white space around it allowed; nothing if it is something else or does not fit.
+std::optional<uint64_t> parse_unsigned(std::string_view text);
+std::optional<int64_t> parse_signed(std::string_view text);
+// The same, or hexadecimal after "0x", as in addresses.
+std::optional<uint64_t> parse_address_number(std::string_view text);
+std::string_view trimmed(std::string_view text);
+
+// What the functions that read one part of a domain need.
+struct ReadContext {
+  Reporter& report;
+  const std::filesystem::path& base_folder;
+
+  // Takes a relative path relative to the folder of the file.
+  std::filesystem::path complete(std::string_view path) const { return base_folder / path; }
+};
+
+// The number in the attribute if it is there and from `least` to `most`; otherwise nothing, and an error for
+// what is not.
+std::optional<uint32_t> read_number(const ReadContext& context, const Element& element,
+                                    std::string_view attribute, uint32_t least, uint32_t most);
+
+template <typename T>
+struct Choice {
+  std::string_view name;
+  T value;
+};
+
+void report_unread_value(const ReadContext& context, const Element& element, const Attribute& attribute);
+
+// The value that the attribute names; `otherwise` if the attribute is not there.
+template <typename T>
+T read_choice(const ReadContext& context, const Element& element, std::string_view attribute, T otherwise,
+              std::initializer_list<Choice<T>> choices) {
+  const Attribute* found = element.attribute(attribute);
+  if (found == nullptr) {
+    return otherwise;
+  }
+  for (const auto& choice : choices) {
+    if (choice.name == found->value) {
+      return choice.value;
+    }
+  }
+  report_unread_value(context, element, *found);
+  return otherwise;
+}
+
+inline bool read_flag(const ReadContext& context, const Element& element, std::string_view attribute,
+                      bool otherwise) {
+  return read_choice<bool>(context, element, attribute, otherwise,
+                           {{"on", true}, {"yes", true}, {"off", false}, {"no", false}});
+}
+
+}  // namespace vmm::domain

@@ -1,0 +1,100 @@
+#include "vmm/domain/load.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "vmm/base/log.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/domain/reader.h"
+#include "vmm/domain/xml_tree.h"
+
+namespace vmm::domain {
+
+namespace {
+
+Result<std::string> read_file(const std::filesystem::path& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) {
+    return fail_configuration("{}: cannot open the domain file: {}", path.native(), errno_text(errno));
+  }
+  std::string text(kMaxFileBytes + 1, '\0');
+  size_t length = 0;
+  while (length < text.size()) {
+    const ssize_t count = ::read(file.get(), text.data() + length, text.size() - length);
+    if (count < 0 && errno == EINTR) {
+      continue;
+    }
+    if (count < 0 && errno == EISDIR) {
+      return fail_configuration("{}: is a folder; give the domain file in it", path.native());
+    }
+    if (count < 0) {
+      return fail_configuration("{}: cannot read the domain file: {}", path.native(), errno_text(errno));
+    }
+    if (count == 0) {
+      break;
+    }
+    length += static_cast<size_t>(count);
+  }
+  text.resize(length);
+  return text;
+}
+
+std::string lines_of(const std::vector<Diagnostic>& diagnostics, Severity severity) {
+  std::string result;
+  for (const Diagnostic& each : diagnostics) {
+    if (each.severity == severity) {
+      result += result.empty() ? "" : "\n";
+      result += to_line(each);
+    }
+  }
+  return result;
+}
+
+void log_remarks(const std::vector<Diagnostic>& diagnostics) {
+  for (const Diagnostic& each : diagnostics) {
+    if (each.severity == Severity::kWarning) {
+      log::warning("{}", to_line(each));
+    } else if (each.severity == Severity::kNote) {
+      log::info("{}", to_line(each));
+    }
+  }
+}
+
+}  // namespace
+
+std::string Domain::where(int line) const {
+  return line > 0 ? fmt::format("{}:{}", file_name, line) : file_name;
+}
+
+Reading parse_domain(std::string_view text, const std::string& file_name,
+                     const std::filesystem::path& base_folder) {
+  Reporter report(file_name);
+  Reading reading;
+  if (text.size() > kMaxFileBytes) {
+    report.error(0, fmt::format("longer than {} bytes; this is not a domain file", kMaxFileBytes));
+  } else if (const auto tree = read_xml_tree(text, report)) {
+    Domain domain = read_domain(ReadContext{report, base_folder}, *tree);
+    domain.file_name = file_name;
+    if (!report.has_errors()) {
+      reading.domain = std::move(domain);
+    }
+  }
+  reading.diagnostics = report.take();
+  return reading;
+}
+
+Result<Domain> load_domain(const std::filesystem::path& path) {
+  VMM_ASSIGN_OR_RETURN(const std::string text, read_file(path));
+  Reading reading = parse_domain(text, path.native(), path.parent_path());
+  log_remarks(reading.diagnostics);
+  if (!reading.domain) {
+    return std::unexpected(Error(lines_of(reading.diagnostics, Severity::kError), ErrorKind::kConfiguration));
+  }
+  return std::move(*reading.domain);
+}
+
+}  // namespace vmm::domain

@@ -1,0 +1,279 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "vmm/base/bytes.h"
+#include "vmm/domain/reader.h"
+
+namespace vmm::domain {
+
+namespace {
+
+constexpr size_t kSerialBytes = 20;  // VIRTIO_BLK_ID_BYTES (virtio 1.2, section 5.2.6)
+
+void read_policies(const ReadContext& context, const Element& driver, Disk& disk) {
+  disk.write_error = read_choice(context, driver, "error_policy", disk.write_error,
+                                 {{"stop", ErrorPolicy::kStop},
+                                  {"report", ErrorPolicy::kReport},
+                                  {"ignore", ErrorPolicy::kIgnore},
+                                  {"enospace", ErrorPolicy::kEnospace}});
+  // libvirt: error_policy is for reads too unless it is 'enospace', which only writes can meet.
+  const bool holds_for_reads =
+      driver.attribute("error_policy") != nullptr && disk.write_error != ErrorPolicy::kEnospace;
+  disk.read_error = read_choice(
+      context, driver, "rerror_policy", holds_for_reads ? disk.write_error : ErrorPolicy::kReport,
+      {{"stop", ErrorPolicy::kStop}, {"report", ErrorPolicy::kReport}, {"ignore", ErrorPolicy::kIgnore}});
+}
+
+void read_queues(const ReadContext& context, const Element& driver, Disk& disk) {
+  disk.queues = read_number(context, driver, "queues", 1, kMaxVcpus);
+  disk.queue_size = read_number(context, driver, "queue_size", 2, kMaxQueueSize);
+  if (disk.queue_size && !is_power_of_two(*disk.queue_size)) {
+    const Attribute* attribute = driver.attribute("queue_size");
+    context.report.error(attribute->line,
+                         fmt::format("{}: give a power of two", driver.place_of(*attribute)));
+  }
+  disk.event_idx = read_flag(context, driver, "event_idx", true);
+  disk.ioeventfd = read_flag(context, driver, "ioeventfd", true);
+}
+
+void read_iothread(const ReadContext& context, const Element& driver, const Domain& domain, Disk& disk) {
+  const Attribute* attribute = driver.attribute("iothread");
+  if (attribute == nullptr) {
+    return;
+  }
+  const auto id = parse_unsigned(attribute->value);
+  const auto& ids = domain.iothread_ids;
+  if (!id || std::find(ids.begin(), ids.end(), *id) == ids.end()) {
+    context.report.error(attribute->line, fmt::format("{}: there is no such I/O thread; <iothreads> makes {}",
+                                                      driver.place_of(*attribute), ids.size()));
+    return;
+  }
+  disk.iothread = static_cast<uint32_t>(*id);
+}
+
+void read_driver(const ReadContext& context, const Element& driver, const Domain& domain, Disk& disk) {
+  disk.cache = read_choice(context, driver, "cache", CacheMode::kWriteback,
+                           {{"default", CacheMode::kWriteback},
+                            {"none", CacheMode::kNone},
+                            {"writeback", CacheMode::kWriteback},
+                            {"writethrough", CacheMode::kWritethrough},
+                            {"directsync", CacheMode::kDirectsync},
+                            {"unsafe", CacheMode::kUnsafe}});
+  disk.io = read_choice(
+      context, driver, "io", IoMode::kIoUring,
+      {{"io_uring", IoMode::kIoUring}, {"threads", IoMode::kThreads}, {"native", IoMode::kIoUring}});
+  disk.discard = read_choice(context, driver, "discard", DiscardMode::kIgnore,
+                             {{"ignore", DiscardMode::kIgnore}, {"unmap", DiscardMode::kUnmap}});
+  disk.detect_zeroes =
+      read_choice(context, driver, "detect_zeroes", DetectZeroes::kOff,
+                  {{"off", DetectZeroes::kOff}, {"on", DetectZeroes::kOn}, {"unmap", DetectZeroes::kUnmap}});
+  // libvirt: 'unmap' without discard='unmap' is no more than 'on'.
+  if (disk.detect_zeroes == DetectZeroes::kUnmap && disk.discard == DiscardMode::kIgnore) {
+    disk.detect_zeroes = DetectZeroes::kOn;
+  }
+  read_policies(context, driver, disk);
+  read_queues(context, driver, disk);
+  read_iothread(context, driver, domain, disk);
+}
+
+void read_source(const ReadContext& context, const Element& element, Disk& disk) {
+  const bool is_file = disk.source_type == DiskSource::kFile;
+  const std::string_view wanted = is_file ? "file" : "dev";
+  const std::string_view other = is_file ? "dev" : "file";
+  const Element* source = element.child("source");
+  if (source == nullptr) {
+    if (!element.has_refused_children) {
+      context.report.error(element.line, fmt::format("{}: has no <source {}='…'/>; say where the image is",
+                                                     element.place, wanted));
+    }
+    return;
+  }
+  disk.source_line = source->line;
+  if (const Attribute* misplaced = source->attribute(other)) {
+    context.report.error(misplaced->line,
+                         fmt::format("{}: the disk is of type='{}'; use {}=", source->place_of(*misplaced),
+                                     is_file ? "file" : "block", wanted));
+    return;
+  }
+  if (source->value_of(wanted).empty()) {
+    context.report.error(source->line,
+                         fmt::format("{}: has no {}='…'; say where the image is", source->place, wanted));
+    return;
+  }
+  disk.source = context.complete(source->value_of(wanted));
+}
+
+// "vda", "vdaa": the name, and which bus it speaks of, matter; the guest names its disks itself.
+bool is_device_name(std::string_view name) {
+  constexpr size_t kLongestName = 8;
+  return name.size() >= 3 && name.size() <= kLongestName &&
+         std::all_of(name.begin(), name.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+}
+
+void read_target(const ReadContext& context, const Element& element, Disk& disk) {
+  const Element* target = element.child("target");
+  if (target == nullptr) {
+    if (!element.has_refused_children) {
+      context.report.error(element.line,
+                           fmt::format("{}: has no <target dev='…'/>; name it vda, vdb, …", element.place));
+    }
+    return;
+  }
+  const Attribute* dev = target->attribute("dev");
+  if (dev == nullptr || !is_device_name(dev->value)) {
+    context.report.error(target->line, fmt::format("{}: give dev= a name such as 'vda'", target->place));
+    return;
+  }
+  disk.target = dev->value;
+  // libvirt guesses the bus from the name where there is none; only one of its guesses is a bus that vmm has.
+  if (target->attribute("bus") == nullptr && !disk.target.starts_with("vd")) {
+    context.report.error(
+        dev->line,
+        fmt::format("{}: means a bus that vmm does not have yet; add bus='virtio'", target->place_of(*dev)));
+  }
+}
+
+void read_serial_number(const ReadContext& context, const Element& element, Disk& disk) {
+  const Element* serial = element.child("serial");
+  if (serial == nullptr) {
+    return;
+  }
+  disk.serial = serial->text;
+  const bool is_plain =
+      std::all_of(disk.serial.begin(), disk.serial.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
+  if (!is_plain) {
+    context.report.error(serial->line,
+                         fmt::format("{}: give printable ASCII characters only", serial->place));
+  } else if (disk.serial.size() > kSerialBytes) {
+    context.report.warning(serial->line,
+                           fmt::format("{}: longer than the {} bytes that virtio disks carry; the guest "
+                                       "sees '{}'",
+                                       serial->place, kSerialBytes, disk.serial.substr(0, kSerialBytes)));
+    disk.serial.resize(kSerialBytes);
+  }
+}
+
+uint32_t read_block_size(const ReadContext& context, const Element& blockio, std::string_view name) {
+  const auto bytes = read_number(context, blockio, name, 0, 32768);
+  if (bytes && *bytes != 0 && (*bytes < 512 || !is_power_of_two(*bytes))) {
+    const Attribute* attribute = blockio.attribute(name);
+    context.report.error(attribute->line, fmt::format("{}: give a power of two from 512 to 32768",
+                                                      blockio.place_of(*attribute)));
+    return 0;
+  }
+  return bytes.value_or(0);
+}
+
+void read_blockio(const ReadContext& context, const Element& element, Disk& disk) {
+  const Element* blockio = element.child("blockio");
+  if (blockio == nullptr) {
+    return;
+  }
+  disk.logical_block_bytes = read_block_size(context, *blockio, "logical_block_size");
+  disk.physical_block_bytes = read_block_size(context, *blockio, "physical_block_size");
+  if (disk.physical_block_bytes != 0 && disk.physical_block_bytes < disk.logical_block_bytes) {
+    context.report.error(
+        blockio->line, fmt::format("{}: the physical block is smaller than the logical one", blockio->place));
+  }
+}
+
+// libvirt: an address is honoured; vmm honours it where its one bus has the place, and says where it does
+// not.
+void read_pci_address(const ReadContext& context, const Element& address, Disk& disk) {
+  constexpr std::array<std::string_view, 4> kParts = {"domain", "bus", "slot", "function"};
+  constexpr std::array<uint64_t, 4> kHighest = {0xffff, 0xff, 0x1f, 7};
+  std::array<uint64_t, 4> values{};
+  for (size_t i = 0; i < kParts.size(); ++i) {
+    const Attribute* attribute = address.attribute(kParts[i]);
+    if (attribute == nullptr) {
+      continue;
+    }
+    const auto value = parse_address_number(attribute->value);
+    if (!value || *value > kHighest[i]) {
+      context.report.error(attribute->line, fmt::format("{}: give a number up to {:#x}",
+                                                        address.place_of(*attribute), kHighest[i]));
+      return;
+    }
+    values[i] = *value;
+  }
+  if (address.attribute("slot") == nullptr) {
+    return;
+  }
+  constexpr uint64_t kFirstFreeSlot = 2;  // 0 is the host bridge, 1 the ISA bridge
+  if (values[0] != 0 || values[1] != 0 || values[2] < kFirstFreeSlot || values[3] != 0) {
+    context.report.warning(
+        address.line, fmt::format("{}: {:04x}:{:02x}:{:02x}.{} is not free for a disk; vmm chooses a slot",
+                                  address.place, values[0], values[1], values[2], values[3]));
+    return;
+  }
+  disk.address = PciAddress{.slot = static_cast<uint8_t>(values[2]), .function = 0};
+}
+
+void read_address(const ReadContext& context, const Element& element, MachineType machine, Disk& disk) {
+  const Element* address = element.child("address");
+  if (address == nullptr) {
+    return;
+  }
+  const std::string_view type = address->value_of("type");
+  const std::string_view own = machine == MachineType::kPc ? "pci" : "virtio-mmio";
+  if (type == "unassigned") {
+    return;
+  }
+  if (type != own) {
+    context.report.warning(address->line,
+                           fmt::format("{}: machine='{}' has its disks on {}; vmm chooses the place",
+                                       address->place, machine == MachineType::kPc ? "pc" : "microvm", own));
+  } else if (machine == MachineType::kPc) {
+    read_pci_address(context, *address, disk);
+  }
+}
+
+Disk read_disk(const ReadContext& context, const Element& element, const Domain& domain) {
+  Disk disk;
+  disk.line = element.line;
+  disk.source_type = read_choice(context, element, "type", DiskSource::kFile,
+                                 {{"file", DiskSource::kFile}, {"block", DiskSource::kBlock}});
+  if (const Element* driver = element.child("driver")) {
+    read_driver(context, *driver, domain, disk);
+  }
+  read_source(context, element, disk);
+  read_target(context, element, disk);
+  read_serial_number(context, element, disk);
+  read_blockio(context, element, disk);
+  read_address(context, element, domain.os.machine, disk);
+  disk.read_only = element.child("readonly") != nullptr;
+  disk.shareable = element.child("shareable") != nullptr;
+  if (const Element* boot = element.child("boot")) {
+    disk.boot_order = read_number(context, *boot, "order", 1, 65535);
+    if (boot->attribute("order") == nullptr) {
+      context.report.error(boot->line,
+                           fmt::format("{}: has no order=; give it a number from 1", boot->place));
+    }
+  }
+  if (const Element* alias = element.child("alias")) {
+    disk.alias = alias->value_of("name");
+  }
+  return disk;
+}
+
+}  // namespace
+
+void read_disks(const ReadContext& context, const Element& devices, Domain& domain) {
+  const uint32_t most = domain.os.machine == MachineType::kMicrovm ? kMaxMicrovmDisks : kMaxPcDisks;
+  for (const Element& each : devices.children) {
+    if (each.name != "disk") {
+      continue;
+    }
+    if (domain.disks.size() == most) {
+      context.report.error(
+          each.line, fmt::format("{}: more than {} disks; machine='{}' has no place for it", each.place, most,
+                                 domain.os.machine == MachineType::kMicrovm ? "microvm" : "pc"));
+      return;
+    }
+    domain.disks.push_back(read_disk(context, each, domain));
+  }
+}
+
+}  // namespace vmm::domain

@@ -1,0 +1,341 @@
+// Identity, memory, booting, features, clock and life cycle.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+#include "vmm/base/bytes.h"
+#include "vmm/domain/reader.h"
+
+namespace vmm::domain {
+
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+std::optional<std::array<uint8_t, 16>> parse_uuid(std::string_view text) {
+  std::array<uint8_t, 16> uuid{};
+  size_t digits = 0;
+  for (const char c : text) {
+    if (c == '-') {
+      continue;
+    }
+    const bool is_decimal = c >= '0' && c <= '9';
+    const char lower = static_cast<char>(c | 0x20);
+    if (digits == 32 || (!is_decimal && (lower < 'a' || lower > 'f'))) {
+      return std::nullopt;
+    }
+    const int digit = is_decimal ? c - '0' : lower - 'a' + 10;
+    uuid[digits / 2] = static_cast<uint8_t>((uuid[digits / 2] << 4) | digit);
+    ++digits;
+  }
+  return digits == 32 ? std::optional(uuid) : std::nullopt;
+}
+
+// The number of bytes that the element's text and unit= say; nothing after an error.
+std::optional<uint64_t> read_size(const ReadContext& context, const Element& element,
+                                  std::string_view number) {
+  const auto count = parse_unsigned(number);
+  if (!count) {
+    context.report.error(element.line,
+                         fmt::format("{}: '{}' is not a whole number", element.place, printable(number)));
+    return std::nullopt;
+  }
+  const Attribute* unit = element.attribute("unit");
+  if (unit != nullptr && !scaled_bytes(1, unit->value)) {
+    context.report.error(unit->line, fmt::format("{}: unknown unit; use 'b', 'KiB', 'MiB', 'GiB' or 'TiB'",
+                                                 element.place_of(*unit)));
+    return std::nullopt;
+  }
+  const auto bytes = scaled_bytes(*count, unit == nullptr ? "KiB" : unit->value);
+  if (!bytes || *bytes > kMaxMemoryBytes) {
+    context.report.error(element.line, fmt::format("{}: more than {} TiB; give at most that", element.place,
+                                                   kMaxMemoryBytes >> 40));
+    return std::nullopt;
+  }
+  return bytes;
+}
+
+void read_hugepages(const ReadContext& context, const Element& hugepages, MemoryBacking& backing) {
+  backing.hugepages = true;
+  const Element* page = hugepages.child("page");
+  if (page == nullptr) {
+    return;
+  }
+  const auto bytes = read_size(context, *page, page->value_of("size"));
+  if (bytes && (!is_power_of_two(*bytes) || *bytes < 4096)) {
+    context.report.error(
+        page->line,
+        fmt::format("{}: {} bytes is not the size of a page; x86 has huge pages of 2 MiB and 1 GiB",
+                    page->place, *bytes));
+    return;
+  }
+  backing.hugepage_bytes = bytes.value_or(0);
+}
+
+void read_memory_backing(const ReadContext& context, const Element& element, MemoryBacking& backing) {
+  backing.line = element.line;
+  if (const Element* hugepages = element.child("hugepages")) {
+    read_hugepages(context, *hugepages, backing);
+  }
+  if (const Element* source = element.child("source")) {
+    backing.source = read_choice(context, *source, "type", MemorySource::kAnonymous,
+                                 {{"anonymous", MemorySource::kAnonymous}, {"memfd", MemorySource::kMemfd}});
+  }
+  if (const Element* access = element.child("access")) {
+    backing.shared = read_choice(context, *access, "mode", false, {{"private", false}, {"shared", true}});
+  }
+  if (const Element* allocation = element.child("allocation")) {
+    backing.allocate_at_start =
+        read_choice(context, *allocation, "mode", false, {{"ondemand", false}, {"immediate", true}});
+  }
+  backing.locked = element.child("locked") != nullptr;
+  backing.share_pages = element.child("nosharepages") == nullptr;
+}
+
+MachineType machine_type(std::string_view machine) {
+  return machine == "microvm" ? MachineType::kMicrovm : MachineType::kPc;
+}
+
+void read_path(const ReadContext& context, const Element& os, std::string_view name,
+               std::filesystem::path& path, int& line) {
+  const Element* element = os.child(name);
+  if (element == nullptr) {
+    return;
+  }
+  line = element->line;
+  if (element->text.empty()) {
+    context.report.error(line, fmt::format("{}: empty; give a path", element->place));
+    return;
+  }
+  path = context.complete(element->text);
+}
+
+void read_timer(const ReadContext& context, const Element& timer, Clock& clock) {
+  const std::string_view name = timer.value_of("name");
+  const bool present = read_flag(context, timer, "present", true);
+  if (name.empty()) {
+    context.report.error(timer.line, fmt::format("{}: has no name=; say which timer is meant", timer.place));
+  } else if (name == "kvmclock") {
+    clock.kvmclock = present;
+  } else if (name == "pit") {
+    clock.pit = present;
+  } else if (name == "hpet" && present) {
+    context.report.warning(
+        timer.line, fmt::format("{}: vmm has no HPET; the guest uses kvmclock and the TSC", timer.place));
+  } else if (name != "hpet" && !present) {
+    context.report.error(timer.line,
+                         fmt::format("{}: the {} cannot be taken away from the guest; remove the element",
+                                     timer.place, printable(name)));
+  }
+}
+
+// libvirt takes 'reset' as "no adjustment yet".
+void read_adjustment(const ReadContext& context, const Element& element, Clock& clock) {
+  const Attribute* adjustment = element.attribute("adjustment");
+  if (adjustment == nullptr || adjustment->value == "reset") {
+    return;
+  }
+  constexpr int64_t kFarthest = int64_t{1} << 40;
+  const auto seconds = parse_signed(adjustment->value);
+  if (!seconds || *seconds > kFarthest || *seconds < -kFarthest) {
+    context.report.error(adjustment->line, fmt::format("{}: give a whole number of seconds, or 'reset'",
+                                                       element.place_of(*adjustment)));
+  } else if (clock.offset != ClockOffset::kVariable) {
+    context.report.error(adjustment->line, fmt::format("{}: has a meaning only with offset='variable'",
+                                                       element.place_of(*adjustment)));
+  } else {
+    clock.adjustment_seconds = *seconds;
+  }
+}
+
+void read_timezone(const ReadContext& context, const Element& element, Clock& clock) {
+  const Attribute* timezone = element.attribute("timezone");
+  if (timezone != nullptr) {
+    clock.timezone = timezone->value;
+    // It becomes the name of a file below /usr/share/zoneinfo.
+    if (clock.timezone.starts_with('/') || clock.timezone.find("..") != std::string::npos) {
+      context.report.error(timezone->line,
+                           fmt::format("{}: not the name of a time zone; write it like 'Europe/Paris'",
+                                       element.place_of(*timezone)));
+    }
+  }
+  if (clock.offset == ClockOffset::kTimezone && clock.timezone.empty()) {
+    context.report.error(element.line,
+                         fmt::format("{}: offset='timezone' needs timezone='…'", element.place));
+  }
+}
+
+LifecycleAction read_action(const Element& root, std::string_view name, LifecycleAction otherwise) {
+  const Element* element = root.child(name);
+  if (element == nullptr) {
+    return otherwise;
+  }
+  if (element->text == "restart") {
+    return LifecycleAction::kRestart;
+  }
+  return element->text == "preserve" ? LifecycleAction::kPreserve : LifecycleAction::kDestroy;
+}
+
+}  // namespace
+
+std::optional<uint64_t> scaled_bytes(uint64_t count, std::string_view unit) {
+  std::string name(trimmed(unit));
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  if (name.empty() || name == "b" || name == "byte" || name == "bytes") {
+    return count;
+  }
+  constexpr std::string_view kPrefixes = "kmgtpe";
+  const size_t power = kPrefixes.find(name[0]);
+  const std::string_view suffix = std::string_view(name).substr(1);
+  if (power == std::string_view::npos || (!suffix.empty() && suffix != "b" && suffix != "ib")) {
+    return std::nullopt;
+  }
+  const uint64_t base = suffix == "b" ? 1000 : 1024;
+  for (size_t i = 0; i <= power; ++i) {
+    if (count > std::numeric_limits<uint64_t>::max() / base) {
+      return std::nullopt;
+    }
+    count *= base;
+  }
+  return count;
+}
+
+void read_identity(const ReadContext& context, const Element& root, Domain& domain) {
+  if (root.attribute("type") == nullptr) {
+    context.report.error(root.line, "<domain>: has no type=; write <domain type='kvm'>");
+  }
+  if (const Element* name = root.child("name")) {
+    domain.name = name->text;
+    if (name->text.empty() || name->text.find_first_of("/\n") != std::string::npos) {
+      context.report.error(name->line,
+                           fmt::format("{}: give a name, of one line and without '/'", name->place));
+    }
+  } else if (!root.has_refused_children) {
+    context.report.error(root.line, "<domain>: has no <name>; give it one");
+  }
+  if (const Element* uuid = root.child("uuid")) {
+    domain.uuid = parse_uuid(uuid->text);
+    if (!domain.uuid) {
+      context.report.error(uuid->line, fmt::format("{}: '{}' is not 32 hexadecimal digits", uuid->place,
+                                                   printable(uuid->text)));
+    }
+  }
+  if (const Element* title = root.child("title")) {
+    domain.title = title->text;
+  }
+  if (const Element* description = root.child("description")) {
+    domain.description = description->text;
+  }
+}
+
+void read_memory(const ReadContext& context, const Element& root, Domain& domain) {
+  if (const Element* memory = root.child("memory")) {
+    domain.memory_line = memory->line;
+    if (const auto bytes = read_size(context, *memory, memory->text)) {
+      domain.memory_bytes = align_up(*bytes, kMiB);
+      if (*bytes < kMinMemoryBytes) {
+        context.report.error(memory->line, fmt::format("{}: {} bytes are too few; give at least {} MiB",
+                                                       memory->place, *bytes, kMinMemoryBytes / kMiB));
+      }
+    }
+  } else if (!root.has_refused_children) {
+    context.report.error(root.line, "<domain>: has no <memory>; say how much the guest has");
+  }
+  if (const Element* current = root.child("currentMemory")) {
+    const auto bytes = read_size(context, *current, current->text);
+    if (bytes && align_up(*bytes, kMiB) < domain.memory_bytes) {
+      context.report.warning(
+          current->line,
+          fmt::format("{}: less than <memory>, and the balloon is not there; the guest has all "
+                      "of <memory> from the start",
+                      current->place));
+    }
+  }
+  if (const Element* backing = root.child("memoryBacking")) {
+    read_memory_backing(context, *backing, domain.memory_backing);
+  }
+}
+
+void read_os(const ReadContext& context, const Element& root, Domain& domain) {
+  const Element* os = root.child("os");
+  if (os == nullptr) {
+    if (!root.has_refused_children) {
+      context.report.error(root.line,
+                           "<domain>: has no <os>; say what to boot in <os><type>hvm</type><kernel>…");
+    }
+    return;
+  }
+  domain.os.line = os->line;
+  if (const Element* type = os->child("type")) {
+    domain.os.machine = machine_type(type->value_of("machine"));
+  } else if (!os->has_refused_children) {
+    context.report.error(os->line, "<os>: has no <type>; write <type>hvm</type>");
+  }
+  read_path(context, *os, "kernel", domain.os.kernel, domain.os.kernel_line);
+  read_path(context, *os, "initrd", domain.os.initrd, domain.os.initrd_line);
+  if (const Element* command_line = os->child("cmdline")) {
+    domain.os.command_line = command_line->text;
+    domain.os.command_line_line = command_line->line;
+  }
+  if (os->child("kernel") == nullptr && !os->has_refused_children) {
+    context.report.error(os->line, "<os>: firmware boot is not there yet; give <kernel>");
+  }
+  for (const Element& each : os->children) {
+    if (each.name == "boot") {
+      domain.os.boot_devices.push_back(read_choice(context, each, "dev", BootDevice::kHardDisk,
+                                                   {{"hd", BootDevice::kHardDisk},
+                                                    {"cdrom", BootDevice::kCdrom},
+                                                    {"fd", BootDevice::kFloppy},
+                                                    {"network", BootDevice::kNetwork}}));
+    }
+  }
+}
+
+void read_features(const ReadContext& context, const Element& root, Domain& domain) {
+  const Element* features = root.child("features");
+  if (features == nullptr) {
+    return;
+  }
+  domain.features.acpi = features->child("acpi") != nullptr;
+  if (const Element* kvm = features->child("kvm")) {
+    const Element* hidden = kvm->child("hidden");
+    domain.features.hide_kvm = hidden != nullptr && read_flag(context, *hidden, "state", true);
+  }
+  if (const Element* pmu = features->child("pmu")) {
+    domain.features.pmu = read_flag(context, *pmu, "state", true);
+  }
+}
+
+void read_clock(const ReadContext& context, const Element& root, Domain& domain) {
+  const Element* element = root.child("clock");
+  if (element == nullptr) {
+    return;
+  }
+  Clock& clock = domain.clock;
+  clock.line = element->line;
+  clock.offset = read_choice(context, *element, "offset", ClockOffset::kUtc,
+                             {{"utc", ClockOffset::kUtc},
+                              {"localtime", ClockOffset::kLocaltime},
+                              {"timezone", ClockOffset::kTimezone},
+                              {"variable", ClockOffset::kVariable}});
+  read_adjustment(context, *element, clock);
+  read_timezone(context, *element, clock);
+  clock.basis_is_localtime =
+      read_choice(context, *element, "basis", false, {{"utc", false}, {"localtime", true}});
+  for (const Element& each : element->children) {
+    if (each.name == "timer") {
+      read_timer(context, each, clock);
+    }
+  }
+}
+
+void read_lifecycle(const Element& root, Domain& domain) {
+  domain.on_poweroff = read_action(root, "on_poweroff", LifecycleAction::kDestroy);
+  domain.on_reboot = read_action(root, "on_reboot", LifecycleAction::kRestart);
+  domain.on_crash = read_action(root, "on_crash", LifecycleAction::kDestroy);
+}
+
+}  // namespace vmm::domain

@@ -1,0 +1,22 @@
+#include "vmm/domain/reader.h"
+
+namespace vmm::domain {
+
+Domain read_domain(const ReadContext& context, const Element& root) {
+  Domain domain;
+  read_identity(context, root, domain);
+  read_memory(context, root, domain);
+  read_processors(context, root, domain);
+  read_os(context, root, domain);
+  read_features(context, root, domain);
+  read_clock(context, root, domain);
+  read_lifecycle(root, domain);
+  if (const Element* devices = root.child("devices")) {
+    read_disks(context, *devices, domain);
+    read_serials(context, *devices, domain);
+  }
+  check_domain(context, root, domain);
+  return domain;
+}
+
+}  // namespace vmm::domain

@@ -1,0 +1,34 @@
+// The parts of a domain, each read out of the tree that the table has let through. Every function reports
+// what it finds wrong and leaves a default there, so that one run shows all that is wrong.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "vmm/domain/domain.h"
+#include "vmm/domain/element.h"
+
+namespace vmm::domain {
+
+Domain read_domain(const ReadContext& context, const Element& root);
+
+void read_identity(const ReadContext& context, const Element& root, Domain& domain);
+void read_memory(const ReadContext& context, const Element& root, Domain& domain);
+void read_processors(const ReadContext& context, const Element& root, Domain& domain);
+void read_os(const ReadContext& context, const Element& root, Domain& domain);
+void read_features(const ReadContext& context, const Element& root, Domain& domain);
+void read_clock(const ReadContext& context, const Element& root, Domain& domain);
+void read_lifecycle(const Element& root, Domain& domain);
+// After read_processors() and read_os().
+void read_disks(const ReadContext& context, const Element& devices, Domain& domain);
+void read_serials(const ReadContext& context, const Element& devices, Domain& domain);
+
+// What can be said only of the domain as a whole.
+void check_domain(const ReadContext& context, const Element& root, const Domain& domain);
+
+// libvirt's scaled integers (virScaleInteger): `count` in bytes, "k" and "KiB" being 1024, "KB" 1000, and so
+// on. Nothing if the unit is unknown or the sum does not fit.
+std::optional<uint64_t> scaled_bytes(uint64_t count, std::string_view unit);
+
+}  // namespace vmm::domain

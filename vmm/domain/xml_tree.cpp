@@ -1,0 +1,293 @@
+#include "vmm/domain/xml_tree.h"
+
+#include <fmt/format.h>
+#include <tinyxml2.h>
+
+#include <set>
+#include <string>
+
+#include "vmm/domain/element_table.h"
+#include "vmm/domain/xml_scan.h"
+
+namespace vmm::domain {
+
+namespace {
+
+std::string_view sentence_of(tinyxml2::XMLError error) {
+  switch (error) {
+    case tinyxml2::XML_ERROR_EMPTY_DOCUMENT:
+      return "the file is empty; it needs a <domain> element";
+    case tinyxml2::XML_ERROR_MISMATCHED_ELEMENT:
+      return "malformed XML: an element is not closed by the end tag of its name";
+    case tinyxml2::XML_ERROR_PARSING_ELEMENT:
+      return "malformed XML: a tag is not well-formed";
+    case tinyxml2::XML_ERROR_PARSING_ATTRIBUTE:
+      return "malformed XML: an attribute is not of the form name='value', or stands twice";
+    case tinyxml2::XML_ERROR_PARSING_COMMENT:
+      return "malformed XML: a comment does not end";
+    case tinyxml2::XML_ERROR_PARSING_CDATA:
+      return "malformed XML: a CDATA section does not end";
+    case tinyxml2::XML_ERROR_PARSING_DECLARATION:
+      return "malformed XML: <?xml …?> stands elsewhere than at the begin, or does not end";
+    default:
+      return "malformed XML: the file ends too early, or a tag is not well-formed";
+  }
+}
+
+std::string suggestion(std::string_view name, std::span<const std::string_view> candidates,
+                       std::string_view before, std::string_view after) {
+  const std::string_view nearest = nearest_name(name, candidates);
+  return nearest.empty() ? std::string() : fmt::format("; did you mean {}{}{}?", before, nearest, after);
+}
+
+std::string list_of(std::span<const std::string_view> values) {
+  std::string result;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const std::string_view separator = i == 0 ? "" : i + 1 == values.size() ? " or " : ", ";
+    result += fmt::format("{}'{}'", separator, values[i]);
+  }
+  return result;
+}
+
+enum class Fate : uint8_t { kKept, kLeftOut, kRefused };
+
+class TreeReader {
+ public:
+  explicit TreeReader(Reporter& report) : report_(report) {}
+
+  // Fills `element` from the node. Depth is bounded: scan_xml() has seen the text.
+  // NOLINTNEXTLINE(misc-no-recursion)
+  Fate read(const tinyxml2::XMLElement& node, const std::string& path, std::string_view parent_path,
+            Element& element) {
+    element.name = node.Name();
+    element.line = node.GetLineNum();
+    element.place = printable_place(path);
+    const auto rules = rules_of(path);
+    if (rules.empty()) {
+      report_unknown_element(element, parent_path);
+      return Fate::kRefused;
+    }
+    if (rules.front().answer != Answer::kDone) {
+      return answer_element(rules.front(), element);
+    }
+    Fate fate = read_attributes(node, rules, element);
+    if (fate == Fate::kKept) {
+      fate = read_text(node, rules, element);
+    }
+    if (fate == Fate::kKept) {
+      read_children(node, path, element);
+    }
+    return fate;
+  }
+
+ private:
+  // A name out of the file may be long, and hold anything.
+  static std::string printable_place(const std::string& path) { return printable(display_path(path)); }
+
+  Fate answer_element(const Rule& rule, const Element& element) {
+    const std::string text = fmt::format("{}: {}", element.place, rule.remark);
+    switch (rule.answer) {
+      case Answer::kDone:
+        return Fate::kKept;
+      case Answer::kSkipped:
+        if (!rule.remark.empty()) {
+          report_.note(element.line, text);
+        }
+        return Fate::kLeftOut;
+      case Answer::kHarmless:
+      case Answer::kLeftOut:
+        report_.warning(element.line, text);
+        return Fate::kLeftOut;
+      case Answer::kRefused:
+        break;
+    }
+    report_.error(element.line, text);
+    return Fate::kRefused;
+  }
+
+  void report_unknown_element(const Element& element, std::string_view parent_path) {
+    if (element.name.find(':') != std::string::npos) {
+      report_.error(
+          element.line,
+          fmt::format("{}: elements of other programs mean nothing to vmm; they belong in <metadata>",
+                      element.place));
+      return;
+    }
+    const auto candidates = known_children(parent_path);
+    report_.error(element.line, fmt::format("{}: unknown element{}", element.place,
+                                            suggestion(element.name, candidates, "<", ">")));
+  }
+
+  Fate read_attributes(const tinyxml2::XMLElement& node, std::span<const Rule> rules, Element& element) {
+    if (is_left_out(node, rules, element)) {
+      return Fate::kLeftOut;
+    }
+    Fate fate = Fate::kKept;
+    for (const auto* each = node.FirstAttribute(); each != nullptr; each = each->Next()) {
+      Attribute attribute{each->Name(), each->Value(), each->GetLineNum()};
+      if (attribute.name.starts_with("xmlns:")) {
+        continue;
+      }
+      const Fate found = read_value(rules, element, attribute, element.place_of(attribute));
+      fate = std::max(fate, found);
+    }
+    return fate;
+  }
+
+  // One value that leaves out the element is enough: the others need not be known then.
+  bool is_left_out(const tinyxml2::XMLElement& node, std::span<const Rule> rules, const Element& element) {
+    for (const auto* each = node.FirstAttribute(); each != nullptr; each = each->Next()) {
+      bool known = false;
+      const Rule* rule = rule_for(rules, each->Name(), each->Value(), known);
+      if (rule != nullptr && rule->answer == Answer::kLeftOut) {
+        const Attribute attribute{each->Name(), each->Value(), each->GetLineNum()};
+        report_.warning(attribute.line, fmt::format("{}: {}", element.place_of(attribute), rule->remark));
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // Decides about one value, of an attribute or of the text, and keeps it if it is to be read.
+  Fate read_value(std::span<const Rule> rules, Element& element, const Attribute& attribute,
+                  const std::string& place) {
+    bool known = false;
+    const Rule* rule = rule_for(rules, attribute.name, attribute.value, known);
+    if (rule == nullptr) {
+      report_unknown_value(rules, attribute, place, known);
+      return Fate::kRefused;
+    }
+    switch (rule->answer) {
+      case Answer::kSkipped:
+        return Fate::kKept;
+      case Answer::kHarmless:
+        report_.warning(attribute.line, fmt::format("{}: {}", place, rule->remark));
+        break;
+      case Answer::kRefused:
+        report_.error(attribute.line, fmt::format("{}: {}", place, rule->remark));
+        return Fate::kRefused;
+      case Answer::kLeftOut:  // is_left_out() has seen to it
+      case Answer::kDone:
+        break;
+    }
+    if (attribute.name == kTextOf) {
+      element.text = attribute.value;
+    } else {
+      element.attributes.push_back(attribute);
+    }
+    return Fate::kKept;
+  }
+
+  void report_unknown_value(std::span<const Rule> rules, const Attribute& attribute, const std::string& place,
+                            bool attribute_is_known) {
+    if (!attribute_is_known) {
+      const auto candidates = known_attributes(rules);
+      report_.error(attribute.line, fmt::format("{}: unknown attribute{}", place,
+                                                suggestion(attribute.name, candidates, "", "=")));
+      return;
+    }
+    const auto values = known_values(rules, attribute.name);
+    const std::string nearest = suggestion(attribute.value, values, "'", "'");
+    report_.error(attribute.line,
+                  fmt::format("{}: unknown value{}", place,
+                              nearest.empty() ? fmt::format("; use {}", list_of(values)) : nearest));
+  }
+
+  Fate read_text(const tinyxml2::XMLElement& node, std::span<const Rule> rules, Element& element) {
+    std::string text;
+    for (const auto* child = node.FirstChild(); child != nullptr; child = child->NextSibling()) {
+      if (child->ToText() != nullptr) {
+        text += child->Value();
+      }
+    }
+    const std::string value(trimmed(text));
+    bool takes_text = false;
+    rule_for(rules, kTextOf, value, takes_text);
+    if (takes_text) {
+      const auto place = fmt::format("{}{}</{}>", element.place, printable(value), element.name);
+      return read_value(rules, element, Attribute{std::string(kTextOf), value, element.line}, place);
+    }
+    if (!value.empty()) {
+      report_.error(element.line, fmt::format("{}: holds the text '{}', which means nothing here",
+                                              element.place, printable(value)));
+      return Fate::kRefused;
+    }
+    return Fate::kKept;
+  }
+
+  // NOLINTNEXTLINE(misc-no-recursion)
+  void read_children(const tinyxml2::XMLElement& node, const std::string& path, Element& element) {
+    std::set<std::string> seen;
+    for (const auto* child = node.FirstChildElement(); child != nullptr && !report_.is_full();
+         child = child->NextSiblingElement()) {
+      const std::string child_path =
+          path == "domain" ? child->Name() : fmt::format("{}/{}", path, child->Name());
+      const auto rules = rules_of(child_path);
+      if (!seen.insert(child->Name()).second && !rules.empty() && rules.front().value != kMany) {
+        report_.error(child->GetLineNum(),
+                      fmt::format("{}: stands twice; remove one", printable_place(child_path)));
+        element.has_refused_children = true;
+        continue;
+      }
+      Element kept;
+      const Fate fate = read(*child, child_path, path, kept);
+      if (fate == Fate::kKept) {
+        element.children.push_back(std::move(kept));
+      } else if (fate == Fate::kRefused) {
+        element.has_refused_children = true;
+      }
+    }
+  }
+
+  Reporter& report_;
+};
+
+// The <domain> element of the document, or nullptr after an error.
+const tinyxml2::XMLElement* find_root(const tinyxml2::XMLDocument& document, Reporter& report) {
+  const tinyxml2::XMLElement* root = nullptr;
+  for (const auto* node = document.FirstChild(); node != nullptr; node = node->NextSibling()) {
+    const auto* element = node->ToElement();
+    const bool is_second = element != nullptr && root != nullptr;
+    if (is_second || node->ToText() != nullptr || node->ToUnknown() != nullptr) {
+      report.error(node->GetLineNum(),
+                   "malformed XML: there is more in the file than the one <domain> element");
+      return nullptr;
+    }
+    root = element != nullptr ? element : root;
+  }
+  if (root == nullptr) {
+    report.error(0, "there is no element in the file; it needs a <domain> element");
+    return nullptr;
+  }
+  if (std::string_view(root->Name()) != "domain") {
+    report.error(root->GetLineNum(), fmt::format("<{}>: not a domain; the file's root must be <domain>",
+                                                 printable(root->Name())));
+    return nullptr;
+  }
+  return root;
+}
+
+}  // namespace
+
+std::optional<Element> read_xml_tree(std::string_view text, Reporter& report) {
+  if (auto fault = scan_xml(text)) {
+    report.error(fault->line, std::move(fault->text));
+    return std::nullopt;
+  }
+  tinyxml2::XMLDocument document;
+  if (const auto error = document.Parse(text.data(), text.size()); error != tinyxml2::XML_SUCCESS) {
+    report.error(document.ErrorLineNum(), std::string(sentence_of(error)));
+    return std::nullopt;
+  }
+  const tinyxml2::XMLElement* root = find_root(document, report);
+  if (root == nullptr) {
+    return std::nullopt;
+  }
+  Element element;
+  if (TreeReader(report).read(*root, "domain", "", element) != Fate::kKept) {
+    return std::nullopt;
+  }
+  return element;
+}
+
+}  // namespace vmm::domain
