@@ -57,7 +57,7 @@ void EventLoop::Watch::reset() {
   entry_->is_live = false;
   ::epoll_ctl(loop_->epoll_.get(), EPOLL_CTL_DEL, entry_->fd, nullptr);
   entry_.reset();
-  loop_ = nullptr;
+  std::exchange(loop_, nullptr)->has_dead_entries_ = true;
 }
 
 void EventLoop::Timer::arm(Duration delay) {
@@ -121,6 +121,11 @@ void EventLoop::add_poller(Poller& poller) { pollers_.push_back(&poller); }
 
 void EventLoop::remove_poller(Poller& poller) { std::erase(pollers_, &poller); }
 
+void EventLoop::set_sleeper(Sleeper* sleeper) {
+  VMM_CHECK(sleeper == nullptr || sleeper_ == nullptr, "a loop can sleep in one place only");
+  sleeper_ = sleeper;
+}
+
 void EventLoop::post(Task task) {
   {
     const MutexLock lock(posted_mutex_);
@@ -139,6 +144,18 @@ void EventLoop::run_once(Duration timeout) {
   if (run_pollers()) {
     timeout = Duration(0);
   }
+  if (sleeper_ == nullptr) {
+    run_handlers(timeout);
+  } else if (sleeper_->sleep(epoll_.get(), timeout)) {
+    run_handlers(Duration(0));
+  }
+  if (has_dead_entries_) {
+    has_dead_entries_ = false;
+    std::erase_if(entries_, [](const auto& entry) { return !entry->is_live; });
+  }
+}
+
+void EventLoop::run_handlers(Duration timeout) {
   std::array<epoll_event, kEventsPerTurn> events{};
   const timespec limit = to_timespec(timeout);
   const int count = ::epoll_pwait2(epoll_.get(), events.data(), kEventsPerTurn,
@@ -150,7 +167,6 @@ void EventLoop::run_once(Duration timeout) {
       entry->handler(events[static_cast<size_t>(i)].events);
     }
   }
-  std::erase_if(entries_, [](const auto& entry) { return !entry->is_live; });
 }
 
 void EventLoop::stop() {

@@ -1,8 +1,8 @@
 // EventLoop: one thread's wait for descriptors, timers and posted work (epoll(7)).
 //
 // Threads: an EventLoop belongs to the thread that calls run(); before run() starts, to the thread that made
-// it. Only post() and stop() may be called from other threads. Handlers run on the loop's thread, never
-// nested.
+// it. Only post(), stop() and a Timer's arm() and disarm() may be called from other threads. Handlers run on
+// the loop's thread, never nested.
 #pragma once
 
 #include <sys/epoll.h>
@@ -39,6 +39,18 @@ class EventLoop {
     ~Poller() = default;
   };
 
+  // Sleeps in place of epoll_pwait2, where another wait (an io_uring's) can watch the epoll descriptor and
+  // do more in the same system call.
+  class Sleeper {
+   public:
+    // Waits at most `timeout` (negative: for ever; 0: only looks) for the epoll descriptor or for business
+    // of its own, which it does. Returns true if the epoll descriptor may have events.
+    virtual bool sleep(int epoll_fd, Duration timeout) = 0;
+
+   protected:
+    ~Sleeper() = default;
+  };
+
  private:
   struct Entry {
     int fd = -1;
@@ -68,7 +80,7 @@ class EventLoop {
     std::shared_ptr<Entry> entry_;
   };
 
-  // Calls its handler once, after each arm(). Must not outlive its loop.
+  // Calls its handler once, after each arm(). Must not outlive its loop. arm() and disarm() from any thread.
   class Timer {
    public:
     Timer() = default;
@@ -91,6 +103,8 @@ class EventLoop {
   [[nodiscard]] Result<Timer> make_timer(Task on_due);
   void add_poller(Poller& poller);
   void remove_poller(Poller& poller);
+  // nullptr takes it away. REQUIRES: no other sleeper is set.
+  void set_sleeper(Sleeper* sleeper);
 
   // Runs the task on the loop's thread, in the order of posting; any thread. A task posted to a loop that
   // does not run waits for its next turn.
@@ -107,6 +121,7 @@ class EventLoop {
   EventLoop(UniqueFd epoll, EventFd wakeup);
   void run_posted() VMM_EXCLUDES(posted_mutex_);
   bool run_pollers();
+  void run_handlers(Duration timeout);
 
   // Constant after construction.
   UniqueFd epoll_;
@@ -114,7 +129,9 @@ class EventLoop {
 
   // The loop's thread only.
   std::vector<std::shared_ptr<Entry>> entries_;
+  bool has_dead_entries_ = false;
   std::vector<Poller*> pollers_;
+  Sleeper* sleeper_ = nullptr;
   Watch wakeup_watch_;
 
   std::atomic<bool> stop_requested_{false};
