@@ -1,0 +1,44 @@
+// DiskOptions: what a user can say about a disk, as plain values.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "block/engine/engine.h"
+#include "block/host_file.h"
+
+namespace vmm::block {
+
+enum class Format : uint8_t { kRaw };
+
+enum class DiscardMode : uint8_t { kIgnore, kUnmap };
+
+enum class DetectZeroes : uint8_t {
+  kOff,
+  kOn,     // a write of zeroes becomes a write-zeroes
+  kUnmap,  // the same, and with DiscardMode::kUnmap the space is given back
+};
+
+// What a failed request does to the guest. kStop needs ErrorPolicyDevice's owner to pause it.
+enum class ErrorPolicy : uint8_t {
+  kReport,    // the guest gets the error
+  kStop,      // the guest is paused, and the request is tried again when it goes on
+  kIgnore,    // the guest is told that all is well
+  kEnospace,  // kStop when the disk is full, kReport otherwise
+};
+
+struct DiskOptions {
+  std::string path;
+  Format format = Format::kRaw;
+  bool read_only = false;
+  bool shareable = false;  // others may write to it too (<shareable/>)
+  CacheMode cache = CacheMode::kWriteback;
+  DiscardMode discard = DiscardMode::kIgnore;
+  DetectZeroes detect_zeroes = DetectZeroes::kOff;
+  EngineKind io = EngineKind::kIoUring;
+  // A guest needs whole sectors of 512 bytes, and at least one; tools take any size.
+  bool for_guest = true;
+};
+
+}  // namespace vmm::block

@@ -1,0 +1,61 @@
+// UringEngine: file operations by io_uring(7), and the sleep of the loop that it serves.
+//
+// The loop sleeps in the ring, which also watches the loop's epoll descriptor: one io_uring_enter(2) hands
+// over what was queued, waits, and brings back what is done. See engine.h for threads.
+#pragma once
+
+#include <liburing.h>
+#include <pthread.h>
+
+#include <memory>
+
+#include "block/engine/engine.h"
+
+namespace vmm::block {
+
+class ThreadEngine;
+
+class UringEngine final : public Engine, private EventLoop::Poller, private EventLoop::Sleeper {
+ public:
+  // Fails where the kernel has no io_uring, or too little of it, or does not allow it.
+  // REQUIRES: the loop has no other UringEngine.
+  static Result<std::shared_ptr<Engine>> create(EventLoop& loop);
+  ~UringEngine() override;
+  UringEngine(const UringEngine&) = delete;
+  UringEngine& operator=(const UringEngine&) = delete;
+
+  EngineKind kind() const override { return EngineKind::kIoUring; }
+  void submit(FileOperation& operation) override;
+  void finish_later(FileOperation& operation, IoStatus status) override;
+  uint32_t in_flight() const override { return in_flight_; }
+
+ private:
+  UringEngine(EventLoop& loop, const io_uring& ring);
+
+  bool poll() override;
+  bool sleep(int epoll_fd, EventLoop::Duration timeout) override;
+
+  void use_this_thread();
+  void fill_submission_queue(int epoll_fd);
+  void prepare(io_uring_sqe& sqe, FileOperation& operation);
+  void enter(EventLoop::Duration timeout);
+  bool reap();
+  void take_result(FileOperation& operation, int result);
+  void submit_blocking(FileOperation& operation);
+
+  EventLoop& loop_;
+  io_uring ring_;
+  // The kernel takes work for a ring from one thread only (IORING_SETUP_SINGLE_ISSUER).
+  bool is_enabled_ = false;
+  pthread_t thread_{};
+
+  OperationQueue waiting_;   // for a place in the submission queue
+  OperationQueue finished_;  // with a status, to be told at the next turn
+  uint32_t in_flight_ = 0;
+  uint32_t in_ring_ = 0;  // operations that the kernel holds
+  bool is_epoll_watched_ = false;
+  bool is_epoll_ready_ = false;
+  std::shared_ptr<Engine> blocking_;  // for what io_uring cannot do; made when needed
+};
+
+}  // namespace vmm::block

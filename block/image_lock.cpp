@@ -1,0 +1,177 @@
+#include "block/image_lock.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string_view>
+#include <system_error>
+
+#include "vmm/base/log.h"
+
+namespace vmm::block {
+namespace {
+
+constexpr off_t kUsedBase = 100;
+constexpr off_t kForbiddenBase = 200;
+
+constexpr uint32_t kConsistentRead = 1U << 0;
+constexpr uint32_t kWrite = 1U << 1;
+constexpr std::array<int, 4> kPermissionBits = {0, 1, 2, 3};
+
+struct Claim {
+  uint32_t used = 0;
+  uint32_t forbidden = 0;
+};
+
+Claim claim_of(ImageUse use) {
+  switch (use) {
+    case ImageUse::kRead:
+      return {.used = kConsistentRead, .forbidden = kWrite};
+    case ImageUse::kWrite:
+      return {.used = kConsistentRead | kWrite, .forbidden = kWrite};
+    case ImageUse::kReadShared:
+      return {.used = kConsistentRead, .forbidden = 0};
+    case ImageUse::kWriteShared:
+      return {.used = kConsistentRead | kWrite, .forbidden = 0};
+  }
+  return {};
+}
+
+struct flock byte_lock(short type, off_t byte) {
+  struct flock lock{};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = byte;
+  lock.l_len = 1;
+  return lock;
+}
+
+// 0, or an errno.
+int take_byte(int fd, off_t byte) {
+  struct flock lock = byte_lock(F_RDLCK, byte);
+  return ::fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
+}
+
+// Someone else's lock of any kind is in the way of an exclusive one.
+bool is_taken_by_another(int fd, off_t byte) {
+  struct flock lock = byte_lock(F_WRLCK, byte);
+  return ::fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+int take_bytes(int fd, uint32_t permissions, off_t base) {
+  for (const int bit : kPermissionBits) {
+    if ((permissions >> bit & 1U) != 0) {
+      if (const int error = take_byte(fd, base + bit); error != 0) {
+        return error;
+      }
+    }
+  }
+  return 0;
+}
+
+bool any_taken_by_another(int fd, uint32_t permissions, off_t base) {
+  for (const int bit : kPermissionBits) {
+    if ((permissions >> bit & 1U) != 0 && is_taken_by_another(fd, base + bit)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// /proc/PID/fdinfo/N has a line "lock: … OFDLCK …" for each lock that the descriptor holds (proc(5)).
+bool holds_ofd_lock(const std::filesystem::path& fdinfo) {
+  std::ifstream file(fdinfo);
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.starts_with("lock:") && line.find("OFDLCK") != std::string::npos) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool is_same_file(const std::filesystem::path& path, const struct stat& image) {
+  struct stat other{};
+  return ::stat(path.c_str(), &other) == 0 && other.st_dev == image.st_dev && other.st_ino == image.st_ino;
+}
+
+bool process_holds_lock(const std::filesystem::path& process, const struct stat& image, int own_fd) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(process / "fd", error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename();
+    if (name == std::to_string(own_fd) && process.filename() == "self") {
+      continue;
+    }
+    if (is_same_file(it->path(), image) && holds_ofd_lock(process / "fdinfo" / name)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// The kernel does not tell whose an OFD lock is: found by looking at every process, as far as we may.
+std::optional<int> find_holder(int fd) {
+  struct stat image{};
+  if (::fstat(fd, &image) != 0) {
+    return std::nullopt;
+  }
+  std::error_code error;
+  for (std::filesystem::directory_iterator it("/proc", error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename();
+    int pid = 0;
+    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (parsed.ec == std::errc() && parsed.ptr == name.data() + name.size() && pid != ::getpid() &&
+        process_holds_lock(it->path(), image, fd)) {
+      return pid;
+    }
+  }
+  return std::nullopt;
+}
+
+bool is_writing(ImageUse use) { return use == ImageUse::kWrite || use == ImageUse::kWriteShared; }
+
+std::unexpected<Error> in_use(int fd, const std::string& path, ImageUse use) {
+  const auto holder = find_holder(fd);
+  const std::string whose = holder ? fmt::format("in use by another process (pid {})", *holder)
+                                   : std::string("in use by another process, or by another disk of this one");
+  const std::string_view advice =
+      is_writing(use) ? "make the disk <readonly/> on both sides, or <shareable/> if both may write"
+                      : "make the disk <shareable/> if it may change meanwhile";
+  return fail("{} is {}; stop it, or {}", path, whose, advice);
+}
+
+}  // namespace
+
+Status lock_image(const UniqueFd& image, const std::string& path, ImageUse use) {
+  const Claim claim = claim_of(use);
+  const int fd = image.get();
+  int error = take_bytes(fd, claim.used, kUsedBase);
+  if (error == 0) {
+    error = take_bytes(fd, claim.forbidden, kForbiddenBase);
+  }
+  // EAGAIN, EACCES: someone holds an exclusive lock, which is not QEMU's way, but a claim all the same.
+  if (error == EAGAIN || error == EACCES) {
+    return in_use(fd, path, use);
+  }
+  if (error != 0) {
+    log::warning("{} cannot be locked ({}); nothing keeps a second writer from it", path, errno_text(error));
+    return {};
+  }
+  // First claim, then look: of two that come together at least one sees the other.
+  if (any_taken_by_another(fd, claim.used, kForbiddenBase) ||
+      any_taken_by_another(fd, claim.forbidden, kUsedBase)) {
+    return in_use(fd, path, use);
+  }
+  return {};
+}
+
+}  // namespace vmm::block

@@ -1,0 +1,27 @@
+// ImageLock: an image is kept from a second writer, in the way QEMU keeps it.
+//
+// QEMU (2.10 and later) puts shared OFD locks (fcntl(2), F_OFD_SETLK) on single bytes of the image: byte
+// 100 + n says "I use permission n", byte 200 + n says "nobody else may use permission n". Permissions:
+// 0 consistent read, 1 write, 2 write unchanged data, 3 resize. Whoever finds the other's byte locked gives
+// way. The locks end with the last copy of the descriptor.
+#pragma once
+
+#include <string>
+
+#include "vmm/base/error.h"
+#include "vmm/base/unique_fd.h"
+
+namespace vmm::block {
+
+enum class ImageUse : unsigned char {
+  kRead,         // nobody may write meanwhile
+  kWrite,        // nobody else may write
+  kReadShared,   // others may write
+  kWriteShared,  // others may write too
+};
+
+// Takes the locks on an open image, or says who holds it. Changes nothing in the file. A file system without
+// locks is taken as it is, with a warning.
+Status lock_image(const UniqueFd& image, const std::string& path, ImageUse use);
+
+}  // namespace vmm::block
