@@ -11,6 +11,7 @@ import os
 import re
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,8 @@ def parse_arguments():
                         help="type TEXT when REGEX has been printed (the first '=' separates)")
     parser.add_argument("--signal", action="append", default=[], metavar="REGEX=NAME",
                         help="send the monitor signal NAME when REGEX has been printed")
+    parser.add_argument("--power-button", action="append", default=[], metavar="REGEX",
+                        help="press the power button when REGEX has been printed")
     parser.add_argument("--expect", action="append", default=[], metavar="REGEX")
     parser.add_argument("--reject", action="append", default=[], metavar="REGEX")
     parser.add_argument("--expect-error", action="append", default=[], metavar="REGEX", help="on stderr")
@@ -111,6 +114,8 @@ def qemu_command(options, disks):
                "-kernel", options.program, "-append", options.cmdline, "-chardev", "stdio,id=terminal,signal=off",
                "-serial", "chardev:terminal"]
     command += ["-serial", "null"] * (options.serial - 1)
+    if options.power_button:
+        command += ["-monitor", f"unix:{options.control},server=on,wait=off"]
     command += ["-no-reboot"] if options.on_reboot == "destroy" else []
     for number, disk in enumerate(disks):
         cache = "writeback" if options.cache == "none" and not disk.iothread else options.cache
@@ -144,6 +149,16 @@ class Reaction:
             self._action(self.argument)
 
 
+def press_power_button(child, options):
+    if options.monitor != "qemu":
+        child.send_signal(signal.SIGTERM)
+        return
+    with socket.socket(socket.AF_UNIX) as control:
+        control.connect(options.control)
+        control.sendall(b"system_powerdown\n")
+        control.recv(1 << 16)
+
+
 def run(command, options):
     """The exit status (None: over the time limit), standard output, standard error."""
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
@@ -152,6 +167,7 @@ def run(command, options):
             child.stdin.flush()
 
         reactions = [Reaction(text, send) for text in options.send]
+        reactions += [Reaction(text, lambda _: press_power_button(child, options)) for text in options.power_button]
         reactions += [Reaction(text, lambda name: child.send_signal(getattr(signal, name))) for text in options.signal]
         deadline = time.monotonic() + options.time_limit
         output = {child.stdout: b"", child.stderr: b""}
@@ -214,6 +230,7 @@ def main():
     options.cmdline += f" monitor={'qemu' if options.monitor == 'qemu' else 'vmm'}"
     with tempfile.TemporaryDirectory(prefix="vmm-guest.") as temp:
         disks = [Disk(text, options.folder or temp, number) for number, text in enumerate(options.disk)]
+        options.control = os.path.join(temp, "control")
         if options.monitor == "qemu":
             command = qemu_command(options, disks)
         else:

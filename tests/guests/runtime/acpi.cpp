@@ -76,6 +76,8 @@ bool find_fadt(Fadt& fadt) {
   fadt.power_button = !fadt.hardware_reduced && (flags >> 4 & 1) == 0;
   fadt.sci = read16(t + 46);
   if (!fadt.hardware_reduced) {
+    fadt.smi_command = static_cast<uint16_t>(read32(t + 48));
+    fadt.acpi_enable = read8(t + 52);
     fadt.pm1a_event = static_cast<uint16_t>(read32(t + 56));
     fadt.pm1a_control = static_cast<uint16_t>(read32(t + 64));
     fadt.pm_timer = static_cast<uint16_t>(read32(t + 76));

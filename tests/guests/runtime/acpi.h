@@ -18,6 +18,8 @@ bool checksum_holds(uint64_t address, uint32_t length);
 struct Fadt {
   AcpiTable dsdt;
   uint16_t sci = 0;
+  uint16_t smi_command = 0;
+  uint8_t acpi_enable = 0;  // written there, it switches ACPI mode on
   uint16_t pm1a_event = 0;  // 0: none, here and below
   uint16_t pm1a_control = 0;
   uint8_t pm1_event_length = 0;

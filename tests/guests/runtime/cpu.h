@@ -113,6 +113,8 @@ inline void write_msr(uint32_t index, uint64_t value) {
 
 inline void enable_interrupts() { asm volatile("sti" ::: "memory"); }
 inline void disable_interrupts() { asm volatile("cli" ::: "memory"); }
+// Takes what is pending. (QEMU's emulator takes nothing between sti, pause and cli.)
+inline void allow_interrupts() { asm volatile("sti; nop; nop; cli" ::: "memory"); }
 // Sleeps until an interrupt has been handled. sti takes effect after the next instruction, so none is missed
 // between.
 inline void wait_for_interrupt() { asm volatile("sti; hlt; cli" ::: "memory"); }
