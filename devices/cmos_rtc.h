@@ -41,8 +41,8 @@ class CmosRtc final : public ByteDevice {
   // device.
   CmosRtc(InterruptLine& line, WallClock clock, Alarm& alarm, const CmosContents& contents);
 
-  // The RESET pin (MC146818A, section "RESET"): interrupts off, flags cleared; time and memory stay, being
-  // battery-backed. The machine's description is written anew.
+  // A reset of the machine: the control registers as firmware leaves them (running, 24 hours, BCD, no
+  // interrupt), the machine's description written anew. Time and other memory stay, being battery-backed.
   void reset() VMM_EXCLUDES(mutex_);
 
   bool is_nmi_masked() VMM_EXCLUDES(mutex_);
@@ -50,12 +50,14 @@ class CmosRtc final : public ByteDevice {
  private:
   static constexpr size_t kBytes = 128;
 
+  // Microseconds, because a guest may set any year from 0 to 25,665.
+  using Time = std::chrono::microseconds;
+
   struct Registers {
     uint8_t index = 0;                     // with bit 7
-    std::array<uint8_t, kBytes> memory{};  // time bytes are valid only while the clock stands
-    std::chrono::nanoseconds offset{0};    // the guest's time minus the clock's
-    std::chrono::nanoseconds seen{0};      // the guest's time up to which flags are accounted for
-    std::chrono::nanoseconds phase{0};     // while the clock stands: its position within the second
+    std::array<uint8_t, kBytes> memory{};  // the time's bytes are valid only while the clock stands
+    Time offset{0};                        // the guest's time minus the host's
+    Time seen{0};                          // the guest's time up to which flags are accounted for
   };
 
   uint8_t read_byte(uint64_t offset) override VMM_EXCLUDES(mutex_);
@@ -64,21 +66,37 @@ class CmosRtc final : public ByteDevice {
   uint8_t read_memory(uint8_t index) VMM_REQUIRES(mutex_);
   void write_memory(uint8_t index, uint8_t value) VMM_REQUIRES(mutex_);
   void write_time(uint8_t index, uint8_t value) VMM_REQUIRES(mutex_);
-  void write_control(uint8_t index, uint8_t value) VMM_REQUIRES(mutex_);
-  uint8_t read_flags() VMM_REQUIRES(mutex_);
+  void write_register_a(uint8_t value) VMM_REQUIRES(mutex_);
+  void write_register_b(uint8_t value) VMM_REQUIRES(mutex_);
+  uint8_t read_register_a() const VMM_REQUIRES(mutex_);
+  uint8_t read_register_c() VMM_REQUIRES(mutex_);
 
+  bool is_divider_reset() const VMM_REQUIRES(mutex_);
   bool is_stopped() const VMM_REQUIRES(mutex_);
-  std::chrono::nanoseconds guest_time() const VMM_REQUIRES(mutex_);
-  void store_time(std::chrono::nanoseconds time) VMM_REQUIRES(mutex_);
-  std::chrono::nanoseconds stored_time() const VMM_REQUIRES(mutex_);
+  Time guest_time() const VMM_REQUIRES(mutex_);
+  void set_guest_time(Time time) VMM_REQUIRES(mutex_);
+  void start_or_stop(bool was_stopped) VMM_REQUIRES(mutex_);
+
+  // The time's bytes, in the mode that register B says.
+  void store_time() VMM_REQUIRES(mutex_);
+  Time stored_time() const VMM_REQUIRES(mutex_);
+  uint8_t encoded(unsigned value) const VMM_REQUIRES(mutex_);
+  unsigned decoded(uint8_t value) const VMM_REQUIRES(mutex_);
+  uint8_t encoded_hour(unsigned hour) const VMM_REQUIRES(mutex_);
+  unsigned decoded_hour(uint8_t value) const VMM_REQUIRES(mutex_);
+
+  uint8_t pending_flags() const VMM_REQUIRES(mutex_);
   void account() VMM_REQUIRES(mutex_);
-  void plan_alarm() VMM_REQUIRES(mutex_);
-  std::chrono::nanoseconds period() const VMM_REQUIRES(mutex_);
-  std::optional<std::chrono::nanoseconds> next_alarm_after(std::chrono::nanoseconds time) const
-      VMM_REQUIRES(mutex_);
-  void request_line() VMM_REQUIRES(mutex_);
+  unsigned periodic_rate_hz() const VMM_REQUIRES(mutex_);
+  std::optional<Time> next_periodic_after(Time time) const VMM_REQUIRES(mutex_);
+  std::optional<Time> next_alarm_after(Time time) const VMM_REQUIRES(mutex_);
+  std::optional<Time> next_interrupt() const VMM_REQUIRES(mutex_);
+  void finish_access() VMM_REQUIRES(mutex_);
+  void publish() VMM_EXCLUDES(mutex_);
+
   void describe_machine() VMM_REQUIRES(mutex_);
   void on_alarm() VMM_EXCLUDES(mutex_);
+  Time host_time() const;
 
   // Constant after construction.
   const WallClock clock_;
@@ -88,6 +106,13 @@ class CmosRtc final : public ByteDevice {
   LineDriver line_;
   Mutex mutex_;
   Registers registers_ VMM_GUARDED_BY(mutex_);
+  Time now_ VMM_GUARDED_BY(mutex_){0};  // the host's time at the present access
+
+  // The alarm is set without the mutex, by one thread at a time, until it is as planned.
+  std::optional<Time> planned_ VMM_GUARDED_BY(mutex_);  // by the host's time
+  uint64_t plan_number_ VMM_GUARDED_BY(mutex_) = 0;
+  uint64_t armed_number_ VMM_GUARDED_BY(mutex_) = 0;
+  bool is_arming_ VMM_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace vmm

@@ -85,6 +85,7 @@ void DebugPort::log_firmware_line(std::string_view line) { log::debug("firmware:
 uint8_t DebugPort::read_byte(uint64_t /*offset*/) { return kPresent; }
 
 void DebugPort::write_byte(uint64_t /*offset*/, uint8_t value) {
+  const auto now = clock_();
   std::string line;
   {
     const MutexLock lock(mutex_);
@@ -98,7 +99,7 @@ void DebugPort::write_byte(uint64_t /*offset*/, uint8_t value) {
         return;
       }
     }
-    line = take_line();
+    line = take_line(now);
   }
   if (!line.empty()) {
     sink_(line);
@@ -106,9 +107,8 @@ void DebugPort::write_byte(uint64_t /*offset*/, uint8_t value) {
 }
 
 // Nothing where the line is over this second's limit, or empty.
-std::string DebugPort::take_line() {
+std::string DebugPort::take_line(std::chrono::nanoseconds now) {
   std::string line = std::exchange(line_, {});
-  const auto now = clock_();
   if (now - second_start_ >= std::chrono::seconds(1)) {
     second_start_ = now;
     lines_in_second_ = 0;

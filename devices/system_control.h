@@ -4,7 +4,7 @@
 // Threads: all methods from any thread; callbacks come on the thread of the vCPU that wrote.
 #pragma once
 
-#include <array>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -85,7 +85,7 @@ class DebugPort final : public ByteDevice {
  private:
   uint8_t read_byte(uint64_t offset) override;
   void write_byte(uint64_t offset, uint8_t value) override VMM_EXCLUDES(mutex_);
-  std::string take_line() VMM_REQUIRES(mutex_);
+  std::string take_line(std::chrono::nanoseconds now) VMM_REQUIRES(mutex_);
 
   const MonotonicClock clock_;
   const LineSink sink_;
