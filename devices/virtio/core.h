@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -138,8 +139,18 @@ class VirtioCore final : private RunnerEvents {
   DeviceRunner::State runner_state() const { return runner_.state(); }  // REQUIRES: quiesced
 
  private:
+  // What the I/O thread has still to be told. A later reset outdates an earlier activation, so this does not
+  // grow, however fast a guest resets.
+  struct Orders {
+    bool must_reset = false;
+    std::optional<Activation> activation;  // after the reset, if both
+    bool is_posted = false;
+  };
+
   void clear_registers() VMM_REQUIRES(mutex_);
   void start_reset() VMM_EXCLUDES(mutex_);
+  void post_orders() VMM_EXCLUDES(mutex_);
+  void carry_out_orders() VMM_EXCLUDES(mutex_);
   bool accepts_features() const VMM_REQUIRES(mutex_);
   uint8_t status_after(uint8_t value) VMM_REQUIRES(mutex_);
   Activation make_activation() VMM_REQUIRES(mutex_);
@@ -162,7 +173,8 @@ class VirtioCore final : private RunnerEvents {
 
   mutable Mutex mutex_;
   State state_ VMM_GUARDED_BY(mutex_);
-  uint32_t resets_in_progress_ VMM_GUARDED_BY(mutex_) = 0;
+  bool is_resetting_ VMM_GUARDED_BY(mutex_) = false;
+  Orders orders_ VMM_GUARDED_BY(mutex_);
 
   DeviceRunner runner_;  // the loop's thread
 };

@@ -15,6 +15,7 @@
 #include "devices/virtio/device.h"
 #include "devices/virtio/split_queue.h"
 #include "vmm/base/event_loop.h"
+#include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/core/guest_memory.h"
 
@@ -32,7 +33,7 @@ class RunnerEvents {
  public:
   virtual void queue_wants_interrupt(uint16_t queue) = 0;
   virtual void device_failed(uint64_t activation) = 0;  // a queue is broken, or the host is out of resources
-  virtual void reset_finished() = 0;                    // once for each reset()
+  virtual void reset_finished() = 0;                    // once for all reset() before it
 
  protected:
   ~RunnerEvents() = default;
@@ -73,15 +74,21 @@ class DeviceRunner final : private ChainReturn, private EventLoop::Poller {
     bool is_unpublished = false;
   };
 
+  enum class Taken : uint8_t { kAll, kSome, kDeviceFull, kBroken };
+
   void start(const Activation& activation);
+  void watch_doorbell(uint16_t queue);
   void finish_reset();
+  void remove_from_loop();
+  void process_all();
   void process(uint16_t queue);
-  bool take_requests(uint16_t queue);
+  Taken take_requests(uint16_t queue);
   bool poll() override;
   bool retry_waiting();
   bool publish_all();
   bool report_quiet();
-  void fail(uint16_t queue);
+  void complain(uint16_t queue);
+  void report_failure();
   bool takes_requests() const { return phase_ == Phase::kActive && !is_quiesced_; }
 
   void give_back(uint16_t queue, uint16_t head, uint32_t written_bytes) override;
@@ -96,12 +103,14 @@ class DeviceRunner final : private ChainReturn, private EventLoop::Poller {
   uint64_t activation_number_ = 0;
   uint32_t in_flight_ = 0;  // chains taken and not given back
   std::vector<Queue> queues_;
+  std::vector<uint16_t> unpublished_;
   std::optional<Activation> next_activation_;
-  uint32_t resets_to_report_ = 0;
+  bool has_failed_ = false;  // reported already
   bool is_quiesced_ = false;
   std::function<void()> on_quiet_;
   bool has_work_ = false;  // something for poll() to do
   bool is_poller_ = false;
+  log::RateLimit log_limit_;
 };
 
 }  // namespace vmm::virtio

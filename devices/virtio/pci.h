@@ -76,7 +76,6 @@ class VirtioPci final : public pci::PciFunction, private TransportEvents {
   VirtioPci(VirtioDevice& device, const World& world, std::vector<EventFd> doorbells);
   void define_capabilities();
   void define_structure(uint8_t type, uint32_t offset, uint32_t length);
-  uint32_t notify_length() const;
 
   uint64_t read_common(uint64_t offset);
   uint64_t read_queue_field(uint64_t offset);
@@ -93,7 +92,9 @@ class VirtioPci final : public pci::PciFunction, private TransportEvents {
   void device_activated() override;
   void notify_vector(uint16_t vector);
   void update_intx();
+  void forget_vectors();
   void update_doorbells();
+  void update_doorbell(uint16_t queue, uint64_t base);
   bool is_intx_high() VMM_EXCLUDES(config_mutex_);
 
   DoorbellRegistry& registry_;
