@@ -20,14 +20,6 @@ enum class DetectZeroes : uint8_t {
   kUnmap,  // the same, and with DiscardMode::kUnmap the space is given back
 };
 
-// What a failed request does to the guest. kStop needs ErrorPolicyDevice's owner to pause it.
-enum class ErrorPolicy : uint8_t {
-  kReport,    // the guest gets the error
-  kStop,      // the guest is paused, and the request is tried again when it goes on
-  kIgnore,    // the guest is told that all is well
-  kEnospace,  // kStop when the disk is full, kReport otherwise
-};
-
 struct DiskOptions {
   std::string path;
   Format format = Format::kRaw;

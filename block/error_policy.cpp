@@ -1,0 +1,118 @@
+#include "block/error_policy.h"
+
+#include <utility>
+
+#include "vmm/base/check.h"
+
+namespace vmm::block {
+namespace {
+
+constexpr size_t kSlots = 256;
+
+}  // namespace
+
+ErrorPolicyDevice::ErrorPolicyDevice(std::unique_ptr<BlockDevice> disk, const ErrorPolicies& policies,
+                                     OnHeld on_held)
+    : disk_(std::move(disk)), policies_(policies), on_held_(std::move(on_held)), slots_(kSlots) {
+  held_.reserve(kSlots);
+  for (Slot& slot : slots_) {
+    slot.device = this;
+    slot.next_free = std::exchange(free_slots_, &slot);
+  }
+}
+
+ErrorPolicyDevice::~ErrorPolicyDevice() {
+  VMM_CHECK(in_flight_ == 0, "a disk was closed with requests in flight");
+}
+
+void ErrorPolicyDevice::submit(BlockRequest request) {
+  VMM_CHECK(free_slots_ != nullptr, "a disk was given a request that it cannot accept");
+  Slot& slot = *std::exchange(free_slots_, free_slots_->next_free);
+  ++in_flight_;
+  slot.request = std::move(request);
+  pass_on(slot);
+}
+
+void ErrorPolicyDevice::pass_on(Slot& slot) {
+  BlockRequest copy;
+  copy.op = slot.request.op;
+  copy.offset = slot.request.offset;
+  copy.length_bytes = slot.request.length_bytes;
+  copy.buffers = slot.request.buffers;
+  copy.may_unmap = slot.request.may_unmap;
+  copy.force_unit_access = slot.request.force_unit_access;
+  copy.completion = Completion(slot_done, &slot, 0);
+  disk_->submit(std::move(copy));
+}
+
+void ErrorPolicyDevice::slot_done(void* context, uint64_t /*cookie*/, IoStatus status) {
+  auto& slot = *static_cast<Slot*>(context);
+  ErrorPolicyDevice& device = *slot.device;
+  if (status != IoStatus::kIoError && status != IoStatus::kNoSpace) {
+    device.finish(slot, status);
+    return;
+  }
+  switch (device.policy_for(slot.request.op)) {
+    case ErrorPolicy::kReport:
+      device.finish(slot, status);
+      break;
+    case ErrorPolicy::kIgnore:
+      device.finish(slot, IoStatus::kOk);
+      break;
+    case ErrorPolicy::kStop:
+      device.hold(slot, status);
+      break;
+    case ErrorPolicy::kEnospace:
+      if (status == IoStatus::kNoSpace) {
+        device.hold(slot, status);
+      } else {
+        device.finish(slot, status);
+      }
+      break;
+  }
+}
+
+void ErrorPolicyDevice::finish(Slot& slot, IoStatus status) {
+  Completion completion = std::move(slot.request.completion);
+  slot.next_free = std::exchange(free_slots_, &slot);
+  --in_flight_;
+  completion.finish(status);
+}
+
+void ErrorPolicyDevice::hold(Slot& slot, IoStatus status) {
+  slot.status = status;
+  held_.push_back(&slot);
+  if (held_.size() == 1 && on_held_) {
+    on_held_(status);
+  }
+}
+
+// Those that fail again are held again, in a list of their own.
+void ErrorPolicyDevice::resume() {
+  const std::vector<Slot*> again = std::exchange(held_, {});
+  for (Slot* slot : again) {
+    pass_on(*slot);
+  }
+}
+
+void ErrorPolicyDevice::give_up() {
+  const std::vector<Slot*> given_up = std::exchange(held_, {});
+  for (Slot* slot : given_up) {
+    finish(*slot, slot->status);
+  }
+}
+
+ErrorPolicy ErrorPolicyDevice::policy_for(BlockOp op) const {
+  return op == BlockOp::kRead ? policies_.read : policies_.write;
+}
+
+std::unique_ptr<BlockDevice> with_error_policies(std::unique_ptr<BlockDevice> disk,
+                                                 const ErrorPolicies& policies,
+                                                 ErrorPolicyDevice::OnHeld on_held) {
+  if (policies.write == ErrorPolicy::kReport && policies.read == ErrorPolicy::kReport) {
+    return disk;
+  }
+  return std::make_unique<ErrorPolicyDevice>(std::move(disk), policies, std::move(on_held));
+}
+
+}  // namespace vmm::block
