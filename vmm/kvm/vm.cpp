@@ -9,6 +9,11 @@
 #include "vmm/core/layout.h"
 
 namespace vmm {
+namespace {
+
+constexpr size_t kMostGsis = 4096;  // KVM_MAX_IRQ_ROUTES, which the API does not export
+
+}  // namespace
 
 // PIC master, PIC slave and IOAPIC (4.26), and the PIT (4.72).
 struct Vm::ChipStates {
@@ -52,7 +57,7 @@ Status Vm::set_up_irqchip() {
     return fail("KVM cannot create the interval timer: {}", errno_text(errno));
   }
   const MutexLock lock(routes_mutex_);
-  gsi_in_use_.assign(1024, false);
+  gsi_in_use_.assign(kMostGsis, false);
   for (uint32_t gsi = 0; gsi < layout::kIoApicPins; ++gsi) {
     gsi_in_use_[gsi] = true;
     kvm_irq_routing_entry entry{};

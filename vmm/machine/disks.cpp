@@ -1,13 +1,230 @@
 #include "vmm/machine/disks.h"
 
+#include <algorithm>
+#include <bit>
+#include <future>
+#include <utility>
+
+#include "block/open.h"
+#include "vmm/base/check.h"
+#include "vmm/core/layout.h"
+
 namespace vmm {
-Disks::~Disks() { close(); }
-Result<std::unique_ptr<Disks>> Disks::create(const domain::Domain&, const GuestMemory&, IoBus&, Vm&,
-                                             PcChipset*, EventLoop& main_loop) {
-  return std::unique_ptr<Disks>(new Disks(main_loop));
+namespace {
+
+constexpr uint16_t kDefaultQueueSize = 256;
+constexpr uint8_t kLastSlot = 31;
+
+block::CacheMode to_block(domain::CacheMode mode) {
+  switch (mode) {
+    case domain::CacheMode::kNone:
+      return block::CacheMode::kNone;
+    case domain::CacheMode::kWriteback:
+      return block::CacheMode::kWriteback;
+    case domain::CacheMode::kWritethrough:
+      return block::CacheMode::kWritethrough;
+    case domain::CacheMode::kDirectsync:
+      return block::CacheMode::kDirectsync;
+    case domain::CacheMode::kUnsafe:
+      return block::CacheMode::kUnsafe;
+  }
+  return block::CacheMode::kWriteback;
 }
-void Disks::start() {}
-void Disks::reset() {}
-Status Disks::flush() { return {}; }
-void Disks::close() {}
+
+block::DetectZeroes to_block(domain::DetectZeroes mode) {
+  switch (mode) {
+    case domain::DetectZeroes::kOff:
+      return block::DetectZeroes::kOff;
+    case domain::DetectZeroes::kOn:
+      return block::DetectZeroes::kOn;
+    case domain::DetectZeroes::kUnmap:
+      return block::DetectZeroes::kUnmap;
+  }
+  return block::DetectZeroes::kOff;
+}
+
+block::DiskOptions to_block(const domain::Disk& disk) {
+  block::DiskOptions options;
+  options.path = disk.source;
+  options.read_only = disk.read_only;
+  options.shareable = disk.shareable;
+  options.cache = to_block(disk.cache);
+  options.discard =
+      disk.discard == domain::DiscardMode::kUnmap ? block::DiscardMode::kUnmap : block::DiscardMode::kIgnore;
+  options.detect_zeroes = to_block(disk.detect_zeroes);
+  options.io =
+      disk.io == domain::IoMode::kIoUring ? block::EngineKind::kIoUring : block::EngineKind::kThreads;
+  return options;
+}
+
+}  // namespace
+
+Disks::~Disks() {
+  // The loops are stopped first: from then on what belonged to them is the main thread's to destroy.
+  for (const auto& [id, thread] : io_threads_) {
+    thread->stop();
+  }
+}
+
+Result<std::unique_ptr<Disks>> Disks::create(const domain::Domain& domain, const World& world) {
+  std::unique_ptr<Disks> disks(new Disks(domain, world));
+  VMM_TRY(disks->create_io_threads());
+  disks->disks_.reserve(domain.disks.size());
+  for (const domain::Disk& disk : domain.disks) {
+    if (const Status status = disks->add(disk); !status) {
+      return std::unexpected(
+          status.error().within(fmt::format("{}: <disk> {}", domain.where(disk.line), disk.target)));
+    }
+  }
+  return disks;
+}
+
+Status Disks::create_io_threads() {
+  std::vector<uint32_t> ids = domain_.iothread_ids;
+  if (std::ranges::any_of(domain_.disks, [](const domain::Disk& disk) { return !disk.iothread; })) {
+    ids.push_back(0);
+  }
+  for (const uint32_t id : ids) {
+    VMM_ASSIGN_OR_RETURN(io_threads_[id], IoThread::create(fmt::format("io-{}", id)));
+  }
+  return {};
+}
+
+Status Disks::add(const domain::Disk& disk) {
+  Disk made;
+  made.name = "disk " + disk.target;
+  made.thread = io_threads_.at(disk.iothread.value_or(0)).get();
+  made.is_volatile = disk.cache == domain::CacheMode::kUnsafe;
+  VMM_TRY(open_image(disk, made));
+  if (world_.chipset != nullptr) {
+    VMM_TRY(attach_to_pci(disk, made));
+  } else {
+    VMM_TRY(attach_to_mmio(made));
+  }
+  disks_.push_back(std::move(made));
+  return {};
+}
+
+Status Disks::open_image(const domain::Disk& disk, Disk& made) {
+  VMM_ASSIGN_OR_RETURN(made.image, block::open_disk(made.thread->loop(), to_block(disk)));
+  virtio::VirtioBlock::Options options;
+  options.name = made.name;
+  options.serial = disk.serial;
+  options.queue_count = static_cast<uint16_t>(disk.queues.value_or(domain_.vcpus));
+  options.queue_size = static_cast<uint16_t>(disk.queue_size.value_or(kDefaultQueueSize));
+  options.is_cache_unsafe = made.is_volatile;
+  options.has_write_cache =
+      disk.cache != domain::CacheMode::kWritethrough && disk.cache != domain::CacheMode::kDirectsync;
+  options.offers_discard = disk.discard == domain::DiscardMode::kUnmap;
+  made.device = std::make_unique<virtio::VirtioBlock>(*made.image, options);
+  return {};
+}
+
+uint8_t Disks::free_slot() const {
+  const auto is_taken = [this](uint8_t slot) {
+    const bool is_wanted = std::ranges::any_of(
+        domain_.disks, [&](const domain::Disk& disk) { return disk.address && disk.address->slot == slot; });
+    return is_wanted || world_.chipset->bus().function_at({.slot = slot, .function = 0}) != nullptr;
+  };
+  uint8_t slot = PcChipset::kFirstFreeSlot;
+  while (slot <= kLastSlot && is_taken(slot)) {
+    ++slot;
+  }
+  return slot;
+}
+
+Status Disks::attach_to_pci(const domain::Disk& disk, Disk& made) {
+  const uint8_t slot = disk.address ? disk.address->slot : free_slot();
+  if (slot > kLastSlot) {
+    return fail("the PCI bus has no slot left");
+  }
+  const virtio::VirtioPci::World world{.loop = made.thread->loop(),
+                                       .memory = world_.memory,
+                                       .doorbells = world_.vm,
+                                       .msi = world_.vm,
+                                       .intx = world_.chipset->intx(slot)};
+  VMM_ASSIGN_OR_RETURN(made.pci, virtio::VirtioPci::create(*made.device, world));
+  return world_.chipset->bus().attach({.slot = slot, .function = 0}, *made.pci);
+}
+
+Status Disks::attach_to_mmio(Disk& made) {
+  const auto slot = static_cast<uint32_t>(std::countr_one(virtio_mmio_mask_));
+  if (slot >= layout::kVirtioMmioSlots) {
+    return fail("machine='microvm' has room for {} disks; use machine='pc'", layout::kVirtioMmioSlots);
+  }
+  const GuestAddress address(layout::kVirtioMmioStart + slot * layout::kVirtioMmioStride);
+  VMM_ASSIGN_OR_RETURN(made.line, world_.vm.make_edge_line(layout::kVirtioMmioFirstGsi + slot));
+  const virtio::VirtioMmio::World world{.loop = made.thread->loop(),
+                                        .memory = world_.memory,
+                                        .doorbells = world_.vm,
+                                        .line = *made.line,
+                                        .address = address};
+  VMM_ASSIGN_OR_RETURN(made.mmio, virtio::VirtioMmio::create(*made.device, world));
+  VMM_TRY(world_.mmio.add(address.value(), virtio::VirtioMmio::kLengthBytes, *made.mmio));
+  virtio_mmio_mask_ |= 1U << slot;
+  return {};
+}
+
+void Disks::start() {
+  for (const auto& [id, thread] : io_threads_) {
+    thread->start();
+  }
+}
+
+void Disks::quiesce() {
+  if (std::exchange(is_quiesced_, true)) {
+    return;
+  }
+  std::vector<std::promise<void>> quiet(disks_.size());
+  for (size_t i = 0; i < disks_.size(); ++i) {
+    disks_[i].core().quiesce([&quiet, i] { quiet[i].set_value(); });
+  }
+  for (std::promise<void>& promise : quiet) {
+    promise.get_future().wait();
+  }
+}
+
+void Disks::resume() {
+  if (std::exchange(is_quiesced_, false)) {
+    for (const Disk& disk : disks_) {
+      disk.core().resume();
+    }
+  }
+}
+
+void Disks::reset() {
+  VMM_CHECK(is_quiesced_, "disks are reset while requests may be in flight");
+  for (const Disk& disk : disks_) {
+    if (disk.mmio != nullptr) {
+      disk.mmio->core().power_on_reset();
+    }
+  }
+}
+
+Status Disks::flush() {
+  VMM_CHECK(is_quiesced_, "disks are flushed while requests may be in flight");
+  Status first_failure;
+  for (const Disk& disk : disks_) {
+    if (disk.is_volatile || disk.image->is_read_only()) {
+      continue;
+    }
+    std::promise<block::IoStatus> done;
+    disk.thread->run_and_wait([&] {
+      block::BlockRequest request;
+      request.op = block::BlockOp::kFlush;
+      request.completion = block::Completion(
+          [](void* context, uint64_t /*cookie*/, block::IoStatus status) {
+            static_cast<std::promise<block::IoStatus>*>(context)->set_value(status);
+          },
+          &done, 0);
+      disk.image->submit(std::move(request));
+    });
+    if (done.get_future().get() != block::IoStatus::kOk && first_failure) {
+      first_failure =
+          fail("{}: the last writes of the guest could not be flushed; they may be lost", disk.name);
+    }
+  }
+  return first_failure;
+}
+
 }  // namespace vmm

@@ -5,9 +5,17 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
+#include "block/block_device.h"
+#include "devices/virtio/block.h"
+#include "devices/virtio/mmio.h"
+#include "devices/virtio/pci.h"
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
 #include "vmm/core/guest_memory.h"
@@ -21,9 +29,16 @@ namespace vmm {
 
 class Disks {
  public:
-  // chipset: the PCI bus to sit on; null: virtio-mmio. REQUIRES: everything passed outlives the Disks.
-  static Result<std::unique_ptr<Disks>> create(const domain::Domain& domain, const GuestMemory& memory,
-                                               IoBus& mmio, Vm& vm, PcChipset* chipset, EventLoop& main_loop);
+  // What disks are attached to.
+  struct World {
+    const GuestMemory& memory;
+    IoBus& mmio;
+    Vm& vm;
+    PcChipset* chipset;  // null: virtio-mmio
+  };
+
+  // REQUIRES: everything passed outlives the Disks.
+  static Result<std::unique_ptr<Disks>> create(const domain::Domain& domain, const World& world);
   ~Disks();
   Disks(const Disks&) = delete;
   Disks& operator=(const Disks&) = delete;
@@ -32,17 +47,46 @@ class Disks {
   uint32_t virtio_mmio_mask() const { return virtio_mmio_mask_; }
 
   void start();
-  // REQUIRES, all three: no vCPU runs. I/O in flight is waited for.
+
+  // Stops taking requests and waits for those in flight. In turns with resume().
+  void quiesce();
+  void resume();
+  // virtio-mmio devices to their power-on state; those on PCI are reset with their bus. REQUIRES: quiesced,
+  // no vCPU runs.
   void reset();
+
+  // What was written is on stable storage when this returns. REQUIRES: quiesced.
   Status flush();
-  void close();
 
  private:
-  explicit Disks(EventLoop& main_loop) : main_loop_(main_loop) {}
+  struct Disk {
+    std::string name;  // "disk vda"
+    IoThread* thread = nullptr;
+    bool is_volatile = false;  // cache='unsafe': nobody asked for flushes
+    std::unique_ptr<block::BlockDevice> image;
+    std::unique_ptr<virtio::VirtioBlock> device;
+    std::unique_ptr<InterruptLine> line;  // virtio-mmio
+    std::unique_ptr<virtio::VirtioMmio> mmio;
+    std::unique_ptr<virtio::VirtioPci> pci;
+    virtio::VirtioCore& core() const { return pci != nullptr ? pci->core() : mmio->core(); }
+  };
 
-  EventLoop& main_loop_;
+  Disks(const domain::Domain& domain, const World& world) : domain_(domain), world_(world) {}
+  Status create_io_threads();
+  Status add(const domain::Disk& disk);
+  Status open_image(const domain::Disk& disk, Disk& made);
+  Status attach_to_pci(const domain::Disk& disk, Disk& made);
+  Status attach_to_mmio(Disk& made);
+  uint8_t free_slot() const;
+
+  const domain::Domain& domain_;
+  const World world_;
   uint32_t virtio_mmio_mask_ = 0;
-  std::vector<std::unique_ptr<IoThread>> io_threads_;
+  bool is_quiesced_ = false;
+  // Before the disks, which must go first: they belong to these loops.
+  std::map<uint32_t, std::unique_ptr<IoThread>>
+      io_threads_;  // by <iothread> id; 0 is for disks that name none
+  std::vector<Disk> disks_;
 };
 
 }  // namespace vmm

@@ -83,12 +83,7 @@ Machine::Machine(const domain::Domain& domain, EventLoop& main_loop, Kvm kvm, Gu
       memory_(std::move(memory)),
       cpu_plan_(make_cpu_plan(domain)) {}
 
-Machine::~Machine() {
-  vcpus_.clear();
-  if (disks_ != nullptr) {
-    disks_->close();
-  }
-}
+Machine::~Machine() = default;
 
 Result<std::unique_ptr<Machine>> Machine::build(const domain::Domain& domain, EventLoop& main_loop) {
   VMM_ASSIGN_OR_RETURN(Kvm kvm, Kvm::open());
@@ -124,7 +119,9 @@ Status Machine::create_devices() {
     VMM_ASSIGN_OR_RETURN(chipset_, PcChipset::create(ports_, mmio_, *interrupts_, platform_->reset_port(),
                                                      platform_->power().pm_block()));
   }
-  VMM_ASSIGN_OR_RETURN(disks_, Disks::create(domain_, memory_, mmio_, *vm_, chipset_.get(), main_loop_));
+  VMM_ASSIGN_OR_RETURN(
+      disks_,
+      Disks::create(domain_, {.memory = memory_, .mmio = mmio_, .vm = *vm_, .chipset = chipset_.get()}));
   if (chipset_ != nullptr) {
     VMM_TRY(chipset_->assign_resources());
   }
@@ -172,6 +169,7 @@ Result<MachineEnd> Machine::run() {
   main_loop_.run();
   park_vcpus();
   platform_->flush_consoles();
+  disks_->quiesce();
   VMM_TRY(disks_->flush());
   return end_;
 }
@@ -272,6 +270,7 @@ void Machine::restart() {
 }
 
 Status Machine::reset() {
+  disks_->quiesce();
   disks_->reset();
   if (chipset_ != nullptr) {
     chipset_->reset();
@@ -282,6 +281,7 @@ Status Machine::reset() {
     VMM_TRY(vcpu->vcpu().reset());
   }
   VMM_TRY(discard_memory(memory_));
+  disks_->resume();
   if (chipset_ != nullptr) {
     VMM_TRY(chipset_->assign_resources());
   }

@@ -152,7 +152,9 @@ TEST(Cpuid, NamedModelTakesFeaturesThatAreAskedForBeside) {
 
 TEST(Cpuid, EveryModelNamesKnownFeaturesOnly) {
   for (const std::string_view model : cpu_model_names()) {
-    for (const std::string_view feature : *cpu_model_features(model)) {
+    const auto features = cpu_model_features(model);
+    ASSERT_TRUE(features) << model;
+    for (const std::string_view feature : *features) {
       EXPECT_NE(find_cpu_feature(feature), nullptr) << model << " " << feature;
     }
   }
