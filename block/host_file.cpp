@@ -324,13 +324,14 @@ void HostFile::work_done(FileRequest& request, IoStatus status) {
 }
 
 void HostFile::sync_done(FileRequest& request, IoStatus status) {
+  const IoStatus told = has_lost_writes_ ? IoStatus::kIoError : status;
   if (status == IoStatus::kOk) {
     writes_flushed_ = std::max(writes_flushed_, request.write_count);
   } else {
     // The kernel has marked the pages as clean: a later fdatasync would succeed without them.
     has_lost_writes_ = has_lost_writes_ || !is_direct(cache_);
   }
-  finish(request, has_lost_writes_ ? IoStatus::kIoError : status);
+  finish(request, told);
 }
 
 void HostFile::finish(FileRequest& request, IoStatus status) {
