@@ -40,11 +40,13 @@ bool has_io_apic() {
 }
 
 uint32_t io_apic_read(uint32_t index) {
+  if (!has_io_apic()) return 0;
   write32(io_apic, index);
   return read32(io_apic + 0x10);
 }
 
 void io_apic_write(uint32_t index, uint32_t value) {
+  if (!has_io_apic()) return;
   write32(io_apic, index);
   write32(io_apic + 0x10, value);
 }

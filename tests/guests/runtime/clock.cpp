@@ -11,25 +11,53 @@ constexpr uint16_t kPit2 = 0x42;
 constexpr uint16_t kPitControl = 0x43;
 constexpr uint16_t kSystemControlB = 0x61;
 constexpr uint32_t kPatience = 3'000'000;
-constexpr uint64_t kApicBusFrequency = 1'000'000'000;  // in KVM and in QEMU: the timer counts nanoseconds
+constexpr uint32_t kApicBusFrequency = 1'000'000'000;  // in KVM and in QEMU: the timer counts nanoseconds
 
 constinit uint64_t frequency = 0;
 constinit const char* frequency_source = "nothing";
 
+struct Sample {
+  uint32_t count;
+  uint64_t tsc;
+};
+
+// A timer's count and the TSC at the same moment: of several readings the quickest, because a busy host may
+// stop the CPU between the two.
+template <class Read>
+Sample sample(Read read) {
+  Sample best = {};
+  uint64_t best_gap = ~0ULL;
+  for (int i = 0; i < 12; i++) {
+    const uint64_t before = tsc();
+    const uint32_t count = read();
+    const uint64_t gap = tsc() - before;
+    if (gap < best_gap) {
+      best_gap = gap;
+      best = {count, before + gap / 2};
+    }
+  }
+  return best;
+}
+
+// `ticks(start, now)`: how many of them lie between two counts.
+template <class Read, class Ticks>
+bool measure(Read read, Ticks ticks, uint32_t timer_frequency, const char* name) {
+  const Sample start = sample(read);
+  for (uint32_t i = 0; ticks(start.count, read()) < timer_frequency / 100; i++) {
+    if (i == kPatience) return false;
+  }
+  const Sample end = sample(read);
+  frequency = (end.tsc - start.tsc) * timer_frequency / ticks(start.count, end.count);
+  frequency_source = name;
+  return true;
+}
+
 bool measure_by_pm_timer() {
   Fadt fadt;
   if (!find_fadt(fadt) || fadt.pm_timer == 0) return false;
-  const auto now = [&] { return in32(fadt.pm_timer) & 0xff'ffff; };
-  const uint32_t start = now();
-  const uint64_t start_tsc = tsc();
-  uint32_t ticks = 0;
-  for (uint32_t i = 0; ticks < kPmTimerFrequency / 100; i++) {
-    if (i == kPatience) return false;
-    ticks = (now() - start) & 0xff'ffff;
-  }
-  frequency = (tsc() - start_tsc) * kPmTimerFrequency / ticks;
-  frequency_source = "PM timer";
-  return true;
+  return measure([&] { return in32(fadt.pm_timer); },
+                 [](uint32_t start, uint32_t now) { return (now - start) & 0xff'ffff; }, kPmTimerFrequency,
+                 "PM timer");
 }
 
 bool measure_by_pit() {
@@ -45,22 +73,15 @@ bool measure_by_pit() {
 }
 
 bool measure_by_apic_timer() {
-  constexpr uint32_t kTicks = kApicBusFrequency / 100;
   enable_local_apic();
   apic_write(kApicTimer, kApicMasked | kSpuriousVector);
   apic_write(kApicDivide, kApicDivideBy1);
   apic_write(kApicInitialCount, 0xffff'ffff);
-  const uint32_t start = apic_read(kApicCurrentCount);
-  const uint64_t start_tsc = tsc();
-  uint32_t ticks = 0;
-  for (uint32_t i = 0; ticks < kTicks; i++) {
-    if (i == kPatience) return false;
-    ticks = start - apic_read(kApicCurrentCount);
-  }
-  frequency = (tsc() - start_tsc) * kApicBusFrequency / ticks;
-  frequency_source = "local APIC timer";
+  const bool done = measure([] { return apic_read(kApicCurrentCount); },
+                            [](uint32_t start, uint32_t now) { return start - now; }, kApicBusFrequency,
+                            "local APIC timer");
   apic_write(kApicInitialCount, 0);
-  return true;
+  return done;
 }
 
 }  // namespace

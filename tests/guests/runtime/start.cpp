@@ -1,5 +1,6 @@
 #include "tests/guests/runtime/start.h"
 
+#include "tests/guests/runtime/apic.h"
 #include "tests/guests/runtime/cpu.h"
 #include "tests/guests/runtime/report.h"
 
@@ -85,6 +86,7 @@ bool list_has(const char* list, const char* word) {
 
 void runtime_main(uint64_t start_info_address) {
   guest::initialise_cpu();
+  guest::set_pic_mask(0xffff);  // firmware may have left the timer on
   guest::read_start_info(start_info_address);
   guest::reset_console();
   if (guest::start_info().magic != guest::kStartMagic)
