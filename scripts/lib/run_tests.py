@@ -1,0 +1,323 @@
+"""Builds, checks and tests everything. The last line is `N passed, N failed, N skipped`.
+
+Checks, unit tests, guest programs on /dev/kvm, and real systems in the lab. Without --all: the checks and the tests of
+the release build. With --all: also the tests that are labelled `long`, the unit tests and guest programs under the
+address and thread sanitizers, clang-tidy, and fuzzing.
+
+Tests that need KVM run on this machine's /dev/kvm if it is hardware KVM, else in the lab (scripts/kvm-lab).
+VMM_TESTS_WITHOUT_KVM=1: where /dev/kvm cannot be used directly, those tests are counted as skipped instead.
+"""
+
+import argparse
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+sys.dont_write_bytecode = True
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SCRIPTS = os.path.join(TOP, "scripts")
+JOBS = "2"
+LAB_SECONDS = 900
+LAB_SECONDS_ALL = 1800
+TEST_SECONDS = 300  # for a test that sets no limit of its own
+FUZZ_SECONDS = 60
+CHECK_SECONDS = 3600
+LAB_STARTED = "started"  # left in the shared folder by the lab, to tell a lab that failed from a test that did
+PROGRESS = re.compile(r"^ *\d+/\d+ Test +#\d+: (\S+) .*?(Passed|\*\*\*\w[\w ]*?) +[\d.]+ sec", re.MULTILINE)
+
+
+class Run:
+    def __init__(self):
+        self.passed = self.skipped = 0
+        self.failures = []  # (phase, name)
+        self._start = time.monotonic()
+        self._phase = ""
+
+    @property
+    def exit_status(self):
+        return 1 if self.failures or self.passed == 0 else 0
+
+    def phase(self, title):
+        self._phase = title
+        print(f"\n== [{time.monotonic() - self._start:5.0f} s] {title}", flush=True)
+
+    def ok(self, passed=1, skipped=0):
+        self.passed += passed
+        self.skipped += skipped
+
+    def fail(self, name):
+        self.failures.append((self._phase, name))
+
+    def skip(self, count, why):
+        self.skipped += count
+        print(f"{count} skipped: {why}")
+
+    def command(self, name, command, seconds=CHECK_SECONDS, **options):
+        """A command that counts as one test."""
+        try:
+            status = subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL, timeout=seconds, check=False, **options).returncode
+        except (subprocess.TimeoutExpired, OSError) as error:
+            print(error)
+            status = -1
+        if status == 0:
+            self.ok()
+        else:
+            print(f"{name}: failed with status {status}")
+            self.fail(name)
+        return status == 0
+
+    def finish(self):
+        print(f"\n== [{time.monotonic() - self._start:5.0f} s] end")
+        for phase, name in self.failures:
+            print(f"FAILED {phase}: {name}")
+        if self.passed == 0 and not self.failures:
+            print("nothing was tested")
+        print(f"{self.passed} passed, {len(self.failures)} failed, {self.skipped} skipped", flush=True)
+        return self.exit_status
+
+
+# --- building -----------------------------------------------------------------------------------------------------
+
+def presets():
+    with open(f"{TOP}/CMakePresets.json", encoding="utf-8") as file:
+        return {preset["name"]: os.path.basename(preset["binaryDir"]) for preset in json.load(file)["configurePresets"]}
+
+
+def build(run, preset):
+    """The build folder, or None when it cannot be built; then that is one failure."""
+    run.phase(f"build: {preset}")
+    log = f"{TOP}/{presets()[preset]}.configure.log"
+    with open(log, "wb") as output:
+        configured = subprocess.run(["cmake", "--preset", preset], cwd=TOP, stdout=output, stderr=output, check=False)
+    with open(log, encoding="utf-8", errors="replace") as output:
+        text = output.read()
+    os.remove(log)
+    if configured.returncode:
+        print(text)
+        run.fail(f"configure {preset}")
+        return None
+    built = subprocess.run(["cmake", "--build", "--preset", preset, "--", "-j", JOBS, "--quiet", "-k", "20"], cwd=TOP, check=False)
+    if built.returncode:
+        run.fail(f"build {preset}")
+        return None
+    return f"{TOP}/{presets()[preset]}"
+
+
+# --- ctest --------------------------------------------------------------------------------------------------------
+
+def ctest_selection(labels, everything):
+    return ["-L", f"^({labels})$"] + ([] if everything else ["-LE", "^long$"])
+
+
+def ctest_command(folder, selection, junit):
+    return ["ctest", "--test-dir", folder, *selection, "-j", JOBS, "--output-on-failure", "--no-tests=ignore",
+            "--timeout", str(TEST_SECONDS), "--output-junit", junit]
+
+
+def test_names(folder, selection):
+    listing = subprocess.run(["ctest", "--test-dir", folder, *selection, "-N", "--show-only=json-v1"], check=True,
+                             stdout=subprocess.PIPE, text=True).stdout
+    return [test["name"] for test in json.loads(listing).get("tests", [])]
+
+
+def run_and_show(command, environment=None):
+    """(status, output); the output is shown while it comes."""
+    child = subprocess.Popen(command, cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             text=True, errors="replace", env=environment)
+    lines = []
+    for line in child.stdout:
+        lines.append(line)
+        if not re.match(r"^ *Start +\d+: |^Internal ctest changing|^Test project ", line):
+            print(line, end="", flush=True)
+    return child.wait(), "".join(lines)
+
+
+def count_results(run, names, junit, status, output):
+    """Every test of `names` is counted once, whatever became of it; one that has no result has failed."""
+    results = results_of_junit(junit) if os.path.exists(junit) else results_of_progress(output)
+    for name in names:
+        result = results.get(name, "no result")
+        if result == "passed":
+            run.ok()
+        elif result == "skipped":
+            run.ok(0, 1)
+        else:
+            run.fail(f"{name} ({result})")
+    if status and all(results.get(name) in ("passed", "skipped") for name in names):
+        run.fail(f"ctest ended with status {status}")
+
+
+def results_of_junit(path):
+    results = {}
+    for case in xml.etree.ElementTree.parse(path).getroot().iter("testcase"):
+        state = case.get("status")
+        if case.find("skipped") is not None or state == "disabled":
+            result = "skipped" if state == "disabled" or "SKIP" in (case.find("skipped").get("message") or "") else "not run"
+        else:
+            result = "passed" if state == "run" and case.find("failure") is None else "failed"
+        # Two programs may have a test of one name: a failure of either counts.
+        if results.get(case.get("name"), "passed") in ("passed", "skipped"):
+            results[case.get("name")] = result
+    return results
+
+
+def results_of_progress(output):
+    words = {"Passed": "passed", "***Skipped": "skipped"}
+    return {name: words.get(word, "failed") for name, word in PROGRESS.findall(output)}
+
+
+def run_ctest(run, title, folder, labels, everything):
+    selection = ctest_selection(labels, everything)
+    run.phase(title)
+    names = test_names(folder, selection)
+    if not names:
+        if labels == "unit":
+            run.fail("there are no unit tests")
+        else:
+            print("none")
+        return
+    junit = f"{folder}/junit.xml"
+    remove(junit)
+    status, output = run_and_show(ctest_command(folder, selection, junit))
+    count_results(run, names, junit, status, output)
+
+
+def run_ctest_in_lab(run, title, folder, labels, everything):
+    selection = ctest_selection(labels, everything)
+    run.phase(title)
+    names = test_names(folder, selection)
+    if not names:
+        print("none")
+        return
+    if os.environ.get("VMM_TESTS_WITHOUT_KVM") == "1":
+        run.skip(len(names), "no hardware KVM here, and VMM_TESTS_WITHOUT_KVM=1")
+        return
+    out = f"{folder}/lab"
+    shutil.rmtree(out, ignore_errors=True)
+    os.makedirs(out)
+    junit = f"{out}/junit.xml"
+    inside = 'touch "$VMM_LAB_OUT/$0" && exec "$@"'
+    seconds = LAB_SECONDS_ALL if everything else LAB_SECONDS
+    status, output = run_and_show([f"{SCRIPTS}/kvm-lab", "--time-limit", str(seconds), "--scratch", "8G", "--out", out,
+                                   "--console-log", f"{folder}/lab-console.log", "--",
+                                   "sh", "-c", inside, LAB_STARTED, *ctest_command(folder, selection, junit)])
+    if not os.path.exists(f"{out}/{LAB_STARTED}"):
+        print(f"The lab did not start, so {len(names)} tests have failed. To count them as skipped: VMM_TESTS_WITHOUT_KVM=1")
+    count_results(run, names, junit, status, output)
+
+
+def remove(path):
+    if os.path.exists(path):
+        os.remove(path)
+
+
+def can_open_kvm():
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
+        return True
+    except OSError:
+        return False
+
+
+def run_kvm_tests(run, folder, labels, everything, suffix=""):
+    """`labels` is a set out of kvm and lab. One start of the lab serves all that need it."""
+    where = subprocess.run([f"{SCRIPTS}/kvm-lab", "--where"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    if where == "emulated":
+        subprocess.run([f"{SCRIPTS}/guest-image", "--prepare"], check=False)  # the lab cannot write to the cache
+    if where == "direct":
+        # kvm-lab only adds the scratch folder and the time limit
+        run_ctest_in_lab(run, f"tests on this machine's KVM{suffix}", folder, "|".join(sorted(labels)), everything)
+        return
+    if "kvm" in labels and can_open_kvm():
+        run_ctest(run, f"guest programs on /dev/kvm{suffix}", folder, "kvm", everything)
+        labels = labels - {"kvm"}
+    if labels:
+        run_ctest_in_lab(run, f"tests in the lab{suffix}", folder, "|".join(sorted(labels)), everything)
+
+
+# --- the whole ----------------------------------------------------------------------------------------------------
+
+def check_sources(run):
+    run.phase("checks of the sources")
+    run.command("check-includes", [f"{SCRIPTS}/check-includes"])
+    run.command("check-format", [f"{SCRIPTS}/check-format"])
+
+
+def run_sanitizers(run, labels):
+    for preset in ("asan", "tsan"):
+        folder = build(run, preset)
+        if not folder:
+            continue
+        if "unit" in labels:
+            run_ctest(run, f"unit tests: {preset}", folder, "unit", True)
+        if "kvm" in labels and preset == "asan":
+            run_kvm_tests(run, folder, {"kvm"}, True, f": {preset}")
+
+
+def run_tidy(run):
+    run.phase("clang-tidy")
+    # clang's own build, so that every flag is one that clang-tidy knows
+    folder = f"{TOP}/{presets()['tsan']}"
+    if not os.path.exists(f"{folder}/compile_commands.json"):
+        run.fail("no compile_commands.json: the tsan build has failed")
+        return
+    tidy = shutil.which("run-clang-tidy-19") or "run-clang-tidy-19"
+    run.command("clang-tidy", [tidy, "-quiet", "-p", folder, "-j", JOBS, f"^{re.escape(TOP)}/(vmm|devices|block|boot)/.*\\.cpp$"],
+                stderr=subprocess.DEVNULL)
+
+
+def run_fuzzers(run):
+    if "fuzz" not in presets():
+        return
+    folder = build(run, "fuzz")
+    if not folder:
+        return
+    run.phase(f"fuzzing, {FUZZ_SECONDS} s each")
+    for fuzzer in sorted(glob.glob(f"{folder}/fuzz_*")):
+        if not os.access(fuzzer, os.X_OK) or os.path.isdir(fuzzer):
+            continue
+        name = os.path.basename(fuzzer)
+        found = f"{folder}/corpus/{name}"
+        os.makedirs(found, exist_ok=True)
+        seeds = f"{TOP}/tests/fuzz/corpus/{name}"
+        run.command(name, [fuzzer, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=0",
+                           f"-artifact_prefix={folder}/{name}-", found, *([seeds] if os.path.isdir(seeds) else [])],
+                    seconds=FUZZ_SECONDS * 5, stderr=subprocess.STDOUT)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="scripts/test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="everything, long tests too (at most 75 minutes on 2 cores)")
+    parser.add_argument("--label", action="append", choices=("unit", "kvm", "lab"),
+                        help="only the tests with this label, without the checks; may be repeated")
+    return parser.parse_args()
+
+
+def main():
+    options = parse_arguments()
+    labels = set(options.label or ("unit", "kvm", "lab"))
+    run = Run()
+    if not options.label:
+        check_sources(run)
+    folder = build(run, "release")
+    if folder and "unit" in labels:
+        run_ctest(run, "unit tests", folder, "unit", options.all)
+    if folder and labels & {"kvm", "lab"}:
+        run_kvm_tests(run, folder, labels & {"kvm", "lab"}, options.all)
+    if options.all:
+        run_sanitizers(run, labels)
+        if not options.label:
+            run_tidy(run)
+            run_fuzzers(run)
+    return run.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
