@@ -22,7 +22,7 @@ STATUS_SKIPPED = 77
 OUTPUT_LIMIT = 64 << 20
 QEMU_MACHINES = {
     "pc": ["-machine", "pc"],
-    "microvm": ["-machine", "microvm,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=on",
+    "microvm": ["-machine", "microvm,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=on,ioapic2=off",
                 "-global", "virtio-mmio.force-legacy=false"],
 }
 

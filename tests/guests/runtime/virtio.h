@@ -111,7 +111,7 @@ class VirtioDevice {
   // Publishes what was offered, and rings the doorbell where the device asks for it.
   void submit(uint16_t index, VirtQueue& queue) const;
 
-  [[nodiscard]] uint8_t interrupt_status() const;  // reading acknowledges, on both transports
+  uint8_t interrupt_status() const;  // reading acknowledges, on both transports
   [[nodiscard]] uint64_t config(uint32_t offset, uint32_t size) const;
   void set_config8(uint32_t offset, uint8_t value) const;
 
