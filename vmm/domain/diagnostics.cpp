@@ -11,22 +11,26 @@ namespace {
 
 constexpr size_t kMaxPrintedBytes = 80;
 
+std::string place_of(const Diagnostic& diagnostic) {
+  return diagnostic.line > 0 ? fmt::format("{}:{}", diagnostic.file, diagnostic.line) : diagnostic.file;
+}
+
 }  // namespace
 
 std::string to_line(const Diagnostic& diagnostic) {
-  std::string place = diagnostic.file;
-  if (diagnostic.line > 0) {
-    place += fmt::format(":{}", diagnostic.line);
-  }
   switch (diagnostic.severity) {
     case Severity::kNote:
-      return fmt::format("{}: note: {}", place, diagnostic.text);
+      return fmt::format("{}: note: {}", place_of(diagnostic), diagnostic.text);
     case Severity::kWarning:
-      return fmt::format("{}: warning: {}", place, diagnostic.text);
+      return fmt::format("{}: warning: {}", place_of(diagnostic), diagnostic.text);
     case Severity::kError:
       break;
   }
-  return fmt::format("{}: {}", place, diagnostic.text);
+  return to_line_of_log(diagnostic);
+}
+
+std::string to_line_of_log(const Diagnostic& diagnostic) {
+  return fmt::format("{}: {}", place_of(diagnostic), diagnostic.text);
 }
 
 std::string printable(std::string_view text) {

@@ -26,6 +26,8 @@ struct Diagnostic {
 // "guest.xml:14: <disk>/<target …>: …", warnings with "warning: " before the text. One line, without end of
 // line.
 std::string to_line(const Diagnostic& diagnostic);
+// The same without the severity, for where that is said already.
+std::string to_line_of_log(const Diagnostic& diagnostic);
 
 // Text out of the file, as it may stand in a message: in one line, without control characters, and not too
 // long.

@@ -432,7 +432,7 @@ constexpr Rule kRules[] = {
   {"devices/controller", "model", "pci-root", kDone, ""},
   {"devices/controller", "model", "pci-bridge", kLeftOut, "there is one PCI bus; left out"},
   {"devices/controller", "model", "pcie-root|pcie-root-port|pcie-to-pci-bridge|pcie-switch-upstream-port|pcie-switch-downstream-port|pcie-expander-bus|dmi-to-pci-bridge|pci-expander-bus", kLeftOut, "there is one PCI bus, without PCI Express; left out"},
-  {"devices/controller", "model", "none", kDone, ""},
+  {"devices/controller", "model", "none", kLeftOut, ""},
   {"devices/controller/pcihole64", kElement, kOnce, kHarmless, "vmm lays out the PCI windows itself"},
   {"devices/controller/target", kElement, kOnce, kHarmless, "left out"},
   {"devices/controller/model", kElement, kOnce, kSkipped, ""},

@@ -57,9 +57,9 @@ std::string lines_of(const std::vector<Diagnostic>& diagnostics, Severity severi
 void log_remarks(const std::vector<Diagnostic>& diagnostics) {
   for (const Diagnostic& each : diagnostics) {
     if (each.severity == Severity::kWarning) {
-      log::warning("{}", to_line(each));
+      log::warning("{}", to_line_of_log(each));
     } else if (each.severity == Severity::kNote) {
-      log::info("{}", to_line(each));
+      log::info("{}", to_line_of_log(each));
     }
   }
 }

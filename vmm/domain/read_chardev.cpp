@@ -112,7 +112,7 @@ void read_serials(const ReadContext& context, const Element& devices, Domain& do
     if (domain.serials.size() == kMaxSerialPorts) {
       context.report.error(
           each.line, fmt::format("{}: more than {} serial ports; remove it", each.place, kMaxSerialPorts));
-      return;
+      break;
     }
     Serial serial = read_port(context, each);
     const auto port = read_port_number(context, each);
@@ -121,6 +121,8 @@ void read_serials(const ReadContext& context, const Element& devices, Domain& do
     domain.serials.push_back(std::move(serial));
   }
   number_ports(context, is_numbered, domain.serials);
+  std::stable_sort(domain.serials.begin(), domain.serials.end(),
+                   [](const Serial& a, const Serial& b) { return a.port < b.port; });
   // Where a serial port was refused, the console may have been the same one.
   const bool has_serial = !domain.serials.empty() || devices.has_refused_children;
   read_consoles(context, devices, has_serial, domain);

@@ -136,16 +136,21 @@ class TreeReader {
 
   // One value that leaves out the element is enough: the others need not be known then.
   bool is_left_out(const tinyxml2::XMLElement& node, std::span<const Rule> rules, const Element& element) {
+    const Rule* reason = nullptr;
+    Attribute attribute;
     for (const auto* each = node.FirstAttribute(); each != nullptr; each = each->Next()) {
       bool known = false;
       const Rule* rule = rule_for(rules, each->Name(), each->Value(), known);
-      if (rule != nullptr && rule->answer == Answer::kLeftOut) {
-        const Attribute attribute{each->Name(), each->Value(), each->GetLineNum()};
-        report_.warning(attribute.line, fmt::format("{}: {}", element.place_of(attribute), rule->remark));
-        return true;
+      const bool leaves_out = rule != nullptr && rule->answer == Answer::kLeftOut;
+      if (leaves_out && (reason == nullptr || rule->remark.empty())) {
+        reason = rule;
+        attribute = {each->Name(), each->Value(), each->GetLineNum()};
       }
     }
-    return false;
+    if (reason != nullptr && !reason->remark.empty()) {
+      report_.warning(attribute.line, fmt::format("{}: {}", element.place_of(attribute), reason->remark));
+    }
+    return reason != nullptr;
   }
 
   // Decides about one value, of an attribute or of the text, and keeps it if it is to be read.

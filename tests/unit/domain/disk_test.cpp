@@ -1,0 +1,281 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/domain/domain_text.h"
+
+namespace vmm::domain {
+namespace {
+
+using testing::DomainText;
+using ::testing::ElementsAre;
+using testing::errors;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::read;
+using ::testing::SizeIs;
+using testing::warnings;
+
+constexpr const char* kMicrovm = "<os><type machine='microvm'>hvm</type><kernel>/k</kernel></os>";
+
+Reading with_disks(const std::string& disks) {
+  return read(DomainText{.others = "<iothreads>1</iothreads>", .devices = disks});
+}
+
+// A disk of which `inside` is what a test is about.
+std::string disk(const std::string& inside, const std::string& target = "vda") {
+  return "<disk>" + inside + "<source file='" + target + ".img'/><target dev='" + target + "'/></disk>";
+}
+
+Disk only_disk(const Reading& reading) {
+  EXPECT_TRUE(reading.domain) << (errors(reading).empty() ? "" : errors(reading).front());
+  if (!reading.domain || reading.domain->disks.size() != 1) {
+    ADD_FAILURE() << "not one disk";
+    return {};
+  }
+  return reading.domain->disks[0];
+}
+
+TEST(DomainDisk, HasLibvirtsDefaultsAndIsNeverGuessed) {
+  const auto reading = with_disks(disk(""));
+  EXPECT_THAT(reading.diagnostics, IsEmpty());
+  const Disk found = only_disk(reading);
+  EXPECT_EQ(found.line, 8);
+  EXPECT_EQ(found.source_type, DiskSource::kFile);
+  EXPECT_EQ(found.source, "/images/vda.img");
+  EXPECT_EQ(found.format, ImageFormat::kRaw);
+  EXPECT_EQ(found.target, "vda");
+  EXPECT_EQ(found.bus, DiskBus::kVirtio);
+  EXPECT_EQ(found.cache, CacheMode::kWriteback);
+  EXPECT_EQ(found.io, IoMode::kIoUring);
+  EXPECT_EQ(found.discard, DiscardMode::kIgnore);
+  EXPECT_EQ(found.detect_zeroes, DetectZeroes::kOff);
+  EXPECT_EQ(found.write_error, ErrorPolicy::kEnospace);
+  EXPECT_EQ(found.read_error, ErrorPolicy::kReport);
+  EXPECT_FALSE(found.read_only);
+  EXPECT_FALSE(found.shareable);
+  EXPECT_FALSE(found.iothread);
+  EXPECT_FALSE(found.queues);
+  EXPECT_FALSE(found.queue_size);
+  EXPECT_FALSE(found.address);
+}
+
+TEST(DomainDisk, EverythingIsRead) {
+  const Disk found = only_disk(with_disks(
+      "<disk type='block' device='disk' snapshot='no'>"
+      "<driver name='qemu' type='raw' cache='none' io='threads' discard='unmap' detect_zeroes='unmap'"
+      " error_policy='stop' rerror_policy='report' iothread='1' queues='4' queue_size='1024' event_idx='off'"
+      " ioeventfd='off' copy_on_read='off'/>"
+      "<source dev='/dev/sdx' index='1'/><backingStore/><target dev='vdb' "
+      "bus='virtio'/><serial>abc-1</serial>"
+      "<readonly/><shareable/><boot order='2'/>"
+      "<blockio logical_block_size='4096' physical_block_size='8192'/><alias name='ua-data'/>"
+      "<address type='pci' domain='0x0000' bus='0x00' slot='0x1f' function='0x0'/></disk>"));
+  EXPECT_EQ(found.source_type, DiskSource::kBlock);
+  EXPECT_EQ(found.source, "/dev/sdx");
+  EXPECT_EQ(found.target, "vdb");
+  EXPECT_EQ(found.serial, "abc-1");
+  EXPECT_EQ(found.cache, CacheMode::kNone);
+  EXPECT_EQ(found.io, IoMode::kThreads);
+  EXPECT_EQ(found.discard, DiscardMode::kUnmap);
+  EXPECT_EQ(found.detect_zeroes, DetectZeroes::kUnmap);
+  EXPECT_EQ(found.write_error, ErrorPolicy::kStop);
+  EXPECT_EQ(found.read_error, ErrorPolicy::kReport);
+  EXPECT_EQ(found.iothread, 1U);
+  EXPECT_EQ(found.queues, 4U);
+  EXPECT_EQ(found.queue_size, 1024U);
+  EXPECT_FALSE(found.event_idx);
+  EXPECT_FALSE(found.ioeventfd);
+  EXPECT_TRUE(found.read_only);
+  EXPECT_TRUE(found.shareable);
+  EXPECT_EQ(found.boot_order, 2U);
+  EXPECT_EQ(found.logical_block_bytes, 4096U);
+  EXPECT_EQ(found.physical_block_bytes, 8192U);
+  EXPECT_EQ(found.alias, "ua-data");
+  ASSERT_TRUE(found.address);
+  EXPECT_EQ(found.address->slot, 31);
+}
+
+TEST(DomainDisk, CacheModesAreRead) {
+  const auto cache = [](const std::string& name) {
+    return only_disk(with_disks(disk("<driver name='qemu' cache='" + name + "'/>"))).cache;
+  };
+  EXPECT_EQ(cache("default"), CacheMode::kWriteback);
+  EXPECT_EQ(cache("none"), CacheMode::kNone);
+  EXPECT_EQ(cache("writeback"), CacheMode::kWriteback);
+  EXPECT_EQ(cache("writethrough"), CacheMode::kWritethrough);
+  EXPECT_EQ(cache("directsync"), CacheMode::kDirectsync);
+  EXPECT_EQ(cache("unsafe"), CacheMode::kUnsafe);
+}
+
+TEST(DomainDisk, ErrorPolicyHoldsForReadsUnlessItIsEnospace) {
+  const auto policies = [](const std::string& attributes) {
+    const Disk found = only_disk(with_disks(disk("<driver " + attributes + "/>")));
+    return std::pair(found.write_error, found.read_error);
+  };
+  EXPECT_EQ(policies("error_policy='ignore'"), std::pair(ErrorPolicy::kIgnore, ErrorPolicy::kIgnore));
+  EXPECT_EQ(policies("error_policy='enospace'"), std::pair(ErrorPolicy::kEnospace, ErrorPolicy::kReport));
+  EXPECT_EQ(policies("rerror_policy='stop'"), std::pair(ErrorPolicy::kEnospace, ErrorPolicy::kStop));
+  EXPECT_EQ(policies("error_policy='report' rerror_policy='ignore'"),
+            std::pair(ErrorPolicy::kReport, ErrorPolicy::kIgnore));
+}
+
+TEST(DomainDisk, ZeroesAreUnmappedOnlyWhereDiscardUnmaps) {
+  EXPECT_EQ(only_disk(with_disks(disk("<driver detect_zeroes='unmap'/>"))).detect_zeroes, DetectZeroes::kOn);
+  EXPECT_EQ(only_disk(with_disks(disk("<driver detect_zeroes='unmap' discard='unmap'/>"))).detect_zeroes,
+            DetectZeroes::kUnmap);
+}
+
+TEST(DomainDisk, NativeIoIsIoUringWithAWarning) {
+  const auto reading = with_disks(disk("<driver io='native' cache='none'/>"));
+  EXPECT_EQ(only_disk(reading).io, IoMode::kIoUring);
+  EXPECT_THAT(warnings(reading),
+              ElementsAre(HasSubstr("<disk>/<driver io='native'>: vmm uses io_uring instead")));
+}
+
+TEST(DomainDisk, OtherKindsAreRefusedWithWhatToDo) {
+  EXPECT_THAT(errors(with_disks("<disk device='cdrom'><target dev='sda' bus='sata'/></disk>")),
+              ElementsAre(HasSubstr("guest.xml:8: <disk device='cdrom'>: CD-ROMs are not there yet; use")));
+  EXPECT_THAT(errors(with_disks(disk("<driver name='qemu' type='qcow2'/>"))),
+              ElementsAre(HasSubstr("<disk>/<driver type='qcow2'>: qcow2 is not there yet; convert")));
+  EXPECT_THAT(errors(with_disks("<disk><source file='a'/>\n<target dev='vda' bus='usb'/></disk>")),
+              ElementsAre("guest.xml:9: <disk>/<target bus='usb'>: vmm has no USB; use bus='virtio'"));
+  EXPECT_THAT(errors(with_disks(
+                  "<disk type='network'><source protocol='nbd' name='x'><host name='h'/></source></disk>")),
+              ElementsAre(HasSubstr("<disk type='network'>: not there; use type='file' or 'block'")));
+  EXPECT_THAT(errors(with_disks(disk("<transient/>"))),
+              ElementsAre(HasSubstr("<disk>/<transient>: throwaway disks")));
+  EXPECT_THAT(errors(with_disks(disk("<encryption format='luks'/>"))),
+              ElementsAre(HasSubstr("<disk>/<encryption>")));
+  EXPECT_THAT(errors(with_disks(disk("<backingStore type='file'/>"))),
+              ElementsAre(HasSubstr("has no backing file")));
+}
+
+TEST(DomainDisk, BusIsThatOfTheNameWhereThereIsNone) {
+  EXPECT_TRUE(with_disks("<disk><source file='a'/><target dev='sda' bus='virtio'/></disk>").domain);
+  EXPECT_THAT(
+      errors(with_disks("<disk><source file='a'/><target dev='hda'/></disk>")),
+      ElementsAre(HasSubstr("<target dev='hda'>: means a bus that vmm does not have yet; add bus='virtio'")));
+}
+
+TEST(DomainDisk, SourceAndTargetAreNeeded) {
+  EXPECT_THAT(errors(with_disks("<disk><target dev='vda'/></disk>")),
+              ElementsAre(HasSubstr("has no <source file='…'/>")));
+  EXPECT_THAT(errors(with_disks("<disk type='block'><source/><target dev='vda'/></disk>")),
+              ElementsAre(HasSubstr("<disk>/<source>: has no dev='…'")));
+  EXPECT_THAT(errors(with_disks("<disk><source file=''/><target dev='vda'/></disk>")),
+              ElementsAre(HasSubstr("has no file='…'")));
+  EXPECT_THAT(
+      errors(with_disks("<disk type='file'><source dev='/dev/sdx'/><target dev='vda'/></disk>")),
+      ElementsAre(HasSubstr("<disk>/<source dev='/dev/sdx'>: the disk is of type='file'; use file=")));
+  EXPECT_THAT(errors(with_disks("<disk><source file='a'/></disk>")),
+              ElementsAre(HasSubstr("has no <target")));
+  for (const std::string name : {"", "v", "../x", "VDA", "vda1", "vdaaaaaaaaa"}) {
+    EXPECT_THAT(errors(with_disks("<disk><source file='a'/><target dev='" + name + "'/></disk>")),
+                ElementsAre(HasSubstr("give dev= a name such as 'vda'")))
+        << name;
+  }
+}
+
+TEST(DomainDisk, BadNumbersAreRefused) {
+  for (const std::string driver :
+       {"queues='0'", "queues='256'", "queues='many'", "queue_size='1'", "queue_size='3'",
+        "queue_size='2048'", "iothread='2'", "iothread='0'", "iothread='x'", "queues='4294967297'"}) {
+    EXPECT_THAT(errors(with_disks(disk("<driver " + driver + "/>"))),
+                ElementsAre(HasSubstr("<disk>/<driver " + driver)))
+        << driver;
+  }
+  for (const std::string blockio :
+       {"logical_block_size='500'", "logical_block_size='256'", "physical_block_size='65536'",
+        "logical_block_size='4096' physical_block_size='512'"}) {
+    EXPECT_THAT(errors(with_disks(disk("<blockio " + blockio + "/>"))),
+                ElementsAre(HasSubstr("<disk>/<blockio")))
+        << blockio;
+  }
+  EXPECT_THAT(errors(with_disks(disk("<boot order='0'/>"))),
+              ElementsAre(HasSubstr("<disk>/<boot order='0'>")));
+  EXPECT_THAT(errors(with_disks(disk("<boot/>"))), ElementsAre(HasSubstr("<disk>/<boot>: has no order=")));
+}
+
+TEST(DomainDisk, LongSerialIsCutWithAWarning) {
+  const auto reading = with_disks(disk("<serial>0123456789abcdefghijk</serial>"));
+  EXPECT_EQ(only_disk(reading).serial, "0123456789abcdefghij");
+  EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("the guest sees '0123456789abcdefghij'")));
+  EXPECT_THAT(errors(with_disks(disk("<serial>né</serial>"))), ElementsAre(HasSubstr("<disk>/<serial>")));
+}
+
+TEST(DomainDisk, AddressIsHonouredWhereItFitsAndElseReported) {
+  const auto at = [](const std::string& attributes) {
+    return disk("<address type='pci' " + attributes + "/>");
+  };
+  EXPECT_EQ(only_disk(with_disks(at("domain='0' bus='0' slot='5' function='0'"))).address->slot, 5);
+  EXPECT_FALSE(only_disk(with_disks(at(""))).address);
+  for (const std::string elsewhere :
+       {"bus='0x01' slot='0x00'", "slot='0'", "slot='1'", "slot='4' function='1'", "domain='1' slot='4'"}) {
+    const auto reading = with_disks(at(elsewhere));
+    EXPECT_FALSE(only_disk(reading).address) << elsewhere;
+    EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("vmm chooses a slot"))) << elsewhere;
+  }
+  for (const std::string bad : {"slot='32'", "slot='x'", "bus='256' slot='4'", "slot='-1'"}) {
+    EXPECT_THAT(errors(with_disks(at(bad))), ElementsAre(HasSubstr("<disk>/<address"))) << bad;
+  }
+  EXPECT_THAT(errors(with_disks(disk("<address type='drive' bus='0'/>"))),
+              ElementsAre(HasSubstr("<disk>/<address type='drive'>")));
+}
+
+TEST(DomainDisk, PciAddressOnMicrovmIsReported) {
+  const auto reading = read(DomainText{.os = kMicrovm, .devices = disk("<address type='pci' slot='4'/>")});
+  EXPECT_FALSE(only_disk(reading).address);
+  EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("machine='microvm' has its disks on virtio-mmio")));
+  EXPECT_THAT(read(DomainText{.os = kMicrovm, .devices = disk("<address type='virtio-mmio'/>")}).diagnostics,
+              IsEmpty());
+}
+
+TEST(DomainDisks, NoTwoAtOnePlace) {
+  EXPECT_THAT(
+      errors(with_disks(disk("") + "\n<disk><source file='b'/><target dev='vda'/></disk>")),
+      ElementsAre("guest.xml:9: <disk>/<target dev='vda'>: the disk of line 8 has this name; give another"));
+  EXPECT_THAT(errors(with_disks(disk("<boot order='1'/>") + "\n" + disk("<boot order='1'/>", "vdb"))),
+              ElementsAre(HasSubstr("guest.xml:9: <disk>/<boot order='1'>")));
+  EXPECT_THAT(errors(with_disks(disk("<address type='pci' slot='4'/>") + "\n" +
+                                disk("<address type='pci' slot='0x4'/>", "vdb"))),
+              ElementsAre(HasSubstr("guest.xml:9: <disk>/<address slot='0x04'>")));
+}
+
+TEST(DomainDisks, BootOrderStandsInOnePlace) {
+  EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type><kernel>k</kernel><boot dev='hd'/></os>",
+                                     .devices = disk("<boot order='1'/>")})),
+              ElementsAre(HasSubstr("keep one of the two")));
+}
+
+TEST(DomainDisks, OneImageHasOneWriter) {
+  const auto twice = [](const std::string& first, const std::string& second) {
+    return with_disks("<disk><source file='a/../x.img'/><target dev='vda'/>" + first +
+                      "</disk>\n<disk><source file='/images/x.img'/><target dev='vdb'/>" + second +
+                      "</disk>");
+  };
+  EXPECT_THAT(errors(twice("", "")),
+              ElementsAre(HasSubstr("guest.xml:9: <disk>/<source>: /images/x.img is the image of vda")));
+  EXPECT_FALSE(twice("<readonly/>", "").domain);
+  EXPECT_FALSE(twice("<shareable/>", "").domain);
+  EXPECT_TRUE(twice("<readonly/>", "<readonly/>").domain);
+  EXPECT_TRUE(twice("<shareable/>", "<shareable/>").domain);
+}
+
+TEST(DomainDisks, MoreThanTheMachineHasPlacesForAreRefused) {
+  const auto many = [](uint32_t count) {
+    std::string disks;
+    for (uint32_t i = 0; i < count; ++i) {
+      disks += disk("", std::string("vd") + static_cast<char>('a' + i % 26) + (i < 26 ? "" : "b")) + "\n";
+    }
+    return disks;
+  };
+  EXPECT_THAT(with_disks(many(kMaxPcDisks)).domain.value_or(Domain{}).disks, SizeIs(kMaxPcDisks));
+  EXPECT_THAT(errors(with_disks(many(kMaxPcDisks + 1))),
+              ElementsAre(HasSubstr("guest.xml:36: <disk>: more than 28 disks")));
+  EXPECT_TRUE(read(DomainText{.os = kMicrovm, .devices = many(kMaxMicrovmDisks)}).domain);
+  EXPECT_THAT(errors(read(DomainText{.os = kMicrovm, .devices = many(kMaxMicrovmDisks + 1)})),
+              ElementsAre(HasSubstr("guest.xml:16: <disk>: more than 8 disks")));
+}
+
+}  // namespace
+}  // namespace vmm::domain

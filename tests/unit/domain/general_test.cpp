@@ -1,0 +1,324 @@
+// Identity, memory, booting, features, clock and life cycle.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/domain/domain_text.h"
+#include "vmm/domain/reader.h"
+
+namespace vmm::domain {
+namespace {
+
+using testing::DomainText;
+using ::testing::ElementsAre;
+using testing::errors;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::read;
+using testing::warnings;
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+TEST(DomainFile, SmallestOneHasLibvirtsDefaults) {
+  const auto reading = read(DomainText{});
+  ASSERT_TRUE(reading.domain) << errors(reading).front();
+  EXPECT_THAT(reading.diagnostics, IsEmpty());
+  const Domain& domain = *reading.domain;
+  EXPECT_EQ(domain.name, "guest");
+  EXPECT_FALSE(domain.uuid);
+  EXPECT_EQ(domain.memory_bytes, 64 * kMiB);
+  EXPECT_EQ(domain.vcpus, 1U);
+  EXPECT_EQ(domain.os.machine, MachineType::kPc);
+  EXPECT_EQ(domain.os.kernel, "/boot/vmlinuz");
+  EXPECT_EQ(domain.os.initrd, "");
+  EXPECT_EQ(domain.os.command_line, "");
+  EXPECT_EQ(domain.cpu.mode, CpuMode::kHostPassthrough);
+  EXPECT_EQ(domain.clock.offset, ClockOffset::kUtc);
+  EXPECT_TRUE(domain.clock.kvmclock);
+  EXPECT_EQ(domain.on_poweroff, LifecycleAction::kDestroy);
+  EXPECT_EQ(domain.on_reboot, LifecycleAction::kRestart);
+  EXPECT_EQ(domain.on_crash, LifecycleAction::kDestroy);
+  EXPECT_FALSE(domain.memory_backing.hugepages);
+  EXPECT_TRUE(domain.memory_backing.share_pages);
+  EXPECT_FALSE(domain.features.hide_kvm);
+  EXPECT_THAT(domain.disks, IsEmpty());
+  EXPECT_THAT(domain.serials, IsEmpty());
+}
+
+TEST(DomainFile, IdentityIsKept) {
+  const auto reading = read(DomainText{
+      .general = "<name>web 1</name><uuid>01234567-89ab-cdef-0123-456789ABCDEF</uuid><title>T</title>"
+                 "<description>a &lt; b</description><metadata><x:y xmlns:x='z'><deep/></x:y></metadata>"});
+  ASSERT_TRUE(reading.domain) << errors(reading).front();
+  EXPECT_EQ(reading.domain->name, "web 1");
+  EXPECT_EQ(reading.domain->uuid, (std::array<uint8_t, 16>{0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef,
+                                                           0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef}));
+  EXPECT_EQ(reading.domain->title, "T");
+  EXPECT_EQ(reading.domain->description, "a < b");
+}
+
+TEST(DomainFile, NameAndMemoryAndOsAndTypeAreNeeded) {
+  EXPECT_THAT(errors(read("<domain></domain>")),
+              ElementsAre(HasSubstr("has no type="), HasSubstr("has no <name>"), HasSubstr("has no <memory>"),
+                          HasSubstr("has no <os>")));
+}
+
+TEST(DomainFile, BadIdentityIsRefused) {
+  EXPECT_THAT(errors(read(DomainText{.general = "<name>a/b</name>"})),
+              ElementsAre(HasSubstr("guest.xml:2: <name>")));
+  EXPECT_THAT(errors(read(DomainText{.general = "<name> </name>"})),
+              ElementsAre(HasSubstr("guest.xml:2: <name>")));
+  for (const std::string uuid :
+       {"", "1234", "0123456789abcdef0123456789abcdef0", "g123456789abcdef0123456789abcdef"}) {
+    EXPECT_THAT(errors(read(DomainText{.general = "<name>a</name><uuid>" + uuid + "</uuid>"})),
+                ElementsAre(HasSubstr("guest.xml:2: <uuid>: '" + uuid + "' is not 32 hexadecimal digits")));
+  }
+}
+
+TEST(DomainFile, ElementThatStandsTwiceIsRefused) {
+  EXPECT_THAT(errors(read(DomainText{.general = "<name>a</name><name>b</name>"})),
+              ElementsAre("guest.xml:2: <name>: stands twice; remove one"));
+}
+
+TEST(DomainFile, UnknownElementIsRefusedWithTheNearestName) {
+  EXPECT_THAT(errors(read(DomainText{.others = "<on_powerof>destroy</on_powerof>"})),
+              ElementsAre("guest.xml:6: <on_powerof>: unknown element; did you mean <on_poweroff>?"));
+  EXPECT_THAT(errors(read(DomainText{.others = "<frobnicate/>"})),
+              ElementsAre("guest.xml:6: <frobnicate>: unknown element"));
+  EXPECT_THAT(errors(read(DomainText{.devices = "<dsik/>"})),
+              ElementsAre("guest.xml:8: <dsik>: unknown element; did you mean <disk>?"));
+}
+
+TEST(DomainFile, UnknownAttributeAndValueAreRefusedWithTheNearestName) {
+  EXPECT_THAT(errors(read(DomainText{.memory = "<memory units='MiB'>64</memory>"})),
+              ElementsAre("guest.xml:3: <memory units='MiB'>: unknown attribute; did you mean unit=?"));
+  EXPECT_THAT(
+      errors(read(DomainText{.others = "<on_reboot>restrat</on_reboot>"})),
+      ElementsAre("guest.xml:6: <on_reboot>restrat</on_reboot>: unknown value; did you mean 'restart'?"));
+  EXPECT_THAT(errors(read(DomainText{.others = "<on_reboot>7</on_reboot>"})),
+              ElementsAre("guest.xml:6: <on_reboot>7</on_reboot>: unknown value; use 'destroy', 'restart' or "
+                          "'preserve'"));
+}
+
+TEST(DomainFile, ElementsOfOtherNamespacesAreRefusedOutsideMetadata) {
+  EXPECT_THAT(errors(read(DomainText{
+                  .others = "<qemu:commandline xmlns:qemu='q'><qemu:arg value='-s'/></qemu:commandline>"})),
+              ElementsAre(HasSubstr("guest.xml:6: <qemu:commandline>: vmm is not QEMU")));
+  EXPECT_THAT(errors(read(DomainText{.others = "<other:thing/>"})),
+              ElementsAre(HasSubstr("belong in <metadata>")));
+}
+
+TEST(DomainFile, TextWhereNoneBelongsIsRefused) {
+  EXPECT_THAT(errors(read(DomainText{.features = "<features>on<acpi/></features>"})),
+              ElementsAre(HasSubstr("guest.xml:5: <features>: holds the text 'on'")));
+}
+
+TEST(DomainFile, AllErrorsAreReportedInOneRunInTheOrderOfTheFile) {
+  const auto reading = read(DomainText{.general = "<name>a</name><colour/>",
+                                       .memory = "<memory unit='parsec'>64</memory>",
+                                       .os = "<os><type machine='q35'>hvm</type><kernel>k</kernel></os>",
+                                       .others = "<vcpu>0</vcpu>",
+                                       .devices = "<interface type='user'/>"});
+  EXPECT_FALSE(reading.domain);
+  EXPECT_THAT(
+      errors(reading),
+      ElementsAre(HasSubstr("guest.xml:2: <colour>"), HasSubstr("guest.xml:3: <memory unit='parsec'>"),
+                  HasSubstr("guest.xml:4: <os>/<type machine='q35'>"), HasSubstr("guest.xml:6: <vcpu>"),
+                  HasSubstr("guest.xml:8: <interface>: the network is not there yet")));
+}
+
+TEST(DomainFile, QemuDomainRunsUnderKvmWithAWarning) {
+  std::string text = DomainText{}.text();
+  text.replace(text.find("kvm"), 3, "qemu");
+  const auto reading = read(text);
+  EXPECT_TRUE(reading.domain);
+  EXPECT_THAT(warnings(reading),
+              ElementsAre("guest.xml:1: warning: <domain type='qemu'>: runs under KVM all the same"));
+}
+
+TEST(DomainMemory, UnitsAreLibvirts) {
+  EXPECT_EQ(scaled_bytes(5, ""), 5U);
+  EXPECT_EQ(scaled_bytes(5, "b"), 5U);
+  EXPECT_EQ(scaled_bytes(5, "bytes"), 5U);
+  EXPECT_EQ(scaled_bytes(5, "KB"), 5'000U);
+  EXPECT_EQ(scaled_bytes(5, "k"), 5'120U);
+  EXPECT_EQ(scaled_bytes(5, "KiB"), 5'120U);
+  EXPECT_EQ(scaled_bytes(5, "MB"), 5'000'000U);
+  EXPECT_EQ(scaled_bytes(5, "M"), 5 * kMiB);
+  EXPECT_EQ(scaled_bytes(5, "MiB"), 5 * kMiB);
+  EXPECT_EQ(scaled_bytes(5, "gb"), 5'000'000'000U);
+  EXPECT_EQ(scaled_bytes(5, "G"), 5 * 1024 * kMiB);
+  EXPECT_EQ(scaled_bytes(1, "TB"), 1'000'000'000'000U);
+  EXPECT_EQ(scaled_bytes(1, "TiB"), kMiB * kMiB);
+  EXPECT_FALSE(scaled_bytes(1, "KiBi"));
+  EXPECT_FALSE(scaled_bytes(1, "iB"));
+  EXPECT_FALSE(scaled_bytes(uint64_t{1} << 40, "TiB"));
+}
+
+TEST(DomainMemory, IsInKibibytesByDefaultAndRoundedUpToMebibytes) {
+  EXPECT_EQ(read(DomainText{.memory = "<memory> 65536 </memory>"}).domain.value_or(Domain{}).memory_bytes,
+            64 * kMiB);
+  EXPECT_EQ(read(DomainText{.memory = "<memory>65537</memory>"}).domain.value_or(Domain{}).memory_bytes,
+            65 * kMiB);
+  EXPECT_EQ(read(DomainText{.memory = "<memory unit='GB'>1</memory>"}).domain.value_or(Domain{}).memory_bytes,
+            954 * kMiB);
+}
+
+TEST(DomainMemory, BadSizesAreRefused) {
+  for (const std::string size :
+       {"0", "1", "-1", "1.5", "64MiB", "99999999999999999999", "18446744073709551615", "x", ""}) {
+    const auto reading = read(DomainText{.memory = "<memory>" + size + "</memory>"});
+    EXPECT_FALSE(reading.domain) << size;
+    EXPECT_THAT(errors(reading), ElementsAre(HasSubstr("guest.xml:3: <memory>: "))) << size;
+  }
+}
+
+TEST(DomainMemory, LowerCurrentMemoryIsAWarning) {
+  const auto reading = read(DomainText{.others = "<currentMemory unit='MiB'>32</currentMemory>"});
+  EXPECT_TRUE(reading.domain);
+  EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("guest.xml:6: warning: <currentMemory>")));
+  EXPECT_THAT(read(DomainText{.others = "<currentMemory>65536</currentMemory>"}).diagnostics, IsEmpty());
+}
+
+TEST(DomainMemory, BackingIsRead) {
+  const auto reading = read(DomainText{
+      .others =
+          "<memoryBacking><hugepages><page size='2' unit='M'/></hugepages><nosharepages/><locked/>"
+          "<source type='memfd'/><access mode='shared'/><allocation mode='immediate'/></memoryBacking>"});
+  ASSERT_TRUE(reading.domain) << errors(reading).front();
+  const MemoryBacking& backing = reading.domain->memory_backing;
+  EXPECT_EQ(backing.line, 6);
+  EXPECT_TRUE(backing.hugepages);
+  EXPECT_EQ(backing.hugepage_bytes, 2 * kMiB);
+  EXPECT_EQ(backing.source, MemorySource::kMemfd);
+  EXPECT_TRUE(backing.locked);
+  EXPECT_TRUE(backing.shared);
+  EXPECT_FALSE(backing.share_pages);
+  EXPECT_TRUE(backing.allocate_at_start);
+}
+
+TEST(DomainMemory, HugePageSizeIsThePageTablesOwn) {
+  EXPECT_EQ(read(DomainText{.others = "<memoryBacking><hugepages/></memoryBacking>"})
+                .domain.value_or(Domain{})
+                .memory_backing.hugepage_bytes,
+            0U);
+  for (const std::string size : {"3000", "0", "1"}) {
+    EXPECT_THAT(errors(read(DomainText{.others = "<memoryBacking><hugepages><page size='" + size +
+                                                 "'/></hugepages></memoryBacking>"})),
+                ElementsAre(HasSubstr("guest.xml:6: <memoryBacking>/<hugepages>/<page>")));
+  }
+}
+
+TEST(DomainOs, PathsAreTakenRelativeToTheFilesFolder) {
+  const auto reading = read(
+      DomainText{.os = "<os><type arch='x86_64' "
+                       "machine='microvm'>hvm</type><kernel>vmlinuz</kernel>\n<initrd>sub/initrd</initrd>"
+                       "<cmdline> console=ttyS0  quiet </cmdline><boot dev='hd'/><boot dev='cdrom'/></os>"});
+  ASSERT_TRUE(reading.domain) << errors(reading).front();
+  const Os& os = reading.domain->os;
+  EXPECT_EQ(os.machine, MachineType::kMicrovm);
+  EXPECT_EQ(os.kernel, "/images/vmlinuz");
+  EXPECT_EQ(os.kernel_line, 4);
+  EXPECT_EQ(os.initrd, "/images/sub/initrd");
+  EXPECT_EQ(os.initrd_line, 5);
+  EXPECT_EQ(os.command_line, "console=ttyS0  quiet");
+  EXPECT_THAT(os.boot_devices, ElementsAre(BootDevice::kHardDisk, BootDevice::kCdrom));
+}
+
+TEST(DomainOs, VersionedPcIsPc) {
+  const auto reading =
+      read(DomainText{.os = "<os><type machine='pc-i440fx-7.2'>hvm</type><kernel>k</kernel></os>"});
+  ASSERT_TRUE(reading.domain);
+  EXPECT_EQ(reading.domain->os.machine, MachineType::kPc);
+}
+
+TEST(DomainOs, FirmwareBootIsRefusedForNow) {
+  EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type></os>"})),
+              ElementsAre("guest.xml:4: <os>: firmware boot is not there yet; give <kernel>"));
+  EXPECT_THAT(errors(read(DomainText{
+                  .os = "<os><type>hvm</type><loader readonly='yes' type='pflash'>/OVMF.fd</loader></os>"})),
+              ElementsAre("guest.xml:4: <os>/<loader>: firmware boot is not there yet; give <kernel>"));
+}
+
+TEST(DomainOs, BadTypeOrEmptyPathIsRefused) {
+  EXPECT_THAT(errors(read(DomainText{.os = "<os><kernel>k</kernel></os>"})),
+              ElementsAre(HasSubstr("<os>: has no <type>")));
+  EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type><kernel></kernel></os>"})),
+              ElementsAre("guest.xml:4: <os>/<kernel>: empty; give a path"));
+  EXPECT_THAT(errors(read(DomainText{.os = "<os><type arch='aarch64'>hvm</type><kernel>k</kernel></os>"})),
+              ElementsAre(HasSubstr("<os>/<type arch='aarch64'>: vmm runs x86-64 guests")));
+  EXPECT_THAT(errors(read(DomainText{.os = "<os><type machine='virt'>hvm</type><kernel>k</kernel></os>"})),
+              ElementsAre(HasSubstr("unknown value; use 'pc', 'pc-i440fx-*' or 'microvm'")));
+}
+
+TEST(DomainFeatures, AreRead) {
+  const auto reading =
+      read(DomainText{.features = "<features><acpi/><apic/><pae/><kvm><hidden state='on'/></kvm>"
+                                  "<pmu state='off'/><vmport state='off'/></features>"});
+  ASSERT_TRUE(reading.domain) << errors(reading).front();
+  EXPECT_THAT(reading.diagnostics, IsEmpty());
+  EXPECT_TRUE(reading.domain->features.acpi);
+  EXPECT_TRUE(reading.domain->features.hide_kvm);
+  EXPECT_FALSE(reading.domain->features.pmu);
+}
+
+TEST(DomainFeatures, WithoutAcpiThereIsOneCpuAndAWarning) {
+  const auto one = read(DomainText{.features = ""});
+  ASSERT_TRUE(one.domain);
+  EXPECT_FALSE(one.domain->features.acpi);
+  EXPECT_THAT(warnings(one), ElementsAre(HasSubstr("no power button")));
+  EXPECT_THAT(errors(read(DomainText{.features = "", .others = "<vcpu>2</vcpu>"})),
+              ElementsAre(HasSubstr("guest.xml:6: <vcpu>: without ACPI")));
+}
+
+TEST(DomainClock, OffsetsAndTimersAreRead) {
+  const auto reading =
+      read(DomainText{.others = "<clock offset='variable' adjustment='-3600' basis='localtime'>"
+                                "<timer name='kvmclock' present='no'/><timer name='pit' present='no'/>"
+                                "<timer name='hpet' present='no'/><timer name='rtc' tickpolicy='delay'/>"
+                                "</clock>"});
+  ASSERT_TRUE(reading.domain) << errors(reading).front();
+  EXPECT_THAT(reading.diagnostics, IsEmpty());
+  const Clock& clock = reading.domain->clock;
+  EXPECT_EQ(clock.offset, ClockOffset::kVariable);
+  EXPECT_EQ(clock.adjustment_seconds, -3600);
+  EXPECT_TRUE(clock.basis_is_localtime);
+  EXPECT_FALSE(clock.kvmclock);
+  EXPECT_FALSE(clock.pit);
+}
+
+TEST(DomainClock, TimezoneIsANameAndNotAPath) {
+  EXPECT_EQ(read(DomainText{.others = "<clock offset='timezone' timezone='Europe/Paris'/>"})
+                .domain.value_or(Domain{})
+                .clock.timezone,
+            "Europe/Paris");
+  for (const std::string clock :
+       {"<clock offset='timezone'/>", "<clock offset='timezone' timezone='/etc/passwd'/>",
+        "<clock offset='timezone' timezone='../../x'/>"}) {
+    EXPECT_THAT(errors(read(DomainText{.others = clock})), ElementsAre(HasSubstr("guest.xml:6: <clock")))
+        << clock;
+  }
+}
+
+TEST(DomainClock, WhatCannotBeDoneIsSaid) {
+  EXPECT_THAT(warnings(read(DomainText{.others = "<clock><timer name='hpet'/></clock>"})),
+              ElementsAre(HasSubstr("vmm has no HPET")));
+  for (const std::string clock :
+       {"<clock><timer name='rtc' present='no'/></clock>", "<clock><timer/></clock>",
+        "<clock adjustment='5'/>", "<clock offset='variable' adjustment='soon'/>",
+        "<clock offset='absolute' start='0'/>"}) {
+    EXPECT_FALSE(read(DomainText{.others = clock}).domain) << clock;
+  }
+}
+
+TEST(DomainLifecycle, ActionsAreRead) {
+  const auto reading = read(DomainText{
+      .others =
+          "<on_poweroff>preserve</on_poweroff><on_reboot>destroy</on_reboot><on_crash>restart</on_crash>"});
+  ASSERT_TRUE(reading.domain);
+  EXPECT_EQ(reading.domain->on_poweroff, LifecycleAction::kPreserve);
+  EXPECT_EQ(reading.domain->on_reboot, LifecycleAction::kDestroy);
+  EXPECT_EQ(reading.domain->on_crash, LifecycleAction::kRestart);
+}
+
+}  // namespace
+}  // namespace vmm::domain
