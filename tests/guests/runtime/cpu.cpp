@@ -7,7 +7,10 @@ extern const uint8_t interrupt_stubs[];
 extern uint64_t boot_gdt_tss[2];
 extern const uint8_t boot_gdt_pointer[];
 extern uint8_t interrupt_stack_top[];
+extern uint64_t fault_stack;
 void enter_user_mode(void (*function)());
+void call_until_fault(void (*function)());
+void fault_landing();
 void leave_user_mode();
 void interrupt_dispatch(guest::InterruptFrame* frame);
 }
@@ -22,7 +25,6 @@ struct Gate {
 
 constexpr uint8_t kUserReturnVector = 0x81;
 constexpr uint16_t kTaskSelector = 0x48;
-constexpr uint64_t kNoFault = 256;
 
 alignas(16) constinit Gate interrupt_table[256] = {};
 constinit InterruptHandler handlers[256] = {};
@@ -85,12 +87,10 @@ bool in_user_mode() {
   return (selector & 3) == 3;
 }
 
-void expect_fault(uint64_t resume) {
-  fault_resume = resume;
+uint64_t fault_of(void (*function)()) {
+  fault_resume = reinterpret_cast<uint64_t>(&fault_landing);
   fault_vector = kNoFault;
-}
-
-uint64_t last_fault() {
+  call_until_fault(function);
   fault_resume = 0;
   return fault_vector;
 }
@@ -108,7 +108,8 @@ bool try_read_msr(uint32_t index, uint64_t& value) {
       : "c"(index)
       : "memory");
   value = uint64_t{high} << 32 | low;
-  return last_fault() == kNoFault;
+  fault_resume = 0;
+  return fault_vector == kNoFault;
 }
 
 bool try_write_msr(uint32_t index, uint64_t value) {
@@ -121,7 +122,8 @@ bool try_write_msr(uint32_t index, uint64_t value) {
       : [resume] "=m"(fault_resume)
       : "c"(index), "a"(static_cast<uint32_t>(value)), "d"(static_cast<uint32_t>(value >> 32))
       : "memory", "rsi");
-  return last_fault() == kNoFault;
+  fault_resume = 0;
+  return fault_vector == kNoFault;
 }
 
 }  // namespace guest
@@ -133,6 +135,12 @@ void interrupt_dispatch(guest::InterruptFrame* frame) {
   } else if (frame->vector < 32 && fault_resume != 0) {
     fault_vector = frame->vector;
     frame->rip = fault_resume;
+    if (fault_resume == reinterpret_cast<uint64_t>(&fault_landing)) {
+      frame->cs = kCode64;
+      frame->ss = kData;
+      frame->rsp = fault_stack;
+      frame->rflags = 2;
+    }
     fault_resume = 0;
   } else {
     report_exception(*frame);

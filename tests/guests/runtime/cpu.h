@@ -143,9 +143,9 @@ bool in_user_mode();
 bool try_read_msr(uint32_t index, uint64_t& value);
 bool try_write_msr(uint32_t index, uint64_t value);
 
-// For an instruction which should fault: execution goes on at `resume`, and last_fault() is its vector.
-void expect_fault(uint64_t resume);
-uint64_t last_fault();  // 256: none since expect_fault
+// Calls a function, which may fault (in ring 3, too, where it enters that): the vector, or kNoFault.
+inline constexpr uint64_t kNoFault = 256;
+uint64_t fault_of(void (*function)());
 
 }  // namespace guest
 

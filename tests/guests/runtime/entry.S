@@ -147,6 +147,35 @@ leave_user_mode:
         popq %rbp
         ret
 
+# --- faults that are wanted ------------------------------------------------------------------------------------------
+
+# void call_until_fault(void (*function)()): returns when the function does, or when it faults: then cpu.cpp makes the
+# handler return to fault_landing in ring 0.
+        .globl call_until_fault
+        .globl fault_landing
+call_until_fault:
+        pushq %rbp
+        pushq %rbx
+        pushq %r12
+        pushq %r13
+        pushq %r14
+        pushq %r15
+        subq $8, %rsp
+        movq %rsp, fault_stack
+        call *%rdi
+fault_landing:
+        movq fault_stack, %rsp
+        movl $DATA, %eax
+        movl %eax, %ss
+        addq $8, %rsp
+        popq %r15
+        popq %r14
+        popq %r13
+        popq %r12
+        popq %rbx
+        popq %rbp
+        ret
+
 # --- further CPUs: copied to TRAMPOLINE, entered in real mode by a start-up IPI ------------------------------------
 
         .section .rodata
@@ -269,6 +298,9 @@ interrupt_stack_top:
         .globl ap_stacks
 ap_stacks:
         .skip 65 * 8192
+        .globl fault_stack
+fault_stack:
+        .skip 8
         .globl user_return_stack
 user_return_stack:
         .skip 8
