@@ -1,0 +1,148 @@
+#include <gtest/gtest.h>
+#include <termios.h>
+
+#include <fstream>
+
+#include "tests/unit/console/console_fixture.h"
+#include "vmm/console/console.h"
+
+namespace vmm {
+namespace {
+
+class StdioConsole : public ConsoleFixture {
+ protected:
+  void open(int input_fd, int output_fd) {
+    auto console = open_stdio_console(*loop_, [this] { ++quits_; }, input_fd, output_fd);
+    ASSERT_TRUE(console.has_value()) << console.error().message();
+    console_ = std::move(*console);
+    console_->connect(guest_);
+  }
+
+  UniqueFd open_file(std::string_view name, std::string_view contents) const {
+    std::ofstream(path(name)) << contents;
+    return UniqueFd(::open(path(name).c_str(), O_RDWR | O_CLOEXEC));
+  }
+
+  int quits_ = 0;
+  std::unique_ptr<Console> console_;
+};
+
+TEST_F(StdioConsole, PassesPipesAsTheyAreWithoutAnEscapeKey) {
+  const FdPair input = make_pipe();
+  const FdPair output = make_pipe();
+  open(input.first.get(), output.second.get());
+  type(input.second.get(), "\x01x\x03");
+  EXPECT_TRUE(turn_until([&] { return guest_.text == "\x01x\x03"; }));
+  EXPECT_EQ(quits_, 0);
+  print(*console_, "to the pipe\n");
+  EXPECT_TRUE(turn_until_read(output.first.get(), "to the pipe\n"));
+}
+
+TEST_F(StdioConsole, LeavesPipesAndSocketsBlockingForTheirOtherUsers) {
+  const FdPair input = make_pipe();
+  const FdPair output = make_socketpair();
+  open(input.first.get(), output.second.get());
+  EXPECT_FALSE(is_nonblocking(input.first.get()));
+  EXPECT_FALSE(is_nonblocking(output.second.get()));
+}
+
+TEST_F(StdioConsole, ASocketThatNobodyReadsDoesNotBlockTheLoop) {
+  const FdPair input = make_pipe();
+  const FdPair output = make_socketpair();
+  open(input.first.get(), output.second.get());
+  for (int i = 0; i < 100; ++i) {
+    print(*console_, std::string(10'000, 'x'));
+    settle();
+  }
+  EXPECT_GT(read_available(output.first.get()).size(), 10'000U);
+}
+
+TEST_F(StdioConsole, TheEndOfInputIsNotTheEndOfOutput) {
+  FdPair input = make_pipe();
+  const FdPair output = make_pipe();
+  open(input.first.get(), output.second.get());
+  type(input.second.get(), "last");
+  input.second.reset();
+  EXPECT_TRUE(turn_until([&] { return guest_.text == "last"; }));
+  settle();
+  print(*console_, "still here\n");
+  EXPECT_TRUE(turn_until_read(output.first.get(), "still here\n"));
+}
+
+TEST_F(StdioConsole, ReadsARegularFileAsFastAsTheGuestTakesIt) {
+  const std::string text(10'000, 'c');
+  const UniqueFd input = open_file("commands", text);
+  const FdPair output = make_pipe();
+  guest_.room = 0;
+  open(input.get(), output.second.get());
+  settle();
+  EXPECT_EQ(guest_.text, "");
+  EXPECT_TRUE(turn_until([&] {
+    guest_.room = 16;
+    console_->input_room();
+    return guest_.text.size() == text.size();
+  }));
+  EXPECT_TRUE(guest_.text == text);
+}
+
+TEST_F(StdioConsole, AnEndlessInputDoesNotKeepTheLoop) {
+  const UniqueFd zeroes(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
+  const FdPair output = make_pipe();
+  open(zeroes.get(), output.second.get());
+  print(*console_, "and yet it turns\n");
+  EXPECT_TRUE(turn_until_read(output.first.get(), "and yet it turns\n"));
+  EXPECT_GT(guest_.text.size(), 0U);
+}
+
+TEST_F(StdioConsole, WritesToARegularFileWhereItsOtherUsersAre) {
+  const FdPair input = make_pipe();
+  const UniqueFd output = open_file("out", "");
+  type(output.get(), "before ");
+  open(input.first.get(), output.get());
+  print(*console_, "guest ");
+  console_->flush();
+  type(output.get(), "after");
+  std::string text;
+  std::getline(std::ifstream(path("out")), text);
+  EXPECT_EQ(text, "before guest after");
+}
+
+TEST_F(StdioConsole, WorksWithTheNullDevice) {
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  open(null.get(), null.get());
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(print(*console_, std::string(10'000, 'x')), 10'000U);
+    settle();
+  }
+}
+
+TEST_F(StdioConsole, WorksWithClosedDescriptors) {
+  open(-1, -1);
+  EXPECT_EQ(print(*console_, "nobody"), 6U);
+}
+
+TEST_F(StdioConsole, ThereIsOnlyOne) {
+  const FdPair pipe = make_pipe();
+  open(pipe.first.get(), pipe.second.get());
+  const auto second = open_stdio_console(*loop_, [] {}, pipe.first.get(), pipe.second.get());
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().kind(), ErrorKind::kConfiguration);
+  console_.reset();
+  open(pipe.first.get(), pipe.second.get());
+}
+
+// A terminal that is not the one we are in the foreground of is output only: nothing may stop us.
+TEST_F(StdioConsole, ATerminalOfOthersIsNotRead) {
+  const FdPair terminal = make_terminal();
+  termios before{};
+  ASSERT_EQ(::tcgetattr(terminal.second.get(), &before), 0);
+  open(terminal.second.get(), terminal.second.get());
+  termios now{};
+  ASSERT_EQ(::tcgetattr(terminal.second.get(), &now), 0);
+  EXPECT_EQ(now.c_lflag, before.c_lflag);
+  print(*console_, "output\n");
+  EXPECT_TRUE(turn_until_read(terminal.first.get(), "output\r\n"));
+}
+
+}  // namespace
+}  // namespace vmm
