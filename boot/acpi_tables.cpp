@@ -106,10 +106,10 @@ enum FadtField : uint8_t {
   kXPmTmrBlk = 208,
   kXGpe0Blk = 220,
 };
-constexpr size_t kFadtBytes = 268;  // revision 5
+constexpr size_t kFadtBytes = 276;
 
-constexpr uint8_t kFadtRevision = 5;
-constexpr uint8_t kFadtMinorVersion = 1;
+constexpr uint8_t kFadtRevision = 6;
+constexpr uint8_t kFadtMinorVersion = 3;
 constexpr uint8_t kProfileDesktop = 1;
 constexpr uint16_t kSmiCommandPort = 0xb2;
 constexpr uint8_t kAcpiEnableValue = 0xf1;
@@ -182,7 +182,7 @@ Bytes make_fadt(const AcpiConfig& config) {
 }
 
 // Section 5.2.12: interrupt controller structures.
-constexpr uint8_t kMadtRevision = 3;
+constexpr uint8_t kMadtRevision = 5;
 constexpr uint32_t kMadtPcAt = 1;  // the two 8259s exist
 constexpr uint32_t kApicEnabled = 1;
 constexpr uint32_t kFirstX2ApicId = 255;  // 255 is the broadcast id of 8-bit ids

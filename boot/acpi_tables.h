@@ -1,7 +1,7 @@
 // The ACPI tables of our machines: RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT (from boot/acpi/*.asl) and an
 // SSDT with the processors.
 //
-// Standard: ACPI 6.5; tables in the revisions of ACPI 5.1, which old and new systems accept.
+// Standard: ACPI 6.5; tables in the revisions of ACPI 6.3.
 #pragma once
 
 #include <cstddef>
@@ -19,11 +19,11 @@ enum class MachineKind : uint8_t { kPc, kMicrovm };
 
 struct AcpiConfig {
   MachineKind machine = MachineKind::kPc;
-  std::vector<uint32_t> apic_ids;          // of the vCPUs, in their order; at least one
-  uint32_t serial_mask = 0;                // bit n: COM(n + 1) exists
-  uint32_t virtio_mmio_mask = 0;           // bit n: slot n of layout::kVirtioMmioStart exists (microvm)
-  bool has_i8042 = true;                   // keyboard and mouse
-  std::optional<GuestRange> pci_window64;  // pc: memory window for 64-bit BARs above RAM
+  std::vector<uint32_t> apic_ids = {};  // of the vCPUs, in their order; at least one
+  uint32_t serial_mask = 0;             // bit n: COM(n + 1) exists
+  uint32_t virtio_mmio_mask = 0;        // bit n: slot n of layout::kVirtioMmioStart exists (microvm)
+  bool has_i8042 = true;                // keyboard and mouse
+  std::optional<GuestRange> pci_window64 = std::nullopt;  // pc: memory window for 64-bit BARs above RAM
 };
 
 // Tables not yet bound to addresses. Pointers between them hold offsets into `tables` until relocate(), or a

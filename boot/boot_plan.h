@@ -20,9 +20,9 @@
 namespace vmm::boot {
 
 struct DirectBoot {
-  std::string kernel_path;
-  std::string initrd_path;  // empty: none
-  std::string command_line;
+  std::string kernel_path = {};
+  std::string initrd_path = {};  // empty: none
+  std::string command_line = {};
   // True: all of RAM reads as zero (a new guest), so that a program's bss need not be cleared. False:
   // anything may be there (a reboot in place).
   bool memory_is_zero = false;

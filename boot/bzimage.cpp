@@ -186,7 +186,8 @@ Status check_room(const GuestMemory& memory, const MemoryMap& map, const InputFi
         "{}: the kernel needs guest memory from {:#x} to {:#x}, and the guest has {} MiB; give it at least "
         "{} "
         "MiB of <memory>",
-        file.path(), image.load_address, end, memory.size_bytes() >> 20, (end >> 20) + 1);
+        file.path(), image.load_address, end, memory.size_bytes() >> 20,
+        align_up(end, uint64_t{1} << 20) >> 20);
   }
   return {};
 }
