@@ -43,6 +43,20 @@ block::DetectZeroes to_block(domain::DetectZeroes mode) {
   return block::DetectZeroes::kOff;
 }
 
+block::ErrorPolicy to_block(domain::ErrorPolicy policy) {
+  switch (policy) {
+    case domain::ErrorPolicy::kReport:
+      return block::ErrorPolicy::kReport;
+    case domain::ErrorPolicy::kStop:
+      return block::ErrorPolicy::kStop;
+    case domain::ErrorPolicy::kIgnore:
+      return block::ErrorPolicy::kIgnore;
+    case domain::ErrorPolicy::kEnospace:
+      return block::ErrorPolicy::kEnospace;
+  }
+  return block::ErrorPolicy::kReport;
+}
+
 block::DiskOptions to_block(const domain::Disk& disk) {
   block::DiskOptions options;
   options.path = disk.source;
@@ -107,6 +121,7 @@ Status Disks::add(const domain::Disk& disk) {
 
 Status Disks::open_image(const domain::Disk& disk, Disk& made) {
   VMM_ASSIGN_OR_RETURN(made.image, block::open_disk(made.thread->loop(), to_block(disk)));
+  add_error_policy(disk, made);
   virtio::VirtioBlock::Options options;
   options.name = made.name;
   options.serial = disk.serial;
@@ -118,6 +133,24 @@ Status Disks::open_image(const domain::Disk& disk, Disk& made) {
   options.offers_discard = disk.discard == domain::DiscardMode::kUnmap;
   made.device = std::make_unique<virtio::VirtioBlock>(*made.image, options);
   return {};
+}
+
+void Disks::add_error_policy(const domain::Disk& disk, Disk& made) {
+  const block::ErrorPolicies policies{.write = to_block(disk.write_error), .read = to_block(disk.read_error)};
+  if (policies.write == block::ErrorPolicy::kReport && policies.read == block::ErrorPolicy::kReport) {
+    return;
+  }
+  auto on_held = [this, name = made.name, index = disks_.size()](block::IoStatus status) {
+    if (gives_up_) {
+      disks_[index].policy->give_up();
+    } else {
+      world_.on_held(name, status);
+    }
+  };
+  auto device =
+      std::make_unique<block::ErrorPolicyDevice>(std::move(made.image), policies, std::move(on_held));
+  made.policy = device.get();
+  made.image = std::move(device);
 }
 
 uint8_t Disks::free_slot() const {
@@ -175,9 +208,13 @@ void Disks::quiesce() {
   if (std::exchange(is_quiesced_, true)) {
     return;
   }
+  gives_up_ = true;
   std::vector<std::promise<void>> quiet(disks_.size());
   for (size_t i = 0; i < disks_.size(); ++i) {
     disks_[i].core().quiesce([&quiet, i] { quiet[i].set_value(); });
+    if (block::ErrorPolicyDevice* policy = disks_[i].policy; policy != nullptr) {
+      disks_[i].thread->loop().post([policy] { policy->give_up(); });
+    }
   }
   for (std::promise<void>& promise : quiet) {
     promise.get_future().wait();
@@ -186,8 +223,17 @@ void Disks::quiesce() {
 
 void Disks::resume() {
   if (std::exchange(is_quiesced_, false)) {
+    gives_up_ = false;
     for (const Disk& disk : disks_) {
       disk.core().resume();
+    }
+  }
+}
+
+void Disks::retry_held() {
+  for (const Disk& disk : disks_) {
+    if (block::ErrorPolicyDevice* policy = disk.policy; policy != nullptr) {
+      disk.thread->loop().post([policy] { policy->resume(); });
     }
   }
 }

@@ -4,6 +4,7 @@
 // start() to close().
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/error_policy.h"
 #include "devices/virtio/block.h"
 #include "devices/virtio/mmio.h"
 #include "devices/virtio/pci.h"
@@ -35,6 +37,9 @@ class Disks {
     IoBus& mmio;
     Vm& vm;
     PcChipset* chipset;  // null: virtio-mmio
+    // A request that the host could not do is held, as error_policy='stop' wants it: the guest is to be
+    // paused until retry_held(). Called on an I/O thread.
+    std::function<void(const std::string& disk, block::IoStatus status)> on_held;
   };
 
   // REQUIRES: everything passed outlives the Disks.
@@ -51,6 +56,8 @@ class Disks {
   // Stops taking requests and waits for those in flight. In turns with resume().
   void quiesce();
   void resume();
+  // Requests that are held are tried again.
+  void retry_held();
   // virtio-mmio devices to their power-on state; those on PCI are reset with their bus. REQUIRES: quiesced,
   // no vCPU runs.
   void reset();
@@ -64,6 +71,7 @@ class Disks {
     IoThread* thread = nullptr;
     bool is_volatile = false;  // cache='unsafe': nobody asked for flushes
     std::unique_ptr<block::BlockDevice> image;
+    block::ErrorPolicyDevice* policy = nullptr;  // the image, where it is one
     std::unique_ptr<virtio::VirtioBlock> device;
     std::unique_ptr<InterruptLine> line;  // virtio-mmio
     std::unique_ptr<virtio::VirtioMmio> mmio;
@@ -75,6 +83,7 @@ class Disks {
   Status create_io_threads();
   Status add(const domain::Disk& disk);
   Status open_image(const domain::Disk& disk, Disk& made);
+  void add_error_policy(const domain::Disk& disk, Disk& made);
   Status attach_to_pci(const domain::Disk& disk, Disk& made);
   Status attach_to_mmio(Disk& made);
   uint8_t free_slot() const;
@@ -83,6 +92,7 @@ class Disks {
   const World world_;
   uint32_t virtio_mmio_mask_ = 0;
   bool is_quiesced_ = false;
+  std::atomic<bool> gives_up_{false};  // read by the I/O threads: errors are reported, nothing is held
   // Before the disks, which must go first: they belong to these loops.
   std::map<uint32_t, std::unique_ptr<IoThread>>
       io_threads_;  // by <iothread> id; 0 is for disks that name none

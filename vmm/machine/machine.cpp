@@ -1,7 +1,6 @@
 #include "vmm/machine/machine.h"
 
-#include <algorithm>
-#include <cstdio>
+#include <chrono>
 #include <optional>
 #include <utility>
 
@@ -16,6 +15,8 @@
 
 namespace vmm {
 namespace {
+
+constexpr std::chrono::seconds kRetryInterval(5);
 
 CpuPlan::Policy to_policy(domain::FeaturePolicy policy) {
   switch (policy) {
@@ -121,10 +122,17 @@ Status Machine::create_devices() {
   }
   VMM_ASSIGN_OR_RETURN(
       disks_,
-      Disks::create(domain_, {.memory = memory_, .mmio = mmio_, .vm = *vm_, .chipset = chipset_.get()}));
+      Disks::create(domain_, {.memory = memory_,
+                              .mmio = mmio_,
+                              .vm = *vm_,
+                              .chipset = chipset_.get(),
+                              .on_held = [this](const std::string& disk, block::IoStatus status) {
+                                main_loop_.post([this, disk, status] { pause_for_disk(disk, status); });
+                              }}));
   if (chipset_ != nullptr) {
     VMM_TRY(chipset_->assign_resources());
   }
+  VMM_ASSIGN_OR_RETURN(retry_timer_, main_loop_.make_timer([this] { go_on_after_pause(); }));
   return {};
 }
 
@@ -190,8 +198,32 @@ void Machine::end(MachineEnd how) {
   main_loop_.stop();
 }
 
+void Machine::pause_for_disk(const std::string& disk, block::IoStatus status) {
+  if (has_ended_) {
+    return;
+  }
+  if (pause_log_limit_.allows()) {
+    log::warning(
+        "{}: {}; the guest is paused, and goes on when it works again (tried every {} s)", disk,
+        status == block::IoStatus::kNoSpace ? "the host's disk is full" : "the host cannot read or write it",
+        kRetryInterval.count());
+  }
+  is_paused_ = true;
+  park_vcpus();
+  retry_timer_.arm(kRetryInterval);
+}
+
+void Machine::go_on_after_pause() {
+  if (has_ended_ || !std::exchange(is_paused_, false)) {
+    return;
+  }
+  disks_->retry_held();
+  if (event_ == Event::kNone) {
+    resume_vcpus();
+  }
+}
+
 void Machine::resume_vcpus() {
-  event_ = Event::kNone;
   for (const auto& vcpu : vcpus_) {
     vcpu->resume();
   }
@@ -266,6 +298,8 @@ void Machine::restart() {
     main_loop_.stop();
     return;
   }
+  event_ = Event::kNone;
+  is_paused_ = false;
   resume_vcpus();
 }
 

@@ -12,6 +12,7 @@
 
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
+#include "vmm/base/log.h"
 #include "vmm/core/guest_memory.h"
 #include "vmm/core/io_bus.h"
 #include "vmm/domain/domain.h"
@@ -67,6 +68,9 @@ class Machine {
   Status reset();
   void end(MachineEnd how);
 
+  void pause_for_disk(const std::string& disk, block::IoStatus status);
+  void go_on_after_pause();
+
   void resume_vcpus();
   void park_vcpus();
 
@@ -92,6 +96,9 @@ class Machine {
   // The main loop's thread only.
   Result<MachineEnd> end_{MachineEnd::kPowerOff};
   bool has_ended_ = false;
+  bool is_paused_ = false;  // a disk holds requests
+  EventLoop::Timer retry_timer_;
+  log::RateLimit pause_log_limit_;
 };
 
 }  // namespace vmm
