@@ -20,7 +20,7 @@ enum SetupField : uint16_t {
   kSetupSects = 0x1f1,
   kSysSize = 0x1f4,
   kBootFlag = 0x1fe,
-  kJump = 0x200,
+  kJumpLength = 0x201,
   kHeader = 0x202,
   kVersion = 0x206,
   kTypeOfLoader = 0x210,
@@ -249,7 +249,7 @@ Result<BzImage> BzImage::parse(const InputFile& file) {
   VMM_ASSIGN_OR_RETURN(const Payload payload, find_payload(file, setup));
   VMM_ASSIGN_OR_RETURN(const uint64_t load_address, find_load_address(file, setup));
   // The jump at 0x200 leaps over the header: its end, as the protocol defines it.
-  const auto header_end = static_cast<uint16_t>(kHeader + field<uint8_t>(setup, SetupField(kJump + 1)));
+  const auto header_end = static_cast<uint16_t>(kHeader + field<uint8_t>(setup, kJumpLength));
   if (header_end < kInitSizeEnd) {
     return fail(
         "{}: the setup header ends at {:#x} (by the jump at offset 0x200), before init_size; fetch or build "
