@@ -23,7 +23,7 @@ class VirtioBlock final : public VirtioDevice {
 
   struct Options {
     std::string name = "disk";  // for the log
-    std::string serial;         // what get-id answers; at most kSerialBytes are used
+    std::string serial{};       // what get-id answers; at most kSerialBytes are used
     uint16_t queue_count = 1;   // more than 1 offers VIRTIO_BLK_F_MQ
     uint16_t queue_size = 256;  // a power of two, 4 to 1024
     bool is_cache_unsafe =

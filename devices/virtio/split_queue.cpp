@@ -194,13 +194,12 @@ bool SplitQueue::add_buffer(Walk& walk, const Descriptor& descriptor) {
   }
   // Section 2.7.5.2: a chain holds at most 2^32 bytes, and its length must fit in the used element.
   walk.total_bytes += descriptor.length;
-  const bool fits = walk.total_bytes < UINT32_MAX &&
-                    memory_.io_buffers({descriptor.address, descriptor.length}, walk.chain.buffers);
-  if (fits && !is_writable) {
+  const bool is_memory = memory_.io_buffers({descriptor.address, descriptor.length}, walk.chain.buffers);
+  if (is_memory && !is_writable) {
     ++walk.readable_buffers;
   }
-  walk.chain.has_bad_buffer |= !fits;
-  walk.chain.has_bad_end = is_writable && !fits;
+  walk.chain.has_bad_buffer |= !is_memory || walk.total_bytes >= UINT32_MAX;
+  walk.chain.has_bad_end = is_writable && !is_memory;
   return true;
 }
 

@@ -44,7 +44,7 @@ class FakeVirtqueue {
 
   // The three areas lie one after the other from `base` (a multiple of 4096).
   FakeVirtqueue(const GuestMemory& memory, uint64_t base, uint16_t size)
-      : memory_(memory),
+      : memory_(&memory),
         layout_{.size = size,
                 .descriptors = GuestAddress(base),
                 .available = GuestAddress(base + uint64_t{16} * size),
@@ -61,7 +61,7 @@ class FakeVirtqueue {
     store_le<uint32_t>(&bytes[8], descriptor.length);
     store_le<uint16_t>(&bytes[12], descriptor.flags);
     store_le<uint16_t>(&bytes[14], descriptor.next);
-    VMM_CHECK(memory_.write_bytes(GuestAddress(table + uint64_t{16} * index), bytes), "not in test memory");
+    VMM_CHECK(memory_->write_bytes(GuestAddress(table + uint64_t{16} * index), bytes), "not in test memory");
   }
   void set_descriptor(uint16_t index, const FakeDescriptor& descriptor) const {
     write_descriptor(layout_.descriptors.value(), index, descriptor);
@@ -126,8 +126,8 @@ class FakeVirtqueue {
     }
     const uint64_t place = layout_.used.value() + 4 + uint64_t{8} * (seen_used_ % layout_.size);
     ++seen_used_;
-    return Used{.id = memory_.read<uint32_t>(GuestAddress(place)).value_or(~0U),
-                .length = memory_.read<uint32_t>(GuestAddress(place + 4)).value_or(~0U)};
+    return Used{.id = memory_->read<uint32_t>(GuestAddress(place)).value_or(~0U),
+                .length = memory_->read<uint32_t>(GuestAddress(place + 4)).value_or(~0U)};
   }
   std::vector<Used> take_all_used() {
     std::vector<Used> all;
@@ -148,15 +148,15 @@ class FakeVirtqueue {
 
  private:
   void store(GuestAddress area, uint64_t offset, uint16_t value) const {
-    VMM_CHECK(memory_.store_release<uint16_t>(GuestAddress(area.value() + offset), value),
+    VMM_CHECK(memory_->store_release<uint16_t>(GuestAddress(area.value() + offset), value),
               "not in test memory");
   }
   uint16_t load(GuestAddress area, uint64_t offset) const {
-    return memory_.load_acquire<uint16_t>(GuestAddress(area.value() + offset)).value_or(0);
+    return memory_->load_acquire<uint16_t>(GuestAddress(area.value() + offset)).value_or(0);
   }
 
-  const GuestMemory& memory_;
-  const QueueLayout layout_;
+  const GuestMemory* memory_;
+  QueueLayout layout_;
   uint16_t available_ = 0;
   uint16_t seen_used_ = 0;
 };
