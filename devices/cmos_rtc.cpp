@@ -1,6 +1,7 @@
 #include "devices/cmos_rtc.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 namespace vmm {
@@ -97,7 +98,19 @@ int64_t periods_until(std::chrono::microseconds time, unsigned rate_hz) {
   return whole_seconds(time) * rate_hz + within_second(time).count() * rate_hz / 1'000'000;
 }
 
-bool is_bcd(uint8_t value) { return (value & 0x0f) <= 9 && (value >> 4) <= 9; }
+bool is_any(uint8_t alarm_byte) { return (alarm_byte & kAnyValue) == kAnyValue; }
+
+// Is `value`, which `digits` stands for, below its limit, and no digit above 9?
+bool is_valid(uint8_t digits, unsigned value, unsigned limit, bool is_binary) {
+  return value < limit && (is_binary || ((digits & 0x0f) <= 9 && (digits >> 4) <= 9));
+}
+
+// At most what fits.
+void store16(std::span<uint8_t> memory, uint8_t index, uint64_t value) {
+  const uint64_t bounded = std::min<uint64_t>(value, 0xffff);
+  memory[index] = static_cast<uint8_t>(bounded);
+  memory[index + 1U] = static_cast<uint8_t>(bounded >> 8);
+}
 
 }  // namespace
 
@@ -385,28 +398,28 @@ std::optional<CmosRtc::Time> CmosRtc::next_periodic_after(Time time) const {
 // The first second after `time` that the alarm bytes match, each of which is a value or "any"; nothing where
 // one is no time at all. Leaps over hours and minutes that do not match.
 std::optional<CmosRtc::Time> CmosRtc::next_alarm_after(Time time) const {
-  const auto& memory = registers_.memory;
-  const auto is_any = [&](uint8_t index) { return (memory[index] & kAnyValue) == kAnyValue; };
-  const auto is_possible = [&](uint8_t index, unsigned value, unsigned limit) {
-    const bool is_binary = (memory[kRegisterB] & kBinary) != 0;
-    const auto digits = static_cast<uint8_t>(index == kHoursAlarm ? memory[index] & ~kPm : memory[index]);
-    return is_any(index) || (value < limit && (is_binary || is_bcd(digits)));
-  };
-  const unsigned hour = decoded_hour(memory[kHoursAlarm]);
-  const unsigned minute = decoded(memory[kMinutesAlarm]);
-  const unsigned second = decoded(memory[kSecondsAlarm]);
-  if (!is_possible(kHoursAlarm, hour, 24) || !is_possible(kMinutesAlarm, minute, 60) ||
-      !is_possible(kSecondsAlarm, second, 60)) {
+  const uint8_t hour_byte = registers_.memory[kHoursAlarm];
+  const uint8_t minute_byte = registers_.memory[kMinutesAlarm];
+  const uint8_t second_byte = registers_.memory[kSecondsAlarm];
+  const bool is_binary = (registers_.memory[kRegisterB] & kBinary) != 0;
+  const unsigned hour = decoded_hour(hour_byte);
+  const unsigned minute = decoded(minute_byte);
+  const unsigned second = decoded(second_byte);
+  const auto hour_digits = static_cast<uint8_t>(hour_byte & ~kPm);
+  const bool is_possible = (is_any(hour_byte) || is_valid(hour_digits, hour, 24, is_binary)) &&
+                           (is_any(minute_byte) || is_valid(minute_byte, minute, 60, is_binary)) &&
+                           (is_any(second_byte) || is_valid(second_byte, second, 60, is_binary));
+  if (!is_possible) {
     return std::nullopt;
   }
   int64_t candidate = whole_seconds(time) + 1;
   for (int step = 0; step < kMostAlarmSteps; ++step) {
     const int64_t in_day = ((candidate % 86400) + 86400) % 86400;
-    if (!is_any(kHoursAlarm) && in_day / 3600 != hour) {
+    if (!is_any(hour_byte) && in_day / 3600 != hour) {
       candidate += 3600 - in_day % 3600;
-    } else if (!is_any(kMinutesAlarm) && in_day / 60 % 60 != minute) {
+    } else if (!is_any(minute_byte) && in_day / 60 % 60 != minute) {
       candidate += 60 - in_day % 60;
-    } else if (!is_any(kSecondsAlarm) && in_day % 60 != second) {
+    } else if (!is_any(second_byte) && in_day % 60 != second) {
       ++candidate;
     } else {
       return seconds(candidate);
@@ -490,22 +503,17 @@ void CmosRtc::on_alarm() {
 
 void CmosRtc::describe_machine() {
   auto& memory = registers_.memory;
-  const auto store16 = [&memory](uint8_t index, uint64_t value) {
-    const uint64_t bounded = std::min<uint64_t>(value, 0xffff);
-    memory[index] = static_cast<uint8_t>(bounded);
-    memory[index + 1U] = static_cast<uint8_t>(bounded >> 8);
-  };
   const auto above = [this](uint64_t limit) {
     return contents_.low_memory_bytes - std::min(contents_.low_memory_bytes, limit);
   };
   memory[kShutdownStatus] = 0;
   memory[kEquipment] = kCoprocessor;
-  store16(kBaseMemory, kBaseMemoryKiB);
-  store16(kExtendedMemory, above(kMiB) / 1024);
-  store16(kExtendedMemoryAgain, above(kMiB) / 1024);
-  store16(kMemoryAbove16MiB, above(16 * kMiB) >> kShiftTo64KiB);
+  store16(memory, kBaseMemory, kBaseMemoryKiB);
+  store16(memory, kExtendedMemory, above(kMiB) / 1024);
+  store16(memory, kExtendedMemoryAgain, above(kMiB) / 1024);
+  store16(memory, kMemoryAbove16MiB, above(16 * kMiB) >> kShiftTo64KiB);
   const uint64_t high = std::min<uint64_t>(contents_.high_memory_bytes >> kShiftTo64KiB, 0xff'ffff);
-  store16(kMemoryAbove4GiB, high & 0xffff);
+  store16(memory, kMemoryAbove4GiB, high & 0xffff);
   memory[kMemoryAbove4GiB + 2U] = static_cast<uint8_t>(high >> 16);
   memory[kCpusLessOne] = static_cast<uint8_t>(contents_.cpu_count - 1);
   memory[kBootChoices] = static_cast<uint8_t>(contents_.boot_order[0] | (contents_.boot_order[1] << 4));

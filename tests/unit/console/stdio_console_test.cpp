@@ -52,7 +52,7 @@ TEST_F(StdioConsole, ASocketThatNobodyReadsDoesNotBlockTheLoop) {
   open(input.first.get(), output.second.get());
   for (int i = 0; i < 100; ++i) {
     print(*console_, std::string(10'000, 'x'));
-    settle();
+    loop_->run_once(EventLoop::Duration(0));
   }
   EXPECT_GT(read_available(output.first.get()).size(), 10'000U);
 }
@@ -112,7 +112,7 @@ TEST_F(StdioConsole, WorksWithTheNullDevice) {
   open(null.get(), null.get());
   for (int i = 0; i < 100; ++i) {
     EXPECT_EQ(print(*console_, std::string(10'000, 'x')), 10'000U);
-    settle();
+    loop_->run_once(EventLoop::Duration(0));
   }
 }
 

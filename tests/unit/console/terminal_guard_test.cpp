@@ -22,7 +22,7 @@ pid_t run_on_terminal(int terminal, const std::function<int()>& body) {
   if (child == 0) {
     ::setsid();
     ::ioctl(terminal, TIOCSCTTY, 0);
-    for (const int signal : {SIGSEGV, SIGABRT}) {
+    for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) {
       std::signal(signal, SIG_DFL);  // not the sanitizers' business here
     }
     std::exit(body());

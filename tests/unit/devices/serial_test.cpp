@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <string_view>
+#include <thread>
 
 #include "tests/unit/fakes/fake_byte_stream.h"
 #include "tests/unit/fakes/fake_interrupts.h"
@@ -425,6 +427,37 @@ TEST_F(Serial, ResetGivesThePowerOnStateAndDropsTheLine) {
   EXPECT_EQ(read(kIer), 0);
   EXPECT_EQ(read(kScratch), 0);
   EXPECT_EQ(type("a"), 0U);
+}
+
+TEST_F(Serial, TwoCpusAndTheConsoleMayUseThePortAtOnceAndLoseNothing) {
+  constexpr int kTurns = 5000;
+  write(kFcr, 0x01);
+  std::atomic<size_t> sent{0};
+  const auto cpu = [this, &sent] {
+    for (int i = 0; i < kTurns; ++i) {
+      if ((read(kLsr) & 0x20) != 0) {
+        write(kData, 'x');
+        ++sent;
+      }
+      read(kIir);
+      read(kData);
+    }
+  };
+  listen();
+  std::thread first(cpu);
+  std::thread second(cpu);
+  for (int i = 0; i < kTurns; ++i) {
+    type("in");
+    port_.output_room();
+  }
+  first.join();
+  second.join();
+  while ((read(kLsr) & 0x01) != 0) {
+    read(kData);
+  }
+  EXPECT_FALSE(line_.level);
+  EXPECT_EQ(read(kLsr), 0x60);
+  EXPECT_EQ(sink_.text.size(), sent);
 }
 
 // A sink that calls back and writes again from inside, as no mutex may be held when it is called.
