@@ -90,9 +90,9 @@ bool is_known_reference(std::string_view name) {
   }
   name.remove_prefix(is_hexadecimal ? 2 : 1);
   uint32_t code = 0;
-  const char* end = name.data() + name.size();
-  const auto [stopped, error] = std::from_chars(name.data(), end, code, is_hexadecimal ? 16 : 10);
-  return error == std::errc() && stopped == end && is_char(code);
+  const auto [stopped, error] =
+      std::from_chars(name.data(), name.data() + name.size(), code, is_hexadecimal ? 16 : 10);
+  return error == std::errc() && stopped == name.data() + name.size() && is_char(code);
 }
 
 class Scanner {

@@ -9,9 +9,9 @@
 
 namespace vmm::domain {
 
-inline constexpr int kMaxDepth = 32;                 // elements within elements
-inline constexpr int kMaxAttributes = 64;            // of one element
-inline constexpr size_t kMaxValueBytes = 64 * 1024;  // of one attribute
+inline constexpr int kMaxDepth = 32;                         // elements within elements
+inline constexpr int kMaxAttributes = 64;                    // of one element
+inline constexpr size_t kMaxValueBytes = size_t{64} * 1024;  // of one attribute
 
 struct ScanFault {
   int line = 0;
