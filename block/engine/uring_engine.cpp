@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
@@ -19,11 +20,20 @@ namespace {
 // More than the disk behind it can use; the rest waits in memory.
 constexpr unsigned kRingEntries = 256;
 
-// Given back with the end of the watch on the epoll descriptor; operations give back their address.
+// What a completion belongs to is told by the low bits of its tag: operations give back their address.
+constexpr uint64_t kTagBits = 3;
+constexpr uint64_t kOperationTag = 0;
 constexpr uint64_t kEpollTag = 1;
+constexpr uint64_t kEdgeTag = 2;  // above it, the index of the edge
+constexpr uint64_t kNobodysTag = 3;
+static_assert(alignof(FileOperation) > kTagBits);
+
+constexpr uint64_t edge_tag(size_t index) { return static_cast<uint64_t>(index) << 2U | kEdgeTag; }
 
 // EXT_ARG: a wait with a time limit in the same call. NODROP: no completion is lost when the queue is full.
-constexpr unsigned kNeededFeatures = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE;
+// RSRC_TAGS came with multishot polls (Linux 5.13).
+constexpr unsigned kNeededFeatures =
+    IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_RSRC_TAGS;
 
 int init_ring(io_uring& ring, unsigned flags) {
   io_uring_params parameters{};
@@ -134,10 +144,70 @@ void UringEngine::use_this_thread() {
     io_uring_queue_exit(&ring_);
     VMM_CHECK(init_best_ring(ring_) == 0, "io_uring was taken away");
     is_epoll_watched_ = false;
+    for (Edge& edge : edges_) {
+      edge.is_armed = false;
+    }
+    edges_changed_ = true;
   }
   VMM_CHECK(enable_ring(ring_), "a new io_uring could not be enabled");
   is_enabled_ = true;
   thread_ = ::pthread_self();
+}
+
+void UringEngine::add_edge(int fd, EventLoop::EdgeSink& sink) {
+  auto place =
+      std::ranges::find_if(edges_, [](const Edge& edge) { return edge.sink == nullptr && !edge.is_armed; });
+  if (place == edges_.end()) {
+    place = edges_.insert(edges_.end(), Edge{});
+  }
+  *place = {.fd = fd, .sink = &sink};
+  edges_changed_ = true;
+}
+
+void UringEngine::remove_edge(EventLoop::EdgeSink& sink) {
+  const auto place = std::ranges::find(edges_, &sink, &Edge::sink);
+  VMM_CHECK(place != edges_.end(), "an edge was removed that was not there");
+  place->sink = nullptr;
+  edges_changed_ = true;
+}
+
+void UringEngine::arm_edges() {
+  for (size_t index = 0; index < edges_.size(); ++index) {
+    Edge& edge = edges_[index];
+    const bool has_to_go = edge.sink == nullptr && edge.is_armed && !edge.is_cancelled;
+    const bool has_to_come = edge.sink != nullptr && !edge.is_armed;
+    if (!has_to_go && !has_to_come) {
+      continue;
+    }
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+    if (sqe == nullptr) {
+      return;  // at the next turn
+    }
+    if (has_to_come) {
+      io_uring_prep_poll_multishot(sqe, edge.fd, POLLIN);
+      io_uring_sqe_set_data64(sqe, edge_tag(index));
+      edge.is_armed = true;
+      edge.is_cancelled = false;
+    } else {
+      io_uring_prep_poll_remove(sqe, edge_tag(index));
+      io_uring_sqe_set_data64(sqe, kNobodysTag);
+      edge.is_cancelled = true;
+    }
+  }
+  edges_changed_ = false;
+}
+
+void UringEngine::take_edge(size_t index, int result, bool is_last) {
+  Edge& edge = edges_[index];
+  if (is_last) {
+    // The kernel ends a multishot request when it has no room for its completions.
+    edge.is_armed = false;
+    edges_changed_ = true;
+  }
+  if (edge.sink != nullptr) {
+    VMM_CHECK(result != -EBADF, "a watched descriptor was closed");
+    edge.sink->on_edge();
+  }
 }
 
 void UringEngine::fill_submission_queue(int epoll_fd) {
@@ -147,6 +217,9 @@ void UringEngine::fill_submission_queue(int epoll_fd) {
       io_uring_sqe_set_data64(sqe, kEpollTag);
       is_epoll_watched_ = true;
     }
+  }
+  if (edges_changed_) {
+    arm_edges();
   }
   while (!waiting_.empty() && in_ring_ < kRingEntries) {
     io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
@@ -211,9 +284,8 @@ void UringEngine::enter(EventLoop::Duration timeout) {
 }
 
 // Each completion is taken off the ring before it is told, so that what is told may queue more.
-bool UringEngine::reap() {
+void UringEngine::reap() {
   unsigned left = io_uring_cq_ready(&ring_);
-  const bool has_any = left > 0;
   for (; left > 0; --left) {
     io_uring_cqe* cqe = nullptr;
     if (io_uring_peek_cqe(&ring_, &cqe) != 0) {
@@ -221,16 +293,28 @@ bool UringEngine::reap() {
     }
     const uint64_t tag = io_uring_cqe_get_data64(cqe);
     const int result = cqe->res;
+    const bool is_last = (cqe->flags & IORING_CQE_F_MORE) == 0;
     io_uring_cqe_seen(&ring_, cqe);
-    if (tag == kEpollTag) {
+    take_completion(tag, result, is_last);
+  }
+}
+
+void UringEngine::take_completion(uint64_t tag, int result, bool is_last) {
+  switch (tag & kTagBits) {
+    case kOperationTag:
+      --in_ring_;
+      take_result(*std::bit_cast<FileOperation*>(tag), result);
+      break;
+    case kEpollTag:
       is_epoll_watched_ = false;
       is_epoll_ready_ = true;
-      continue;
-    }
-    --in_ring_;
-    take_result(*std::bit_cast<FileOperation*>(tag), result);
+      break;
+    case kEdgeTag:
+      take_edge(static_cast<size_t>(tag >> 2U), result, is_last);
+      break;
+    default:
+      break;
   }
-  return has_any;
 }
 
 void UringEngine::take_result(FileOperation& operation, int result) {

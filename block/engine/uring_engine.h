@@ -7,7 +7,9 @@
 #include <liburing.h>
 #include <pthread.h>
 
+#include <cstddef>
 #include <memory>
+#include <vector>
 
 #include "block/engine/engine.h"
 
@@ -33,13 +35,26 @@ class UringEngine final : public Engine, private EventLoop::Poller, private Even
   UringEngine(EventLoop& loop, const io_uring& ring);
 
   bool poll() override;
+  void add_edge(int fd, EventLoop::EdgeSink& sink) override;
+  void remove_edge(EventLoop::EdgeSink& sink) override;
   bool sleep(int epoll_fd, EventLoop::Duration timeout) override;
 
+  // An edge-triggered descriptor, watched by a poll request of the ring that stays (multishot).
+  struct Edge {
+    int fd = -1;
+    EventLoop::EdgeSink* sink = nullptr;  // nullptr: nobody is to be told
+    bool is_armed = false;                // the kernel has the request
+    bool is_cancelled = false;            // and has been told to end it
+  };
+
   void use_this_thread();
+  void arm_edges();
+  void take_edge(size_t index, int result, bool is_last);
   void fill_submission_queue(int epoll_fd);
   void prepare(io_uring_sqe& sqe, FileOperation& operation);
   void enter(EventLoop::Duration timeout);
-  bool reap();
+  void reap();
+  void take_completion(uint64_t tag, int result, bool is_last);
   void take_result(FileOperation& operation, int result);
   void submit_blocking(FileOperation& operation);
 
@@ -55,6 +70,9 @@ class UringEngine final : public Engine, private EventLoop::Poller, private Even
   uint32_t in_ring_ = 0;  // operations that the kernel holds
   bool is_epoll_watched_ = false;
   bool is_epoll_ready_ = false;
+  // A place is free when it has no sink and is not armed.
+  std::vector<Edge> edges_;
+  bool edges_changed_ = false;
   std::shared_ptr<Engine> blocking_;  // for what io_uring cannot do; made when needed
 };
 

@@ -42,6 +42,13 @@ EventLoop::Watch& EventLoop::Watch::operator=(Watch&& other) noexcept {
 
 void EventLoop::Watch::set_events(uint32_t events) {
   VMM_CHECK(entry_ != nullptr, "set_events on an empty Watch");
+  entry_->events = events;
+  if (entry_->is_with_sleeper) {
+    loop_->sleeper_->remove_edge(*entry_);
+    entry_->is_with_sleeper = false;
+    VMM_CHECK(loop_->add_to_epoll(*entry_), "epoll does not take a descriptor back");
+    return;
+  }
   epoll_event event{};
   event.events = events;
   event.data.ptr = entry_.get();
@@ -55,7 +62,11 @@ void EventLoop::Watch::reset() {
   }
   // The kernel may have handed out events for it in the present turn: the entry stays until that turn ends.
   entry_->is_live = false;
-  ::epoll_ctl(loop_->epoll_.get(), EPOLL_CTL_DEL, entry_->fd, nullptr);
+  if (entry_->is_with_sleeper) {
+    loop_->sleeper_->remove_edge(*entry_);
+  } else {
+    loop_->remove_from_epoll(*entry_);
+  }
   entry_.reset();
   std::exchange(loop_, nullptr)->has_dead_entries_ = true;
 }
@@ -90,15 +101,35 @@ Result<std::unique_ptr<EventLoop>> EventLoop::create() {
 Result<EventLoop::Watch> EventLoop::watch(int fd, uint32_t events, Handler handler) {
   auto entry = std::make_shared<Entry>();
   entry->fd = fd;
+  entry->events = events;
   entry->handler = std::move(handler);
-  epoll_event event{};
-  event.events = events;
-  event.data.ptr = entry.get();
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+  if (!add_to_epoll(*entry)) {
     return fail("cannot watch a descriptor: {}", errno_text(errno));
+  }
+  if (sleeper_ != nullptr) {
+    move_to_sleeper(*entry);
   }
   entries_.push_back(entry);
   return Watch(this, std::move(entry));
+}
+
+bool EventLoop::add_to_epoll(Entry& entry) {
+  epoll_event event{};
+  event.events = entry.events;
+  event.data.ptr = &entry;
+  return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, entry.fd, &event) == 0;
+}
+
+void EventLoop::remove_from_epoll(const Entry& entry) {
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, entry.fd, nullptr);
+}
+
+void EventLoop::move_to_sleeper(Entry& entry) {
+  if (entry.is_live && entry.events == (EPOLLIN | EPOLLET)) {
+    remove_from_epoll(entry);
+    entry.is_with_sleeper = true;
+    sleeper_->add_edge(entry.fd, entry);
+  }
 }
 
 Result<EventLoop::Timer> EventLoop::make_timer(Task on_due) {
@@ -123,7 +154,19 @@ void EventLoop::remove_poller(Poller& poller) { std::erase(pollers_, &poller); }
 
 void EventLoop::set_sleeper(Sleeper* sleeper) {
   VMM_CHECK(sleeper == nullptr || sleeper_ == nullptr, "a loop can sleep in one place only");
+  for (const auto& entry : entries_) {
+    if (sleeper_ != nullptr && entry->is_live && entry->is_with_sleeper) {
+      sleeper_->remove_edge(*entry);
+      entry->is_with_sleeper = false;
+      VMM_CHECK(add_to_epoll(*entry), "epoll does not take a descriptor back");
+    }
+  }
   sleeper_ = sleeper;
+  if (sleeper_ != nullptr) {
+    for (const auto& entry : entries_) {
+      move_to_sleeper(*entry);
+    }
+  }
 }
 
 void EventLoop::post(Task task) {

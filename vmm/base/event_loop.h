@@ -39,10 +39,24 @@ class EventLoop {
     ~Poller() = default;
   };
 
+  // Told of an edge-triggered descriptor's signals.
+  class EdgeSink {
+   public:
+    virtual void on_edge() = 0;
+
+   protected:
+    ~EdgeSink() = default;
+  };
+
   // Sleeps in place of epoll_pwait2, where another wait (an io_uring's) can watch the epoll descriptor and
   // do more in the same system call.
   class Sleeper {
    public:
+    // Watches an edge-triggered descriptor (EPOLLIN | EPOLLET) by itself, so that its signal costs no call
+    // of epoll. After remove_edge() the sink is not told any more.
+    virtual void add_edge(int fd, EdgeSink& sink) = 0;
+    virtual void remove_edge(EdgeSink& sink) = 0;
+
     // Waits at most `timeout` (negative: for ever; 0: only looks) for the epoll descriptor or for business
     // of its own, which it does. Returns true if the epoll descriptor may have events.
     virtual bool sleep(int epoll_fd, Duration timeout) = 0;
@@ -52,10 +66,18 @@ class EventLoop {
   };
 
  private:
-  struct Entry {
+  struct Entry final : EdgeSink {
+    void on_edge() override {
+      if (is_live) {
+        handler(EPOLLIN);
+      }
+    }
+
     int fd = -1;
+    uint32_t events = 0;
     Handler handler;
     bool is_live = true;
+    bool is_with_sleeper = false;  // else with epoll
   };
 
  public:
@@ -103,7 +125,7 @@ class EventLoop {
   [[nodiscard]] Result<Timer> make_timer(Task on_due);
   void add_poller(Poller& poller);
   void remove_poller(Poller& poller);
-  // nullptr takes it away. REQUIRES: no other sleeper is set.
+  // nullptr takes it away; watches that it had go back to epoll. REQUIRES: no other sleeper is set.
   void set_sleeper(Sleeper* sleeper);
 
   // Runs the task on the loop's thread, in the order of posting; any thread. A task posted to a loop that
@@ -122,6 +144,9 @@ class EventLoop {
   void run_posted() VMM_EXCLUDES(posted_mutex_);
   bool run_pollers();
   void run_handlers(Duration timeout);
+  bool add_to_epoll(Entry& entry);
+  void remove_from_epoll(const Entry& entry);
+  void move_to_sleeper(Entry& entry);
 
   // Constant after construction.
   UniqueFd epoll_;
