@@ -12,6 +12,7 @@ struct Wish {
   PciFunction* function = nullptr;
   size_t bar = 0;
   uint64_t length_bytes = 0;
+  size_t order = 0;
 };
 
 struct Window {
@@ -36,13 +37,18 @@ void collect(PciFunction& function, std::vector<Wish>& io, std::vector<Wish>& me
       continue;
     }
     std::vector<Wish>& wishes = description.kind == BarKind::kIo ? io : memory;
-    wishes.push_back({.function = &function, .bar = bar, .length_bytes = description.length_bytes});
+    wishes.push_back({.function = &function,
+                      .bar = bar,
+                      .length_bytes = description.length_bytes,
+                      .order = wishes.size()});
   }
 }
 
 // The largest first: nothing is lost to alignment then.
 Status place_all(std::vector<Wish>& wishes, Window window) {
-  std::ranges::stable_sort(wishes, std::ranges::greater{}, &Wish::length_bytes);
+  std::ranges::sort(wishes, [](const Wish& a, const Wish& b) {
+    return a.length_bytes != b.length_bytes ? a.length_bytes > b.length_bytes : a.order < b.order;
+  });
   for (const Wish& wish : wishes) {
     VMM_TRY(place(wish, window));
   }

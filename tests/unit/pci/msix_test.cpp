@@ -147,7 +147,6 @@ TEST_F(Msix, NoInterruptIsLostBetweenMaskAndUnmask) {
   program(0, 0x41);
   mask(0, false);
   FakeMsiSink::Vector& vector = *sink_.vectors.at(0);
-  std::atomic<int> sent{0};
   std::atomic<bool> is_over{false};
   std::thread masker([&] {
     while (!is_over) {

@@ -252,7 +252,7 @@ TEST_P(Transports, RangesOfARequestStopAtAReset) {
   rig_.start();
   rig_.disk.set_deferred(true);
   rig_.fill(Rig::data_of(0), 64, 0);
-  for (const uint64_t segment : {0, 1, 2}) {
+  for (uint64_t segment = 0; segment < 3; ++segment) {
     rig_.set_byte(Rig::data_of(0) + 16 * segment + 8, 1);
   }
   rig_.run(0, kWriteZeroesRequest, 0, {{Rig::data_of(0), 48, false}});
@@ -366,7 +366,7 @@ TEST_F(Mmio, RegistersTakeAlignedDwordsOnly) {
 }
 
 TEST_F(Mmio, ThereIsNoSharedMemory) {
-  for (const uint64_t offset : {0xb0, 0xb4, 0xb8, 0xbc}) {
+  for (uint64_t offset = 0xb0; offset <= 0xbc; offset += 4) {
     EXPECT_EQ(driver_.read(offset), 0xffff'ffffU);
   }
 }
