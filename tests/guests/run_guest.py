@@ -39,8 +39,7 @@ def parse_arguments():
     parser.add_argument("--memory", type=int, default=64, metavar="MiB")
     parser.add_argument("--disk", action="append", default=[], metavar="MiB[,OPTION…]",
                         help="an empty raw disk on virtio-blk; options: ro, queues=N, iothread, discard, queue-size=N")
-    parser.add_argument("--folder", help="where disks are made (default: a temporary folder)")
-    parser.add_argument("--cache", default="none", help="of the disks (default none)")
+    parser.add_argument("--cache", help="of the disks (default: none where the folder can do it, else writeback)")
     parser.add_argument("--io", choices=("io_uring", "threads"))
     parser.add_argument("--features-off", default="", metavar="NAME,…", help="CPU features to take away")
     parser.add_argument("--on-reboot", choices=("restart", "destroy"), default="restart")
@@ -59,6 +58,15 @@ def parse_arguments():
     parser.add_argument("--time-limit", type=float, default=60, metavar="SECONDS")
     parser.add_argument("--show", action="store_true", help="print the domain or the command line, and do not run it")
     return parser.parse_args()
+
+
+def has_direct_io(folder):
+    path = os.path.join(folder, "direct-io")
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_DIRECT))
+        return True
+    except OSError:
+        return False
 
 
 class Disk:
@@ -99,7 +107,7 @@ def domain_xml(options, disks):
   <memory unit='MiB'>{options.memory}</memory>
   <vcpu>{options.cpus}</vcpu>{iothreads}
   <os><type arch='x86_64' machine='{options.machine}'>hvm</type><kernel>{escape(os.path.abspath(options.program))}</kernel><cmdline>{escape(options.cmdline)}</cmdline></os>
-  {cpu}
+  <features><acpi/></features>{cpu}
   <on_reboot>{options.on_reboot}</on_reboot>
   <devices>{"".join(disk_element(options, disk) for disk in disks)}{serial}</devices>
 </domain>
@@ -118,8 +126,7 @@ def qemu_command(options, disks):
         command += ["-monitor", f"unix:{options.control},server=on,wait=off"]
     command += ["-no-reboot"] if options.on_reboot == "destroy" else []
     for number, disk in enumerate(disks):
-        cache = "writeback" if options.cache == "none" and not disk.iothread else options.cache
-        command += ["-drive", f"if=none,id=d{number},format=raw,file={disk.path},cache={cache},"
+        command += ["-drive", f"if=none,id=d{number},format=raw,file={disk.path},cache={options.cache},"
                     f"readonly={'on' if disk.read_only else 'off'},discard={'unmap' if disk.discard else 'ignore'}"]
         device = "virtio-blk-pci" if options.machine == "pc" else "virtio-blk-device"
         # QEMU has the write-back bit in config space only where asked for.
@@ -139,7 +146,7 @@ class Reaction:
 
     def __init__(self, text, action):
         pattern, _, self.argument = text.partition("=")
-        self._pattern = re.compile(pattern.encode())
+        self._pattern = re.compile(pattern.encode(), re.MULTILINE)
         self._action = action
         self._done = False
 
@@ -228,8 +235,10 @@ def main():
         return STATUS_SKIPPED
     # Where QEMU is known to differ from the standard, programs ask for this.
     options.cmdline += f" monitor={'qemu' if options.monitor == 'qemu' else 'vmm'}"
-    with tempfile.TemporaryDirectory(prefix="vmm-guest.") as temp:
-        disks = [Disk(text, options.folder or temp, number) for number, text in enumerate(options.disk)]
+    # Beside the usual place for such files, the lab has one that is a disk.
+    with tempfile.TemporaryDirectory(prefix="vmm-guest.", dir=os.environ.get("VMM_LAB_SCRATCH")) as temp:
+        options.cache = options.cache or ("none" if has_direct_io(temp) else "writeback")
+        disks = [Disk(text, temp, number) for number, text in enumerate(options.disk)]
         options.control = os.path.join(temp, "control")
         if options.monitor == "qemu":
             command = qemu_command(options, disks)
