@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstddef>
-#include <new>
+#include <span>
 #include <utility>
 
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
+#include "vmm/kvm/kvm_lists.h"
 #include "vmm/kvm/vm.h"
 
 namespace vmm {
@@ -161,11 +161,8 @@ Status Vm::set_msi_route(uint32_t gsi, const MsiMessage& message) {
 }
 
 Status Vm::apply_routes() {
-  std::vector<std::byte> buffer(sizeof(kvm_irq_routing) + routes_.size() * sizeof(kvm_irq_routing_entry));
-  auto* table = new (buffer.data()) kvm_irq_routing{};
-  table->nr = static_cast<uint32_t>(routes_.size());
-  std::ranges::copy(routes_, table->entries);
-  if (kvm_ioctl(fd(), KVM_SET_GSI_ROUTING, table) < 0) {
+  KvmList<kvm_irq_routing_entry> table{std::span<const kvm_irq_routing_entry>(routes_)};
+  if (kvm_ioctl(fd(), kKvmSetGsiRouting, table.argument()) < 0) {
     return fail("KVM refuses the interrupt routing table: {}", errno_text(errno));
   }
   return {};

@@ -6,9 +6,8 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <memory>
-#include <new>
-#include <span>
+
+#include "vmm/kvm/kvm_lists.h"
 
 namespace vmm {
 namespace {
@@ -129,7 +128,7 @@ Status Kvm::read_state_msrs() {
   // struct kvm_msr_list ends in a flexible array: built in a buffer of 32-bit words.
   std::vector<uint32_t> buffer(1 + kMostMsrs);
   buffer[0] = kMostMsrs;
-  if (kvm_ioctl(fd_.get(), KVM_GET_MSR_INDEX_LIST, buffer.data()) < 0) {
+  if (kvm_ioctl(fd_.get(), kKvmGetMsrIndexList, buffer.data()) < 0) {
     return fail("KVM does not list the MSRs that it keeps: {}", errno_text(errno));
   }
   state_msrs_.assign(buffer.begin() + 1, buffer.begin() + 1 + buffer[0]);
@@ -149,14 +148,13 @@ Result<UniqueFd> Kvm::create_vm() const {
 }
 
 Result<Cpuid> Kvm::supported_cpuid() const {
-  std::vector<std::byte> buffer(sizeof(kvm_cpuid2) + kMostCpuidEntries * sizeof(kvm_cpuid_entry2));
-  auto* list = new (buffer.data()) kvm_cpuid2{};
-  list->nent = kMostCpuidEntries;
-  if (kvm_ioctl(fd_.get(), KVM_GET_SUPPORTED_CPUID, list) < 0) {
+  KvmList<kvm_cpuid_entry2> list(kMostCpuidEntries);
+  if (kvm_ioctl(fd_.get(), kKvmGetSupportedCpuid, list.argument()) < 0) {
     return fail("KVM does not tell which CPU features it supports: {}", errno_text(errno));
   }
   Cpuid cpuid;
-  for (const kvm_cpuid_entry2& entry : std::span(list->entries, list->nent)) {
+  for (uint32_t i = 0; i < list.count(); ++i) {
+    const kvm_cpuid_entry2 entry = list[i];
     cpuid.push_back({.leaf = entry.function,
                      .subleaf = entry.index,
                      .has_subleaves = (entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0,

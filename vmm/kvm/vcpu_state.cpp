@@ -1,14 +1,14 @@
 // Vcpu's registers: set-up, power-on state and entry state.
 #include <linux/kvm.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstddef>
-#include <new>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "vmm/base/bytes.h"
+#include "vmm/kvm/kvm_lists.h"
 #include "vmm/kvm/vcpu.h"
 
 namespace vmm {
@@ -41,31 +41,27 @@ kvm_segment to_kvm(const SegmentState& from) {
   return segment;
 }
 
-// kvm_msrs with its flexible array, in words of its own alignment.
-class MsrList {
- public:
-  explicit MsrList(size_t capacity) : buffer_(sizeof(kvm_msrs) + capacity * sizeof(kvm_msr_entry)) {
-    new (buffer_.data()) kvm_msrs{};
-  }
-  kvm_msrs& header() { return *reinterpret_cast<kvm_msrs*>(buffer_.data()); }
-  void add(uint32_t index, uint64_t value) {
-    kvm_msr_entry& entry = header().entries[header().nmsrs++];
-    entry = {};
-    entry.index = index;
-    entry.data = value;
-  }
+int set_msr(int fd, uint32_t index, uint64_t value) {
+  const kvm_msr_entry entry{.index = index, .reserved = 0, .data = value};
+  KvmList<kvm_msr_entry> list(std::span(&entry, 1));
+  return kvm_ioctl(fd, kKvmSetMsrs, list.argument());
+}
 
- private:
-  std::vector<std::byte> buffer_;
-};
+std::optional<uint64_t> get_msr(int fd, uint32_t index) {
+  const kvm_msr_entry entry{.index = index, .reserved = 0, .data = 0};
+  KvmList<kvm_msr_entry> list(std::span(&entry, 1));
+  if (kvm_ioctl(fd, kKvmGetMsrs, list.argument()) != 1) {
+    return std::nullopt;
+  }
+  return list[0].data;
+}
 
 }  // namespace
 
 struct Vcpu::PowerOnState {
   kvm_regs regs;
   kvm_sregs sregs;
-  // struct kvm_xsave without its flexible array.
-  alignas(kvm_xsave) std::array<std::byte, sizeof(kvm_xsave)> xsave;
+  KvmXsave xsave;
   kvm_xcrs xcrs;
   kvm_debugregs debug;
   kvm_lapic_state local_apic;
@@ -86,20 +82,19 @@ Vcpu::Vcpu(const Vm& vm, unsigned id, UniqueFd fd, Mapping run_page, const IoBus
 Vcpu::~Vcpu() = default;
 
 Status Vcpu::set_up(const Cpuid& cpuid) {
-  std::vector<std::byte> buffer(sizeof(kvm_cpuid2) + cpuid.size() * sizeof(kvm_cpuid_entry2));
-  auto* list = new (buffer.data()) kvm_cpuid2{};
-  list->nent = static_cast<uint32_t>(cpuid.size());
-  std::ranges::transform(cpuid, list->entries, [](const CpuidEntry& entry) {
-    return kvm_cpuid_entry2{.function = entry.leaf,
-                            .index = entry.subleaf,
-                            .flags = entry.has_subleaves ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0U,
-                            .eax = entry.eax,
-                            .ebx = entry.ebx,
-                            .ecx = entry.ecx,
-                            .edx = entry.edx,
-                            .padding = {}};
-  });
-  if (kvm_ioctl(fd_.get(), KVM_SET_CPUID2, list) < 0) {
+  std::vector<kvm_cpuid_entry2> entries;
+  for (const CpuidEntry& entry : cpuid) {
+    entries.push_back({.function = entry.leaf,
+                       .index = entry.subleaf,
+                       .flags = entry.has_subleaves ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0U,
+                       .eax = entry.eax,
+                       .ebx = entry.ebx,
+                       .ecx = entry.ecx,
+                       .edx = entry.edx,
+                       .padding = {}});
+  }
+  KvmList<kvm_cpuid_entry2> list{std::span<const kvm_cpuid_entry2>(entries)};
+  if (kvm_ioctl(fd_.get(), kKvmSetCpuid2, list.argument()) < 0) {
     return fail("KVM refuses the CPUID of vCPU {}: {}", id_, errno_text(errno));
   }
   VMM_TRY(set_up_msrs());
@@ -108,11 +103,9 @@ Status Vcpu::set_up(const Cpuid& cpuid) {
 }
 
 Status Vcpu::set_up_msrs() {
-  MsrList list(2);
-  list.add(kMsrMiscEnable, kMiscEnableFastStrings);
-  // What firmware would leave behind: all memory write-back unless a range says otherwise.
-  list.add(kMsrMtrrDefType, kMtrrEnabledWriteBack);
-  if (kvm_ioctl(fd_.get(), KVM_SET_MSRS, &list.header()) != 2) {
+  // The second is what firmware would leave behind: all memory write-back unless a range says otherwise.
+  if (set_msr(fd_.get(), kMsrMiscEnable, kMiscEnableFastStrings) != 1 ||
+      set_msr(fd_.get(), kMsrMtrrDefType, kMtrrEnabledWriteBack) != 1) {
     return fail("KVM refuses the first MSRs of vCPU {}: {}", id_, errno_text(errno));
   }
   return {};
@@ -140,8 +133,8 @@ Status Vcpu::save_power_on_state() {
   const int fd = fd_.get();
   const bool ok =
       kvm_ioctl(fd, KVM_GET_REGS, &state.regs) >= 0 && kvm_ioctl(fd, KVM_GET_SREGS, &state.sregs) >= 0 &&
-      kvm_ioctl(fd, KVM_GET_XSAVE, state.xsave.data()) >= 0 &&
-      kvm_ioctl(fd, KVM_GET_XCRS, &state.xcrs) >= 0 && kvm_ioctl(fd, KVM_GET_DEBUGREGS, &state.debug) >= 0 &&
+      kvm_ioctl(fd, kKvmGetXsave, state.xsave.data()) >= 0 && kvm_ioctl(fd, KVM_GET_XCRS, &state.xcrs) >= 0 &&
+      kvm_ioctl(fd, KVM_GET_DEBUGREGS, &state.debug) >= 0 &&
       kvm_ioctl(fd, KVM_GET_LAPIC, &state.local_apic) >= 0 &&
       kvm_ioctl(fd, KVM_GET_MP_STATE, &state.mp_state) >= 0 &&
       kvm_ioctl(fd, KVM_GET_VCPU_EVENTS, &state.events) >= 0;
@@ -150,10 +143,8 @@ Status Vcpu::save_power_on_state() {
   }
   // One at a time: KVM stops at the first MSR that this CPU model does not have.
   for (const uint32_t index : vm_.kvm().state_msrs()) {
-    MsrList one(1);
-    one.add(index, 0);
-    if (kvm_ioctl(fd, KVM_GET_MSRS, &one.header()) == 1) {
-      state.msrs.emplace_back(index, index == kMsrTsc ? 0 : one.header().entries[0].data);
+    if (const auto value = get_msr(fd, index)) {
+      state.msrs.emplace_back(index, index == kMsrTsc ? 0 : *value);
     }
   }
   return {};
@@ -162,22 +153,19 @@ Status Vcpu::save_power_on_state() {
 Status Vcpu::reset() {
   PowerOnState& state = *power_on_state_;
   const int fd = fd_.get();
-  const bool ok = kvm_ioctl(fd, KVM_SET_MP_STATE, &state.mp_state) >= 0 &&
-                  kvm_ioctl(fd, KVM_SET_SREGS, &state.sregs) >= 0 &&
-                  kvm_ioctl(fd, KVM_SET_REGS, &state.regs) >= 0 &&
-                  kvm_ioctl(fd, KVM_SET_XCRS, &state.xcrs) >= 0 &&
-                  kvm_ioctl(fd, KVM_SET_XSAVE, state.xsave.data()) >= 0 &&
-                  kvm_ioctl(fd, KVM_SET_DEBUGREGS, &state.debug) >= 0 &&
-                  kvm_ioctl(fd, KVM_SET_LAPIC, &state.local_apic) >= 0 &&
-                  kvm_ioctl(fd, KVM_SET_VCPU_EVENTS, &state.events) >= 0;
+  const bool ok =
+      kvm_ioctl(fd, KVM_SET_MP_STATE, &state.mp_state) >= 0 &&
+      kvm_ioctl(fd, KVM_SET_SREGS, &state.sregs) >= 0 && kvm_ioctl(fd, KVM_SET_REGS, &state.regs) >= 0 &&
+      kvm_ioctl(fd, KVM_SET_XCRS, &state.xcrs) >= 0 && kvm_ioctl(fd, kKvmSetXsave, state.xsave.data()) >= 0 &&
+      kvm_ioctl(fd, KVM_SET_DEBUGREGS, &state.debug) >= 0 &&
+      kvm_ioctl(fd, KVM_SET_LAPIC, &state.local_apic) >= 0 &&
+      kvm_ioctl(fd, KVM_SET_VCPU_EVENTS, &state.events) >= 0;
   if (!ok) {
     return fail("KVM does not reset the registers of vCPU {}: {}", id_, errno_text(errno));
   }
   for (const auto& [index, value] : state.msrs) {
     // Some can be read and not written; those keep their value, which a guest cannot have changed either.
-    MsrList one(1);
-    one.add(index, value);
-    kvm_ioctl(fd, KVM_SET_MSRS, &one.header());
+    set_msr(fd, index, value);
   }
   stop_reason_.clear();
   faulting_instruction_.clear();
