@@ -85,8 +85,8 @@ class EndSignals {
 Result<MachineEnd> run(const Options& options) {
   VMM_TRY(log::open(options.log_level, options.log_path));
   VMM_ASSIGN_OR_RETURN(const domain::Domain domain, domain::load_domain(options.domain_path));
-  VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
+  VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, *loop));
   VMM_TRY(signals.watch(*loop, *machine));
   return machine->run();
