@@ -241,10 +241,8 @@ bool I8042::finish_command(uint8_t command, uint8_t value) {
     case kWriteOutputPort:
       return write_output_port(value);
     case kWriteKeyboardBuffer:
-      registers_.controller.push(value);
-      return false;
     case kWriteAuxiliaryBuffer:
-      // Comes back, but not as the auxiliary device's byte: drivers conclude that there is none.
+      // The auxiliary byte comes back, but not as one: drivers conclude that there is no such device.
       registers_.controller.push(value);
       return false;
     case kWriteAuxiliary:  // nobody answers

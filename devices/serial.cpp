@@ -413,7 +413,7 @@ void Serial16550::finish(Aftermath aftermath) {
 // REQUIRES: this thread has set is_sending_. Others may push into the FIFO meanwhile, so the sink gets a
 // copy.
 void Serial16550::send_output() {
-  std::array<std::byte, kFifoBytes> bytes;
+  std::array<std::byte, kFifoBytes> bytes{};
   mutex_.lock();
   while (registers_.transmitter.count > 0) {
     const uint8_t count = registers_.transmitter.count;

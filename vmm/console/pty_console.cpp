@@ -41,7 +41,7 @@ class PtyConsole final : public StreamConsole {
     if (const int error = ::ptsname_r(master_.get(), name.data(), name.size()); error != 0) {
       return fail("cannot tell the name of a pseudo-terminal: {}", errno_text(error));
     }
-    const std::string path(name.data());
+    std::string path(name.data());
     VMM_TRY(make_raw(path));
     VMM_TRY(watch_for_clients(path));
     return path;
@@ -66,7 +66,7 @@ class PtyConsole final : public StreamConsole {
     inotify_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     if (inotify_ && ::inotify_add_watch(inotify_.get(), path.c_str(), IN_OPEN) >= 0) {
       VMM_ASSIGN_OR_RETURN(inotify_watch_, loop().watch(inotify_.get(), EPOLLIN, [this](uint32_t) {
-        std::array<std::byte, 4096> events;
+        std::array<std::byte, 4096> events{};
         [[maybe_unused]] const auto size = ::read(inotify_.get(), events.data(), events.size());
         look_for_client();
       }));

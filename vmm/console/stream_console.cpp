@@ -217,7 +217,7 @@ void StreamConsole::watch_input() {
 }
 
 void StreamConsole::read_input() {
-  std::array<std::byte, kInputBytes> bytes;
+  std::array<std::byte, kInputBytes> bytes{};
   const size_t limit = reads_on() ? bytes.size() : kInputBytes - input_count_;
   const ssize_t count = input_->read(std::span(bytes).first(limit));
   if (count < 0 && errno == EAGAIN) {
