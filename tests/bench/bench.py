@@ -1,0 +1,312 @@
+"""Measures vmm against QEMU 7.2 on the same guest files, in pairs, in one run, and prints both sides and the ratio of
+each pair's figures (medians).
+
+Measurements: start (a program that ends at once), boot (stock kernel to the first line of /init), memory (resident
+beside the guest's), disk (a guest program in ring 3 that polls its virtqueue). All if none is named.
+
+Runs where /dev/kvm is hardware KVM: on this machine, or in the lab (scripts/kvm-lab). Figures of the lab mean nothing
+outside it, their ratios do.
+"""
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SCRIPTS = os.path.join(TOP, "scripts")
+sys.path.insert(0, os.path.join(SCRIPTS, "lib"))
+import initramfs  # noqa: E402
+
+FIRST_LINE = b"first line of init"
+RUN_SECONDS = 180
+MICROVM = "microvm,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=on"
+QEMU = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none", "-no-reboot"]
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+# --- guests --------------------------------------------------------------------------------------------------------
+
+def domain_xml(kernel, memory_mib, vcpus, machine="pc", initrd="", cmdline="", disk="", iothread=False):
+    initrd = f"<initrd>{initrd}</initrd>" if initrd else ""
+    disk = (f"<disk type='file' device='disk'><driver name='qemu' type='raw' cache='none' io='io_uring'"
+            f"{' iothread=' + chr(39) + '1' + chr(39) if iothread else ''}/><source file='{disk}'/>"
+            f"<target dev='vda' bus='virtio'/></disk>") if disk else ""
+    return (f"<domain type='kvm'><name>bench</name><memory unit='MiB'>{memory_mib}</memory><vcpu>{vcpus}</vcpu>"
+            f"{'<iothreads>1</iothreads>' if iothread else ''}"
+            f"<os><type arch='x86_64' machine='{machine}'>hvm</type><kernel>{kernel}</kernel>{initrd}"
+            f"<cmdline>{cmdline}</cmdline></os><features><acpi/></features><cpu mode='host-passthrough'/>"
+            f"<devices>{disk}<serial type='stdio'/></devices></domain>")
+
+
+def vmm_command(options, folder, **domain):
+    path = os.path.join(folder, "domain.xml")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(domain_xml(**domain))
+    return [options.vmm, "--domain", path]
+
+
+def bench_initramfs(folder, last_command):
+    """An initramfs whose /init prints FIRST_LINE before anything else."""
+    archive = initramfs.Archive()
+    with open("/bin/busybox", "rb") as file:
+        archive.file("/bin/busybox", file.read(), 0o755)
+    archive.device("/dev/console", 5, 1)
+    archive.folder("/proc")
+    script = f"#!/bin/busybox sh\necho {FIRST_LINE.decode()}\n{last_command}\n"
+    archive.file("/init", script.encode(), 0o755)
+    path = os.path.join(folder, f"initrd-{last_command.split()[-1]}.img")
+    with open(path, "wb") as file:
+        file.write(archive.finish())
+    return path
+
+
+def cloud_kernel():
+    return subprocess.run([f"{SCRIPTS}/guest-kernel", "cloud", "--vmlinuz"], check=True, stdout=subprocess.PIPE,
+                          text=True).stdout.strip()
+
+
+# --- running -------------------------------------------------------------------------------------------------------
+
+def run_to_end(command):
+    """(wall seconds, CPU seconds, peak RSS in KiB) of a process from start to end."""
+    start = time.monotonic()
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, _, usage = os.wait4(child.pid, 0)
+    child.returncode = 0
+    return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+
+
+def start_until(command, line):
+    """The process, and the seconds until it printed `line`."""
+    start = time.monotonic()
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    seen = b""
+    while line not in seen:
+        got = os.read(child.stdout.fileno(), 4096)
+        if not got or time.monotonic() - start > RUN_SECONDS:
+            child.kill()
+            child.wait()
+            raise SystemExit(f"{' '.join(command)}: ended without {line!r}:\n{seen.decode(errors='replace')[-2000:]}")
+        seen += got
+    return child, time.monotonic() - start
+
+
+def end(child):
+    child.kill()
+    child.stdout.close()
+    child.wait()
+
+
+def is_vcpu(name):
+    return name.startswith("vcpu-") or re.match(r"CPU \d+/", name)
+
+
+def io_nanoseconds(pid):
+    """Processor time of all threads that are not vCPUs, exact (schedstat)."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/comm", encoding="utf-8") as file:
+                if is_vcpu(file.read()):
+                    continue
+            with open(f"/proc/{pid}/task/{task}/schedstat", encoding="utf-8") as file:
+                total += int(file.read().split()[0])
+        except FileNotFoundError:
+            pass
+    return total
+
+
+def resident_beside_guest_kib(pid, guest_mib):
+    """Rss of all mappings but the guest's RAM, which is the one of at least its size."""
+    total = 0
+    is_guest = False
+    with open(f"/proc/{pid}/smaps", encoding="utf-8") as file:
+        for line in file:
+            words = line.split()
+            if re.match(r"^[0-9a-f]+-[0-9a-f]+$", words[0]):
+                low, high = (int(part, 16) for part in words[0].split("-"))
+                is_guest = high - low >= guest_mib << 20
+            elif words[0] == "Rss:" and not is_guest:
+                total += int(words[1])
+    return total
+
+
+# --- figures -------------------------------------------------------------------------------------------------------
+
+class Table:
+    def __init__(self, title):
+        self.failed = False
+        print(f"\n{title}\n{'':44} {'vmm':>12} {'QEMU':>12} {'ratio':>8}  wanted", flush=True)
+
+    def row(self, name, ours, theirs, wanted, at_most=True, unit=""):
+        ratio = statistics.median(a / b for a, b in zip(ours, theirs))
+        good = ratio <= wanted if at_most else ratio >= wanted
+        self.failed |= not good
+        print(f"{name:44} {number(statistics.median(ours)) + unit:>12} {number(statistics.median(theirs)) + unit:>12} "
+              f"{ratio:8.2f}  {'<=' if at_most else '>='} {wanted}{'' if good else '  MISSED'}", flush=True)
+
+
+def number(value):
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def measure_start(options, folder):
+    program = f"{options.build}/guests/hello.elf"
+    ours = vmm_command(options, folder, kernel=program, memory_mib=128, vcpus=1)
+    theirs = [*QEMU, "-M", MICROVM, "-m", "128", "-serial", "stdio", "-kernel", program]
+    samples = pairs(options.pairs, lambda: run_to_end(ours), lambda: run_to_end(theirs))
+    table = Table("start: process start to end, a PVH program that ends at once, 128 MiB; QEMU microvm")
+    for index, (name, wanted, factor, unit) in enumerate(
+            (("wall", 0.5, 1000, " ms"), ("CPU", 0.25, 1000, " ms"), ("peak resident memory", 0.3, 1 / 1024, " MiB"))):
+        table.row(name, [a[index] * factor for a, _ in samples], [b[index] * factor for _, b in samples], wanted,
+                  unit=unit)
+
+
+def measure_boot(options, folder):
+    kernel, initrd = cloud_kernel(), bench_initramfs(folder, "exec /bin/busybox poweroff -f")
+    cmdline = "console=ttyS0 quiet"
+    for vcpus in (1, 2):
+        ours = vmm_command(options, folder, kernel=kernel, initrd=initrd, memory_mib=256, vcpus=vcpus, cmdline=cmdline)
+        common = [*QEMU, "-m", "256", "-smp", str(vcpus), "-serial", "stdio", "-kernel", kernel, "-initrd", initrd,
+                  "-append", cmdline]
+        rivals = {"pc": [*common, "-M", "pc"], "q35": [*common, "-M", "q35"], "microvm": [*common, "-M", MICROVM]}
+
+        def boot(command):
+            child, seconds = start_until(command, FIRST_LINE)
+            end(child)
+            return seconds
+
+        # The fastest of QEMU's machines is found first, and then paired with.
+        first = {name: min(boot(command), boot(command)) for name, command in rivals.items()}
+        best = min(first, key=first.get)
+        samples = pairs(options.pairs, lambda: boot(ours), lambda: boot(rivals[best]))
+        table = Table(f"boot: process start to the first line of /init, cloud kernel, 256 MiB, {vcpus} vCPU; QEMU {best}"
+                      f" ({', '.join(f'{name} {seconds:.2f} s' for name, seconds in first.items())})")
+        table.row("wall", [a for a, _ in samples], [b for _, b in samples], 0.8, unit=" s")
+
+
+def measure_memory(options, folder):
+    kernel, initrd = cloud_kernel(), bench_initramfs(folder, "exec /bin/busybox sleep 1000")
+    disk = os.path.join(folder, "small.raw")
+    make_disk(disk, 16)
+    cmdline = "console=ttyS0 quiet"
+    ours = vmm_command(options, folder, kernel=kernel, initrd=initrd, memory_mib=256, vcpus=1, cmdline=cmdline, disk=disk)
+    theirs = [*QEMU, "-M", MICROVM, "-m", "256", "-serial", "stdio", "-kernel", kernel, "-initrd", initrd, "-append",
+              cmdline, "-drive", f"if=none,id=d,format=raw,file={disk},cache=none,aio=io_uring", "-device",
+              "virtio-blk-device,drive=d"]
+
+    def resident(command):
+        child, _ = start_until(command, FIRST_LINE)
+        kib = resident_beside_guest_kib(child.pid, 256)
+        end(child)
+        return kib / 1024
+
+    samples = pairs(min(options.pairs, 3), lambda: resident(ours), lambda: resident(theirs))
+    table = Table("memory: resident beside the guest's, booted guest with one disk; QEMU microvm")
+    table.row("MiB", [a for a, _ in samples], [b for _, b in samples], 0.25)
+    print(f"{'vmm, most':44} {max(a for a, _ in samples):9.2f} MiB, wanted <= 8")
+
+
+def make_disk(path, mib):
+    with open(path, "wb") as file:
+        block = os.urandom(1 << 20)
+        for _ in range(mib):
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def measure_disk(options, folder):
+    program = f"{options.build}/guests/blkbench.elf"
+    disk = os.path.join(folder, "disk.raw")
+    make_disk(disk, 256)
+    drive = f"if=none,id=d,format=raw,file={disk},cache=none,aio=io_uring"
+    for machine in ("pc", "microvm"):
+        for operation in ("randread", "randwrite"):
+            table = Table(f"disk: {operation}, polling guest program, raw image, cache=none, {machine}; QEMU iothread, io_uring")
+            for length in (4096, 65536):
+                for depth in (1, 32):
+                    cmdline = f"seconds={options.seconds} op={operation} bs={length} depth={depth}"
+                    ours = vmm_command(options, folder, kernel=program, memory_mib=64, vcpus=1, machine=machine,
+                                       cmdline=cmdline, disk=disk, iothread=True)
+                    model = "virtio-blk-pci" if machine == "pc" else "virtio-blk-device"
+                    theirs = [*QEMU, "-M", "pc" if machine == "pc" else MICROVM, "-m", "64", "-serial", "stdio",
+                              "-kernel", program, "-append", cmdline, "-object", "iothread,id=io0", "-drive", drive,
+                              "-device", f"{model},drive=d,iothread=io0"]
+                    samples = pairs(options.pairs, lambda: disk_figures(ours), lambda: disk_figures(theirs))
+                    name = f"{length >> 10} KiB, depth {depth}"
+                    table.row(f"{name}: operations/s", [a[0] for a, _ in samples], [b[0] for _, b in samples], 1.0, False)
+                    table.row(f"{name}: host CPU per operation", [a[1] for a, _ in samples], [b[1] for _, b in samples],
+                              0.8, unit=" us")
+
+
+def disk_figures(command):
+    """(operations a second, microseconds of host CPU for each)."""
+    child, _ = start_until(command, b"disk on")
+    before = io_nanoseconds(child.pid)
+    output = b""
+    while b"\n" not in output.partition(b"BENCH ")[2]:
+        got = os.read(child.stdout.fileno(), 4096)
+        if not got:
+            raise SystemExit(f"{' '.join(command)}: no figures:\n{output.decode(errors='replace')}")
+        output += got
+    used = io_nanoseconds(child.pid) - before
+    end(child)
+    figures = dict(word.split(b"=") for word in output.partition(b"BENCH ")[2].split(b"\n")[0].split() if b"=" in word)
+    operations, nanoseconds = int(figures[b"ops"]), int(figures[b"ns"])
+    return operations * 1e9 / nanoseconds, used / operations / 1000
+
+
+def pairs(count, ours, theirs):
+    """Alternating, so that the machine's mood strikes both; one pair first that is not counted."""
+    result = []
+    for _ in range(count + 1):
+        result.append((ours(), theirs()))
+    return result[1:]
+
+
+MEASUREMENTS = {"start": measure_start, "boot": measure_boot, "memory": measure_memory, "disk": measure_disk}
+
+
+# --- the whole -----------------------------------------------------------------------------------------------------
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("measurements", nargs="*", metavar="MEASUREMENT", help=", ".join(MEASUREMENTS))
+    parser.add_argument("--pairs", type=int, default=9, help="counted pairs of each (default 9)")
+    parser.add_argument("--seconds", type=int, default=1, help="of each disk measurement (default 1)")
+    parser.add_argument("--build", default=os.path.join(TOP, "build"), help="build folder (default build)")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    for name in options.measurements:
+        if name not in MEASUREMENTS:
+            parser.error(f"there is no measurement {name}; there are {', '.join(MEASUREMENTS)}")
+    options.build = os.path.abspath(options.build)
+    options.vmm = f"{options.build}/vmm"
+    if not os.access(options.vmm, os.X_OK):
+        parser.error(f"{options.vmm} is not there; build it first: cmake --preset release && cmake --build --preset release")
+    return options
+
+
+def main():
+    options = parse_arguments()
+    if not options.here:
+        subprocess.run([f"{SCRIPTS}/guest-image", "--prepare"], check=True)  # the lab cannot write to the cache
+        os.execv(f"{SCRIPTS}/kvm-lab", [f"{SCRIPTS}/kvm-lab", "--time-limit", "3000", "--scratch", "2G", "--", sys.executable,
+                                        os.path.abspath(__file__), "--here", *sys.argv[1:]])
+    # The lab's scratch disk has O_DIRECT, which cache=none needs.
+    with tempfile.TemporaryDirectory(prefix="vmm-bench.", dir=os.environ.get("VMM_LAB_SCRATCH")) as folder:
+        for name in options.measurements or MEASUREMENTS:
+            MEASUREMENTS[name](options, folder)
+
+
+if __name__ == "__main__":
+    main()
