@@ -19,6 +19,7 @@ GuestRange range(uint64_t start, uint64_t end) {
 
 std::vector<std::pair<uint64_t, uint64_t>> pairs(const std::vector<GuestRange>& ranges) {
   std::vector<std::pair<uint64_t, uint64_t>> result;
+  result.reserve(ranges.size());
   for (const GuestRange& r : ranges) {
     result.emplace_back(r.start.value(), r.start.value() + r.length_bytes);
   }
