@@ -67,7 +67,7 @@ std::string errno_text(int error_number);
 
 #define VMM_CONCAT_INNER(a, b) a##b
 #define VMM_CONCAT(a, b) VMM_CONCAT_INNER(a, b)
-
+// NOLINTBEGIN(bugprone-macro-parentheses): what is declared cannot be in parentheses
 // VMM_ASSIGN_OR_RETURN(auto kernel, load(path)): declares `kernel`, or returns the error.
 #define VMM_ASSIGN_OR_RETURN(declaration, expression) \
   VMM_ASSIGN_OR_RETURN_INNER(VMM_CONCAT(vmm_result_, __LINE__), declaration, expression)
@@ -76,6 +76,6 @@ std::string errno_text(int error_number);
   if (!result) {                                                    \
     return std::unexpected(std::move(result).error());              \
   }                                                                 \
-  declaration = std::move(*result) /* NOLINT(bugprone-macro-parentheses) */
-
+  declaration = std::move(*result)
+// NOLINTEND(bugprone-macro-parentheses)
 }  // namespace vmm
