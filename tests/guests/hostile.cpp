@@ -23,9 +23,9 @@ constexpr uint64_t kFeatures = kIndirect | kEventIndex | kBlkFlush;
 bool start() { return driver.start(device, queue, kFeatures, 64); }
 
 struct Shape {
-  const char* name;
+  const char* name = nullptr;
   // Lays a chain down from descriptor 0; header and status are there to be used.
-  void (*lay)(Descriptor* d);
+  void (*lay)(Descriptor* d) = nullptr;
   bool may_work = false;  // the standard forbids it to the driver, but does not say what a device does
 };
 

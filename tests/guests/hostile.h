@@ -7,10 +7,10 @@
 
 namespace guest::hostile {
 
-extern VirtioDevice device;
-extern VirtQueue queue;
-extern BlockDriver driver;
-extern uint8_t buffer[4096];
+extern constinit VirtioDevice device;
+extern constinit VirtQueue queue;
+extern constinit BlockDriver driver;
+extern constinit uint8_t buffer[4096];
 
 // The end of RAM below 4 GiB.
 uint64_t end_of_memory();

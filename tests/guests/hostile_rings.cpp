@@ -16,8 +16,8 @@ constinit BlockHeader header = {};
 constinit volatile uint8_t status = 0;
 
 struct Case {
-  const char* name;
-  void (*act)();
+  const char* name = nullptr;
+  void (*act)() = nullptr;
   bool qemu_dies = false;  // QEMU 7.2 ends by an assertion
 };
 

@@ -42,6 +42,7 @@ def parse_arguments():
     parser.add_argument("--cache", help="of the disks (default: none where the folder can do it, else writeback)")
     parser.add_argument("--io", choices=("io_uring", "threads"))
     parser.add_argument("--features-off", default="", metavar="NAME,…", help="CPU features to take away")
+    parser.add_argument("--topology", metavar="SOCKETS,CORES,THREADS")
     parser.add_argument("--on-reboot", choices=("restart", "destroy"), default="restart")
     parser.add_argument("--serial", type=int, default=1, metavar="N", help="serial ports; all but the first go nowhere")
     parser.add_argument("--send", action="append", default=[], metavar="REGEX=TEXT",
@@ -55,7 +56,7 @@ def parse_arguments():
     parser.add_argument("--expect-error", action="append", default=[], metavar="REGEX", help="on stderr")
     parser.add_argument("--no-report", action="store_true", help="the program does not come to its line DONE")
     parser.add_argument("--status", type=int, default=0, help="exit status wanted (default 0)")
-    parser.add_argument("--time-limit", type=float, default=60, metavar="SECONDS")
+    parser.add_argument("--time-limit", type=float, default=240, metavar="SECONDS")
     parser.add_argument("--show", action="store_true", help="print the domain or the command line, and do not run it")
     return parser.parse_args()
 
@@ -98,7 +99,8 @@ def disk_element(options, disk):
 
 def domain_xml(options, disks):
     features = "".join(f"<feature policy='disable' name='{name}'/>" for name in options.features_off.split(",") if name)
-    cpu = f"<cpu mode='host-passthrough'>{features}</cpu>" if features else ""
+    topology = "<topology sockets='{}' cores='{}' threads='{}'/>".format(*options.topology.split(",")) if options.topology else ""
+    cpu = f"<cpu mode='host-passthrough'>{topology}{features}</cpu>" if topology or features else ""
     iothreads = "<iothreads>1</iothreads>" if any(disk.iothread for disk in disks) else ""
     serial = "<serial type='stdio'><target port='0'/></serial>"
     serial += "".join(f"<serial type='null'><target port='{n}'/></serial>" for n in range(1, options.serial))
@@ -117,8 +119,11 @@ def domain_xml(options, disks):
 def qemu_command(options, disks):
     model = "host" if options.accel == "kvm" else "max" if not options.features_off else "qemu64"
     model += "".join(f",-{name}" for name in options.features_off.split(",") if name)
+    smp = str(options.cpus)
+    if options.topology:
+        smp += ",sockets={},cores={},threads={}".format(*options.topology.split(","))
     command = ["qemu-system-x86_64", *QEMU_MACHINES[options.machine], "-accel", options.accel, "-cpu", model,
-               "-smp", str(options.cpus), "-m", str(options.memory), "-nodefaults", "-display", "none",
+               "-smp", smp, "-m", str(options.memory), "-nodefaults", "-display", "none",
                "-kernel", options.program, "-append", options.cmdline, "-chardev", "stdio,id=terminal,signal=off",
                "-serial", "chardev:terminal"]
     command += ["-serial", "null"] * (options.serial - 1)
@@ -234,7 +239,7 @@ def main():
         print("SKIPPED: no usable /dev/kvm, and VMM_TESTS_WITHOUT_KVM=1")
         return STATUS_SKIPPED
     # Where QEMU is known to differ from the standard, programs ask for this.
-    options.cmdline += f" monitor={'qemu' if options.monitor == 'qemu' else 'vmm'}"
+    options.cmdline += f" monitor={'qemu' if options.monitor == 'qemu' else 'vmm'} lab={os.environ.get('VMM_LAB', 'no')}"
     # Beside the usual place for such files, the lab has one that is a disk.
     with tempfile.TemporaryDirectory(prefix="vmm-guest.", dir=os.environ.get("VMM_LAB_SCRATCH")) as temp:
         options.cache = options.cache or ("none" if has_direct_io(temp) else "writeback")

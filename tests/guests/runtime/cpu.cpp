@@ -62,7 +62,7 @@ void load_interrupt_table() {
 
 void initialise_cpu() {
   for (unsigned vector = 0; vector < 256; vector++) {
-    interrupt_table[vector] = make_gate(address_of(interrupt_stubs) + vector * 16, 0);
+    interrupt_table[vector] = make_gate(address_of(interrupt_stubs) + uint64_t{vector} * 16, 0);
   }
   interrupt_table[kUserReturnVector] = make_gate(reinterpret_cast<uint64_t>(&leave_user_mode), 3);
   load_interrupt_table();

@@ -34,7 +34,8 @@ void for_each_pci(Visit visit) {
   for (uint8_t device = 0; device < 32; device++) {
     if (!pci_exists({0, device, 0})) continue;
     const bool several = (pci_read8({0, device, 0}, 0x0e) & 0x80) != 0;
-    for (uint8_t function = 0; function < (several ? 8 : 1); function++) {
+    for (uint8_t function = 0; function < uint8_t{8}; function++) {
+      if (function > 0 && !several) break;
       if (pci_exists({0, device, function})) visit(PciAddress{0, device, function});
     }
   }
