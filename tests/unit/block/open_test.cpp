@@ -63,7 +63,7 @@ TEST_F(OpenDisk, AnEmptyFileIsRefusedForAGuest) {
 }
 
 TEST_F(OpenDisk, ToolsTakeAnySize) {
-  for (const size_t size : {0, 1, 1000}) {
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{1000}}) {
     const std::string path = make("odd.raw", size);
     const auto disk = open_disk(*loop_, {.path = path, .for_guest = false});
     ASSERT_TRUE(disk) << disk.error().message();
