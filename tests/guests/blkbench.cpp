@@ -16,7 +16,7 @@
 namespace guest {
 namespace {
 
-constexpr uint32_t kMaximumDepth = 32;
+constexpr uint16_t kMaximumDepth = 32;
 constexpr uint32_t kMaximumLength = 65536;
 constexpr uint32_t kWarmUpOps = 64;
 constexpr uint64_t kFeatures = kBlkBlockSize | kBlkFlush | kEventIndex;
@@ -32,7 +32,7 @@ struct Measurement {
   const char* name;
   uint32_t type;
   uint32_t length;
-  uint32_t depth;
+  uint16_t depth;
 };
 
 class Load {
@@ -128,7 +128,7 @@ void measure_all() {
         tsc_frequency_source());
   for (const uint32_t type : {kBlkIn, kBlkOut}) {
     for (const uint32_t length : {4096U, 65536U}) {
-      for (const uint32_t depth : {1U, kMaximumDepth}) {
+      for (const uint16_t depth : {uint16_t{1}, kMaximumDepth}) {
         const char* const name = type == kBlkIn ? "randread" : "randwrite";
         const bool wanted = option_number("depth", depth) == depth && option_number("bs", length) == length &&
                             (option("op") == nullptr || option_is("op", name));

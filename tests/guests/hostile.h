@@ -7,10 +7,13 @@
 
 namespace guest::hostile {
 
+// They are initialised by constants, as constinit at their definitions sees to.
+// NOLINTBEGIN(bugprone-dynamic-static-initializers)
 extern constinit VirtioDevice device;
 extern constinit VirtQueue queue;
 extern constinit BlockDriver driver;
 extern constinit uint8_t buffer[4096];
+// NOLINTEND(bugprone-dynamic-static-initializers)
 
 // The end of RAM below 4 GiB.
 uint64_t end_of_memory();

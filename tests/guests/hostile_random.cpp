@@ -147,7 +147,7 @@ void test_memory() {
 constexpr uint32_t kMaximumFunctions = 16;
 struct SavedFunction {
   PciAddress address;
-  uint32_t registers[64];
+  uint32_t registers[64] = {};
 };
 constinit SavedFunction saved[kMaximumFunctions] = {};
 

@@ -96,7 +96,7 @@ void test_identities() {
 void test_counting() {
   go = true;
   check("the others count", all_arrived(2 * (madt.cpu_count - 1)));
-  check_equal("locked additions are all there", sum, (madt.cpu_count - 1) * kRounds);
+  check_equal("locked additions are all there", sum, uint64_t{madt.cpu_count - 1} * kRounds);
 }
 
 void test_ipis() {

@@ -48,7 +48,7 @@ bool write_pattern(uint64_t sector, uint32_t sectors, uint64_t seed) {
 }
 
 bool read_pattern(uint64_t sector, uint32_t sectors, uint64_t seed) {
-  memset(buffer, 0xee, sectors * kSectorSize);
+  memset(buffer, 0xee, uint64_t{sectors} * kSectorSize);
   return driver.request(kBlkIn, sector, buffer, sectors * kSectorSize) == kBlkOk &&
          pattern_holds(buffer, sectors * kSectorSize, seed);
 }
@@ -110,11 +110,11 @@ void test_ranges() {
       const bool done = write_pattern(96, 32, 6) &&
                         driver.request(kBlkWriteZeroesRequest, 0, &range, sizeof range) == kBlkOk &&
                         driver.request(kBlkIn, 96, buffer, 32 * kSectorSize) == kBlkOk;
-      const bool zero = all_bytes_are(buffer + 8 * kSectorSize, 16 * kSectorSize, 0);
+      const bool zero = all_bytes_are(buffer + 8UL * kSectorSize, 16 * kSectorSize, 0);
       check(unmap != 0 ? "write-zeroes with unmap" : "write-zeroes", done && zero);
       check("beside the zeroes nothing changed",
             pattern_holds(buffer, 8 * kSectorSize, 6) &&
-                pattern_holds(buffer + 24 * kSectorSize, 8 * kSectorSize, 6, 24 * kSectorSize));
+                pattern_holds(buffer + 24UL * kSectorSize, 8 * kSectorSize, 6, 24 * kSectorSize));
     }
     BlockRange over = {device.config(kCapacity, 8) - 8, 16, 0};
     check_equal("write-zeroes over the end", driver.request(kBlkWriteZeroesRequest, 0, &over, sizeof over),

@@ -25,10 +25,13 @@ inline constexpr uint32_t kWriteZeroesMayUnmap = 56;
 inline constexpr uint32_t kQueueCount = 4;
 inline constexpr uint32_t kBufferSize = 1 << 20;
 
+// They are initialised by constants, as constinit at their definitions sees to.
+// NOLINTBEGIN(bugprone-dynamic-static-initializers)
 extern constinit VirtioDevice device;
 extern constinit VirtQueue queues[kQueueCount];
 extern constinit BlockDriver driver;
 extern constinit uint8_t buffer[kBufferSize];
+// NOLINTEND(bugprone-dynamic-static-initializers)
 
 // Bytes that tell where they were written: each 8 bytes are a function of seed and place.
 void fill_pattern(void* data, uint32_t length, uint64_t seed);

@@ -124,6 +124,8 @@ void test_indirect() {
   check("what it read", pattern_holds(buffer, 4096, 22));
 }
 
+uint8_t* block_of(uint32_t slot, uint64_t size = 4096) { return buffer + slot * size; }
+
 // Request number `slot` in descriptors 3·slot and on.
 void lay_down(VirtQueue& queue, uint16_t slot, uint32_t type, uint64_t sector, void* data, uint32_t length) {
   headers[slot] = {type, 0, sector};
@@ -154,26 +156,26 @@ bool collect(VirtQueue& queue, uint32_t count) {
 void test_in_flight() {
   VirtQueue& queue = queues[0];
   const auto count = static_cast<uint16_t>(queue.size / 3 < 256 ? queue.size / 3 : 256);
-  for (uint16_t i = 0; i < count; i++) fill_pattern(buffer + i * 4096U, 4096, 100U + i);
-  for (uint16_t i = 0; i < count; i++) lay_down(queue, i, kBlkOut, 1024 + i * 8U, buffer + i * 4096U, 4096);
+  for (uint16_t i = 0; i < count; i++) fill_pattern(block_of(i), 4096, 100U + i);
+  for (uint16_t i = 0; i < count; i++) lay_down(queue, i, kBlkOut, 1024 + i * 8U, block_of(i), 4096);
   device.submit(0, queue);
   check("many writes in flight", collect(queue, count), "of ", count);
-  memset(buffer, 0, count * 4096U);
+  memset(buffer, 0, uint64_t{count} * 4096);
   // Backwards, so that the order of slots and the order of sectors differ.
   for (uint16_t i = 0; i < count; i++)
-    lay_down(queue, i, kBlkIn, 1024 + (count - 1U - i) * 8U, buffer + i * 4096U, 4096);
+    lay_down(queue, i, kBlkIn, 1024 + (count - 1U - i) * 8U, block_of(i), 4096);
   device.submit(0, queue);
   check("many reads in flight", collect(queue, count), "of ", count);
   bool holds = true;
   for (uint16_t i = 0; i < count; i++)
-    holds = holds && pattern_holds(buffer + i * 4096U, 4096, 100U + count - 1U - i);
+    holds = holds && pattern_holds(block_of(i), 4096, 100U + count - 1U - i);
   check("each read got its own sectors", holds);
 }
 
 void test_several_queues() {
   const auto offered = static_cast<uint32_t>(device.config(kQueues, 2));
   if ((device.features() & kBlkMultiQueue) == 0 || offered < 2) return skip("several queues", "not offered");
-  const uint32_t count = offered < kQueueCount ? offered : kQueueCount;
+  const auto count = static_cast<uint16_t>(offered < kQueueCount ? offered : kQueueCount);
   bool enabled = device.negotiate(kAllFeatures);
   for (uint16_t i = 0; i < count; i++) {
     queues[i].initialise(64, (device.features() & kEventIndex) != 0);
@@ -189,7 +191,7 @@ void test_several_queues() {
       statuses[slot] = 0xff;
       Chain(queues[i].descriptors, static_cast<uint16_t>(k * 3))
           .add(&headers[slot], 16, 0)
-          .add(buffer + slot * 4096U, 4096, kWrite)
+          .add(block_of(slot), 4096, kWrite)
           .add(&statuses[slot], 1, kWrite);
       queues[i].offer(static_cast<uint16_t>(k * 3));
     }
@@ -199,7 +201,7 @@ void test_several_queues() {
   for (uint16_t i = 0; i < count; i++) {
     done = done && wait_until([&] { return queues[i].used_index() == 16; }, 10'000);
   }
-  for (uint32_t slot = 0; slot < count * 16; slot++) done = done && statuses[slot] == kBlkOk;
+  for (uint32_t slot = 0; slot < count * 16U; slot++) done = done && statuses[slot] == kBlkOk;
   check("requests on several queues at once", done);
   driver.start(device, queues[0], kAllFeatures);
 }
@@ -212,7 +214,7 @@ void test_index_wrap(bool event_index) {
   uint32_t done = 0;
   bool good = true;
   while (good && done < 66'000) {
-    for (uint16_t i = 0; i < kBatch; i++) lay_down(queue, i, kBlkGetId, 0, buffer + i * 32U, 20);
+    for (uint16_t i = 0; i < kBatch; i++) lay_down(queue, i, kBlkGetId, 0, block_of(i, 32), 20);
     device.submit(0, queue);
     good = collect(queue, kBatch);
     done += kBatch;
@@ -227,7 +229,8 @@ void test_reset_in_flight() {
   bool untouched = true;
   bool alive = true;
   for (int turn = 0; turn < 20 && alive; turn++) {
-    for (uint16_t i = 0; i < 16; i++) lay_down(queue, i, kBlkIn, i * 128U, buffer + i * 65536U, 65536);
+    for (uint16_t i = 0; i < 16; i++)
+      lay_down(queue, i, kBlkIn, uint64_t{i} * 128, block_of(i, 65536), 65536);
     device.submit(0, queue);
     alive = device.reset();
     memset(buffer, 0x5a, kBufferSize);
