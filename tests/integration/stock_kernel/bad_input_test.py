@@ -14,11 +14,11 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guest import MIB, VMM, GuestTest, Run, kernel_path  # noqa: E402
+from guest import MIB, VMM, GuestTest, Run, kernel_path, main  # noqa: E402
 
 DOMAIN = """<domain type='kvm'>
   <name>guest</name>
-  <memory unit='MiB'>64</memory>
+  <memory unit='MiB'>128</memory>
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='pc'>hvm</type>
@@ -114,8 +114,11 @@ class Domain(BadInputTest):
     def test_duplicate_targets(self):
         self.refuse_domain(15, "vda", text=self.edited("</disk>", SECOND_DISK.format("b.img", "vda")))
 
+    def test_one_image_for_two_disks(self):
+        self.refuse_domain(15, "a.img", "vda", text=self.edited("</disk>", SECOND_DISK.format("a.img", "vdb")))
+
     def test_memory_of_nothing(self):
-        self.refuse_domain(3, "<memory>", text=self.edited(">64<", ">0<"))
+        self.refuse_domain(3, "<memory>", text=self.edited(">128<", ">0<"))
 
     def test_no_processor_and_ten_thousand(self):
         for count in ("0", "10000", "-1", "two"):
@@ -164,7 +167,7 @@ class Kernel(BadInputTest):
     def test_initrd_that_does_not_fit(self):
         self.write("vmlinuz", self.real_kernel())
         with open(self.folder / "initrd.img", "wb") as file:
-            file.truncate(64 * MIB)
+            file.truncate(128 * MIB)
         self.refuse(1, f"{self.folder}/initrd.img", "<memory>")
 
     def test_initrd_that_is_missing(self):
@@ -174,16 +177,16 @@ class Kernel(BadInputTest):
 
     def test_kernel_that_does_not_fit(self):
         self.write("vmlinuz", self.real_kernel())
-        self.refuse(1, f"{self.folder}/vmlinuz", "<memory>", text=self.edited(">64<", ">8<"))
+        self.refuse(1, f"{self.folder}/vmlinuz", "<memory>", text=self.edited(">128<", ">8<"))
 
     def test_command_line_that_is_too_long(self):
         self.write("vmlinuz", self.real_kernel())
-        self.refuse(1, "command line", "2047", text=self.edited("</os>", f"<cmdline>{'x' * 3000}</cmdline></os>"))
+        self.refuse(2, "<cmdline>", "2047", text=self.edited("</os>", f"<cmdline>{'x' * 3000}</cmdline></os>"))
 
 
 class Host(BadInputTest):
     def test_more_memory_than_the_host_has(self):
-        self.refuse(1, f"{self.folder}/domain.xml:3:", "<memory>", text=self.edited("'MiB'>64<", "'TiB'>2<"))
+        self.refuse(1, f"{self.folder}/domain.xml:3:", "<memory>", text=self.edited("'MiB'>128<", "'TiB'>2<"))
 
     def test_unknown_feature_and_model(self):
         cpu = "<devices>"
@@ -205,7 +208,7 @@ class Image(BadInputTest):
     @contextlib.contextmanager
     def guest_that_stays(self):
         """Has a.img for itself: a kernel without a root, which panics and stops there."""
-        text = self.edited(">vmlinuz<", f">{kernel_path()}<").replace("<initrd>initrd.img</initrd>", "").replace(">64<", ">128<")
+        text = self.edited(">vmlinuz<", f">{kernel_path()}<").replace("<initrd>initrd.img</initrd>", "")
         text = text.replace("</os>", "<cmdline>earlyprintk=ttyS0 panic=0</cmdline></os>")
         text = text.replace("</devices>", "<serial type='stdio'/></devices>")
         (self.folder / "first.xml").write_text(text, encoding="utf-8")
@@ -232,6 +235,7 @@ class Image(BadInputTest):
         os.mkfifo(self.folder / "a.img")
         self.refuse_image()
 
+    @unittest.skipUnless(os.geteuid() == 0, "mounts a file system")
     def test_unwritable(self):
         # Root may write to every file, but not where the file system is read-only.
         place = self.folder / "read-only"
@@ -242,8 +246,9 @@ class Image(BadInputTest):
         subprocess.run(["mount", "-o", "remount,ro", place], check=True)
         self.refuse_image("read-only", text=self.edited("a.img", "read-only/a.img"), name="read-only/a.img")
 
-    def test_one_image_for_two_disks(self):
-        self.refuse_image("in use", text=self.edited("</disk>", SECOND_DISK.format("a.img", "vdb")))
+    def test_one_image_for_two_disks_through_a_link(self):
+        os.symlink("a.img", self.folder / "b.img")
+        self.refuse_image("in use", text=self.edited("</disk>", SECOND_DISK.format("b.img", "vdb")), name="b.img")
 
     def test_locked_by_another_vmm(self):
         with self.guest_that_stays() as first:
@@ -268,4 +273,4 @@ class Image(BadInputTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

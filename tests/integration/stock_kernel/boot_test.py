@@ -3,11 +3,10 @@
 
 import os
 import sys
-import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guest import MIB, Disk, Guest, GuestTest  # noqa: E402
+from guest import MIB, Disk, Guest, GuestTest, main  # noqa: E402
 
 SCRIPT = """
 echo nproc=$(nproc)
@@ -66,4 +65,4 @@ class Boot(GuestTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

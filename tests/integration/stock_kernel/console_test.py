@@ -7,11 +7,10 @@ import socket
 import tty
 import os
 import sys
-import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guest import BOOT_SECONDS, MIB, STDIO, Guest, GuestTest  # noqa: E402
+from guest import BOOT_SECONDS, MIB, STDIO, Guest, GuestTest, main  # noqa: E402
 
 BYTES = MIB
 # The same bytes on both sides, without a file to carry them: lines of a counter.
@@ -123,4 +122,4 @@ class OtherConsoles(GuestTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

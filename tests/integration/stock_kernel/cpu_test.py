@@ -3,11 +3,10 @@
 
 import os
 import sys
-import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guest import Guest, GuestTest  # noqa: E402
+from guest import Guest, GuestTest, main  # noqa: E402
 
 SCRIPT = """
 echo flags= $(sed -n 's/^flags[^:]*: //p' /proc/cpuinfo | head -n 1) end
@@ -65,4 +64,4 @@ class Cpu(GuestTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

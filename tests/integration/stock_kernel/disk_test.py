@@ -9,7 +9,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guest import (BOOT_SECONDS, MIB, Disk, Guest, GuestTest, Run, file_system_check, kernel_path,  # noqa: E402
+from guest import (BOOT_SECONDS, MIB, Disk, Guest, GuestTest, Run, file_system_check, kernel_path, main,  # noqa: E402
                    make_file_system, read_from_image)
 
 # Each disk has a file system; the guest writes a file of random bytes to it, and reads it again past its own cache.
@@ -126,6 +126,7 @@ echo vda.discard=$(cat /sys/block/vda/queue/discard_max_bytes)
             self.assertEqual(guest.read("b.img"), bytes(4096) + b"\xaa" * (MIB - 4096))
 
 
+@unittest.skipUnless(os.geteuid() == 0, "mounts a small file system")
 class FullHost(DiskTest):
     """The image is sparse, and the host's file system has no room for what the guest writes to it."""
 
@@ -204,4 +205,4 @@ umount /mnt
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -4,11 +4,10 @@
 import signal
 import os
 import sys
-import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guest import MIB, Disk, Guest, GuestTest  # noqa: E402
+from guest import MIB, Disk, Guest, GuestTest, main  # noqa: E402
 
 # The first boot leaves its mark on the disk; the second finds it.
 TWICE = """
@@ -111,4 +110,4 @@ class Crash(GuestTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -9,7 +9,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guest import MIB, Guest, GuestTest  # noqa: E402
+from guest import MIB, Guest, GuestTest, main  # noqa: E402
 
 SCRIPT = """
 sed -n 's/^MemTotal: *\\([0-9]*\\) kB/memory=\\1/p' /proc/meminfo
@@ -20,6 +20,9 @@ dd if=/dev/urandom of=/mnt/a bs=1M count=FILL 2>/dev/null
 cp /mnt/a /mnt/b && cmp /mnt/a /mnt/b && echo same=yes
 """
 PAGE_MIB = 2
+
+
+NEEDS_ROOT = unittest.skipUnless(os.geteuid() == 0, "reserves huge pages")
 
 
 @contextlib.contextmanager
@@ -84,12 +87,14 @@ class Memory(GuestTest):
             self.assertIn("/memfd:guest-memory", smaps_of_guest_memory(process, 256 * MIB))
         self.boot(256, 60, "<memoryBacking><source type='memfd'/></memoryBacking>", look)
 
+    @NEEDS_ROOT
     def test_huge_pages(self):
         def look(process):
             self.assertRegex(smaps_of_guest_memory(process, 256 * MIB), r"KernelPageSize: +2048 kB")
         with huge_pages(256 // PAGE_MIB + 2):
             self.boot(256, 60, "<memoryBacking><hugepages/></memoryBacking>", look)
 
+    @NEEDS_ROOT
     def test_huge_pages_that_the_host_does_not_have_are_refused(self):
         with huge_pages(0), Guest(memory_mib=512, before="<memoryBacking><hugepages/></memoryBacking>") as guest:
             self.assert_one_sentence(guest.run(), 1, f"{guest.domain}:5", "<hugepages>", "vm.nr_hugepages")
@@ -112,4 +117,4 @@ class Memory(GuestTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    main()

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Real Linux guests: a stock Debian kernel with a root disk on virtio-blk, from the domain files of configs/."""
+
+import os
+import signal
+import subprocess
+import sys
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from linux_guest import PROMPT, Guest  # noqa: E402
+
+
+def file_system_check(image):
+    """e2fsck's verdict without repairing: 0 means clean."""
+    environment = dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    return subprocess.run(["e2fsck", "-fn", image], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          check=False).returncode
+
+
+def read_from_image(image, path):
+    environment = dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    return subprocess.run(["debugfs", "-R", f"cat {path}", image], env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, check=True).stdout
+
+
+class Command(unittest.TestCase):
+    def test_output_and_status_come_through_unchanged(self):
+        script = r'printf "%s|" "$@"; printf "\001\377tail"; exit 3'
+        with Guest("command.xml", ["sh", "-c", script, "name", "a  b", "$HOME", "\"'\\", ""]) as guest:
+            ended = guest.run()
+            self.assertEqual(ended.stderr, b"")
+            self.assertEqual(ended.stdout, b"a  b|$HOME|\"'\\||\x01\xfftail")
+            self.assertEqual(ended.returncode, 0)
+            self.assertEqual(guest.reported_status(), 3)
+
+    def test_guest_finds_its_processors_memory_and_disk(self):
+        script = "nproc; grep -c ^processor /proc/cpuinfo; sed -n 's/^MemTotal: *//p' /proc/meminfo; cat /sys/block/vda/size"
+        with Guest("command.xml", ["sh", "-c", script]) as guest:
+            nproc, processors, memory, sectors = guest.run().stdout.decode().splitlines()
+            self.assertEqual((nproc, processors), ("2", "2"))
+            self.assertTrue(200_000 < int(memory.split()[0]) < 256 * 1024, memory)
+            self.assertEqual(int(sectors), os.path.getsize(guest.path("root.img")) // 512)
+
+    def test_what_the_guest_writes_is_on_the_disk_image(self):
+        script = "dd if=/dev/urandom of=/root/data bs=4096 count=2000 2>/dev/null; sync; md5sum </root/data >/root/sum"
+        with Guest("command.xml", ["sh", "-c", script]) as guest:
+            self.assertEqual(guest.run().returncode, 0)
+            self.assertEqual(file_system_check(guest.path("root.img")), 0)
+            data = read_from_image(guest.path("root.img"), "/root/data")
+            self.assertEqual(len(data), 4096 * 2000)
+            summed = subprocess.run(["md5sum"], input=data, stdout=subprocess.PIPE, check=True).stdout
+            self.assertEqual(read_from_image(guest.path("root.img"), "/root/sum"), summed)
+
+    def test_reboot_starts_the_guest_again_in_place(self):
+        script = "[ ! -e /root/been-here ] || exit 7; touch /root/been-here; sync; reboot -f; sleep 1000"
+        with Guest("command.xml", ["sh", "-c", script]) as guest:
+            self.assertEqual(guest.run().returncode, 0)
+            self.assertEqual(guest.reported_status(), 7)
+
+    def test_a_read_only_disk_refuses_writes_and_keeps_its_bytes(self):
+        script = "echo overwritten >/dev/vdb 2>/dev/null && sync && exit 1; blockdev --getro /dev/vdb"
+        with Guest("command.xml", ["sh", "-c", script]) as guest:
+            with open(guest.path("command.img"), "rb") as file:
+                before = file.read()
+            self.assertEqual(guest.run().stdout, b"1\n")
+            with open(guest.path("command.img"), "rb") as file:
+                self.assertEqual(file.read(), before)
+
+
+class Terminal(unittest.TestCase):
+    def test_shell_answers_and_the_terminal_is_restored(self):
+        with Guest("demo.xml") as guest, guest.start() as session:
+            session.wait_for(PROMPT)
+            self.assertNotEqual(session.terminal_now(), session.terminal_before)
+            session.type("echo $((6 * 7)) | sed s/^/answer-/\n")
+            session.wait_for(rb"answer-42\r\n")
+            session.type("exit 9\n")
+            self.assertEqual(session.wait_end(), 0)
+            self.assertEqual(guest.reported_status(), 9)
+            self.assertEqual(session.terminal_now(), session.terminal_before)
+
+    def test_ctrl_a_x_ends_the_guest_and_restores_the_terminal(self):
+        with Guest("demo.xml") as guest, guest.start() as session:
+            session.wait_for(PROMPT)
+            session.type("\x01x")
+            session.wait_end(20)
+            self.assertEqual(session.terminal_now(), session.terminal_before)
+
+    def test_sigterm_presses_the_power_button(self):
+        with Guest("demo.xml") as guest, guest.start() as session:
+            session.wait_for(PROMPT)
+            session.process.send_signal(signal.SIGTERM)
+            self.assertEqual(session.wait_end(), 0)
+            self.assertIn(b"Power down", session.output)
+            self.assertEqual(file_system_check(guest.path("root.img")), 0)
+
+
+class Examples(unittest.TestCase):
+    """Each example of configs/ boots as it stands (demo.xml and command.xml: above)."""
+
+    def assert_boots(self, guest, processors, connect=None):
+        with guest, guest.start() as session:
+            if connect:
+                session.use_socket(guest.path(connect))
+                session.type("\n")  # the first prompt may have gone before anybody listened
+            session.wait_for(PROMPT)
+            session.type("echo processors: $(nproc)\n")
+            session.wait_for(b"processors: %d\r\n" % processors)
+            session.type("exit\n")
+            self.assertEqual(session.wait_end(), 0)
+
+    def test_minimal(self):
+        self.assert_boots(Guest("minimal.xml"), 1)
+
+    def test_microvm(self):
+        self.assert_boots(Guest("microvm.xml"), 1)
+
+    def test_smp(self):
+        guest = Guest("smp.xml")
+        with open(guest.path("data.img"), "wb") as file:
+            file.truncate(1 << 20)
+        self.assert_boots(guest, 4)
+
+    def test_headless(self):
+        self.assert_boots(Guest("headless.xml"), 2, connect="headless.sock")
+
+    def test_memory(self):
+        # The whole 6 GiB are more than the lab has.
+        pages = 600
+        with open("/proc/sys/vm/nr_hugepages", "r+", encoding="ascii") as file:
+            before = int(file.read())
+            file.seek(0)
+            file.write(str(before + pages))
+        try:
+            self.assert_boots(Guest("memory.xml", edit=[("<memory unit='GiB'>6<", "<memory unit='GiB'>1<")]), 2)
+        finally:
+            with open("/proc/sys/vm/nr_hugepages", "w", encoding="ascii") as file:
+                file.write(str(before))
+
+    def test_initrd(self):
+        # This initramfs wants a root disk; without one it says so and switches the machine off.
+        with Guest("initrd.xml") as guest:
+            ended = guest.run()
+            self.assertIn(b"the root device /dev/vda has not appeared", ended.stdout)
+            self.assertEqual(ended.returncode, 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
