@@ -24,7 +24,7 @@ struct DirectBoot {
   std::string initrd_path = {};  // empty: none
   std::string command_line = {};
   // True: all of RAM reads as zero (a new guest), so that a program's bss need not be cleared. False:
-  // anything may be there (a reboot in place).
+  // anything may be there.
   bool memory_is_zero = false;
 };
 

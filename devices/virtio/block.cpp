@@ -81,8 +81,11 @@ VirtioBlock::VirtioBlock(block::BlockDevice& disk, Options options)
 
 void VirtioBlock::read_config(uint32_t offset, std::span<std::byte> data) const {
   const block::BlockLimits limits = disk_.limits();
-  const uint32_t logical = limits.logical_block_bytes;
-  const uint32_t physical = std::max(limits.physical_block_bytes, logical);
+  const uint32_t logical =
+      options_.logical_block_bytes != 0 ? options_.logical_block_bytes : limits.logical_block_bytes;
+  const uint32_t physical = std::max(
+      options_.physical_block_bytes != 0 ? options_.physical_block_bytes : limits.physical_block_bytes,
+      logical);
   const bool is_discardable = (features_ & feature_mask(kFeatureDiscard)) != 0;
   const bool is_zeroable = (features_ & feature_mask(kFeatureWriteZeroes)) != 0;
   std::array<std::byte, kConfigBytes> config{};

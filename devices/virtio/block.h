@@ -31,6 +31,11 @@ class VirtioBlock final : public VirtioDevice {
     bool has_write_cache = true;  // the writeback bit as the driver finds it; false for cache='writethrough'
                                   // and 'directsync'
     bool offers_discard = true;   // where the disk can do it
+    bool offers_event_index = true;
+    // What the driver is told instead of the disk's own sizes; 0: the disk's own. Powers of two, at least
+    // 512.
+    uint32_t logical_block_bytes = 0;
+    uint32_t physical_block_bytes = 0;
   };
   // What a saved machine must hold, beside queues and registers.
   struct State {
@@ -43,6 +48,9 @@ class VirtioBlock final : public VirtioDevice {
   uint32_t device_id() const override { return 2; }
   uint32_t pci_class_code() const override { return 0x01'00'00; }
   uint64_t features() const override { return features_; }
+  uint64_t withheld_features() const override {
+    return options_.offers_event_index ? 0 : feature_mask(Feature::kEventIndex);
+  }
   uint16_t queue_count() const override { return options_.queue_count; }
   uint16_t queue_size_max() const override { return options_.queue_size; }
   void read_config(uint32_t offset, std::span<std::byte> data) const override;

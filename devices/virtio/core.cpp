@@ -31,7 +31,7 @@ VirtioCore::VirtioCore(VirtioDevice& device, EventLoop& loop, const GuestMemory&
       loop_(loop),
       memory_(memory),
       transport_(transport),
-      offered_features_(device.features() | kCommonFeatures),
+      offered_features_(device.features() | (kCommonFeatures & ~device.withheld_features())),
       doorbells_(std::move(doorbells)),
       runner_(device, loop, memory, doorbells_, *this) {
   VMM_CHECK(doorbells_.size() == device.queue_count(), "one doorbell for each queue");

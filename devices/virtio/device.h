@@ -43,6 +43,8 @@ class VirtioDevice {
   virtual uint32_t device_id() const = 0;     // section 5
   virtual uint32_t pci_class_code() const = 0;
   virtual uint64_t features() const = 0;  // device-specific bits
+  // Bits that every device of ours offers (ring features), and this one does not.
+  virtual uint64_t withheld_features() const { return 0; }
   virtual uint16_t queue_count() const = 0;
   virtual uint16_t queue_size_max() const = 0;  // a power of two, at most kQueueSizeLimit
 

@@ -48,7 +48,7 @@ void DeviceRunner::start(const Activation& activation) {
     }
   }
   device_.start(*this, activation.features, sizes);
-  for (uint16_t i = 0; i < queues_.size(); ++i) {
+  for (uint16_t i = 0; i < queue_count(); ++i) {
     watch_doorbell(i);
   }
   process_all();
@@ -118,7 +118,7 @@ bool DeviceRunner::report_quiet() {
 }
 
 void DeviceRunner::process_all() {
-  for (uint16_t i = 0; i < queues_.size(); ++i) {
+  for (uint16_t i = 0; i < queue_count(); ++i) {
     process(i);
   }
 }
@@ -217,7 +217,7 @@ bool DeviceRunner::poll() {
 
 bool DeviceRunner::retry_waiting() {
   bool did_something = false;
-  for (uint16_t i = 0; i < queues_.size(); ++i) {
+  for (uint16_t i = 0; i < queue_count(); ++i) {
     if (!queues_[i].is_waiting_for_device) {
       continue;
     }

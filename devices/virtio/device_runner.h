@@ -89,6 +89,7 @@ class DeviceRunner final : private ChainReturn, private EventLoop::Poller {
   bool report_quiet();
   void complain(uint16_t queue);
   void report_failure();
+  uint16_t queue_count() const { return static_cast<uint16_t>(queues_.size()); }
   bool takes_requests() const { return phase_ == Phase::kActive && !is_quiesced_; }
 
   void give_back(uint16_t queue, uint16_t head, uint32_t written_bytes) override;

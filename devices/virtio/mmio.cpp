@@ -168,7 +168,7 @@ void VirtioMmio::interrupt_config() {
 }
 
 void VirtioMmio::device_activated() {
-  for (uint16_t i = 0; i < has_doorbell_.size(); ++i) {
+  for (uint16_t i = 0; i < core_.queue_count(); ++i) {
     if (!core_.is_queue_enabled(i) || has_doorbell_[i].exchange(true)) {
       continue;
     }

@@ -416,7 +416,7 @@ void VirtioPci::update_intx() {
 // --- Doorbells ---
 
 void VirtioPci::device_activated() {
-  for (uint16_t i = 0; i < wants_doorbell_.size(); ++i) {
+  for (uint16_t i = 0; i < core_.queue_count(); ++i) {
     if (core_.is_queue_enabled(i)) {
       wants_doorbell_[i] = true;
     }
@@ -441,7 +441,7 @@ void VirtioPci::bar_unmapped(size_t bar, uint64_t /*address*/) {
 void VirtioPci::update_doorbells() {
   doorbell_settler_.settle([this] {
     const uint64_t base = structures_address_;
-    for (uint16_t i = 0; i < attached_.size(); ++i) {
+    for (uint16_t i = 0; i < core_.queue_count(); ++i) {
       update_doorbell(i, base);
     }
   });

@@ -22,7 +22,8 @@ inline constexpr uint64_t kMaxMemoryBytes = uint64_t{1} << 42;
 inline constexpr uint32_t kMaxIoThreads = 64;
 inline constexpr uint32_t kMaxSerialPorts = 4;
 inline constexpr uint32_t kMaxMicrovmDisks = 8;
-inline constexpr uint32_t kMaxPcDisks = 28;  // slots 2 to 31 of bus 0, but for two left free
+inline constexpr uint32_t kMaxPcDisks = 28;   // slots 2 to 31 of bus 0, but for two left free
+inline constexpr uint32_t kMinQueueSize = 4;  // a header, a status, and room for data
 inline constexpr uint32_t kMaxQueueSize = 1024;
 
 // --- Memory ---------------------------------------------------------------------------------------------
@@ -146,7 +147,8 @@ struct Disk {
   ErrorPolicy read_error = ErrorPolicy::kReport;  // never kEnospace
   std::optional<uint32_t> iothread;               // one of Domain::iothread_ids
   std::optional<uint32_t> queues;                 // 1 to kMaxVcpus; absent: as many as vCPUs
-  std::optional<uint32_t> queue_size;  // a power of two, 2 to kMaxQueueSize; absent: the device's choice
+  std::optional<uint32_t>
+      queue_size;  // a power of two, kMinQueueSize to kMaxQueueSize; absent: the device's choice
   bool event_idx = true;
   bool ioeventfd = true;
   uint32_t logical_block_bytes = 0;    // a power of two, 512 to 32768; 0: the image's own

@@ -292,7 +292,7 @@ constexpr Rule kRules[] = {
   {"devices/disk/driver", "rerror_policy", "stop|report|ignore", kDone, "as error_policy; 'report' if absent"},
   {"devices/disk/driver", "iothread", kAny, kDone, "one of <iothreads>"},
   {"devices/disk/driver", "queues", kAny, kDone, "1 to 255; as many as vCPUs if absent"},
-  {"devices/disk/driver", "queue_size", kAny, kDone, "a power of two from 2 to 1024"},
+  {"devices/disk/driver", "queue_size", kAny, kDone, "a power of two from 4 to 1024"},
   {"devices/disk/driver", "event_idx", "on|off", kDone, "'on' if absent"},
   {"devices/disk/driver", "ioeventfd", "on|off", kDone, "'on' if absent"},
   {"devices/disk/driver", "copy_on_read", "off", kDone, ""},

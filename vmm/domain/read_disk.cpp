@@ -28,7 +28,7 @@ void read_policies(const ReadContext& context, const Element& driver, Disk& disk
 
 void read_queues(const ReadContext& context, const Element& driver, Disk& disk) {
   disk.queues = read_number(context, driver, "queues", 1, kMaxVcpus);
-  disk.queue_size = read_number(context, driver, "queue_size", 2, kMaxQueueSize);
+  disk.queue_size = read_number(context, driver, "queue_size", kMinQueueSize, kMaxQueueSize);
   if (disk.queue_size && !is_power_of_two(*disk.queue_size)) {
     const Attribute* attribute = driver.attribute("queue_size");
     context.report.error(attribute->line,

@@ -21,14 +21,14 @@ struct Vm::ChipStates {
   kvm_pit_state2 pit;
 };
 
-Vm::Vm(const Kvm& kvm, UniqueFd fd)
-    : kvm_(kvm), fd_(std::move(fd)), power_on_state_(std::make_unique<ChipStates>()) {}
+Vm::Vm(const Kvm& kvm, UniqueFd fd, bool has_pit)
+    : kvm_(kvm), fd_(std::move(fd)), has_pit_(has_pit), power_on_state_(std::make_unique<ChipStates>()) {}
 
 Vm::~Vm() = default;
 
-Result<std::unique_ptr<Vm>> Vm::create(const Kvm& kvm, const GuestMemory& memory) {
+Result<std::unique_ptr<Vm>> Vm::create(const Kvm& kvm, const GuestMemory& memory, bool has_pit) {
   VMM_ASSIGN_OR_RETURN(UniqueFd fd, kvm.create_vm());
-  std::unique_ptr<Vm> vm(new Vm(kvm, std::move(fd)));
+  std::unique_ptr<Vm> vm(new Vm(kvm, std::move(fd), has_pit));
   VMM_TRY(vm->set_up_addresses());
   VMM_TRY(vm->set_up_irqchip());
   VMM_TRY(vm->set_up_memory(memory));
@@ -53,7 +53,7 @@ Status Vm::set_up_irqchip() {
   }
   kvm_pit_config pit{};
   pit.flags = KVM_PIT_SPEAKER_DUMMY;  // KVM answers port 0x61 too
-  if (kvm_ioctl(fd(), KVM_CREATE_PIT2, &pit) < 0) {
+  if (has_pit_ && kvm_ioctl(fd(), KVM_CREATE_PIT2, &pit) < 0) {
     return fail("KVM cannot create the interval timer: {}", errno_text(errno));
   }
   const MutexLock lock(routes_mutex_);
@@ -102,7 +102,7 @@ Status Vm::save_irqchip() {
       return fail("KVM does not show the state of an interrupt controller: {}", errno_text(errno));
     }
   }
-  if (kvm_ioctl(fd(), KVM_GET_PIT2, &power_on_state_->pit) < 0) {
+  if (has_pit_ && kvm_ioctl(fd(), KVM_GET_PIT2, &power_on_state_->pit) < 0) {
     return fail("KVM does not show the state of the interval timer: {}", errno_text(errno));
   }
   return {};
@@ -114,7 +114,7 @@ Status Vm::reset_irqchip() {
       return fail("KVM does not reset an interrupt controller: {}", errno_text(errno));
     }
   }
-  if (kvm_ioctl(fd(), KVM_SET_PIT2, &power_on_state_->pit) < 0) {
+  if (has_pit_ && kvm_ioctl(fd(), KVM_SET_PIT2, &power_on_state_->pit) < 0) {
     return fail("KVM does not reset the interval timer: {}", errno_text(errno));
   }
   return {};

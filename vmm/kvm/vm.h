@@ -23,8 +23,8 @@ namespace vmm {
 
 class Vm final : public DoorbellRegistry, public MsiSink {
  public:
-  // A machine with irqchip and PIT, and `memory` as its RAM (which must outlive it).
-  static Result<std::unique_ptr<Vm>> create(const Kvm& kvm, const GuestMemory& memory);
+  // A machine with irqchip and, if wanted, PIT, and `memory` as its RAM (which must outlive it).
+  static Result<std::unique_ptr<Vm>> create(const Kvm& kvm, const GuestMemory& memory, bool has_pit);
   ~Vm() override;
   Vm(const Vm&) = delete;
   Vm& operator=(const Vm&) = delete;
@@ -53,7 +53,7 @@ class Vm final : public DoorbellRegistry, public MsiSink {
   class Vector;
   struct ChipStates;
 
-  Vm(const Kvm& kvm, UniqueFd fd);
+  Vm(const Kvm& kvm, UniqueFd fd, bool has_pit);
   Status set_up_addresses();
   Status set_up_irqchip();
   Status set_up_memory(const GuestMemory& memory);
@@ -69,6 +69,7 @@ class Vm final : public DoorbellRegistry, public MsiSink {
   // Constant after construction.
   const Kvm& kvm_;
   UniqueFd fd_;
+  const bool has_pit_;
   std::unique_ptr<ChipStates> power_on_state_;
 
   Mutex routes_mutex_;

@@ -12,6 +12,18 @@
 namespace vmm {
 namespace {
 
+// For ioeventfd='off': every notification leaves the guest and is handled by the vCPU's thread.
+class NoDoorbells final : public DoorbellRegistry {
+ public:
+  Status attach(const Doorbell& /*doorbell*/, const EventFd& /*event*/) override { return {}; }
+  void detach(const Doorbell& /*doorbell*/, const EventFd& /*event*/) override {}
+};
+
+DoorbellRegistry& doorbells_for(const domain::Disk& disk, Vm& vm) {
+  static NoDoorbells none;
+  return disk.ioeventfd ? static_cast<DoorbellRegistry&>(vm) : none;
+}
+
 constexpr uint16_t kDefaultQueueSize = 256;
 constexpr uint8_t kLastSlot = 31;
 
@@ -113,7 +125,7 @@ Status Disks::add(const domain::Disk& disk) {
   if (world_.chipset != nullptr) {
     VMM_TRY(attach_to_pci(disk, made));
   } else {
-    VMM_TRY(attach_to_mmio(made));
+    VMM_TRY(attach_to_mmio(disk, made));
   }
   disks_.push_back(std::move(made));
   return {};
@@ -131,6 +143,9 @@ Status Disks::open_image(const domain::Disk& disk, Disk& made) {
   options.has_write_cache =
       disk.cache != domain::CacheMode::kWritethrough && disk.cache != domain::CacheMode::kDirectsync;
   options.offers_discard = disk.discard == domain::DiscardMode::kUnmap;
+  options.offers_event_index = disk.event_idx;
+  options.logical_block_bytes = disk.logical_block_bytes;
+  options.physical_block_bytes = disk.physical_block_bytes;
   made.device = std::make_unique<virtio::VirtioBlock>(*made.image, options);
   return {};
 }
@@ -173,14 +188,14 @@ Status Disks::attach_to_pci(const domain::Disk& disk, Disk& made) {
   }
   const virtio::VirtioPci::World world{.loop = made.thread->loop(),
                                        .memory = world_.memory,
-                                       .doorbells = world_.vm,
+                                       .doorbells = doorbells_for(disk, world_.vm),
                                        .msi = world_.vm,
                                        .intx = world_.chipset->intx(slot)};
   VMM_ASSIGN_OR_RETURN(made.pci, virtio::VirtioPci::create(*made.device, world));
   return world_.chipset->bus().attach({.slot = slot, .function = 0}, *made.pci);
 }
 
-Status Disks::attach_to_mmio(Disk& made) {
+Status Disks::attach_to_mmio(const domain::Disk& disk, Disk& made) {
   const auto slot = static_cast<uint32_t>(std::countr_one(virtio_mmio_mask_));
   if (slot >= layout::kVirtioMmioSlots) {
     return fail("machine='microvm' has room for {} disks; use machine='pc'", layout::kVirtioMmioSlots);
@@ -189,7 +204,7 @@ Status Disks::attach_to_mmio(Disk& made) {
   VMM_ASSIGN_OR_RETURN(made.line, world_.vm.make_edge_line(layout::kVirtioMmioFirstGsi + slot));
   const virtio::VirtioMmio::World world{.loop = made.thread->loop(),
                                         .memory = world_.memory,
-                                        .doorbells = world_.vm,
+                                        .doorbells = doorbells_for(disk, world_.vm),
                                         .line = *made.line,
                                         .address = address};
   VMM_ASSIGN_OR_RETURN(made.mmio, virtio::VirtioMmio::create(*made.device, world));

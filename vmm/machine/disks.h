@@ -85,7 +85,7 @@ class Disks {
   Status open_image(const domain::Disk& disk, Disk& made);
   void add_error_policy(const domain::Disk& disk, Disk& made);
   Status attach_to_pci(const domain::Disk& disk, Disk& made);
-  Status attach_to_mmio(Disk& made);
+  Status attach_to_mmio(const domain::Disk& disk, Disk& made);
   uint8_t free_slot() const;
 
   const domain::Domain& domain_;

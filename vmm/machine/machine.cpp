@@ -1,6 +1,7 @@
 #include "vmm/machine/machine.h"
 
 #include <chrono>
+#include <cstdio>
 #include <optional>
 #include <utility>
 
@@ -97,12 +98,12 @@ Result<std::unique_ptr<Machine>> Machine::build(const domain::Domain& domain, Ev
   VMM_TRY(machine->create_vm());
   VMM_TRY(machine->create_devices());
   VMM_TRY(machine->create_vcpus());
-  VMM_TRY(machine->load_guest(true));
+  VMM_TRY(machine->load_guest());
   return machine;
 }
 
 Status Machine::create_vm() {
-  VMM_ASSIGN_OR_RETURN(vm_, Vm::create(kvm_, memory_));
+  VMM_ASSIGN_OR_RETURN(vm_, Vm::create(kvm_, memory_, domain_.clock.pit));
   interrupts_ = std::make_unique<IsaInterrupts>(*vm_);
   return {};
 }
@@ -151,13 +152,13 @@ Status Machine::create_vcpus() {
 }
 
 // Puts the kernel, or the program, into memory and the first vCPU at its beginning.
-Status Machine::load_guest(bool is_first_start) {
+Status Machine::load_guest() {
   std::optional<GuestAddress> rsdp;
   const uint32_t mmio_mask = disks_->virtio_mmio_mask();
   boot::DirectBoot direct{.kernel_path = domain_.os.kernel,
                           .initrd_path = domain_.os.initrd,
                           .command_line = domain_.os.command_line,
-                          .memory_is_zero = is_first_start};
+                          .memory_is_zero = true};
   if (domain_.features.acpi) {
     VMM_ASSIGN_OR_RETURN(rsdp, boot::install_acpi(memory_, make_acpi_config(domain_, cpu_plan_, mmio_mask)));
   } else {
@@ -183,6 +184,9 @@ Result<MachineEnd> Machine::run() {
 }
 
 void Machine::press_power_button() {
+  if (is_preserved_) {
+    return quit();  // there is no guest left that could react
+  }
   if (!platform_->power().press_power_button()) {
     log::warning("the guest does not listen to its power button; SIGTERM again ends it at once");
   }
@@ -275,7 +279,8 @@ void Machine::handle_event() {
 void Machine::report_crash(unsigned vcpu_index) {
   platform_->flush_consoles();
   const std::string report = vcpus_[vcpu_index]->vcpu().describe_stop(memory_);
-  log::error("the guest crashed\n{}", report);
+  // Not through the log, which may go elsewhere or be off: this is why the run ends.
+  static_cast<void>(std::fprintf(stderr, "vmm: the guest crashed\n%s\n", report.c_str()));
 }
 
 void Machine::obey(domain::LifecycleAction action, MachineEnd how) {
@@ -286,6 +291,7 @@ void Machine::obey(domain::LifecycleAction action, MachineEnd how) {
       return restart();
     case domain::LifecycleAction::kPreserve:
       log::warning("the guest has stopped and is kept as it is (preserve); SIGTERM ends vmm");
+      is_preserved_ = true;
       return;
   }
 }
@@ -319,7 +325,7 @@ Status Machine::reset() {
   if (chipset_ != nullptr) {
     VMM_TRY(chipset_->assign_resources());
   }
-  return load_guest(true);
+  return load_guest();
 }
 
 }  // namespace vmm

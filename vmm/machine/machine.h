@@ -58,7 +58,7 @@ class Machine {
   Status create_vm();
   Status create_devices();
   Status create_vcpus();
-  Status load_guest(bool is_first_start);
+  Status load_guest();
 
   void raise(Event event, unsigned vcpu_index);
   void handle_event();
@@ -96,7 +96,8 @@ class Machine {
   // The main loop's thread only.
   Result<MachineEnd> end_{MachineEnd::kPowerOff};
   bool has_ended_ = false;
-  bool is_paused_ = false;  // a disk holds requests
+  bool is_paused_ = false;     // a disk holds requests
+  bool is_preserved_ = false;  // the guest has ended and is kept
   EventLoop::Timer retry_timer_;
   log::RateLimit pause_log_limit_;
 };
