@@ -19,6 +19,8 @@
 namespace vmm {
 namespace {
 
+constexpr size_t kInstructionBytes = 15;  // the longest x86 instruction
+
 void ignore_signal(int /*signal_number*/) {}
 
 // Sizes that a bus knows; anything else (KVM can ask for 3 bytes of an access that crosses a page) goes byte
@@ -162,9 +164,9 @@ VcpuStop Vcpu::internal_error() {
     case KVM_INTERNAL_ERROR_EMULATION: {
       const auto& failure = run_page().emulation_failure;
       if (failure.ndata >= 3 && (failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) != 0) {
-        const auto bytes = std::as_bytes(std::span(failure.insn_bytes));
-        faulting_instruction_.assign(bytes.begin(),
-                                     bytes.begin() + std::min<size_t>(failure.insn_size, bytes.size()));
+        const auto bytes = std::as_bytes(std::span(failure.insn_bytes))
+                               .first(std::min<size_t>(failure.insn_size, kInstructionBytes));
+        faulting_instruction_.assign(bytes.begin(), bytes.end());
       }
       return crashed("KVM cannot emulate the guest's instruction");
     }
@@ -212,8 +214,7 @@ std::vector<std::byte> Vcpu::instruction_bytes(const GuestMemory& memory, const 
     return faulting_instruction_;
   }
   std::vector<std::byte> bytes;
-  constexpr size_t kLongestInstruction = 15;
-  for (size_t i = 0; i < kLongestInstruction; ++i) {
+  for (size_t i = 0; i < kInstructionBytes; ++i) {
     kvm_translation where{};
     where.linear_address = (sregs.efer & 0x400) != 0 ? regs.rip + i : sregs.cs.base + regs.rip + i;
     if (kvm_ioctl(fd_.get(), KVM_TRANSLATE, &where) < 0 || where.valid == 0) {
