@@ -263,7 +263,7 @@ TEST_F(PvhTest, NotesCutOffAreRefused) {
   elf.note = make_note("Xen", 18, u64_bytes(0x100010));
   elf.note.resize(elf.note.size() - 1);
   EXPECT_THAT(refusal(elf.build()), HasSubstr("note at offset 0x800 is cut off"));
-  for (const size_t field : {0, 4}) {
+  for (const size_t field : {size_t{0}, size_t{4}}) {
     elf.note = make_note("Xen", 18, u64_bytes(0x100010));
     put<uint32_t>(elf.note, field, UINT32_MAX);
     EXPECT_THAT(refusal(elf.build()), HasSubstr("cut off"));
