@@ -71,7 +71,7 @@ class Caches(DiskTest):
 
     def test_queues_io_threads_and_discard(self):
         values = self.write_and_verify(["cache='none' queues='2' queue_size='1024' iothread='1'", "queues='1' iothread='2' discard='unmap'",
-                                        "queue_size='2' detect_zeroes='on' event_idx='off'", "ioeventfd='off' detect_zeroes='unmap' discard='unmap'"],
+                                        "queue_size='4' detect_zeroes='on' event_idx='off'", "ioeventfd='off' detect_zeroes='unmap' discard='unmap'"],
                                        cpus=2, before="<iothreads>2</iothreads>")
         self.assertEqual([values[f"vd{letter}.queues"] for letter in "abcd"], ["2", "1", "2", "2"])
 
