@@ -49,7 +49,7 @@ class KvmList {
   }
   // REQUIRES: index < capacity.
   Entry operator[](size_t index) const {
-    Entry entry;
+    Entry entry{};
     std::memcpy(&entry, bytes_.data() + kHeaderBytes + index * sizeof(Entry), sizeof entry);
     return entry;
   }

@@ -59,14 +59,14 @@ std::optional<uint64_t> get_msr(int fd, uint32_t index) {
 }  // namespace
 
 struct Vcpu::PowerOnState {
-  kvm_regs regs;
-  kvm_sregs sregs;
-  KvmXsave xsave;
-  kvm_xcrs xcrs;
-  kvm_debugregs debug;
-  kvm_lapic_state local_apic;
-  kvm_mp_state mp_state;
-  kvm_vcpu_events events;
+  kvm_regs regs{};
+  kvm_sregs sregs{};
+  KvmXsave xsave{};
+  kvm_xcrs xcrs{};
+  kvm_debugregs debug{};
+  kvm_lapic_state local_apic{};
+  kvm_mp_state mp_state{};
+  kvm_vcpu_events events{};
   std::vector<std::pair<uint32_t, uint64_t>> msrs;
 };
 
