@@ -1,8 +1,8 @@
 """Builds, checks and tests everything. The last line is `N passed, N failed, N skipped`.
 
 Checks, unit tests, guest programs on /dev/kvm, and real systems in the lab. Without --all: the checks and the tests of
-the release build. With --all: also the tests that are labelled `long`, the unit tests and guest programs under the
-address and thread sanitizers, clang-tidy, and fuzzing.
+the release build. With --all: also the tests that are labelled `long`, the unit tests under the address and thread
+sanitizers, clang-tidy, and fuzzing.
 
 Tests that need KVM run on this machine's /dev/kvm if it is hardware KVM, else in the lab (scripts/kvm-lab).
 VMM_TESTS_WITHOUT_KVM=1: where /dev/kvm cannot be used directly, those tests are counted as skipped instead.
@@ -259,8 +259,6 @@ def run_sanitizers(run, labels):
             continue
         if "unit" in labels:
             run_ctest(run, f"unit tests: {preset}", folder, "unit", True)
-        if "kvm" in labels and preset == "asan":
-            run_kvm_tests(run, folder, {"kvm"}, True, f": {preset}")
 
 
 def run_tidy(run):
