@@ -59,7 +59,7 @@ class Terminal(unittest.TestCase):
             session.wait_for(PROMPT)
             self.assertNotEqual(session.terminal_now(), session.terminal_before)
             session.type("echo $((6 * 7)) | sed s/^/answer-/\n")
-            session.wait_for(rb"answer-42\r\n")
+            session.wait_for(rb"answer-42\r+\n")
             session.type("exit 9\n")
             self.assertEqual(session.wait_end(), 0)
             self.assertEqual(guest.reported_status(), 9)
@@ -83,7 +83,7 @@ class Examples(unittest.TestCase):
                 session.type("\n")  # the first prompt may have gone before anybody listened
             session.wait_for(PROMPT)
             session.type("echo processors: $(nproc)\n")
-            session.wait_for(b"processors: %d\r\n" % processors)
+            session.wait_for(b"processors: %d\r+\n" % processors)
             session.type("exit\n")
             self.assertEqual(session.wait_end(), 0)
 
