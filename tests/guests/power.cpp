@@ -79,7 +79,7 @@ void jump_into_the_hole() { asm volatile("jmp *%0" ::"r"(0xfd00'0000ULL)); }
 
 // Lines enough to fill every pipe and buffer; at the end it must be all there, in order.
 void flood_serial() {
-  const uint64_t lines = option_number("lines", 2000);
+  const uint64_t lines = option_number("lines", 1000);
   for (uint64_t i = 0; i < lines; i++)
     print("flood ", i, " ..............................................................");
   pass("flood");

@@ -167,13 +167,17 @@ void test_disk(uint32_t number) {
           device.config(kSegMax, 4));
   }
   if ((device.features() & kBlkReadOnly) != 0) return test_read_only();
-  test_requests();
-  test_refusals();
-  test_ranges();
-  test_write_cache();
-  test_framing();
-  test_many();
-  test_resets();
+  constexpr struct {
+    const char* name;
+    void (*function)();
+  } kParts[] = {{"requests", test_requests}, {"refusals", test_refusals},
+                {"ranges", test_ranges},     {"write-cache", test_write_cache},
+                {"framing", test_framing},   {"many", test_many},
+                {"resets", test_resets}};
+  const char* const only = option("only");
+  for (const auto& part : kParts) {
+    if (only == nullptr || list_has(only, part.name)) part.function();
+  }
 }
 
 void test_disks() {
