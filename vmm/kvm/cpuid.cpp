@@ -198,6 +198,29 @@ void add_extended_topology(Entries& entries, const CpuPlan::Topology& topology) 
   }
 }
 
+bool is_amd(Entries& entries) {
+  const CpuidEntry* root = find(entries, 0, 0);
+  constexpr uint32_t kAuth = 0x6874'7541;  // "Auth"enticAMD
+  constexpr uint32_t kHygo = 0x6f67'7948;  // "Hygo"nGenuine
+  return root != nullptr && (root->ebx == kAuth || root->ebx == kHygo);
+}
+
+// AMD's processors tell the threads of a core in leaf 8000_001Eh only (APM volume 3, E.4.15), and systems
+// look there only where TopologyExtensions is set, which a host without threads of its own has not.
+void add_amd_threads(Entries& entries, const CpuPlan::Topology& topology) {
+  constexpr uint32_t kLeafExtendedRoot = 0x8000'0000;
+  constexpr uint32_t kLeafAmdTopology = 0x8000'001e;
+  CpuidEntry* root = find(entries, kLeafExtendedRoot, 0);
+  if (topology.threads == 1 || !is_amd(entries) || root == nullptr) {
+    return;
+  }
+  root->eax = std::max(root->eax, kLeafAmdTopology);
+  set(entries, *find_cpu_feature("topoext"), true);
+  if (find(entries, kLeafAmdTopology, 0) == nullptr) {
+    entries.push_back({.leaf = kLeafAmdTopology});
+  }
+}
+
 // "Sharing" fields of leaves 4 and 8000_001Dh: the CPUs that share this cache, less one.
 void set_cache_sharing(CpuidEntry& entry, const CpuPlan::Topology& topology) {
   const uint32_t level = entry.eax >> 5 & 7;
@@ -210,6 +233,7 @@ void apply_topology(Entries& entries, const CpuPlan::Topology& topology) {
   const TopologyBits bits = bits_of(topology);
   const uint32_t in_package = cpus_per_package(topology);
   add_extended_topology(entries, topology);
+  add_amd_threads(entries, topology);
   for (CpuidEntry& entry : entries) {
     switch (entry.leaf) {
       case 1:

@@ -15,7 +15,7 @@ from guest import BOOT_SECONDS, MIB, STDIO, Guest, GuestTest, main  # noqa: E402
 BYTES = MIB
 # The same bytes on both sides, without a file to carry them: lines of a counter.
 FLOOD = f"""
-seq -f %015g 1 {BYTES // 16} >/tmp-flood
+awk 'BEGIN {{ for (i = 1; i <= {BYTES // 16}; i++) printf "%015d\\n", i }}' >/tmp-flood
 echo begin
 cat /tmp-flood
 echo end
@@ -44,7 +44,7 @@ class Stdio(GuestTest):
             run.type("echo sum=$(echo " + "x" * 2000 + " | wc -c)\nexit\n")
             run.wait_end()
             self.assert_ended_well(run)
-            self.assertEqual(run.values()["sum"], "2001")
+            self.assertIn(b"sum=2001\r\n", run.output)
 
 
 class OtherConsoles(GuestTest):
@@ -84,7 +84,8 @@ class OtherConsoles(GuestTest):
                 with open(guest.path("console.log"), "wb") as file:
                     file.write(b"earlier\n")
                 self.assert_ended_well(guest.run())
-                self.assertEqual(guest.read("console.log").replace(b"\r\n", b"\n"), before + b"later\n")
+                written = guest.read("console.log").replace(b"\r\n", b"\n")
+                self.assertEqual(written.partition(b"[")[0], before + b"later\n")  # without the kernel's last word
 
     def test_all_four_ports(self):
         serials = STDIO + "".join(f"<serial type='file'><source path='port{n}'/><target port='{n}'/></serial>" for n in (1, 2, 3))

@@ -220,6 +220,21 @@ TEST(CpuidTopology, OneCpuIsNoMultiProcessor) {
   EXPECT_EQ(entry_of(two, 0x80000008)->ecx & 0xff, 1U);
 }
 
+TEST(CpuidTopology, ThreadsOnAmdAreToldWhereAmdTellsThem) {
+  Cpuid cpuid;
+  cpuid.push_back({.leaf = 0, .eax = 0xd, .ebx = 0x68747541, .ecx = 0x444d4163, .edx = 0x69746e65});
+  cpuid.push_back({.leaf = 1});
+  cpuid.push_back({.leaf = 0x80000000, .eax = 0x80000008});
+  cpuid.push_back({.leaf = 0x80000001});
+  const CpuPlan plan{.topology = {.sockets = 1, .dies = 1, .cores = 1, .threads = 2}};
+  ASSERT_TRUE(apply_cpu_plan(cpuid, plan, true));
+  EXPECT_TRUE(cpuid_has_feature(cpuid, "topoext"));
+  EXPECT_EQ(entry_of(cpuid, 0x80000000)->eax, 0x8000001eU);
+  const Cpuid second = cpuid_of_vcpu(cpuid, plan, 1);
+  EXPECT_EQ(entry_of(second, 0x8000001e)->eax, 1U);      // its own id
+  EXPECT_EQ(entry_of(second, 0x8000001e)->ebx, 0x100U);  // two threads, of core 0
+}
+
 TEST(CpuidTopology, CachesAreSharedInThePackage) {
   const Cpuid cpuid = planned({.topology = {.sockets = 1, .dies = 1, .cores = 4, .threads = 2}});
   EXPECT_EQ((entry_of(cpuid, 4, 0)->eax >> 14 & 0xfff) + 1, 2U);
