@@ -63,9 +63,8 @@ class File {
     };
     if (op == BlockOp::kRead || op == BlockOp::kWrite) {
       asked.memory.resize(length + 8192);
-      auto* start =
-          reinterpret_cast<std::byte*>(align_up(reinterpret_cast<uintptr_t>(asked.memory.data()), 4096)) +
-          misalignment;
+      const auto address = reinterpret_cast<uintptr_t>(asked.memory.data());
+      std::byte* start = asked.memory.data() + (align_up(address, 4096) - address) + misalignment;
       asked.vectors = {iovec{.iov_base = start, .iov_len = length}};
       asked.buffers = asked.vectors;
     }
@@ -217,6 +216,16 @@ TEST(HostFile, AWriteOfPartOfABlockWaitsForThoseInItsBlock) {
   file.engine().answer_all();
 }
 
+TEST(HostFile, OneMisalignedEndIsEnoughToWaitFor) {
+  for (const uint64_t offset : {0U, 512U}) {
+    File file(kDirect4096);
+    file.submit(BlockOp::kWrite, offset, offset == 0 ? 512 : 3584);
+    file.submit(BlockOp::kWrite, 0, 4096);
+    EXPECT_EQ(file.engine().waiting(), 1U) << offset;
+    file.engine().answer_all();
+  }
+}
+
 TEST(HostFile, MisalignedReadsDoNotWait) {
   File file(kDirect4096);
   file.submit(BlockOp::kWrite, 0, 512);
@@ -228,6 +237,7 @@ TEST(HostFile, MisalignedReadsDoNotWait) {
 TEST(HostFile, BounceBuffersAreBoundedAndEveryRequestGetsOne) {
   File file(kDirect512);
   std::vector<Asked*> asked;
+  asked.reserve(100);
   for (int i = 0; i < 100; ++i) {
     asked.push_back(&file.submit(BlockOp::kRead, 1, 1000));
   }
