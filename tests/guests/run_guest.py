@@ -166,9 +166,16 @@ def press_power_button(child, options):
         child.send_signal(signal.SIGTERM)
         return
     with socket.socket(socket.AF_UNIX) as control:
+        control.settimeout(options.time_limit)
         control.connect(options.control)
         control.sendall(b"system_powerdown\n")
-        control.recv(1 << 16)
+        # Its second prompt tells that it has done it; a monitor whose client is gone by then would not.
+        answer = b""
+        while answer.count(b"(qemu) ") < 2:
+            data = control.recv(1 << 16)
+            if not data:
+                return
+            answer += data
 
 
 def run(command, options):

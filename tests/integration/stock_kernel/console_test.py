@@ -51,9 +51,11 @@ class OtherConsoles(GuestTest):
     def test_unix_socket_that_comes_and_goes(self):
         serials = "<serial type='unix'><source mode='bind' path='console.sock'/><target port='0'/></serial>"
         with Guest(SHELL, modules=(), serials=serials) as guest, guest.start() as run:
-            for _ in range(2):
+            for is_first in (True, False):
                 with self.connect(guest.path("console.sock"), run) as stream:
                     stream.settimeout(BOOT_SECONDS)
+                    if is_first:
+                        self.wait_for(b"ready", stream.recv)
                     self.ask(stream.recv, stream.sendall)
             with self.connect(guest.path("console.sock"), run) as stream:
                 stream.sendall(b"exit\n")
@@ -69,6 +71,7 @@ class OtherConsoles(GuestTest):
             terminal = os.open(path, os.O_RDWR | os.O_NOCTTY)
             try:
                 tty.setraw(terminal)
+                self.wait_for(b"ready", lambda size: self.read(terminal, size))
                 self.ask(lambda size: self.read(terminal, size), lambda data: os.write(terminal, data))
                 os.write(terminal, b"exit\n")
                 run.wait_end()
@@ -114,9 +117,13 @@ class OtherConsoles(GuestTest):
 
     def ask(self, receive, send):
         """A question that only the guest's shell can answer."""
-        got = b""
         send(b"echo answer-$((6 * 7))\n")
-        while b"answer-42" not in got:
+        self.wait_for(b"answer-42", receive)
+
+    def wait_for(self, text, receive):
+        """Before `ready` nothing may be typed: a driver that opens a port empties its FIFO."""
+        got = b""
+        while text not in got:
             data = receive(4096)
             self.assertTrue(data, f"the console was closed after {got!r}")
             got += data
