@@ -1,7 +1,9 @@
 // The command line of vmm. Exit statuses are a promise (README.md): 0 the guest ended well, 1 the host or an
 // image failed, 2 the command line or the domain file is wrong, 3 the guest crashed.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -92,6 +94,15 @@ Result<MachineEnd> run(const Options& options) {
   return machine->run();
 }
 
+// Else a disk image could be opened as descriptor 2, and get our error messages.
+void open_missing_standard_descriptors() {
+  int fd = 0;
+  do {
+    fd = ::open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  static_cast<void>(UniqueFd(fd));
+}
+
 int main_with(int argument_count, char** arguments) {
   Options options;
   CLI::App app{"Runs the guest that a libvirt-style domain file describes, on Linux KVM."};
@@ -132,6 +143,7 @@ int main_with(int argument_count, char** arguments) {
 }  // namespace vmm
 
 int main(int argument_count, char** arguments) {
+  vmm::open_missing_standard_descriptors();
   try {
     return vmm::main_with(argument_count, arguments);
   } catch (const std::exception& error) {

@@ -88,6 +88,14 @@ class CommandLine(GuestTest):
     def test_a_domain_file_that_is_not_there_is_named(self):
         self.assert_one_sentence(self.run_vmm("--domain", "/nonexistent/guest.xml"), 2, "/nonexistent/guest.xml")
 
+    def test_standard_descriptors_that_are_closed_are_not_given_to_files(self):
+        with tempfile.TemporaryDirectory() as folder:
+            log = f"{folder}/vmm.log"
+            subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", VMM, "--log", log, "--domain", f"{folder}/none.xml"],
+                           stdin=subprocess.DEVNULL, check=False, timeout=60)
+            with open(log, encoding="utf-8") as file:
+                self.assertEqual(file.read(), "")
+
     def test_version_and_help_have_status_0(self):
         for argument in ("--version", "--help"):
             run = self.run_vmm(argument)

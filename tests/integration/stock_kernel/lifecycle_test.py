@@ -22,8 +22,9 @@ BUTTON = """
 for named in /sys/class/input/event*/device/name; do
   [ "$(cat $named)" = "Power Button" ] && event=$(basename ${named%/device/name})
 done
+exec 3</dev/input/$event  # an event that comes before is lost
 echo listening=$event
-head -c 24 /dev/input/$event >/dev/null
+head -c 24 <&3 >/dev/null
 echo pressed=yes
 """
 
