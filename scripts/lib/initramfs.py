@@ -17,7 +17,7 @@ class Archive:
 
     def folder(self, path, mode=0o755):
         parent = os.path.dirname(path)
-        if parent and parent not in self._folders:
+        if parent not in ("", "/") and parent not in self._folders:
             self.folder(parent)
         if path not in self._folders:
             self._folders.add(path)
@@ -41,7 +41,7 @@ class Archive:
 
     def _parent(self, path):
         parent = os.path.dirname(path)
-        if parent:
+        if parent and parent != "/":
             self.folder(parent)
 
     def _entry(self, path, mode, content, major=0, minor=0):
