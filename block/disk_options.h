@@ -10,7 +10,7 @@
 
 namespace vmm::block {
 
-enum class Format : uint8_t { kRaw };
+enum class Format : uint8_t { kRaw, kQcow2 };
 
 enum class DiscardMode : uint8_t { kIgnore, kUnmap };
 
@@ -31,6 +31,10 @@ struct DiskOptions {
   EngineKind io = EngineKind::kIoUring;
   // A guest needs whole sectors of 512 bytes, and at least one; tools take any size.
   bool for_guest = true;
+  // The format of the backing file, where the image names none or a wrong one.
+  std::optional<Format> backing_format;
+  // For the tables of each layer in memory; 0: a default that is enough for 256 GiB in clusters of 64 KiB.
+  uint64_t metadata_cache_bytes = 0;
 };
 
 }  // namespace vmm::block

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "block/image_file.h"
+#include "block/open_chain.h"
 #include "block/raw_image.h"
 
 namespace vmm::block {
@@ -52,6 +53,8 @@ Result<std::unique_ptr<BlockDevice>> open_disk(EventLoop& loop, const DiskOption
   switch (options.format) {
     case Format::kRaw:
       return open_raw(loop, options);
+    case Format::kQcow2:
+      return open_chain(loop, options);
   }
   return fail("{}: its format is not known", options.path);
 }

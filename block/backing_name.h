@@ -1,0 +1,22 @@
+// BackingName: the name that an image has for another file, made into a path of this host.
+//
+// Names come from images, which are hostile: plain paths, and "json:" names limited to the file driver, are
+// all that is understood; protocols of other kinds are refused by name. Pure functions, any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "vmm/base/error.h"
+
+namespace vmm::block {
+
+struct BackingName {
+  std::string path;                   // relative names resolved against the image's folder
+  std::optional<std::string> format;  // where a "json:" name says it
+};
+
+// `image`: path of the image that has the name.
+Result<BackingName> parse_backing_name(const std::string& name, const std::string& image);
+
+}  // namespace vmm::block

@@ -1,0 +1,123 @@
+#include "block/image_chain.h"
+
+#include <cstddef>
+#include <utility>
+
+#include "block/io_vector.h"
+#include "vmm/base/check.h"
+
+namespace vmm::block {
+namespace {
+
+// In flight at once; a front end with more waits for a completion.
+constexpr size_t kSlots = 256;
+
+// Shorter writes of zeroes are written: a change of metadata would cost more than it gives.
+constexpr uint64_t kDetectZeroesFromBytes = 4096;
+
+}  // namespace
+
+ImageChain::ImageChain(std::vector<std::unique_ptr<ImageFormat>> layers, std::unique_ptr<ChainReader> reader,
+                       std::unique_ptr<ImageWriter> writer, HostFile& file, const Options& options)
+    : options_(options),
+      size_bytes_(layers.front()->size_bytes()),
+      file_(file),
+      layers_(std::move(layers)),
+      reader_(std::move(reader)),
+      writer_(std::move(writer)) {
+  slots_.reserve(kSlots);
+  for (size_t i = 0; i < kSlots; ++i) {
+    Slot& slot = *slots_.emplace_back(std::make_unique<Slot>());
+    slot.chain = this;
+    slot.read.context = &slot;
+    slot.write.context = &slot;
+    slot.next_free = std::exchange(free_slots_, &slot);
+  }
+}
+
+ImageChain::~ImageChain() { VMM_CHECK(in_flight() == 0, "a disk was closed with requests in flight"); }
+
+uint32_t ImageChain::in_flight() const {
+  uint32_t background = writer_ == nullptr ? 0 : writer_->background_requests();
+  for (const auto& layer : layers_) {
+    background += layer->background_requests();
+  }
+  return in_flight_ + background;
+}
+
+void ImageChain::submit(BlockRequest request) {
+  VMM_CHECK(free_slots_ != nullptr, "a disk was given a request that it cannot accept");
+  ++in_flight_;
+  Slot& slot = *std::exchange(free_slots_, free_slots_->next_free);
+  slot.completion = std::move(request.completion);
+  const IoStatus status = judge(request);
+  const bool is_nothing = request.op == BlockOp::kFlush ? writer_ == nullptr : request.length_bytes == 0;
+  if (status != IoStatus::kOk || is_nothing) {
+    slot.write.own_part.job = &slot.write;
+    slot.write.own_part.done = refused_done;
+    file_.finish_later(slot.write.own_part, status);
+    return;
+  }
+  if (request.op != BlockOp::kRead) {
+    start_write(slot, request);
+    return;
+  }
+  slot.read.done = read_done;
+  slot.read.offset = request.offset;
+  slot.read.length_bytes = request.length_bytes;
+  slot.read.buffers = request.buffers;
+  reader_->start(slot.read);
+}
+
+void ImageChain::start_write(Slot& slot, const BlockRequest& request) {
+  WriteJob& job = slot.write;
+  job.done = write_done;
+  job.op = request.op;
+  job.offset = request.offset;
+  job.length_bytes = request.length_bytes;
+  job.buffers = request.buffers;
+  job.may_unmap = request.may_unmap;
+  job.force_unit_access = request.force_unit_access;
+  if (options_.detect_zeroes != DetectZeroes::kOff && job.op == BlockOp::kWrite &&
+      job.length_bytes >= kDetectZeroesFromBytes && buffers_are_zero(job.buffers)) {
+    job.op = BlockOp::kWriteZeroes;
+    job.buffers = {};
+    job.may_unmap = options_.detect_zeroes == DetectZeroes::kUnmap;
+  }
+  writer_->submit(job);
+}
+
+IoStatus ImageChain::judge(const BlockRequest& request) const {
+  if (request.op == BlockOp::kFlush) {
+    return IoStatus::kOk;
+  }
+  const uint64_t offset = request.offset.bytes();
+  if (offset > size_bytes_ || request.length_bytes > size_bytes_ - offset) {
+    return IoStatus::kOutOfRange;
+  }
+  return writer_ == nullptr && request.op != BlockOp::kRead ? IoStatus::kReadOnly : IoStatus::kOk;
+}
+
+void ImageChain::read_done(ReadJob& job, IoStatus status) {
+  auto& slot = *static_cast<Slot*>(job.context);
+  slot.chain->finish(slot, status);
+}
+
+void ImageChain::write_done(WriteJob& job, IoStatus status) {
+  auto& slot = *static_cast<Slot*>(job.context);
+  slot.chain->finish(slot, status);
+}
+
+void ImageChain::refused_done(FileRequest& request, IoStatus status) {
+  auto& slot = *static_cast<Slot*>(static_cast<WritePart&>(request).job->context);
+  slot.chain->finish(slot, status);
+}
+
+void ImageChain::finish(Slot& slot, IoStatus status) {
+  Completion completion = std::move(slot.completion);
+  slot.next_free = std::exchange(free_slots_, &slot);
+  --in_flight_;
+  completion.finish(status);
+}
+
+}  // namespace vmm::block

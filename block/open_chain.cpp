@@ -1,0 +1,221 @@
+#include "block/open_chain.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "block/backing_name.h"
+#include "block/image_chain.h"
+#include "block/image_file.h"
+#include "block/qcow2/image.h"
+#include "block/raw_layer.h"
+
+namespace vmm::block {
+namespace {
+
+std::optional<Format> format_named(const std::string& name) {
+  if (name == "qcow2") {
+    return Format::kQcow2;
+  }
+  if (name == "raw" || name == "file" || name == "host_device") {
+    return Format::kRaw;
+  }
+  return std::nullopt;
+}
+
+class ChainOpener {
+ public:
+  ChainOpener(EventLoop& loop, const DiskOptions& options) : loop_(loop), options_(options) {}
+
+  Result<std::unique_ptr<BlockDevice>> open() {
+    DiskOptions layer = options_;
+    while (true) {
+      auto next = open_layer(layer);
+      if (!next) {
+        return std::unexpected(layers_.empty() ? next.error() : within_chain(next.error()));
+      }
+      if (!next->has_value()) {
+        break;
+      }
+      layer = **next;
+    }
+    return make_disk();
+  }
+
+ private:
+  // What the layer stands on, if anything.
+  using Next = std::optional<DiskOptions>;
+
+  Result<Next> open_layer(const DiskOptions& options) {
+    names_.push_back(options.path);
+    if (names_.size() > kMaxChainLayers) {
+      return fail("more than {} files stand on each other; merge some of them (qemu-img commit)",
+                  kMaxChainLayers);
+    }
+    VMM_ASSIGN_OR_RETURN(ImageFile image, open_image_file(options));
+    VMM_TRY(refuse_loop(image, options.path));
+    return options.format == Format::kRaw ? open_raw(std::move(image), options)
+                                          : open_qcow2(std::move(image), options);
+  }
+
+  Error within_chain(const Error& error) const {
+    std::string chain;
+    for (const std::string& name : names_) {
+      chain += (chain.empty() ? "" : " -> ") + name;
+    }
+    return Error(fmt::format("{} (backing chain: {})", error.message(), chain), error.kind());
+  }
+
+  Status refuse_loop(const ImageFile& image, const std::string& path) {
+    struct stat info{};
+    if (::fstat(image.files.main.fd.get(), &info) != 0) {
+      return fail("{} cannot be examined", path);
+    }
+    const std::pair<dev_t, ino_t> id(info.st_dev, info.st_ino);
+    if (std::ranges::find(files_, id) != files_.end()) {
+      return fail("{} stands on itself: a backing file must not be among those above it", path);
+    }
+    files_.push_back(id);
+    return {};
+  }
+
+  Result<std::unique_ptr<HostFile>> make_file(ImageFile& image, const DiskOptions& options) {
+    VMM_ASSIGN_OR_RETURN(auto engine, Engine::for_loop(loop_, options.io));
+    if (!options.read_only) {
+      // The file grows: its last block is not partial for ever.
+      image.geometry.partial_block_offset = UINT64_MAX;
+    }
+    return std::make_unique<HostFile>(std::move(engine), std::move(image.files), image.geometry,
+                                      options.cache, options.discard == DiscardMode::kUnmap);
+  }
+
+  Result<Next> open_raw(ImageFile image, const DiskOptions& options) {
+    const uint64_t size = image.size_bytes;
+    if (size > INT64_MAX) {
+      return fail("{} is {} bytes long, more than a disk can be", options.path, size);
+    }
+    VMM_ASSIGN_OR_RETURN(auto file, make_file(image, options));
+    any_file_ = any_file_ == nullptr ? file.get() : any_file_;
+    layers_.push_back(std::make_unique<RawLayer>(std::move(file), size));
+    return Next();
+  }
+
+  Result<Next> open_qcow2(ImageFile image, const DiskOptions& options) {
+    const BlockLimits limits = image.limits;
+    auto sync = make_sync_file(image.files.main, options.path);
+    VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*sync));
+    VMM_ASSIGN_OR_RETURN(const Next next, backing_of(header, options));
+    qcow2::Image::Files files;
+    VMM_ASSIGN_OR_RETURN(files.image, make_file(image, options));
+    files.sync = std::move(sync);
+    if (header.has(qcow2::kIncompatibleDataFile)) {
+      VMM_TRY(open_data_file(header, options, files));
+    }
+    if (header.crypt != qcow2::CryptMethod::kNone) {
+      return fail("{} is encrypted, and there is no key for it", options.path);
+    }
+    any_file_ = any_file_ == nullptr ? files.image.get() : any_file_;
+    qcow2::Image::Options image_options;
+    image_options.read_only = options.read_only;
+    image_options.cache_bytes = options.metadata_cache_bytes;
+    const uint64_t cluster_bytes = header.cluster_bytes();
+    VMM_ASSIGN_OR_RETURN(auto layer,
+                         qcow2::Image::open(std::move(files), std::move(header), std::move(image_options)));
+    if (layers_.empty()) {
+      top_ = layer.get();
+      top_limits_ = limits;
+      top_limits_.discard_alignment_bytes =
+          options.discard == DiscardMode::kUnmap ? static_cast<uint32_t>(cluster_bytes) : 0;
+    }
+    layers_.push_back(std::move(layer));
+    return next;
+  }
+
+  Status open_data_file(const qcow2::Header& header, const DiskOptions& options, qcow2::Image::Files& files) {
+    if (header.data_file.empty()) {
+      return fail("{}: has its data in another file and does not name it", options.path);
+    }
+    VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(header.data_file, options.path));
+    DiskOptions data = options;
+    data.path = name.path;
+    data.format = Format::kRaw;
+    auto image = open_image_file(data);
+    if (!image) {
+      return std::unexpected(image.error().within(fmt::format("data file of {}", options.path)));
+    }
+    VMM_TRY(refuse_loop(*image, data.path));
+    files.data_sync = make_sync_file(image->files.main, data.path);
+    VMM_ASSIGN_OR_RETURN(files.data_file, make_file(*image, data));
+    return {};
+  }
+
+  Result<Next> backing_of(const qcow2::Header& header, const DiskOptions& options) const {
+    if (!header.has_backing_file()) {
+      return Next();
+    }
+    VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(header.backing_file, options.path));
+    DiskOptions backing = options;
+    backing.path = name.path;
+    backing.read_only = true;
+    backing.shareable = false;
+    backing.discard = DiscardMode::kIgnore;
+    backing.for_guest = false;
+    backing.backing_format.reset();
+    if (options.backing_format) {
+      backing.format = *options.backing_format;
+      return Next(backing);
+    }
+    const std::optional<std::string>& named = name.format ? name.format : header.backing_format;
+    if (!named) {
+      return fail(
+          "{}: does not say which format its backing file {} has, and a format is never guessed; write it "
+          "into "
+          "the image (qemu-img rebase -u -b … -F …)",
+          options.path, header.backing_file);
+    }
+    const auto format = format_named(*named);
+    if (!format) {
+      return fail("{}: its backing file {} has the format '{}', which is not known here; raw and qcow2 are",
+                  options.path, header.backing_file, *named);
+    }
+    backing.format = *format;
+    return Next(backing);
+  }
+
+  Result<std::unique_ptr<BlockDevice>> make_disk() {
+    std::vector<ImageFormat*> layers;
+    layers.reserve(layers_.size());
+    for (const auto& layer : layers_) {
+      layers.push_back(layer.get());
+    }
+    const uint64_t size = layers.front()->size_bytes();
+    if (options_.for_guest && (size == 0 || size % 512 != 0)) {
+      return fail("{}: its disk is {} bytes long, not a multiple of 512 above 0; resize it (qemu-img resize)",
+                  options_.path, size);
+    }
+    auto reader = std::make_unique<ChainReader>(std::move(layers), *any_file_);
+    ImageChain::Options chain{.detect_zeroes = options_.detect_zeroes, .limits = top_limits_};
+    return std::make_unique<ImageChain>(std::move(layers_), std::move(reader), nullptr, *any_file_, chain);
+  }
+
+  EventLoop& loop_;
+  const DiskOptions& options_;
+  std::vector<std::string> names_;
+  std::vector<std::pair<dev_t, ino_t>> files_;
+  std::vector<std::unique_ptr<ImageFormat>> layers_;
+  HostFile* any_file_ = nullptr;
+  qcow2::Image* top_ = nullptr;
+  BlockLimits top_limits_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<BlockDevice>> open_chain(EventLoop& loop, const DiskOptions& options) {
+  return ChainOpener(loop, options).open();
+}
+
+}  // namespace vmm::block

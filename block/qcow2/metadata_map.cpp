@@ -1,0 +1,73 @@
+#include "block/qcow2/metadata_map.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace vmm::block::qcow2 {
+namespace {
+
+constexpr size_t kMinFilterBits = 4096;
+constexpr size_t kMaxFilterBits = size_t{1} << 26U;
+constexpr size_t kFilterBitsPerTable = 32;
+
+}  // namespace
+
+MetadataMap::MetadataMap(uint32_t cluster_bits, const std::vector<uint64_t>& l1,
+                         const std::vector<uint64_t>& refcount_table)
+    : cluster_bits_(cluster_bits), l1_(l1), refcount_table_(refcount_table) {
+  const size_t wanted =
+      std::clamp((l1.size() + refcount_table.size()) * kFilterBitsPerTable, kMinFilterBits, kMaxFilterBits);
+  filter_.resize(std::bit_ceil(wanted) / 64);
+  for (const auto* table : {&l1, &refcount_table}) {
+    for (const uint64_t entry : *table) {
+      if ((entry & kEntryOffsetMask) != 0) {
+        note_table(entry & kEntryOffsetMask);
+      }
+    }
+  }
+}
+
+void MetadataMap::set_range(uint32_t id, ByteRange range) {
+  if (ranges_.size() <= id) {
+    ranges_.resize(size_t{id} + 1);
+  }
+  ranges_[id] = range;
+}
+
+size_t MetadataMap::filter_bit(uint64_t cluster) const {
+  return static_cast<size_t>((cluster * 0x9e37'79b9'7f4a'7c15) >> 32U) & (filter_.size() * 64 - 1);
+}
+
+void MetadataMap::note_table(uint64_t offset) {
+  const size_t bit = filter_bit(offset >> cluster_bits_);
+  filter_[bit / 64] |= uint64_t{1} << (bit % 64);
+}
+
+bool MetadataMap::may_be_table(uint64_t cluster) const {
+  const size_t bit = filter_bit(cluster);
+  return (filter_[bit / 64] >> (bit % 64) & 1U) != 0;
+}
+
+bool MetadataMap::is_table(uint64_t cluster) const {
+  const uint64_t offset = cluster << cluster_bits_;
+  const auto points_there = [offset](uint64_t entry) { return (entry & kEntryOffsetMask) == offset; };
+  return offset != 0 &&
+         (std::ranges::any_of(refcount_table_, points_there) || std::ranges::any_of(l1_, points_there));
+}
+
+bool MetadataMap::overlaps(uint64_t offset, uint64_t length) const {
+  const ByteRange wanted{.begin = offset, .end = offset + length};
+  for (const ByteRange& range : ranges_) {
+    if (range.overlaps(wanted)) {
+      return true;
+    }
+  }
+  for (uint64_t cluster = offset >> cluster_bits_; cluster <= (wanted.end - 1) >> cluster_bits_; ++cluster) {
+    if (may_be_table(cluster) && is_table(cluster)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace vmm::block::qcow2
