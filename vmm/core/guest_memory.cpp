@@ -38,7 +38,9 @@ bool GuestMemory::read_bytes(GuestAddress from, std::span<std::byte> to) const {
   if (place == nullptr) {
     return false;
   }
-  std::memcpy(to.data(), place, to.size());
+  if (!to.empty()) {  // memcpy takes no null pointer, not even for nothing
+    std::memcpy(to.data(), place, to.size());
+  }
   return true;
 }
 
@@ -47,7 +49,9 @@ bool GuestMemory::write_bytes(GuestAddress to, std::span<const std::byte> from) 
   if (place == nullptr) {
     return false;
   }
-  std::memcpy(place, from.data(), from.size());
+  if (!from.empty()) {
+    std::memcpy(place, from.data(), from.size());
+  }
   return true;
 }
 

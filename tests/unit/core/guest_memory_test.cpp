@@ -33,6 +33,15 @@ TEST(GuestMemory, WhatIsWrittenIsRead) {
   EXPECT_EQ(memory.read<uint32_t>(GuestAddress(0)), 0U);
 }
 
+// Under the sanitizers this also says that no null pointer is handed on.
+TEST(GuestMemory, AnAccessOfNoBytesSucceedsWhereThereIsMemory) {
+  const GuestMemory memory = memory_with_hole();
+  EXPECT_TRUE(memory.read_bytes(GuestAddress(0), {}));
+  EXPECT_TRUE(memory.write_bytes(GuestAddress(kHighStart), {}));
+  EXPECT_FALSE(memory.read_bytes(GuestAddress(kLowEnd), {}));
+  EXPECT_FALSE(memory.write_bytes(GuestAddress(kLowEnd), {}));
+}
+
 TEST(GuestMemory, TheLengthIsCheckedWithTheAddress) {
   const GuestMemory memory = memory_with_hole();
   std::array<std::byte, 16> buffer{};
