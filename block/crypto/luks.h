@@ -1,0 +1,64 @@
+// LUKS1: opening a volume's header with a passphrase, and making one (LUKS1 On-Disk Format
+// Specification 1.2.3, sections 4 and 5). Used for the encryption header of qcow2 images.
+//
+// Blocks its thread: PBKDF2 is slow by design. Threads: any. Errors are sentences without the name of the
+// file (Error::within).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "block/crypto/luks_header.h"
+#include "block/crypto/secret.h"
+#include "block/sector_cipher.h"
+#include "vmm/base/error.h"
+
+namespace vmm::block {
+
+struct LuksLimits {
+  // Rounds of PBKDF2 that a header may cost, over all its active key slots and the digest after each: about
+  // three minutes, where cryptsetup and qemu-img choose two seconds for a slot. What asks for more is refused
+  // before it begins: an image from elsewhere could keep a host busy for days.
+  uint64_t pbkdf2_rounds = UINT64_C(1) << 28U;
+};
+
+// Reads `to.size()` bytes from `offset_bytes` of the header.
+using LuksReader = std::function<Status(uint64_t offset_bytes, std::span<std::byte> to)>;
+
+struct OpenedLuks {
+  LuksHeader header;
+  std::unique_ptr<SectorCipher> cipher;  // uses_file_offset(): of qcow2, see block/sector_cipher.h
+  size_t slot = 0;                       // whose passphrase it was
+};
+
+// All that the header costs: rounds of PBKDF2 if no slot but the last has that passphrase.
+uint64_t luks_rounds(const LuksHeader& header);
+
+// Tries all active slots. header_bytes: how much there is to read; key material lies below. Memory: below 1
+// MiB. Errors: those of parse_luks_header(), the limits, `read`, and a passphrase that belongs to no slot.
+Result<OpenedLuks> open_luks(const LuksReader& read, uint64_t header_bytes, const Secret& passphrase,
+                             const LuksLimits& limits = {});
+
+struct LuksFormat {
+  CipherSpec cipher;
+  Hash hash = Hash::kSha256;
+  // See pbkdf2_iterations_for().
+  uint32_t slot_iterations = 0;
+  uint32_t digest_iterations = 0;
+};
+
+struct NewLuks {
+  LuksHeader header;
+  std::vector<std::byte> bytes;  // the header and its key slots, up to the payload
+  std::unique_ptr<SectorCipher> cipher;
+};
+
+// A new master key, in key slot 0; the layout is qemu-img's. REQUIRES: iterations from 1 to INT32_MAX.
+// Errors: parts of the cipher that do not go together, or that this OpenSSL does not have.
+Result<NewLuks> format_luks(const LuksFormat& format, const Secret& passphrase);
+
+}  // namespace vmm::block

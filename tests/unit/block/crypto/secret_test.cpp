@@ -1,0 +1,78 @@
+// Where passphrases come from, and that nothing of them is in a message.
+#include "block/crypto/secret.h"
+
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "tests/unit/block/disk_harness.h"
+#include "vmm/base/bytes.h"
+
+namespace vmm::block {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+bool holds(const Secret& secret, std::string_view text) {
+  return std::ranges::equal(secret.bytes(), as_bytes(text));
+}
+
+std::string refusal(const Result<Secret>& secret) { return secret ? "taken" : secret.error().message(); }
+
+TEST(Secret, IsEmptyAfterItWasMovedFrom) {
+  Secret first = Secret::copy_of("swordfish");
+  const Secret second = std::move(first);
+  EXPECT_TRUE(holds(second, "swordfish"));
+  EXPECT_EQ(first.size(), 0U);  // NOLINT(bugprone-use-after-move): what is tested
+}
+
+TEST(PassphraseFile, EveryByteCountsAndNoneIsTakenAway) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("passphrase");
+  write_file(path, as_bytes(std::string_view("sword\0fish\n", 11)));
+  const auto secret = passphrase_from_file(path);
+  ASSERT_TRUE(secret) << secret.error().message();
+  EXPECT_TRUE(holds(*secret, std::string_view("sword\0fish\n", 11)));
+}
+
+TEST(PassphraseFile, MissingEmptyAndEndlessOnesAreRefusedByName) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("passphrase");
+  EXPECT_EQ(refusal(passphrase_from_file(path)),
+            "the passphrase file " + path + " cannot be opened: No such file or directory");
+  write_file(path, {});
+  EXPECT_EQ(refusal(passphrase_from_file(path)), "the passphrase file " + path + " is empty");
+  write_file(path, std::vector<std::byte>(kMaxPassphraseBytes));
+  EXPECT_EQ(refusal(passphrase_from_file(path)), "taken");
+  write_file(path, std::vector<std::byte>(kMaxPassphraseBytes + 1));
+  EXPECT_THAT(refusal(passphrase_from_file(path)), HasSubstr("longer than 65536 bytes"));
+  EXPECT_THAT(refusal(passphrase_from_file("/dev/zero")), HasSubstr("longer than 65536 bytes"));
+}
+
+TEST(PassphraseFile, APipeWithoutAWriterIsNotWaitedFor) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("pipe");
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  EXPECT_EQ(refusal(passphrase_from_file(path)), "the passphrase file " + path + " is empty");
+}
+
+TEST(PassphraseVariable, IsTakenOrRefusedByName) {
+  ::setenv("VMM_TEST_PASSPHRASE", "swordfish", 1);
+  const auto secret = passphrase_from_environment("VMM_TEST_PASSPHRASE");
+  ASSERT_TRUE(secret) << secret.error().message();
+  EXPECT_TRUE(holds(*secret, "swordfish"));
+
+  ::setenv("VMM_TEST_PASSPHRASE", "", 1);
+  EXPECT_THAT(refusal(passphrase_from_environment("VMM_TEST_PASSPHRASE")), HasSubstr("is empty"));
+  ::setenv("VMM_TEST_PASSPHRASE", std::string(kMaxPassphraseBytes + 1, 'x').c_str(), 1);
+  EXPECT_THAT(refusal(passphrase_from_environment("VMM_TEST_PASSPHRASE")), Not(HasSubstr("xxx")));
+  ::unsetenv("VMM_TEST_PASSPHRASE");
+  EXPECT_EQ(refusal(passphrase_from_environment("VMM_TEST_PASSPHRASE")),
+            "the environment variable VMM_TEST_PASSPHRASE for the passphrase is not set");
+}
+
+}  // namespace
+}  // namespace vmm::block
