@@ -10,6 +10,7 @@ VMM_LAB_SECONDS: a time limit for the lab other than 900 s (1800 s with --all), 
 """
 
 import argparse
+import concurrent.futures
 import glob
 import json
 import os
@@ -273,23 +274,48 @@ def run_tidy(run):
                 stderr=subprocess.DEVNULL)
 
 
+def fuzz_command(folder, fuzzer):
+    name = os.path.basename(fuzzer)
+    found = f"{folder}/corpus/{name}"
+    os.makedirs(found, exist_ok=True)
+    seeds = f"{TOP}/tests/fuzz/corpus/{name}"
+    return [fuzzer, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=4096", "-print_final_stats=0",
+            f"-artifact_prefix={folder}/crashes/{name}-", found, *([seeds] if os.path.isdir(seeds) else [])]
+
+
+def run_fuzzer(folder, fuzzer):
+    """(name, status); the output, a line for each input that led further, is in the log and is shown where it failed."""
+    name = os.path.basename(fuzzer)
+    log = f"{folder}/{name}.log"
+    with open(log, "wb") as output:
+        try:
+            status = subprocess.run(fuzz_command(folder, fuzzer), cwd=TOP, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                    timeout=FUZZ_SECONDS * 5, check=False).returncode
+        except (subprocess.TimeoutExpired, OSError) as error:
+            status = str(error)
+    with open(log, encoding="utf-8", errors="replace") as output:
+        lines = output.read().splitlines()
+    runs = next((line for line in reversed(lines) if line.startswith("Done ")), "no end")
+    print("\n".join([f"{name}: {runs}" if status == 0 else f"{name}: failed with status {status}"] + (lines[-80:] if status else [])),
+          flush=True)
+    return name, status
+
+
 def run_fuzzers(run):
-    if "fuzz" not in presets():
-        return
     folder = build(run, "fuzz")
     if not folder:
         return
     run.phase(f"fuzzing, {FUZZ_SECONDS} s each")
-    for fuzzer in sorted(glob.glob(f"{folder}/fuzz_*")):
-        if not os.access(fuzzer, os.X_OK) or os.path.isdir(fuzzer):
-            continue
-        name = os.path.basename(fuzzer)
-        found = f"{folder}/corpus/{name}"
-        os.makedirs(found, exist_ok=True)
-        seeds = f"{TOP}/tests/fuzz/corpus/{name}"
-        run.command(name, [fuzzer, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=0",
-                           f"-artifact_prefix={folder}/{name}-", found, *([seeds] if os.path.isdir(seeds) else [])],
-                    seconds=FUZZ_SECONDS * 5, stderr=subprocess.STDOUT)
+    fuzzers = sorted(file for file in glob.glob(f"{folder}/fuzz_*") if os.access(file, os.X_OK) and os.path.isfile(file))
+    if not fuzzers:
+        run.fail("there are no fuzzers")
+    os.makedirs(f"{folder}/crashes", exist_ok=True)
+    with concurrent.futures.ThreadPoolExecutor(int(JOBS)) as pool:
+        for name, status in pool.map(lambda fuzzer: run_fuzzer(folder, fuzzer), fuzzers):
+            if status:
+                run.fail(name)
+            else:
+                run.ok()
 
 
 def parse_arguments():

@@ -1,0 +1,77 @@
+// Domain files: any bytes give a domain within the documented limits, or errors; and messages that are few,
+// of one line each, and harmless to a terminal.
+#include <algorithm>
+#include <string_view>
+
+#include "tests/fuzz/input.h"
+#include "vmm/base/bytes.h"
+#include "vmm/domain/load.h"
+
+namespace vmm::domain {
+namespace {
+
+// A sentence of ours, with at most a few values out of the file in it, each cut at 80 bytes.
+constexpr size_t kMaxLineBytes = 4096;
+
+void check_messages(const Reading& reading) {
+  VMM_CHECK(reading.diagnostics.size() <= 2 * (Reporter::kMaxErrors + Reporter::kMaxWarnings),
+            "the number of messages is bounded");
+  for (const Diagnostic& diagnostic : reading.diagnostics) {
+    const std::string line = to_line(diagnostic);
+    VMM_CHECK(diagnostic.line >= 0, "a line number is negative");
+    VMM_CHECK(!diagnostic.text.empty() && line.size() <= kMaxLineBytes, "a message has some length");
+    VMM_CHECK(std::ranges::none_of(line, [](char c) { return static_cast<unsigned char>(c) < 0x20; }),
+              "a message has one line, without control characters");
+  }
+}
+
+void check_devices(const Domain& domain) {
+  VMM_CHECK(domain.disks.size() <= kMaxPcDisks && domain.serials.size() <= kMaxSerialPorts,
+            "devices are counted");
+  for (const Disk& disk : domain.disks) {
+    const uint32_t queue_size = disk.queue_size.value_or(kMinQueueSize);
+    VMM_CHECK(queue_size >= kMinQueueSize && queue_size <= kMaxQueueSize && is_power_of_two(queue_size),
+              "a queue has a possible size");
+    const uint32_t queues = disk.queues.value_or(1);
+    VMM_CHECK(queues >= 1 && queues <= kMaxVcpus, "a disk has a possible number of queues");
+    VMM_CHECK(disk.serial.size() <= 20, "a serial fits into the answer to get-id");
+    VMM_CHECK(disk.source.is_absolute() && !disk.target.empty(), "a disk has a source and a name");
+    VMM_CHECK(!disk.iothread || std::ranges::count(domain.iothread_ids, *disk.iothread) == 1,
+              "a disk's I/O thread exists");
+    VMM_CHECK(!disk.address || (disk.address->slot >= 2 && disk.address->slot < 32),
+              "a disk has a possible address");
+  }
+  for (const Serial& serial : domain.serials) {
+    VMM_CHECK(serial.port < kMaxSerialPorts, "a serial port has a possible number");
+  }
+}
+
+void check_domain(const Domain& domain) {
+  const CpuTopology& topology = domain.topology;
+  VMM_CHECK(domain.vcpus >= 1 && domain.vcpus <= kMaxVcpus, "the number of vCPUs is possible");
+  VMM_CHECK(uint64_t{topology.sockets} * topology.dies * topology.cores * topology.threads == domain.vcpus,
+            "the topology has as many threads as there are vCPUs");
+  VMM_CHECK(domain.memory_bytes >= kMinMemoryBytes && domain.memory_bytes <= kMaxMemoryBytes &&
+                domain.memory_bytes % (uint64_t{1} << 20) == 0,
+            "the memory is of a possible size");
+  VMM_CHECK(domain.iothread_ids.size() <= kMaxIoThreads, "I/O threads are bounded");
+  VMM_CHECK(domain.os.kernel.is_absolute(), "there is a kernel");
+  check_devices(domain);
+}
+
+}  // namespace
+}  // namespace vmm::domain
+
+int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace vmm::domain;
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const Reading reading = parse_domain(text, "guest.xml", "/images");
+  check_messages(reading);
+  const bool has_errors = std::ranges::any_of(
+      reading.diagnostics, [](const Diagnostic& each) { return each.severity == Severity::kError; });
+  VMM_CHECK(reading.domain.has_value() != has_errors, "there is a domain where there are no errors");
+  if (reading.domain) {
+    check_domain(*reading.domain);
+  }
+  return 0;
+}

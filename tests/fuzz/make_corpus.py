@@ -1,0 +1,295 @@
+#!/usr/bin/env python3
+"""Writes the seeds of tests/fuzz/corpus: small inputs from which the fuzzers find their way.
+
+Usage: tests/fuzz/make_corpus.py
+Writes the seeds below anew and leaves the other files alone: inputs that once found a fault stand beside them, under
+a name that says which. How a target reads its input is written at its top and in its step().
+"""
+
+import os
+import struct
+
+CORPUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
+
+
+def u8(*values):
+    return bytes(value & 0xFF for value in values)
+
+
+def u16(value):
+    return struct.pack("<H", value)
+
+
+def u32(value):
+    return struct.pack("<I", value)
+
+
+def u64(value):
+    return struct.pack("<Q", value)
+
+
+def save(target, name, content):
+    folder = os.path.join(CORPUS, f"fuzz_{target}")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name), "wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+
+
+# --- domain files -------------------------------------------------------------------------------------------------
+
+def domain(general="", others="", devices=""):
+    return (f"<domain type='kvm'>\n<name>guest</name>\n<memory unit='MiB'>64</memory>\n{general}"
+            "<os><type arch='x86_64' machine='pc'>hvm</type><kernel>/boot/vmlinuz</kernel></os>\n"
+            f"<features><acpi/></features>\n{others}<devices>{devices}</devices>\n</domain>\n")
+
+
+def disk(target, inside="", driver="type='raw'"):
+    return (f"<disk type='file' device='disk'><driver name='qemu' {driver}/><source file='{target}.img'/>"
+            f"<target dev='{target}' bus='virtio'/>{inside}</disk>\n")
+
+
+def domains():
+    save("domain_xml", "least.xml", domain())
+    save("domain_xml", "disks.xml", domain(general="<vcpu placement='static'>4</vcpu>\n<iothreads>2</iothreads>\n", devices=(
+        disk("vda", "<serial>root-1</serial><boot order='1'/><alias name='ua-1'/>",
+             "type='raw' cache='none' io='io_uring' discard='unmap' detect_zeroes='unmap' queues='4' queue_size='256' iothread='1'"
+             " error_policy='stop' rerror_policy='report' event_idx='off' ioeventfd='on'")
+        + disk("vdb", "<readonly/><address type='pci' domain='0x0000' bus='0x00' slot='0x08' function='0x0'/>", "type='raw' io='threads'")
+        + disk("vdc", "<shareable/><blockio logical_block_size='512' physical_block_size='4096'/>", "type='raw' cache='writethrough'"))))
+    save("domain_xml", "serial.xml", domain(devices=(
+        "<serial type='stdio'><target type='isa-serial' port='0'/></serial>"
+        "<serial type='file'><source path='log' append='on'/><target port='1'/></serial>"
+        "<serial type='unix'><source mode='bind' path='/run/s'/></serial><serial type='pty'/><console type='pty'/>"
+        "<memballoon model='none'/><emulator>/usr/bin/qemu</emulator>")))
+    save("domain_xml", "cpu.xml", domain(
+        general=("<uuid>6a2f6f0e-8c55-4a5e-9f0c-0d3b8f1c2a77</uuid><title>t</title><description>d &amp; &#x41;</description>"
+                 "<currentMemory unit='KiB'>65536</currentMemory><vcpu current='8'>8</vcpu>"
+                 "<memoryBacking><hugepages><page size='2' unit='M'/></hugepages><source type='memfd'/><access mode='shared'/>"
+                 "<allocation mode='immediate'/><nosharepages/><locked/></memoryBacking>"),
+        others=("<cpu mode='custom' match='exact' check='partial'><model fallback='forbid'>qemu64</model>"
+                "<topology sockets='1' dies='1' cores='4' threads='2'/><feature policy='disable' name='aes'/></cpu>"
+                "<clock offset='variable' adjustment='-3600' basis='utc'><timer name='kvmclock' present='no'/>"
+                "<timer name='pit' tickpolicy='delay'/></clock><on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot>"
+                "<on_crash>preserve</on_crash><metadata><x xmlns='urn:x'/></metadata>")))
+    save("domain_xml", "mistakes.xml", domain(general="<name>again</name><vcpu>0</vcpu><uuid>1</uuid><vpcu/>", others="<cpu mode='x'/>text", devices=(
+        disk("vda", "<target dev='sda' bus='usb'/><colour/>", "type='qcow2' queue_size='3' queues='999'") + disk("vda")
+        + "<serial type='tcp'/><serial type='stdio'/><serial type='stdio'/><interface type='network'/>")))
+    save("domain_xml", "broken.xml", "<?xml version='1.0' encoding='utf-8'?><!-- c --><domain type='kvm' id='1'>"
+         "<name><![CDATA[a]]></name><memory unit='TiB'>99999999999</memory><vcpus>0</vcpus><os/><devices><disk><disk/></disk>")
+
+
+# --- kernels ------------------------------------------------------------------------------------------------------
+
+def choice(guest=0, initrd_bytes=0, command_line_words=1, memory_is_zero=False):
+    return u8(guest) + u16(initrd_bytes // 16) + u8(command_line_words | (0x80 if memory_is_zero else 0))
+
+
+def put(content, offset, value):
+    content[offset:offset + len(value)] = value
+
+
+def bzimage(setup_sects=1, payload_bytes=0x400, alignment=0x1000, preferred=0x100000, init_size=0x8000, xloadflags=3, relocatable=1):
+    content = bytearray((setup_sects + 1) * 512)
+    put(content, 0x1F1, u8(setup_sects))
+    put(content, 0x1F4, u32(payload_bytes // 16))
+    put(content, 0x1FE, u16(0xAA55))
+    put(content, 0x200, u8(0xEB, 0x6A) + b"HdrS" + u16(0x020F))
+    put(content, 0x211, u8(1))
+    put(content, 0x22C, u32(0x7FFFFFFF) + u32(alignment) + u8(relocatable))
+    put(content, 0x236, u16(xloadflags) + u32(2047))
+    put(content, 0x258, u64(preferred) + u32(init_size))
+    return bytes(content) + bytes(i * 7 & 0xFF for i in range(payload_bytes))
+
+
+def note(name, kind, descriptor):
+    name += b"\0"
+    padded = name + bytes(-len(name) % 4)
+    return u32(len(name)) + u32(len(descriptor)) + u32(kind) + padded + descriptor + bytes(-len(descriptor) % 4)
+
+
+def elf(segments, notes, is_64=True, alignment=4):
+    header_bytes, entry_bytes = (64, 56) if is_64 else (52, 32)
+    notes_at = header_bytes + entry_bytes * (len(segments) + 1)
+    code_at = notes_at + len(notes)
+    code = bytes(1 + i * 5 & 0xFF for i in range(64))
+    rows = [(1, code_at, address, len(code), memory) for address, memory in segments] + [(4, notes_at, 0, len(notes), 0)]
+    table = b""
+    for kind, offset, address, in_file, in_memory in rows:
+        align = alignment if kind == 4 else 0x1000
+        if is_64:
+            table += struct.pack("<IIQQQQQQ", kind, 5, offset, address, address, in_file, in_memory, align)
+        else:
+            table += struct.pack("<IIIIIIII", kind, offset, address, address, in_file, in_memory, 5, align)
+    ident = b"\x7fELF" + u8(2 if is_64 else 1, 1, 1) + bytes(9)
+    if is_64:
+        header = ident + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0x100000, header_bytes, 0, 0, header_bytes, entry_bytes, len(rows), 0, 0, 0)
+    else:
+        header = ident + struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, 0x100000, header_bytes, 0, 0, header_bytes, entry_bytes, len(rows), 0, 0, 0)
+    return header + table + notes + code
+
+
+def kernels():
+    save("kernel", "bzimage", bzimage() + choice())
+    save("kernel", "bzimage-initrd", bzimage(setup_sects=3) + choice(initrd_bytes=0x1230))
+    save("kernel", "bzimage-initrd-above-4g", bzimage(init_size=0x2F0000) + choice(guest=2, initrd_bytes=0x80000))
+    save("kernel", "bzimage-not-relocatable", bzimage(relocatable=0, preferred=0x200000) + choice(guest=1, command_line_words=63))
+    save("kernel", "bzimage-initrd-too-large", bzimage(init_size=0xF0000) + choice(initrd_bytes=0xFFFF0))
+    entry = note(b"Xen", 18, u32(0x100010))
+    save("kernel", "elf64", elf([(0x100000, 0x2000)], note(b"GNU", 1, b"abcd") + entry) + choice())
+    save("kernel", "elf32", elf([(0x100000, 0x80), (0x20000, 0x9000)], entry, is_64=False) + choice(initrd_bytes=0x2000))
+    wide = note(b"Xen", 18, u64(0x100000))
+    save("kernel", "elf64-wide-entry", elf([(0x100000, 0x100), (0x1000000000, 0)], wide, alignment=8) + choice(guest=2, memory_is_zero=True))
+    save("kernel", "elf64-overlapping", elf([(0x100000, 0x100), (0x100080, 0x100)], entry) + choice(guest=1))
+    save("kernel", "gzip", b"\x1f\x8b\x08" + bytes(600) + choice())
+
+
+# --- virtqueues ---------------------------------------------------------------------------------------------------
+
+KICK, TURN, COMPLETE, COMPLETE_ALL, RESET, DISK, QUIESCE = u8(3, 0), u8(4), u8(5, 0), u8(6), u8(7), u8(12), u8(13)
+READ, WRITE, FLUSH, GET_ID, DISCARD, ZEROES = range(6)
+
+
+def start(choice=0):
+    return u8(8, choice) + TURN
+
+
+def request(kind, head=0, sector=0, length=512):
+    return u8(15, 0, kind, head, sector, length // 16)
+
+
+def descriptor(index, address, length, flags, following):
+    return u8(1) + u16(index) + u32(address) + u16(length) + u8(flags, following)
+
+
+def memory(address, content):
+    return u8(0) + u16(address) + u8(len(content)) + content
+
+
+def virtqueues():
+    plain = u8(0x12, 0)  # one queue of 8, write cache
+    save("virtqueue", "read-write-flush", plain + start() + request(WRITE) + request(READ, 4, 2, 1024) + KICK + request(FLUSH) + KICK
+         + request(GET_ID, 4, 0, 32) + KICK + RESET + TURN)
+    save("virtqueue", "discard-and-zeroes", plain + start() + memory(0x6000, u64(2) + u32(4) + u32(0) + u64(9) + u32(8) + u32(1))
+         + request(DISCARD, 0, 0, 16) + request(ZEROES, 4, 0, 32) + KICK)
+    save("virtqueue", "out-of-order", u8(0x14, 0) + start() + DISK + u8(0x01) + request(READ) + request(WRITE, 4, 8) + request(READ, 8, 1) + KICK
+         + u8(5, 2) + TURN + COMPLETE + TURN + COMPLETE_ALL + TURN)
+    save("virtqueue", "slow-disk", plain + start() + DISK + u8(0x11) + request(READ) + request(READ, 4) + KICK + COMPLETE + TURN + COMPLETE + TURN)
+    save("virtqueue", "reset-in-flight", plain + start() + DISK + u8(1) + request(WRITE) + KICK + RESET + start() + request(READ, 4) + KICK
+         + COMPLETE + TURN + COMPLETE_ALL + TURN)
+    save("virtqueue", "quiesce-in-flight", plain + start() + DISK + u8(1) + request(READ) + KICK + QUIESCE + TURN + request(FLUSH, 4) + KICK
+         + COMPLETE + TURN + QUIESCE + TURN)
+    save("virtqueue", "indirect", plain + start() + memory(0x4000, u32(0) + u32(0) + u64(3)) + descriptor(0x700, 0x4000, 16, 1, 1)
+         + descriptor(0x701, 0x6000, 512, 3, 2) + descriptor(0x702, 0x100000, 512, 3, 3) + descriptor(0x703, 0x5000, 1, 2, 0)
+         + descriptor(0, 0x7000, 64, 4, 0) + u8(2, 0, 0) + KICK)
+    save("virtqueue", "split-header", plain + start(2) + memory(0x4000, u32(1) + u32(0) + u64(1)) + descriptor(0, 0x4000, 5, 1, 1)
+         + descriptor(1, 0x4005, 11 + 512, 1, 2) + descriptor(2, 0x5000, 1, 2, 0) + u8(2, 0, 0) + KICK)
+    save("virtqueue", "loop", plain + start() + descriptor(0, 0x4000, 16, 1, 1) + descriptor(1, 0x6000, 512, 1, 0) + u8(2, 0, 0) + KICK + RESET)
+    save("virtqueue", "no-place-for-status", plain + start() + descriptor(0, 0x4000, 16, 0, 0) + u8(2, 0, 0) + KICK)
+    save("virtqueue", "outside-of-memory", plain + start() + descriptor(0, 0x4000, 16, 1, 1) + descriptor(1, 0xFFFFF000, 0xFFFF, 0x83, 2)
+         + descriptor(2, 0x5000, 1, 2, 0) + u8(2, 0, 0) + KICK)
+    save("virtqueue", "too-many-available", plain + start(1) + u8(14, 0) + u16(0x4321) + KICK + RESET + TURN + start(8))
+    save("virtqueue", "queues-elsewhere", u8(0x13, 0) + u8(8, 4) + u16(4) + u32(0x100000) + u32(0x100400) + u32(0x100800) + TURN + u8(3, 1))
+    save("virtqueue", "live-changes", plain + start() + u8(9, 12) + u32(0) + u8(9, 14) + u32(4) + u8(9, 17) + u32(0) + u8(9, 32) + u32(0x3000)
+         + u8(10) + u16(0x120) + u64(0) + u8(0) + u8(10) + u16(0x100) + u64(0) + u8(7) + request(WRITE) + KICK)
+    save("virtqueue", "errors", u8(0x12, 0) + start() + u8(11, 0, 0) + u8(11, 1, 2) + request(READ) + request(WRITE, 4) + KICK)
+    save("virtqueue", "read-only", u8(0x42, 1) + start() + request(WRITE) + request(DISCARD, 4, 0, 16) + KICK)
+
+
+# --- PCI ----------------------------------------------------------------------------------------------------------
+
+CONFIG_WRITE8, CONFIG_WRITE16, CONFIG_WRITE32 = 4, 5, 6
+DISK_FUNCTION, TEST_FUNCTION, PM_FUNCTION, ISA_BRIDGE = 4, 3, 2, 1
+WRITE8, WRITE16, WRITE32, WRITE64, READ8, READ16, READ32, READ64 = range(8)
+
+
+def config(function, offset, value, kind=CONFIG_WRITE32):
+    return u8(0, function, offset, kind) + u32(value)
+
+
+def capability(which, offset, value, kind=CONFIG_WRITE32):
+    return u8(11, which, offset, kind) + u32(value)
+
+
+def structures(offset, kind, value=0):
+    return u8(2) + u16(offset) + u8(kind) + u64(value)
+
+
+def msix(offset, value, kind=WRITE32):
+    return u8(3) + u16(offset) + u8(kind) + u64(value)
+
+
+def vector(index, data):
+    return msix(16 * index, 0xFEE00000) + msix(16 * index + 8, data) + msix(16 * index + 12, 0)
+
+
+def pci():
+    bring_up, get_id, changed, reset = u8(6, 1), u8(7, 0), u8(8), u8(9)
+    save("pci", "wire", bring_up + get_id + structures(0x1000, READ8) + changed + config(DISK_FUNCTION, 4, 0x407, CONFIG_WRITE16)
+         + config(DISK_FUNCTION, 4, 7, CONFIG_WRITE16) + structures(20, WRITE8, 0))
+    save("pci", "msix", bring_up + capability(0, 2, 0x8000, CONFIG_WRITE16) + vector(0, 0x40) + vector(1, 0x41)
+         + structures(16, WRITE16, 0) + structures(26, WRITE16, 1) + get_id + msix(28, 1) + get_id + msix(0x800, 0, READ32) + msix(28, 0)
+         + changed + capability(0, 2, 0xC000, CONFIG_WRITE16) + get_id + capability(0, 2, 0x8000, CONFIG_WRITE16))
+    save("pci", "move-bars", bring_up + config(DISK_FUNCTION, 0x10, 0xFFFFFFFF) + config(DISK_FUNCTION, 0x10, 0xD0000000) + get_id
+         + config(TEST_FUNCTION, 0x10, 0xC100) + config(TEST_FUNCTION, 0x18, 0xE0000000) + config(TEST_FUNCTION, 0x1C, 1)
+         + config(TEST_FUNCTION, 0x14, 0xD0000000) + config(DISK_FUNCTION, 4, 0, CONFIG_WRITE16) + config(DISK_FUNCTION, 4, 2, CONFIG_WRITE16))
+    save("pci", "over-the-configuration-ports", config(TEST_FUNCTION, 0x10, 0x0C00) + config(PM_FUNCTION, 0x40, 0x0CC0)
+         + config(PM_FUNCTION, 0x40, 0xB000) + config(TEST_FUNCTION, 0x10, 0xB000) + config(PM_FUNCTION, 0x80, 0, CONFIG_WRITE8))
+    save("pci", "window", bring_up + capability(5, 4, 0, CONFIG_WRITE8) + capability(5, 8, 20) + capability(5, 12, 1) + capability(5, 16, 0xF)
+         + capability(5, 16, 0, 2) + capability(5, 8, 0x3000) + capability(5, 12, 2) + capability(5, 16, 0, CONFIG_WRITE16))
+    save("pci", "routing", bring_up + get_id + config(ISA_BRIDGE, 0x60, 0x80808080) + config(ISA_BRIDGE, 0x60, 0x05050505) + reset)
+    save("pci", "out-of-resources", u8(10, 1, 1) + bring_up + capability(0, 2, 0x8000, CONFIG_WRITE16) + vector(1, 0x41) + get_id + reset
+         + u8(10, 0, 0) + bring_up + get_id)
+    save("pci", "ports", u8(1) + u16(0xCF8) + u8(6) + u32(0x80002000) + u8(1) + u16(0xCFD) + u8(1) + u32(0) + u8(1) + u16(0xCF9) + u8(4)
+         + u32(6) + u8(1) + u16(0xCFE) + u8(6) + u32(0) + u8(0, 0x85, 7, 0x40, 2) + u32(0))
+
+
+# --- small devices ------------------------------------------------------------------------------------------------
+
+SERIAL, CMOS, KEYBOARD, KEYBOARD_COMMAND, PORT_A, POST, DEBUG, POWER, GPE, SMI, RESET_PORT = range(11)
+
+
+def port_write(window, offset, value, kind=4):
+    return u8(10 | offset << 4, window, kind) + u32(value)
+
+
+def port_read(window, offset, kind=0):
+    return u8(10 | offset << 4, window, kind)
+
+
+def cmos(index, value):
+    return port_write(CMOS, 0, index) + port_write(CMOS, 1, value)
+
+
+def devices():
+    text = b"".join(port_write(SERIAL, 0, byte) for byte in b"hello, console\n")
+    save("devices", "serial-output", port_write(SERIAL, 2, 0x07) + port_write(SERIAL, 1, 0x02) + u8(5, 3) + text + port_read(SERIAL, 2)
+         + u8(5, 19) + port_read(SERIAL, 5) + text)
+    save("devices", "serial-input", u8(3, 20) + b"typed ahead of time." + port_write(SERIAL, 2, 0x81) + port_write(SERIAL, 1, 0x0F)
+         + u8(3, 20) + b"typed while it looks" + port_read(SERIAL, 0, 3) + u8(4) + port_read(SERIAL, 5) + port_read(SERIAL, 0))
+    save("devices", "serial-loopback", port_write(SERIAL, 4, 0x1F) + text + port_read(SERIAL, 6) + port_write(SERIAL, 3, 0x43)
+         + port_read(SERIAL, 0, 2) + port_write(SERIAL, 4, 0x0B))
+    save("devices", "clock", port_write(CMOS, 0, 0) + port_read(CMOS, 1) + cmos(0x0B, 0x82) + cmos(9, 0x99) + cmos(8, 0x02) + cmos(7, 0x29)
+         + cmos(0x0B, 0x32) + cmos(5, 0xC0) + cmos(3, 0xC0) + cmos(1, 0xC0) + u8(2) + u16(200) + port_write(CMOS, 0, 0x0C)
+         + port_read(CMOS, 1) + cmos(0x0A, 0x23) + cmos(0x0B, 0x46) + u8(1) + u16(1000) + port_read(CMOS, 1) + cmos(0x0A, 0x70)
+         + u8(1) + u16(50000) + cmos(0x0A, 0x26))
+    save("devices", "keyboard", port_write(KEYBOARD_COMMAND, 0, 0x60) + port_write(KEYBOARD, 0, 0x45) + u8(6, 3, 0x1E, 0x9E, 0x20)
+         + port_read(KEYBOARD, 0) + port_write(KEYBOARD, 0, 0xF2) + port_write(KEYBOARD, 0, 0xF0) + port_write(KEYBOARD, 0, 0)
+         + port_write(KEYBOARD, 0, 0xFF) + port_write(KEYBOARD_COMMAND, 0, 0xD1) + port_write(KEYBOARD, 0, 0xDE)
+         + port_write(KEYBOARD_COMMAND, 0, 0xFE))
+    save("devices", "power", port_write(POWER, 2, 0x0101, 5) + u8(7) + port_read(POWER, 0, 2) + port_write(POWER, 0, 0x100, 5)
+         + port_write(GPE, 2, 0xFFFF, 5) + u8(8, 3) + port_write(GPE, 0, 0xFFFF, 5) + port_write(SMI, 0, 0xF0) + port_write(SMI, 0, 0xF1)
+         + u8(2) + u16(0xFFFF) + port_read(POWER, 8, 2) + port_write(POWER, 4, 0x3400, 5) + port_write(POWER, 4, 0x2001, 5) + u8(9))
+    save("devices", "system-ports", port_write(PORT_A, 0, 3) + port_read(PORT_A, 0) + port_write(POST, 0, 0x55) + port_write(RESET_PORT, 0, 6)
+         + b"".join(port_write(DEBUG, 0, byte) for byte in b"line\x1b\n") + u8(0) + u16(0x60) + u8(6) + u32(0xFEFE) + u8(9))
+
+
+def main():
+    domains()
+    kernels()
+    virtqueues()
+    pci()
+    devices()
+
+
+if __name__ == "__main__":
+    main()
