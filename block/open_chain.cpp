@@ -12,6 +12,8 @@
 #include "block/image_chain.h"
 #include "block/image_file.h"
 #include "block/qcow2/image.h"
+#include "block/qcow2/open_image.h"
+#include "block/qcow2/writer.h"
 #include "block/raw_layer.h"
 
 namespace vmm::block {
@@ -109,6 +111,9 @@ class ChainOpener {
     auto sync = make_sync_file(image.files.main, options.path);
     VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*sync));
     VMM_ASSIGN_OR_RETURN(const Next next, backing_of(header, options));
+    if (!options.read_only) {
+      VMM_TRY(qcow2::prepare_for_writing(*sync, header));
+    }
     qcow2::Image::Files files;
     VMM_ASSIGN_OR_RETURN(files.image, make_file(image, options));
     files.sync = std::move(sync);
@@ -198,8 +203,18 @@ class ChainOpener {
                   options_.path, size);
     }
     auto reader = std::make_unique<ChainReader>(std::move(layers), *any_file_);
+    std::unique_ptr<ImageWriter> writer;
+    if (!options_.read_only) {
+      VMM_TRY(qcow2::note_metadata(top_->sync_file(), top_->state()));
+      writer = std::make_unique<qcow2::Writer>(
+          *top_, *reader,
+          qcow2::Writer::Options{.cache = options_.cache,
+                                 .may_discard = options_.discard == DiscardMode::kUnmap,
+                                 .has_backing = layers_.size() > 1});
+    }
     ImageChain::Options chain{.detect_zeroes = options_.detect_zeroes, .limits = top_limits_};
-    return std::make_unique<ImageChain>(std::move(layers_), std::move(reader), nullptr, *any_file_, chain);
+    return std::make_unique<ImageChain>(std::move(layers_), std::move(reader), std::move(writer), *any_file_,
+                                        chain);
   }
 
   EventLoop& loop_;

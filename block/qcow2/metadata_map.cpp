@@ -10,6 +10,11 @@ constexpr size_t kMinFilterBits = 4096;
 constexpr size_t kMaxFilterBits = size_t{1} << 26U;
 constexpr size_t kFilterBitsPerTable = 32;
 
+bool points_to(const std::vector<uint64_t>& table, uint64_t offset) {
+  return std::ranges::any_of(table,
+                             [offset](uint64_t entry) { return (entry & kEntryOffsetMask) == offset; });
+}
+
 }  // namespace
 
 MetadataMap::MetadataMap(uint32_t cluster_bits, const std::vector<uint64_t>& l1,
@@ -50,24 +55,35 @@ bool MetadataMap::may_be_table(uint64_t cluster) const {
 
 bool MetadataMap::is_table(uint64_t cluster) const {
   const uint64_t offset = cluster << cluster_bits_;
-  const auto points_there = [offset](uint64_t entry) { return (entry & kEntryOffsetMask) == offset; };
-  return offset != 0 &&
-         (std::ranges::any_of(refcount_table_, points_there) || std::ranges::any_of(l1_, points_there));
+  return offset != 0 && (points_to(refcount_table_, offset) || points_to(l1_, offset));
+}
+
+bool MetadataMap::overlaps_range(uint64_t offset, uint64_t length) const {
+  const ByteRange wanted{.begin = offset, .end = offset + length};
+  return std::ranges::any_of(ranges_, [&wanted](const ByteRange& range) { return range.overlaps(wanted); });
 }
 
 bool MetadataMap::overlaps(uint64_t offset, uint64_t length) const {
-  const ByteRange wanted{.begin = offset, .end = offset + length};
-  for (const ByteRange& range : ranges_) {
-    if (range.overlaps(wanted)) {
-      return true;
-    }
+  if (overlaps_range(offset, length)) {
+    return true;
   }
-  for (uint64_t cluster = offset >> cluster_bits_; cluster <= (wanted.end - 1) >> cluster_bits_; ++cluster) {
+  for (uint64_t cluster = offset >> cluster_bits_; cluster <= (offset + length - 1) >> cluster_bits_;
+       ++cluster) {
     if (may_be_table(cluster) && is_table(cluster)) {
       return true;
     }
   }
   return false;
+}
+
+bool MetadataMap::overlaps_other_than_l2(uint64_t offset, uint64_t length) const {
+  const uint64_t cluster = offset >> cluster_bits_;
+  return overlaps_range(offset, length) || points_to(refcount_table_, cluster << cluster_bits_);
+}
+
+bool MetadataMap::overlaps_other_than_refcounts(uint64_t offset, uint64_t length) const {
+  const uint64_t cluster = offset >> cluster_bits_;
+  return overlaps_range(offset, length) || points_to(l1_, cluster << cluster_bits_);
 }
 
 }  // namespace vmm::block::qcow2

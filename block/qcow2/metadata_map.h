@@ -27,8 +27,15 @@ class MetadataMap {
   // Any byte of [offset, offset + length) belongs to metadata.
   bool overlaps(uint64_t offset, uint64_t length) const;
 
- private:
+  // The same for a write within one L2 table, or one refcount block: metadata of another kind.
+  bool overlaps_other_than_l2(uint64_t offset, uint64_t length) const;
+  bool overlaps_other_than_refcounts(uint64_t offset, uint64_t length) const;
+
+  // False: the cluster never was an L2 table or a refcount block.
   bool may_be_table(uint64_t cluster) const;
+
+ private:
+  bool overlaps_range(uint64_t offset, uint64_t length) const;
   bool is_table(uint64_t cluster) const;
   size_t filter_bit(uint64_t cluster) const;
 

@@ -131,13 +131,13 @@ TableCache::Table* TableCache::evict() {
 void TableCache::unpin(Table& table) {
   VMM_CHECK(table.pins > 0, "a table was unpinned twice");
   if (--table.pins == 0) {
-    feed_starved();
+    feed_starved(IoStatus::kOk);
   }
 }
 
-void TableCache::feed_starved() {
+void TableCache::feed_starved(IoStatus status) {
   if (!starved_.empty()) {
-    starved_.wake_all(IoStatus::kOk);
+    starved_.wake_all(status);
   }
 }
 
@@ -188,7 +188,7 @@ void TableCache::finish_load(Load& load, IoStatus status) {
     unused_.push_back(&table);
   }
   waiters.wake_all(status);
-  feed_starved();
+  feed_starved(IoStatus::kOk);
 }
 
 void TableCache::forget(uint64_t offset, uint64_t bytes) {
@@ -209,13 +209,11 @@ void TableCache::forget(uint64_t offset, uint64_t bytes) {
 
 // --- Changes and commits ---
 
-std::byte* TableCache::change(Table& table) {
+std::byte* TableCache::change(Table& table, Waiter& waiter) {
   if (table.is_committing && table.frozen == nullptr) {
-    if (frozen_count_ == kMaxFrozen) {
-      return nullptr;
-    }
-    Memory copy = take_memory();
+    Memory copy = frozen_count_ < kMaxFrozen ? take_memory() : nullptr;
     if (copy == nullptr) {
+      unthawed_.push(waiter);
       return nullptr;
     }
     std::memcpy(copy.get(), table.now.get(), slice_bytes_);
@@ -254,7 +252,9 @@ void TableCache::thaw(bool is_written) {
     }
   }
   committing_.clear();
-  feed_starved();
+  unthawed_.wake_all(IoStatus::kOk);
+  // What could not be written stays, and who finds no place because of it must hear of it.
+  feed_starved(is_written ? IoStatus::kOk : IoStatus::kIoError);
 }
 
 }  // namespace vmm::block::qcow2

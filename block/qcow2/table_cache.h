@@ -58,8 +58,8 @@ class TableCache {
   void unpin(Table& table);
 
   // For changing; the table is dirty from then on. nullptr: too many tables have changed during the commit
-  // under way; try again after it.
-  std::byte* change(Table& table);
+  // under way; the waiter will be told when it is over.
+  std::byte* change(Table& table, Waiter& waiter);
 
   // Forgets the slices of a range of the file whose clusters have been given up.
   void forget(uint64_t offset, uint64_t bytes);
@@ -98,7 +98,7 @@ class TableCache {
   void remove(Table& table);
   void rehash();
   Memory take_memory();
-  void feed_starved();
+  void feed_starved(IoStatus status);
 
   // Constant after construction.
   HostFile& file_;
@@ -116,7 +116,8 @@ class TableCache {
   std::vector<Load> loads_;
   Load* free_loads_ = nullptr;
   uint32_t loads_under_way_ = 0;
-  WaitQueue starved_;  // found no place for their table
+  WaitQueue starved_;   // found no place for their table
+  WaitQueue unthawed_;  // found no memory for a second copy
 };
 
 }  // namespace vmm::block::qcow2

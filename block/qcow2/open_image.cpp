@@ -1,0 +1,110 @@
+#include "block/qcow2/open_image.h"
+
+#include <array>
+
+#include "block/qcow2/snapshot_table.h"
+#include "vmm/base/bytes.h"
+
+namespace vmm::block::qcow2 {
+namespace {
+
+Status write_field(SyncFile& file, uint64_t offset, uint64_t value) {
+  std::array<std::byte, sizeof(uint64_t)> bytes{};
+  store_be<uint64_t>(bytes.data(), value);
+  return file.write(FileOffset(offset), bytes);
+}
+
+// "Bitmaps": an entry of the directory.
+constexpr size_t kBitmapFixedBytes = 24;
+constexpr size_t kBitmapFlagsOffset = 12;
+constexpr uint32_t kBitmapInUse = 1U << 0U;
+constexpr uint32_t kBitmapAuto = 1U << 1U;
+
+// "If this flag is set, the software must consider the bitmap as 'enabled' and start tracking": we do not.
+Status give_up_tracking_bitmaps(SyncFile& file, const BitmapsExtension& bitmaps) {
+  std::vector<std::byte> directory(static_cast<size_t>(bitmaps.directory_bytes));
+  VMM_TRY(file.read(FileOffset(bitmaps.directory_offset), directory));
+  size_t at = 0;
+  for (uint32_t i = 0; i < bitmaps.count; ++i) {
+    if (at + kBitmapFixedBytes > directory.size()) {
+      return fail("{}: its bitmap directory is shorter than its {} entries", file.path(), bitmaps.count);
+    }
+    std::byte* entry = directory.data() + at;
+    const auto flags = load_be<uint32_t>(entry + kBitmapFlagsOffset);
+    if ((flags & kBitmapAuto) != 0) {
+      store_be<uint32_t>(entry + kBitmapFlagsOffset, flags | kBitmapInUse);
+    }
+    const size_t name_bytes = load_be<uint16_t>(entry + 18);
+    const size_t extra_bytes = load_be<uint32_t>(entry + 20);
+    at = align_up(at + kBitmapFixedBytes + name_bytes + extra_bytes, 8);
+  }
+  VMM_TRY(file.write(FileOffset(bitmaps.directory_offset), directory));
+  return file.sync();
+}
+
+}  // namespace
+
+Status write_header(SyncFile& file, const Header& header) {
+  VMM_ASSIGN_OR_RETURN(const auto bytes, serialise_header(header, file.path()));
+  return file.write(FileOffset(0), bytes);
+}
+
+Status prepare_for_writing(SyncFile& file, Header& header) {
+  if (header.has(kIncompatibleCorrupt)) {
+    return fail("{} is marked as corrupt; repair it (qemu-img check -r all), or open it read-only",
+                file.path());
+  }
+  if (header.has(kIncompatibleDirty)) {
+    return fail("{} was not closed properly (dirty bit); repair it (qemu-img check -r all)", file.path());
+  }
+  if (header.version < 3) {
+    return {};
+  }
+  uint64_t autoclear = header.autoclear & kKnownAutoclear;
+  if ((autoclear & kAutoclearBitmaps) != 0) {
+    if (header.bitmaps) {
+      VMM_TRY(give_up_tracking_bitmaps(file, *header.bitmaps));
+    } else {
+      autoclear &= ~kAutoclearBitmaps;
+    }
+  }
+  if (autoclear != header.autoclear) {
+    header.autoclear = autoclear;
+    VMM_TRY(write_field(file, kAutoclearFieldOffset, autoclear));
+    VMM_TRY(file.sync());
+  }
+  return {};
+}
+
+Status note_metadata(SyncFile& file, ImageState& state) {
+  const Header& header = state.header;
+  const uint64_t cluster_bytes = header.cluster_bytes();
+  const auto range = [cluster_bytes](uint64_t offset, uint64_t bytes) {
+    return ByteRange{.begin = offset, .end = align_up(offset + bytes, cluster_bytes)};
+  };
+  state.map.set_range(kRangeHeader, range(0, cluster_bytes));
+  state.map.set_range(kRangeL1, range(header.l1_offset, uint64_t{header.l1_entries} * sizeof(uint64_t)));
+  state.map.set_range(kRangeRefcountTable,
+                      range(header.refcount_table_offset, header.refcount_table_clusters * cluster_bytes));
+  if (header.bitmaps) {
+    state.map.set_range(kRangeBitmapDirectory,
+                        range(header.bitmaps->directory_offset, header.bitmaps->directory_bytes));
+  }
+  if (header.crypto_header) {
+    state.map.set_range(kRangeCryptoHeader,
+                        range(header.crypto_header->offset, header.crypto_header->length));
+  }
+  if (header.snapshot_count == 0) {
+    return {};
+  }
+  VMM_ASSIGN_OR_RETURN(const SnapshotTable table, read_snapshot_table(file, header));
+  state.map.set_range(kRangeSnapshotTable, range(header.snapshots_offset, table.bytes));
+  uint32_t id = kRangeFirstSnapshotL1;
+  for (const Snapshot& snapshot : table.snapshots) {
+    state.map.set_range(id, range(snapshot.l1_offset, uint64_t{snapshot.l1_entries} * sizeof(uint64_t)));
+    ++id;
+  }
+  return {};
+}
+
+}  // namespace vmm::block::qcow2

@@ -1,0 +1,21 @@
+// What is done to a qcow2 image before it is written to for the first time. Blocks; under the image's lock.
+#pragma once
+
+#include "block/qcow2/header.h"
+#include "block/qcow2/state.h"
+#include "block/sync_file.h"
+#include "vmm/base/error.h"
+
+namespace vmm::block::qcow2 {
+
+// Refuses corrupt images, repairs dirty ones, clears autoclear bits that are not known, and marks dirty
+// bitmaps that ought to track writes as inconsistent. `header` follows.
+Status prepare_for_writing(SyncFile& file, Header& header);
+
+// The ranges of the metadata that nothing else may be written to.
+Status note_metadata(SyncFile& file, ImageState& state);
+
+// Writes the header and its extensions anew, into the first cluster.
+Status write_header(SyncFile& file, const Header& header);
+
+}  // namespace vmm::block::qcow2

@@ -1,0 +1,278 @@
+#!/usr/bin/env python3
+"""Random operations on random qcow2 images: ours and QEMU's in turn, on the same image.
+
+Usage: qcow2_differential.py DISK_OPS [--cases N] [--seed S] [--seconds LIMIT]
+After each turn qemu-img check must find the image clean, and qemu-img's, our own and a model's idea of the disk must be
+the same bytes. Status 0: all agreed; 1: the first case that did not, with its seed; 77: there is no qemu-img.
+"""
+
+import argparse
+import os
+import random
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+
+class Failure(Exception):
+    pass
+
+
+def run(words, text=None, ok=(0,)):
+    done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=120)
+    if done.returncode not in ok:
+        raise Failure(f"{' '.join(words)}: status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done
+
+
+def pattern(offset, length, seed):
+    first, last = offset // 8, (offset + length + 7) // 8
+    words = [((seed << 40) & 0xFFFFFFFFFFFFFFFF) ^ at ^ 0x5A00000000000000 for at in range(first, last)]
+    data = struct.pack(f"<{len(words)}Q", *words)
+    return data[offset - first * 8 : offset - first * 8 + length]
+
+
+class Image:
+    """One image, with the chain below it, and what its disk must hold."""
+
+    def __init__(self, folder, rng):
+        self.folder, self.rng = folder, rng
+        self.path = os.path.join(folder, "top.qcow2")
+        self.size = rng.choice([1, 2, 5, 9]) * (1 << 20) + rng.choice([0, 0, 512, 33 * 512])
+        self.model = bytearray(self.size)
+        self.may_be_zero = bytearray(self.size)  # discarded: what it was, or zeroes
+        self.create()
+
+    def create(self):
+        rng = self.rng
+        self.version = rng.choice([2, 3, 3, 3])
+        cluster = rng.choice([512, 1024, 4096, 4096, 65536, 65536, 65536, 1 << 20, 2 << 20])
+        options = [f"compat={'0.10' if self.version == 2 else '1.1'}"]
+        self.data_file = ""
+        self.backing = False
+        if self.version == 3:
+            options.append(f"refcount_bits={rng.choice([1, 2, 4, 8, 16, 16, 16, 32, 64])}")
+            if rng.random() < 0.3:
+                cluster = rng.choice([16384, 65536, 1 << 20])
+                options.append("extended_l2=on")
+            if rng.random() < 0.2:
+                options.append("lazy_refcounts=on")
+            if rng.random() < 0.3:
+                options.append("compression_type=zstd")
+            if rng.random() < 0.12:
+                self.data_file = rng.choice(["plain", "raw"])
+                options.append(f"data_file={self.folder}/data.raw")
+                if self.data_file == "raw":
+                    options.append("data_file_raw=on")
+        options.append(f"cluster_size={cluster}")
+        words = ["qemu-img", "create", "-q", "-f", "qcow2"]
+        if self.data_file != "raw" and rng.random() < 0.5:
+            words += self.make_backing()
+        elif rng.random() < 0.2 and self.data_file == "":
+            options.append(f"preallocation={rng.choice(['metadata', 'falloc', 'full'])}")
+        self.options = ",".join(options)
+        run(words + ["-o", self.options, self.path, str(self.size)])
+        narrow = any(f"refcount_bits={bits}," in self.options for bits in (1, 2, 4, 8))
+        self.may_snapshot = self.data_file == "" and not narrow and rng.random() < 0.4
+        # QEMU compresses only into clusters that are not there yet.
+        self.may_compress = self.data_file == "" and not narrow and "preallocation" not in self.options
+
+    def make_backing(self):
+        rng = self.rng
+        size = max(512, (self.size * rng.choice([50, 100, 130]) // 100) // 512 * 512)
+        data = bytearray(size)
+        for _ in range(12):
+            offset = rng.randrange(size)
+            length = min(size - offset, rng.choice([700, 5000, 70000, 400000]))
+            data[offset : offset + length] = pattern(offset, length, rng.randrange(1, 1 << 20))
+        raw = os.path.join(self.folder, "base.raw")
+        with open(raw, "wb") as file:
+            file.write(data)
+        kept = min(size, self.size)
+        self.model[:kept] = data[:kept]
+        self.backing = True
+        if rng.random() < 0.4:
+            return ["-b", "base.raw", "-F", "raw"]
+        base = os.path.join(self.folder, "base.qcow2")
+        compressed = ["-c"] if rng.random() < 0.5 else []
+        cluster = rng.choice([512, 4096, 65536, 1 << 20])
+        run(["qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", *compressed, "-o", f"cluster_size={cluster}", raw, base])
+        return ["-b", "base.qcow2", "-F", "qcow2"]
+
+    def place(self):
+        rng = self.rng
+        length = rng.choice([512, 512, 1024, 4096, 4096, 8192, 65536, 65536, 131072, 300032, 1 << 20])
+        offset = rng.randrange(0, self.size, rng.choice([512, 4096, 65536]))
+        return offset, min(length, self.size - offset)
+
+    def our_turn(self, tool):
+        rng = self.rng
+        discard = rng.random() < 0.7
+        words = [tool, "--cache", rng.choice(["none", "writeback", "writeback", "unsafe", "writethrough"])]
+        words += ["--discard"] if discard else []
+        words += ["--io", "threads"] if rng.random() < 0.15 else []
+        words += ["--table-cache", "4096"] if rng.random() < 0.3 else []
+        lines, busy = [], []
+        for _ in range(rng.choice([1, 10, 60])):
+            name = rng.choice("wwwwwWzzuudfr")
+            if name == "f":
+                lines.append("f")
+                continue
+            offset, length = self.place()
+            if name in "wW" and rng.random() < 0.1:  # any alignment is served
+                offset, length = min(offset + rng.randrange(512), self.size - 1), max(1, length - rng.randrange(512))
+                length = min(length, self.size - offset)
+            # What overlaps a request under way may be done before or after it: not here.
+            if any(offset < end and begin < offset + length for begin, end in busy):
+                lines.append("b")
+                busy = []
+            busy.append((offset, offset + length))
+            seed = rng.randrange(1, 1 << 20)
+            lines.append(f"{name} {offset} {length} {seed}")
+            self.apply(name, offset, length, seed, discard)
+        if rng.random() < 0.3:
+            lines += ["b", "f", "b", "kill"]
+        else:
+            lines += ["b", f"dump {self.folder}/ours.raw"]
+        done = run(words + [self.path], "\n".join(lines) + "\n")
+        if done.stdout:
+            raise Failure(f"operations failed:\n{done.stdout}")
+        if lines[-1] != "kill":
+            self.compare(f"{self.folder}/ours.raw", "we read after writing")
+        self.check(leaks_ok=lines[-1] == "kill")
+
+    def apply(self, name, offset, length, seed, discard):
+        if name in "wW":
+            self.set(offset, pattern(offset, length, seed))
+        elif name in "zu":
+            self.set(offset, bytes(length))
+        elif name == "d" and discard:
+            self.discard(offset, length)
+
+    def set(self, offset, data):
+        self.model[offset : offset + len(data)] = data
+        self.may_be_zero[offset : offset + len(data)] = bytes(len(data))
+
+    def discard(self, offset, length):
+        self.may_be_zero[offset : offset + length] = bytes([1]) * length
+
+    def compress(self):
+        cluster = int(self.options.split("cluster_size=")[1].split(",")[0])
+        values = {}
+        for index in sorted({self.rng.randrange(self.size // cluster + 1) for _ in range(20)}):
+            if (index + 1) * cluster <= self.size:
+                values[index * cluster] = self.rng.randrange(1, 256)
+        lines = [f"write -c -P {value} {offset} {cluster}" for offset, value in values.items()]
+        # Some fail where two would share a sector; those that did not say so.
+        done = run(["qemu-io", "-f", "qcow2", self.path], "\n".join(lines) + "\nq\n", ok=(0, 1))
+        for offset in re.findall(r"wrote \d+/\d+ bytes at offset (\d+)", done.stdout):
+            self.set(int(offset), bytes([values[int(offset)]]) * cluster)
+
+    def qemu_turn(self):
+        rng = self.rng
+        if self.may_compress and rng.random() < 0.6:
+            self.compress()
+        self.may_compress = False
+        lines = []
+        for _ in range(rng.choice([1, 10, 30])):
+            offset, length = self.place()
+            name = rng.choice(["write", "write", "zeroes", "unmap", "discard"])
+            if name == "write":
+                value = rng.randrange(1, 256)
+                lines.append(f"write -P {value} {offset} {length}")
+                self.set(offset, bytes([value]) * length)
+            elif name in ("zeroes", "unmap"):
+                lines.append(f"write -z {'-u ' if name == 'unmap' else ''}{offset} {length}")
+                self.set(offset, bytes(length))
+            else:
+                lines.append(f"discard {offset} {length}")
+                self.discard(offset, length)
+        run(["qemu-io", "-f", "qcow2", "-d", "unmap", self.path], "\n".join(lines) + "\nq\n")
+        if self.may_snapshot and rng.random() < 0.5:
+            run(["qemu-img", "snapshot", "-c", f"s{rng.randrange(1 << 30)}", self.path])
+
+    def check(self, leaks_ok=False):
+        done = run(["qemu-img", "check", "-f", "qcow2", self.path], ok=(0, 3) if leaks_ok else (0,))
+        if done.returncode == 3:
+            run(["qemu-img", "check", "-q", "-r", "leaks", "-f", "qcow2", self.path], ok=(0, 3))
+
+    def compare(self, path, what):
+        with open(path, "rb") as file:
+            data = file.read()
+        if len(data) != len(self.model):
+            raise Failure(f"{what}: {len(data)} bytes, not {len(self.model)}")
+        if data != self.model:
+            for at in range(0, len(data), 512):
+                end = min(at + 512, len(data))
+                if data[at:end] != self.model[at:end]:
+                    for i in range(at, end):
+                        if self.may_be_zero[i] and data[i] == 0:
+                            self.model[i] = 0
+        self.may_be_zero = bytearray(self.size)
+        if data != self.model:
+            at = next(i for i in range(len(data)) if data[i] != self.model[i])
+            wrong = sum(1 for i in range(0, len(data), 512) if data[i : i + 512] != self.model[i : i + 512])
+            raise Failure(f"{what}: {wrong} sectors differ, the first at offset {at:#x}: {data[at:at+8].hex()} not {self.model[at:at+8].hex()}")
+
+    def look(self, tool):
+        theirs = f"{self.folder}/theirs.raw"
+        run(["qemu-img", "convert", "-q", "-f", "qcow2", "-O", "raw", self.path, theirs])
+        self.compare(theirs, "QEMU reads")
+        ours = f"{self.folder}/ours.raw"
+        run([tool, "--read-only", self.path], f"dump {ours}\n")
+        self.compare(ours, "we read")
+        if self.data_file == "raw" and open(f"{self.folder}/data.raw", "rb").read(self.size) != self.model:
+            raise Failure("the raw data file differs")
+
+
+def one_case(tool, seed, folder):
+    rng = random.Random(seed)
+    image = Image(folder, rng)
+    try:
+        for _ in range(rng.choice([1, 2, 4])):
+            if rng.random() < 0.7:
+                image.qemu_turn()
+            image.look(tool)
+            image.our_turn(tool)
+            image.look(tool)
+    except Failure as failure:
+        chain = "backing, " if image.backing else ""
+        raise Failure(f"seed {seed} ({chain}{image.options}, {image.size} bytes): {failure}") from None
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("tool")
+    parser.add_argument("--cases", type=int, default=1 << 30)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=40)
+    parser.add_argument("--keep", action="store_true")
+    arguments = parser.parse_args()
+    if shutil.which("qemu-img") is None or shutil.which("qemu-io") is None:
+        print("there is no qemu-img and qemu-io")
+        return 77
+    end = time.monotonic() + arguments.seconds
+    done = 0
+    for seed in range(arguments.seed, arguments.seed + arguments.cases):
+        if time.monotonic() > end:
+            break
+        folder = tempfile.mkdtemp(prefix="qcow2-differential-", dir=os.getcwd())
+        try:
+            one_case(os.path.abspath(arguments.tool), seed, folder)
+        except (Failure, subprocess.TimeoutExpired) as failure:
+            print(failure)
+            return 1
+        finally:
+            if not arguments.keep:
+                shutil.rmtree(folder)
+        done += 1
+    print(f"{done} cases agreed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
