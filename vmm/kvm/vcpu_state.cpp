@@ -1,9 +1,9 @@
 // Vcpu's registers: set-up, power-on state and entry state.
 #include <linux/kvm.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
-#include <optional>
 #include <span>
 #include <utility>
 
@@ -47,13 +47,18 @@ int set_msr(int fd, uint32_t index, uint64_t value) {
   return kvm_ioctl(fd, kKvmSetMsrs, list.argument());
 }
 
-std::optional<uint64_t> get_msr(int fd, uint32_t index) {
-  const kvm_msr_entry entry{.index = index, .reserved = 0, .data = 0};
-  KvmList<kvm_msr_entry> list(std::span(&entry, 1));
-  if (kvm_ioctl(fd, kKvmGetMsrs, list.argument()) != 1) {
-    return std::nullopt;
+// Gives all MSRs to one request of KVM's, which stops at the first that it refuses; then those behind it.
+// What was done is `done`'s: the MSRs, as KVM left them.
+template <typename Done>
+void for_msrs(int fd, unsigned long request, std::span<const kvm_msr_entry> entries, const Done& done) {
+  while (!entries.empty()) {
+    KvmList<kvm_msr_entry> list(entries);
+    const auto count = static_cast<size_t>(std::max(kvm_ioctl(fd, request, list.argument()), 0));
+    for (size_t i = 0; i < count; ++i) {
+      done(list[i]);
+    }
+    entries = entries.subspan(std::min(count + 1, entries.size()));
   }
-  return list[0].data;
 }
 
 }  // namespace
@@ -67,7 +72,7 @@ struct Vcpu::PowerOnState {
   kvm_lapic_state local_apic{};
   kvm_mp_state mp_state{};
   kvm_vcpu_events events{};
-  std::vector<std::pair<uint32_t, uint64_t>> msrs;
+  std::vector<kvm_msr_entry> msrs;
 };
 
 Vcpu::Vcpu(const Vm& vm, unsigned id, UniqueFd fd, Mapping run_page, const IoBus& ports, const IoBus& mmio)
@@ -141,12 +146,14 @@ Status Vcpu::save_power_on_state() {
   if (!ok) {
     return fail("KVM does not show the registers of vCPU {}: {}", id_, errno_text(errno));
   }
-  // One at a time: KVM stops at the first MSR that this CPU model does not have.
+  std::vector<kvm_msr_entry> wanted;
   for (const uint32_t index : vm_.kvm().state_msrs()) {
-    if (const auto value = get_msr(fd, index)) {
-      state.msrs.emplace_back(index, index == kMsrTsc ? 0 : *value);
-    }
+    wanted.push_back({.index = index});
   }
+  // KVM refuses those that this CPU model does not have.
+  for_msrs(fd, kKvmGetMsrs, wanted, [&state](const kvm_msr_entry& entry) {
+    state.msrs.push_back({.index = entry.index, .data = entry.index == kMsrTsc ? 0 : entry.data});
+  });
   return {};
 }
 
@@ -163,10 +170,8 @@ Status Vcpu::reset() {
   if (!ok) {
     return fail("KVM does not reset the registers of vCPU {}: {}", id_, errno_text(errno));
   }
-  for (const auto& [index, value] : state.msrs) {
-    // Some can be read and not written; those keep their value, which a guest cannot have changed either.
-    set_msr(fd, index, value);
-  }
+  // Some can be read and not written; those keep their value, which a guest cannot have changed either.
+  for_msrs(fd, kKvmSetMsrs, state.msrs, [](const kvm_msr_entry&) {});
   stop_reason_.clear();
   faulting_instruction_.clear();
   return {};
