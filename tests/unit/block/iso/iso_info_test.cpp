@@ -242,8 +242,9 @@ TEST(BootCatalogue, InitialEntryAndSectionsAreTold) {
 TEST(BootCatalogue, EveryEmulationHasAName) {
   const std::vector<std::string> names = {"none",           "1.2 MB floppy", "1.44 MB floppy",
                                           "2.88 MB floppy", "hard disk",     "unknown"};
-  for (uint8_t kind = 0; kind < names.size(); ++kind) {
-    const IsoInfo info = IsoBuilder().boot(20).catalogue(20).put8(20, 33, kind | 0x20U).info();
+  for (size_t kind = 0; kind < names.size(); ++kind) {
+    const IsoInfo info =
+        IsoBuilder().boot(20).catalogue(20).put8(20, 33, static_cast<uint8_t>(kind | 0x20U)).info();
     ASSERT_EQ(info.boot->entries.size(), 1U);
     EXPECT_EQ(boot_emulation_name(info.boot->entries[0].emulation), names[kind]);
   }
