@@ -2,8 +2,10 @@
 
 #include <array>
 
+#include "block/qcow2/check.h"
 #include "block/qcow2/snapshot_table.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/log.h"
 
 namespace vmm::block::qcow2 {
 namespace {
@@ -55,7 +57,13 @@ Status prepare_for_writing(SyncFile& file, Header& header) {
                 file.path());
   }
   if (header.has(kIncompatibleDirty)) {
-    return fail("{} was not closed properly (dirty bit); repair it (qemu-img check -r all)", file.path());
+    // "make sure to scan L1/L2 tables to repair refcounts before accessing the image"
+    log::info("{} was not closed properly; its refcounts are repaired", file.path());
+    VMM_ASSIGN_OR_RETURN(const CheckResult result, repair(file, header, Repair::kAll));
+    if (result.corruptions > 0) {
+      return fail("{} was not closed properly and cannot be repaired: {}", file.path(),
+                  result.messages.front());
+    }
   }
   if (header.version < 3) {
     return {};

@@ -1,0 +1,368 @@
+#include "block/qcow2/check.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "block/qcow2/open_image.h"
+#include "block/qcow2/reference_walk.h"
+#include "vmm/base/bytes.h"
+
+namespace vmm::block::qcow2 {
+namespace {
+
+constexpr uint64_t kWindowClusters = uint64_t{4} << 20U;
+constexpr size_t kMaxMessages = 20;
+// Windows that hold anything: more are an attack, or beyond what a check is for.
+constexpr uint64_t kMaxPasses = 4096;
+
+enum class Mode : uint8_t { kCheck, kRepairLeaks, kRepairAll, kRebuild };
+
+class Checker final : public ReferenceVisitor {
+ public:
+  Checker(SyncFile& file, const Header& header, Mode mode)
+      : file_(file),
+        header_(header),
+        mode_(mode),
+        bits_(header.cluster_bits),
+        order_(header.refcount_order) {}
+
+  Result<CheckResult> run() {
+    VMM_ASSIGN_OR_RETURN(const uint64_t file_bytes, file_.size());
+    result_.total_clusters = (header_.size_bytes + header_.cluster_bytes() - 1) >> bits_;
+    clusters_ = (file_bytes + header_.cluster_bytes() - 1) >> bits_;
+    VMM_ASSIGN_OR_RETURN(ReferenceWalk walk, ReferenceWalk::prepare(file_, header_, *this));
+    table_ = walk.refcount_table();
+    note_bad_blocks();
+    if (mode_ == Mode::kRebuild) {
+      VMM_TRY(start_rebuild());
+    }
+    uint64_t passes = 0;
+    for (std::optional<uint64_t> next = 0; next; next = next_window()) {
+      if (++passes > kMaxPasses) {
+        return fail("{}: its clusters are scattered over too large a file to be checked", file_.path());
+      }
+      VMM_TRY(check_window(walk, *next));
+    }
+    if (mode_ == Mode::kRebuild) {
+      VMM_TRY(finish_rebuild());
+    }
+    if (mode_ != Mode::kCheck) {
+      VMM_TRY(file_.sync());
+    }
+    return std::move(result_);
+  }
+
+  bool needs_rebuild() const { return needs_rebuild_; }
+  Header& new_header() { return new_header_; }
+
+  // --- ReferenceVisitor ---
+
+  void refer(uint64_t offset, uint64_t bytes, uint32_t times, const char* what) override {
+    if (bytes == 0 || is_fixing_flags_) {
+      return;
+    }
+    const uint64_t last = (offset + bytes - 1) >> bits_;
+    for (uint64_t cluster = offset >> bits_; cluster <= last; ++cluster) {
+      if (cluster >= clusters_) {
+        if (window_begin_ == 0) {
+          damage(fmt::format("a {} lies past the end of the file, at offset {:#x}", what, offset));
+        }
+        return;
+      }
+      if (cluster >= window_end_) {
+        next_reference_ = std::min(next_reference_, cluster);
+      } else if (cluster >= window_begin_) {
+        uint32_t& count = counted_[cluster - window_begin_];
+        count += std::min(times, UINT32_MAX - count);
+      }
+    }
+  }
+
+  bool change_flag(uint64_t host_offset, bool is_copied, const char* what) override {
+    const uint64_t cluster = host_offset >> bits_;
+    if (cluster < window_begin_ || cluster >= window_end_ || cluster >= clusters_) {
+      return false;
+    }
+    const uint64_t refcount =
+        is_fixing_flags_ ? counted_[cluster - window_begin_] : stored_[cluster - window_begin_];
+    if (is_copied == (refcount == 1)) {
+      return false;
+    }
+    if (mode_ == Mode::kCheck) {
+      damage(fmt::format("an {} has a wrong copied flag for offset {:#x}, whose refcount is {}", what,
+                         host_offset, refcount));
+    }
+    return is_fixing_flags_;
+  }
+
+  void damage(const std::string& text) override {
+    ++result_.corruptions;
+    say(text);
+  }
+
+  void count_cluster(uint64_t host_offset, bool is_compressed) override {
+    ++result_.allocated_clusters;
+    if (is_compressed) {
+      ++result_.compressed_clusters;
+    }
+    if (is_compressed || (expected_ != 0 && host_offset != expected_)) {
+      ++result_.fragmented_clusters;
+    }
+    expected_ = host_offset + header_.cluster_bytes();
+  }
+
+ private:
+  void say(const std::string& text) {
+    if (result_.messages.size() < kMaxMessages) {
+      result_.messages.push_back(text);
+    }
+  }
+
+  void note_bad_blocks() {
+    for (size_t i = 0; i < table_.size(); ++i) {
+      const uint64_t entry = table_[i];
+      if (entry != 0 &&
+          (is_bad_refcount_table_entry(header_.entry_format(), entry) || entry >> bits_ >= clusters_)) {
+        damage(fmt::format("refcount table entry {} ({:#x}) is not valid", i, entry));
+        table_[i] = 0;
+        needs_rebuild_ = true;
+      }
+    }
+  }
+
+  // The next window in which there is a reference or a refcount block.
+  std::optional<uint64_t> next_window() const {
+    uint64_t next = next_reference_;
+    const uint64_t per_block = header_.refcounts_per_block();
+    for (uint64_t block = window_end_ / per_block; block < table_.size(); ++block) {
+      if (table_[block] != 0) {
+        next = std::min(next, std::max(block * per_block, window_end_));
+        break;
+      }
+    }
+    return next >= clusters_ ? std::nullopt : std::optional(next);
+  }
+
+  Status check_window(ReferenceWalk& walk, uint64_t begin) {
+    window_begin_ = begin;
+    window_end_ = std::min(begin + kWindowClusters, std::max(clusters_, begin + 1));
+    next_reference_ = UINT64_MAX;
+    counted_.assign(static_cast<size_t>(window_end_ - begin), 0);
+    stored_.assign(counted_.size(), 0);
+    if (mode_ != Mode::kRebuild) {
+      VMM_TRY(load_stored());
+    }
+    is_fixing_flags_ = false;
+    VMM_TRY(walk.run(*this, {.with_refcount_structures = mode_ != Mode::kRebuild,
+                             .with_damage = begin == 0,
+                             .may_write = false}));
+    if (mode_ == Mode::kRebuild) {
+      VMM_TRY(write_rebuilt());
+    } else {
+      VMM_TRY(compare());
+    }
+    if (mode_ == Mode::kRepairAll || mode_ == Mode::kRebuild) {
+      is_fixing_flags_ = true;
+      VMM_TRY(walk.run(*this, {.with_refcount_structures = false, .with_damage = false, .may_write = true}));
+      is_fixing_flags_ = false;
+    }
+    return {};
+  }
+
+  // Calls step(first cluster, clusters, block) for the parts of the window that have a block of their own.
+  template <typename Step>
+  Status for_each_block(Step step) {
+    const uint64_t per_block = header_.refcounts_per_block();
+    for (uint64_t first = window_begin_; first < window_end_;) {
+      const uint64_t block = first / per_block;
+      const uint64_t count = std::min(window_end_, (block + 1) * per_block) - first;
+      VMM_TRY(step(first, count, block));
+      first += count;
+    }
+    return {};
+  }
+
+  Status read_block(uint64_t block) {
+    block_bytes_.resize(static_cast<size_t>(header_.cluster_bytes()));
+    return file_.read(FileOffset(table_[block]), block_bytes_);
+  }
+
+  Status load_stored() {
+    return for_each_block([this](uint64_t first, uint64_t count, uint64_t block) -> Status {
+      if (block >= table_.size() || table_[block] == 0) {
+        return {};
+      }
+      VMM_TRY(read_block(block));
+      const uint64_t skip = first % header_.refcounts_per_block();
+      for (uint64_t i = 0; i < count; ++i) {
+        stored_[first - window_begin_ + i] = static_cast<uint32_t>(
+            std::min<uint64_t>(load_refcount(block_bytes_.data(), skip + i, order_), UINT32_MAX));
+      }
+      return {};
+    });
+  }
+
+  Status compare() {
+    return for_each_block([this](uint64_t first, uint64_t count, uint64_t block) -> Status {
+      bool is_wrong = false;
+      for (uint64_t cluster = first; cluster < first + count; ++cluster) {
+        is_wrong = judge(cluster) || is_wrong;
+      }
+      return is_wrong && mode_ != Mode::kCheck ? repair_block(first, count, block) : Status();
+    });
+  }
+
+  // True: to be repaired.
+  bool judge(uint64_t cluster) {
+    const uint32_t counted = counted_[cluster - window_begin_];
+    const uint32_t stored = stored_[cluster - window_begin_];
+    if (counted > 0) {
+      result_.image_end_offset = std::max(result_.image_end_offset, (cluster + 1) << bits_);
+    }
+    if (counted == stored) {
+      return false;
+    }
+    const bool is_leak = stored > counted;
+    ++(is_leak ? result_.leaks : result_.corruptions);
+    say(fmt::format("{} cluster {}: refcount {}, references {}", is_leak ? "leaked" : "ERROR", cluster,
+                    stored, counted));
+    return is_leak || mode_ == Mode::kRepairAll;
+  }
+
+  Status repair_block(uint64_t first, uint64_t count, uint64_t block) {
+    if (block >= table_.size() || table_[block] == 0) {
+      needs_rebuild_ = true;
+      return {};
+    }
+    VMM_TRY(read_block(block));
+    const uint64_t skip = first % header_.refcounts_per_block();
+    for (uint64_t i = 0; i < count; ++i) {
+      const uint32_t counted = counted_[first - window_begin_ + i];
+      const uint32_t stored = stored_[first - window_begin_ + i];
+      if (counted < stored || (counted > stored && mode_ == Mode::kRepairAll)) {
+        if (counted > max_refcount(order_)) {
+          continue;  // stays an error
+        }
+        store_refcount(block_bytes_.data(), skip + i, order_, counted);
+      }
+    }
+    return file_.write(FileOffset(table_[block]), block_bytes_);
+  }
+
+  // --- A new refcount structure behind the end of the file ---
+
+  Status start_rebuild() {
+    const uint64_t per_block = header_.refcounts_per_block();
+    uint64_t own = 0;
+    while (true) {
+      rebuilt_blocks_ = (clusters_ + own + per_block - 1) / per_block;
+      rebuilt_table_ = ((rebuilt_blocks_ * 8 + header_.cluster_bytes() - 1) >> bits_);
+      if (rebuilt_blocks_ + rebuilt_table_ <= own) {
+        break;
+      }
+      own = rebuilt_blocks_ + rebuilt_table_;
+    }
+    if (rebuilt_table_ << bits_ > kMaxRefcountTableBytes) {
+      return fail("{}: is too large for its refcounts to be written anew", file_.path());
+    }
+    rebuild_begin_ = clusters_;
+    clusters_ += own;
+    table_.assign(static_cast<size_t>((rebuilt_table_ << bits_) / 8), 0);
+    for (uint64_t i = 0; i < rebuilt_blocks_; ++i) {
+      table_[i] = (rebuild_begin_ + rebuilt_table_ + i) << bits_;
+    }
+    return {};
+  }
+
+  Status write_rebuilt() {
+    for (uint64_t cluster = std::max(rebuild_begin_, window_begin_);
+         cluster < std::min(clusters_, window_end_); ++cluster) {
+      counted_[cluster - window_begin_] = 1;
+    }
+    return for_each_block([this](uint64_t first, uint64_t count, uint64_t block) -> Status {
+      VMM_TRY(read_block(block));
+      const uint64_t skip = first % header_.refcounts_per_block();
+      for (uint64_t i = 0; i < count; ++i) {
+        store_refcount(block_bytes_.data(), skip + i, order_,
+                       std::min<uint64_t>(counted_[first - window_begin_ + i], max_refcount(order_)));
+      }
+      return file_.write(FileOffset(table_[block]), block_bytes_);
+    });
+  }
+
+  Status finish_rebuild() {
+    std::vector<std::byte> bytes(table_.size() * 8);
+    for (size_t i = 0; i < table_.size(); ++i) {
+      store_be<uint64_t>(bytes.data() + i * 8, table_[i]);
+    }
+    VMM_TRY(file_.write(FileOffset(rebuild_begin_ << bits_), bytes));
+    VMM_TRY(file_.sync());
+    new_header_ = header_;
+    new_header_.refcount_table_offset = rebuild_begin_ << bits_;
+    new_header_.refcount_table_clusters = static_cast<uint32_t>(rebuilt_table_);
+    std::vector<std::byte> place(12);
+    store_be<uint64_t>(place.data(), new_header_.refcount_table_offset);
+    store_be<uint32_t>(place.data() + 8, new_header_.refcount_table_clusters);
+    VMM_TRY(file_.write(FileOffset(kRefcountTableFieldOffset), place));
+    return file_.sync();
+  }
+
+  SyncFile& file_;
+  const Header& header_;
+  Mode mode_;
+  uint32_t bits_;
+  uint32_t order_;
+  uint64_t clusters_ = 0;  // in the file
+  std::vector<uint64_t> table_;
+  CheckResult result_;
+  uint64_t expected_ = 0;
+  bool needs_rebuild_ = false;
+  bool is_fixing_flags_ = false;
+
+  uint64_t window_begin_ = 0;
+  uint64_t window_end_ = 0;
+  uint64_t next_reference_ = UINT64_MAX;
+  std::vector<uint32_t> counted_;
+  std::vector<uint32_t> stored_;
+  std::vector<std::byte> block_bytes_;
+
+  uint64_t rebuild_begin_ = 0;
+  uint64_t rebuilt_blocks_ = 0;
+  uint64_t rebuilt_table_ = 0;
+  Header new_header_;
+};
+
+Status clear_bits(SyncFile& file, Header& header, uint64_t bits) {
+  if ((header.incompatible & bits) == 0) {
+    return {};
+  }
+  header.incompatible &= ~bits;
+  std::vector<std::byte> bytes(8);
+  store_be<uint64_t>(bytes.data(), header.incompatible);
+  VMM_TRY(file.write(FileOffset(kIncompatibleFieldOffset), bytes));
+  return file.sync();
+}
+
+}  // namespace
+
+Result<CheckResult> check(SyncFile& file, const Header& header) {
+  return Checker(file, header, Mode::kCheck).run();
+}
+
+Result<CheckResult> repair(SyncFile& file, Header& header, Repair what) {
+  Checker checker(file, header, what == Repair::kAll ? Mode::kRepairAll : Mode::kRepairLeaks);
+  VMM_TRY(checker.run());
+  if (checker.needs_rebuild() && what == Repair::kAll) {
+    Checker rebuilder(file, header, Mode::kRebuild);
+    VMM_TRY(rebuilder.run());
+    header = rebuilder.new_header();
+  }
+  VMM_ASSIGN_OR_RETURN(const CheckResult result, check(file, header));
+  if (what == Repair::kAll && result.corruptions == 0) {
+    VMM_TRY(clear_bits(file, header, kIncompatibleDirty | kIncompatibleCorrupt));
+  }
+  return result;
+}
+
+}  // namespace vmm::block::qcow2
