@@ -90,12 +90,12 @@ Result<LuksKeySlot> parse_slot(std::span<const std::byte> bytes, size_t number) 
     return fail("LUKS key slot {} is neither active nor inactive ({:#x})", number, state);
   }
   slot.is_active = state == kActive;
+  slot.key_material_sector = load_be<uint32_t>(bytes.data() + kSlotMaterialAt);
   if (!slot.is_active) {
     return slot;
   }
   slot.iterations = load_be<uint32_t>(bytes.data() + kSlotIterationsAt);
   slot.salt = bytes_field<kLuksSaltBytes>(bytes, kSlotSaltAt);
-  slot.key_material_sector = load_be<uint32_t>(bytes.data() + kSlotMaterialAt);
   if (slot.iterations == 0 || slot.iterations > INT_MAX) {
     return fail("LUKS key slot {} has {} iterations", number, slot.iterations);
   }

@@ -26,7 +26,7 @@ inline constexpr uint64_t kLuksSectorBytes = 512;
 
 struct LuksKeySlot {
   bool is_active = false;
-  // The rest counts if the slot is active.
+  // The rest counts if the slot is active; key_material_sector is what the header says in any case.
   uint32_t iterations = 0;  // at least 1
   std::array<std::byte, kLuksSaltBytes> salt{};
   uint32_t key_material_sector = 0;

@@ -1,0 +1,193 @@
+// vmm-img info: what an image is, and with --backing-chain what it stands on.
+#include <array>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "block/open_chain.h"
+#include "block/tool/command.h"
+#include "block/tool/image_info.h"
+#include "block/tool/text.h"
+
+namespace vmm::block::tool {
+namespace {
+
+using Tree = nlohmann::ordered_json;
+
+struct Options {
+  std::string path;
+  std::string format;
+  std::string output = "human";
+  bool is_chain = false;
+};
+
+Result<std::vector<ImageInfo>> collect(const Options& options) {
+  std::vector<ImageInfo> infos;
+  std::string path = options.path;
+  std::optional<std::string> format = options.format.empty() ? std::nullopt : std::optional(options.format);
+  while (true) {
+    if (infos.size() >= kMaxChainLayers) {
+      return fail("{}: more than {} files stand on each other, or one stands on itself", options.path,
+                  kMaxChainLayers);
+    }
+    VMM_ASSIGN_OR_RETURN(ImageInfo info, image_info(path, format));
+    infos.push_back(std::move(info));
+    if (!options.is_chain || !infos.back().backing_path) {
+      return infos;
+    }
+    path = *infos.back().backing_path;
+    format = infos.back().backing_format;
+  }
+}
+
+// --- For people ---
+
+void print_line(int indent, const std::string& text) {
+  static_cast<void>(std::printf("%*s%s\n", indent, "", text.c_str()));
+}
+
+std::string spaced(std::string key) {
+  for (char& character : key) {
+    character = character == '-' ? ' ' : character;
+  }
+  return key;
+}
+
+std::string scalar_text(const Tree& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+// Depth: bounded, as the trees are made here.
+// NOLINTNEXTLINE(misc-no-recursion)
+void print_tree(int indent, const std::string& key, const Tree& value) {
+  constexpr int kStep = 4;
+  if (!value.is_structured()) {
+    print_line(indent, spaced(key) + ": " + scalar_text(value));
+    return;
+  }
+  print_line(indent, spaced(key) + ":");
+  size_t index = 0;
+  for (const auto& [name, part] : value.items()) {
+    print_tree(indent + kStep, value.is_array() ? "[" + std::to_string(index++) + "]" : name, part);
+  }
+}
+
+std::string date_text(int64_t seconds) {
+  const time_t time = seconds;
+  tm local{};
+  std::array<char, 32> text{};
+  if (::localtime_r(&time, &local) == nullptr ||
+      std::strftime(text.data(), text.size(), "%F %T", &local) == 0) {
+    return std::to_string(seconds);
+  }
+  return text.data();
+}
+
+void print_snapshots(const Tree& snapshots) {
+  constexpr uint64_t kMinute = 60;
+  constexpr uint64_t kHour = 3600;
+  print_line(0, "Snapshot list:");
+  print_line(0, fmt::format("{:<9} {:<16} {:>8}{:>20}{:>13}{:>11}", "ID", "TAG", "VM SIZE", "DATE",
+                            "VM CLOCK", "ICOUNT"));
+  for (const Tree& entry : snapshots) {
+    const auto seconds = entry["vm-clock-sec"].get<uint64_t>();
+    const std::string clock =
+        fmt::format("{:02}:{:02}:{:02}.{:03}", seconds / kHour, seconds / kMinute % kMinute,
+                    seconds % kMinute, entry["vm-clock-nsec"].get<uint64_t>() / 1'000'000);
+    print_line(
+        0, fmt::format("{:<9} {:<16} {:>8}{:>20}{:>13}{:>11}", entry["id"].get<std::string>(),
+                       entry["name"].get<std::string>(), size_text(entry["vm-state-size"].get<uint64_t>()),
+                       date_text(entry["date-sec"].get<int64_t>()), clock,
+                       entry.contains("icount") ? entry["icount"].dump() : ""));
+  }
+}
+
+void print_backing(const Tree& tree) {
+  const std::string& name = tree["backing-filename"].get_ref<const std::string&>();
+  const std::string& full = tree["full-backing-filename"].get_ref<const std::string&>();
+  print_line(0, "backing file: " + name + (full == name ? "" : " (actual path: " + full + ")"));
+  if (tree.contains("backing-filename-format")) {
+    print_line(0, "backing file format: " + scalar_text(tree["backing-filename-format"]));
+  }
+}
+
+void print_human(const ImageInfo& info) {
+  const Tree& tree = info.tree;
+  const auto size = tree["virtual-size"].get<uint64_t>();
+  print_line(0, "image: " + printable(scalar_text(tree["filename"])));
+  print_line(0, "file format: " + scalar_text(tree["format"]));
+  print_line(0, fmt::format("virtual size: {} ({} bytes)", size_text(size), size));
+  print_line(0, "disk size: " + size_text(tree.value("actual-size", uint64_t{0})));
+  if (tree.contains("encrypted")) {
+    print_line(0, "encrypted: yes");
+  }
+  if (tree.contains("cluster-size")) {
+    print_line(0, "cluster_size: " + scalar_text(tree["cluster-size"]));
+  }
+  if (tree["dirty-flag"].get<bool>()) {
+    print_line(0, "cleanly shut down: no");
+  }
+  if (tree.contains("backing-filename")) {
+    print_backing(tree);
+  }
+  if (tree.contains("snapshots")) {
+    print_snapshots(tree["snapshots"]);
+  }
+  if (tree.contains("format-specific")) {
+    print_tree(0, "Format specific information", tree["format-specific"]["data"]);
+  }
+  if (info.is_recognised) {
+    print_line(0, "The format was recognised by the first bytes; -f would say it.");
+  }
+}
+
+// --- For programs ---
+
+void print_json(const std::vector<ImageInfo>& infos, bool is_chain) {
+  Tree all = Tree::array();
+  for (const ImageInfo& info : infos) {
+    Tree tree = info.tree;
+    tree["format-recognised"] = info.is_recognised;
+    all.push_back(std::move(tree));
+  }
+  // Names of files need not be UTF-8.
+  const Tree& shown = is_chain ? all : all.front();
+  print_line(0, shown.dump(4, ' ', false, Tree::error_handler_t::replace));
+}
+
+Result<int> show(const Options& options) {
+  VMM_ASSIGN_OR_RETURN(const std::vector<ImageInfo> infos, collect(options));
+  if (options.output == "json") {
+    print_json(infos, options.is_chain);
+    return 0;
+  }
+  for (size_t i = 0; i < infos.size(); ++i) {
+    if (i > 0) {
+      print_line(0, "");
+    }
+    print_human(infos[i]);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("info", "Show what an image is");
+  command
+      ->add_option("-f", options->format,
+                   "Format: raw, iso, qcow or qcow2; if absent, recognised by the first bytes")
+      ->type_name("FMT");
+  command->add_option("--output", options->output, "human (what is used if absent) or json")
+      ->check(CLI::IsMember({"human", "json"}).description(""))
+      ->type_name("OFMT");
+  command->add_flag("--backing-chain", options->is_chain, "Show the image and all that it stands on");
+  command->add_option("FILENAME", options->path)->required()->type_name("");
+  command->callback([options, &chosen] { chosen.run = [options] { return show(*options); }; });
+}
+
+}  // namespace vmm::block::tool

@@ -1,0 +1,49 @@
+// The command line of vmm-img: what can be done with disk images while no guest uses them.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "block/tool/command.h"
+#include "vmm/base/log.h"
+
+namespace vmm::block::tool {
+namespace {
+
+int report(const std::string& message, int status) {
+  static_cast<void>(std::fprintf(stderr, "vmm-img: %s\n", message.c_str()));
+  return status;
+}
+
+int main_with(int argument_count, char** arguments) {
+  CLI::App app{"Makes, shows and compares disk images."};
+  app.name("vmm-img");
+  app.set_version_flag("--version", "vmm-img " VMM_VERSION);
+  app.require_subcommand(1);
+  Chosen chosen;
+  add_compare(app, chosen);
+  add_info(app, chosen);
+  try {
+    app.parse(argument_count, arguments);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : chosen.error_status;
+  }
+  if (const Status opened = log::open(log::Level::kWarning, ""); !opened) {
+    return report(opened.error().message(), chosen.error_status);
+  }
+  const auto status = chosen.run();
+  return status ? *status : report(status.error().message(), chosen.error_status);
+}
+
+}  // namespace
+}  // namespace vmm::block::tool
+
+int main(int argument_count, char** arguments) {
+  try {
+    return vmm::block::tool::main_with(argument_count, arguments);
+  } catch (const std::exception& error) {
+    // Only libraries throw, and only when memory runs out or we misuse them.
+    static_cast<void>(std::fprintf(stderr, "vmm-img: %s\n", error.what()));
+    return 1;
+  }
+}

@@ -1,0 +1,38 @@
+#include "block/tool/text.h"
+
+#include <array>
+
+namespace vmm::block::tool {
+
+std::string size_text(uint64_t bytes) {
+  constexpr std::array kUnits = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  auto value = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (value >= 1000 && unit + 1 < kUnits.size()) {
+    value /= 1024;
+    ++unit;
+  }
+  return fmt::format("{:.3g} {}", value, kUnits.at(unit));
+}
+
+std::string printable(std::string_view text) {
+  std::string result(text);
+  for (char& character : result) {
+    if (static_cast<unsigned char>(character) < 0x20 || character == 0x7f) {
+      character = '?';
+    }
+  }
+  return result;
+}
+
+Result<Format> disk_format(const std::string& name) {
+  if (name == "raw") {
+    return Format::kRaw;
+  }
+  if (name == "qcow2") {
+    return Format::kQcow2;
+  }
+  return fail_configuration("the format '{}' is not known here; raw and qcow2 are", name);
+}
+
+}  // namespace vmm::block::tool

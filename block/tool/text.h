@@ -1,0 +1,24 @@
+// Words of the tool: names of formats, sizes for people, and names from images made printable.
+//
+// Threads: functions without state.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "block/disk_options.h"
+#include "vmm/base/error.h"
+
+namespace vmm::block::tool {
+
+// "10 MiB", "1.46 GiB", "512 B": three digits, as qemu-img writes them.
+std::string size_text(uint64_t bytes);
+
+// Names in images come from anywhere: control characters, which a terminal would obey, become question marks.
+std::string printable(std::string_view text);
+
+// For disks that are read and written as guests see them: "raw", "qcow2".
+Result<Format> disk_format(const std::string& name);
+
+}  // namespace vmm::block::tool

@@ -1,0 +1,117 @@
+"""vmm-img info tells what qemu-img info tells, in its words; and of ISO images what that does not see."""
+
+import json
+import os
+import struct
+import unittest
+
+from tool import ToolTest
+
+
+class Info(ToolTest):
+    def expect_like_qemu(self, path, format):
+        theirs = self.qemu("qemu-img", "info", path)
+        self.assertEqual(self.img("info", "-f", format, path).output, theirs)
+        ours = self.json("info", "-f", format, "--output=json", path)
+        self.assertFalse(ours.pop("format-recognised"))
+        self.assertEqual(ours, json.loads(self.qemu("qemu-img", "info", "--output=json", path)))
+
+    def test_qcow2_of_every_kind_is_shown_as_by_qemu_img(self):
+        base = self.create("base.raw", format="raw")
+        for options in (["-o", "compat=0.10"], ["-o", "cluster_size=2M,lazy_refcounts=on"],
+                        ["-o", "compression_type=zstd,refcount_bits=1"], ["-o", "extended_l2=on"],
+                        ["-o", f"data_file={self.path('data')},data_file_raw=on"], ["-b", base, "-F", "raw"],
+                        ["-b", "base.raw", "-F", "raw"], ["-o", "encrypt.format=aes,encrypt.key-secret=s"]):
+            with self.subTest(options=options):
+                self.expect_like_qemu(self.create("image", *options), "qcow2")
+
+    def test_a_luks_header_is_shown_with_its_slots(self):
+        self.expect_like_qemu(
+            self.create("image", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=50,"
+                        "encrypt.cipher-mode=cbc,encrypt.ivgen-alg=essiv,encrypt.ivgen-hash-alg=sha256"), "qcow2")
+
+    def test_snapshots_are_listed(self):
+        path = self.create("image")
+        self.qemu("qemu-img", "snapshot", "-c", "first", path)
+        self.qemu("qemu-img", "snapshot", "-c", "a name that is longer than its column", path)
+        self.expect_like_qemu(path, "qcow2")
+
+    def test_raw_and_qcow(self):
+        self.expect_like_qemu(self.create("image", format="raw"), "raw")
+        self.expect_like_qemu(self.create("old", format="qcow"), "qcow")
+        self.expect_like_qemu(self.create("aes", "-o", "encrypt.format=aes,encrypt.key-secret=s", format="qcow"), "qcow")
+
+    def test_a_format_that_is_not_named_is_recognised_and_that_is_said(self):
+        for format in ("raw", "qcow", "qcow2"):
+            with self.subTest(format=format):
+                path = self.create("image", format=format)
+                self.assertIn("recognised by the first bytes", self.img("info", path).output)
+                info = self.json("info", "--output=json", path)
+                self.assertEqual((info["format"], info["format-recognised"]), (format, True))
+
+    def test_the_format_that_is_named_counts(self):
+        path = self.create("image")
+        info = self.json("info", "-f", "raw", "--output=json", path)
+        self.assertEqual(info["format"], "raw")
+        self.assertEqual(info["virtual-size"], os.path.getsize(path))
+        result = self.img("info", "-f", "iso", path)
+        self.assertEqual(result.status, 1)
+        self.assertIn("is not an ISO image", result.errors)
+        self.assertIn("'vmdk' is not known", self.img("info", "-f", "vmdk", path).errors)
+
+    def test_a_chain_is_followed(self):
+        self.create("base.raw", format="raw")
+        self.create("middle", "-b", "base.raw", "-F", "raw")
+        top = self.create("top", "-b", "middle", "-F", "qcow2")
+        chain = self.json("info", "--backing-chain", "--output=json", top)
+        self.assertEqual([entry["format"] for entry in chain], ["qcow2", "qcow2", "raw"])
+        self.assertEqual(self.img("info", "-f", "qcow2", "--backing-chain", top).output,
+                         self.qemu("qemu-img", "info", "--backing-chain", top))
+
+    def test_a_chain_without_end_is_refused(self):
+        path = self.create("image")
+        self.qemu("qemu-img", "rebase", "-u", "-b", path, "-F", "qcow2", path)
+        result = self.img("info", "--backing-chain", path)
+        self.assertEqual(result.status, 1)
+        self.assertIn("stands on itself", result.errors)
+        self.assertEqual(self.img("info", path).status, 0)
+
+    def test_names_in_an_image_cannot_speak_to_the_terminal(self):
+        path = self.create("image")
+        with open(path, "r+b") as file:
+            file.seek(8)
+            file.write(struct.pack(">QI", 512, 4))
+            file.seek(512)
+            file.write(b"\x1b[2J")
+        result = self.img("info", "-f", "qcow2", path)
+        self.assertNotIn("\x1b", result.output + result.errors)
+
+    def test_an_iso_is_described(self):
+        os.mkdir(self.path("tree"))
+        self.write("tree/boot.img", bytes(2048))
+        self.qemu("xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "-V", "A_VOLUME", "-b", "boot.img", "-no-emul-boot",
+                  "-o", self.path("image.iso"), self.path("tree"))
+        info = self.json("info", "--output=json", self.path("image.iso"))
+        self.assertEqual(info["format"], "iso")
+        data = info["format-specific"]["data"]
+        self.assertEqual(data["volume-id"], "A_VOLUME")
+        self.assertTrue(data["joliet"] and data["rock-ridge"])
+        [entry] = data["el-torito"]["entries"]
+        self.assertEqual((entry["platform"], entry["emulation"], entry["bootable"]), ("x86", "none", True))
+        text = self.img("info", "-f", "iso", self.path("image.iso")).output
+        self.assertIn("    el torito:\n        catalogue block: ", text)
+
+        os.truncate(self.path("image.iso"), 100_000)
+        result = self.img("info", self.path("image.iso"))
+        self.assertEqual(result.status, 1)
+        self.assertIn(f"promises {data['volume-size']} bytes, and it has 100000", result.errors)
+
+    def test_a_missing_file_and_a_wrong_command_line_are_told(self):
+        self.assertEqual(self.img("info", self.path("missing")).status, 1)
+        self.assertEqual(self.img("info").status, 1)
+        self.assertEqual(self.img().status, 1)
+        self.assertEqual(self.img("info", "--output=xml", self.path("passphrase")).status, 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

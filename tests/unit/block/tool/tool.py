@@ -1,0 +1,61 @@
+"""What the tests of vmm-img share: a folder, and both programs."""
+
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+
+VMM_IMG = os.environ["VMM_IMG"]
+PASSPHRASE = "swordfish"
+
+
+class Result:
+    def __init__(self, done):
+        self.status = done.returncode
+        self.output = done.stdout
+        self.errors = done.stderr
+
+
+class ToolTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="vmm-img-test-", dir=os.getcwd())
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.secret = "secret,id=s,file=" + self.write("passphrase", PASSPHRASE.encode())
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, name, contents):
+        with open(self.path(name), "wb") as file:
+            file.write(contents)
+        return self.path(name)
+
+    def _run(self, *command):
+        return Result(subprocess.run(command, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                     errors="replace", timeout=60, check=False))
+
+    def img(self, *arguments):
+        return self._run(VMM_IMG, *arguments)
+
+    def qemu(self, program, *arguments):
+        """qemu-img or qemu-io, which must do it."""
+        result = self._run(program, *arguments)
+        self.assertEqual(result.status, 0, f"{program} {arguments}: {result.errors}")
+        return result.output
+
+    def create(self, name, *options, size="1M", format="qcow2"):
+        """An image by qemu-img. Making a LUKS header, it measures its processor, and on a busy machine may fail to."""
+        command = ["qemu-img", "create", "-q", "-f", format, "--object", self.secret, *options, self.path(name), size]
+        for _ in range(20):
+            result = self._run(*command)
+            if "accurate CPU usage" not in result.errors:
+                break
+        self.assertEqual(result.status, 0, result.errors)
+        return self.path(name)
+
+    def json(self, *arguments):
+        result = self.img(*arguments)
+        self.assertEqual(result.status, 0, result.errors)
+        return json.loads(result.output)
