@@ -3,6 +3,7 @@
 // Threads: as for every BlockDevice; resume() and give_up() too are called on the disk's loop.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -48,7 +49,8 @@ class ErrorPolicyDevice final : public BlockDevice {
   BlockLimits limits() const override { return disk_->limits(); }
   void submit(BlockRequest request) override;
   bool can_accept() const override { return free_slots_ != nullptr && disk_->can_accept(); }
-  uint32_t in_flight() const override { return in_flight_; }
+  // With what the disk does of its own accord.
+  uint32_t in_flight() const override { return std::max(in_flight_, disk_->in_flight()); }
 
  private:
   struct Slot {

@@ -120,7 +120,7 @@ struct PciAddress {
 };
 
 enum class DiskSource : uint8_t { kFile, kBlock };
-enum class ImageFormat : uint8_t { kRaw };
+enum class ImageFormat : uint8_t { kRaw, kQcow2 };
 enum class DiskBus : uint8_t { kVirtio };
 enum class CacheMode : uint8_t { kNone, kWriteback, kWritethrough, kDirectsync, kUnsafe };
 enum class IoMode : uint8_t { kIoUring, kThreads };
@@ -136,6 +136,7 @@ struct Disk {
   std::filesystem::path source;
   int source_line = 0;
   ImageFormat format = ImageFormat::kRaw;
+  uint64_t metadata_cache_bytes = 0;  // with kQcow2; 0: the default
   bool read_only = false;
   bool shareable = false;
   std::string serial;  // at most 20 bytes, what VIRTIO_BLK_T_GET_ID can carry

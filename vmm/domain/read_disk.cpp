@@ -53,7 +53,33 @@ void read_iothread(const ReadContext& context, const Element& driver, const Doma
   disk.iothread = static_cast<uint32_t>(*id);
 }
 
+// <metadata_cache><max_size unit='…'>: libvirt's unit is bytes if it is absent.
+void read_metadata_cache(const ReadContext& context, const Element& driver, Disk& disk) {
+  constexpr uint64_t kMaxCacheBytes = uint64_t{1} << 30U;
+  const Element* cache = driver.child("metadata_cache");
+  const Element* size = cache == nullptr ? nullptr : cache->child("max_size");
+  if (size == nullptr) {
+    return;
+  }
+  if (disk.format != ImageFormat::kQcow2) {
+    context.report.error(size->line,
+                         fmt::format("{}: only type='qcow2' has metadata; remove it", size->place));
+    return;
+  }
+  const Attribute* unit = size->attribute("unit");
+  const auto count = parse_unsigned(size->text);
+  const auto bytes = count ? scaled_bytes(*count, unit == nullptr ? "bytes" : unit->value) : std::nullopt;
+  if (!bytes || *bytes == 0 || *bytes > kMaxCacheBytes) {
+    context.report.error(size->line, fmt::format("{}: give a size from 1 byte to 1 GiB", size->place));
+    return;
+  }
+  disk.metadata_cache_bytes = *bytes;
+}
+
 void read_driver(const ReadContext& context, const Element& driver, const Domain& domain, Disk& disk) {
+  disk.format = read_choice(context, driver, "type", ImageFormat::kRaw,
+                            {{"raw", ImageFormat::kRaw}, {"qcow2", ImageFormat::kQcow2}});
+  read_metadata_cache(context, driver, disk);
   disk.cache = read_choice(context, driver, "cache", CacheMode::kWriteback,
                            {{"default", CacheMode::kWriteback},
                             {"none", CacheMode::kNone},

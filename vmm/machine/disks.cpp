@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <future>
+#include <thread>
 #include <utility>
 
 #include "block/open.h"
@@ -72,6 +74,8 @@ block::ErrorPolicy to_block(domain::ErrorPolicy policy) {
 block::DiskOptions to_block(const domain::Disk& disk) {
   block::DiskOptions options;
   options.path = disk.source;
+  options.format = disk.format == domain::ImageFormat::kQcow2 ? block::Format::kQcow2 : block::Format::kRaw;
+  options.metadata_cache_bytes = disk.metadata_cache_bytes;
   options.read_only = disk.read_only;
   options.shareable = disk.shareable;
   options.cache = to_block(disk.cache);
@@ -86,9 +90,26 @@ block::DiskOptions to_block(const domain::Disk& disk) {
 }  // namespace
 
 Disks::~Disks() {
+  // An image may still be tidying up its tables.
+  for (const Disk& disk : disks_) {
+    wait_for_rest(disk);
+  }
   // The loops are stopped first: from then on what belonged to them is the main thread's to destroy.
   for (const auto& [id, thread] : io_threads_) {
     thread->stop();
+  }
+}
+
+void Disks::wait_for_rest(const Disk& disk) {
+  constexpr auto kLimit = std::chrono::seconds(30);
+  constexpr auto kPause = std::chrono::milliseconds(1);
+  const auto deadline = std::chrono::steady_clock::now() + kLimit;
+  uint32_t in_flight = 1;
+  while (in_flight > 0 && std::chrono::steady_clock::now() < deadline) {
+    disk.thread->run_and_wait([&] { in_flight = disk.image == nullptr ? 0 : disk.image->in_flight(); });
+    if (in_flight > 0) {
+      std::this_thread::sleep_for(kPause);
+    }
   }
 }
 

@@ -81,6 +81,7 @@ class Disks {
 
   Disks(const domain::Domain& domain, const World& world) : domain_(domain), world_(world) {}
   Status create_io_threads();
+  static void wait_for_rest(const Disk& disk);
   Status add(const domain::Disk& disk);
   Status open_image(const domain::Disk& disk, Disk& made);
   void add_error_policy(const domain::Disk& disk, Disk& made);

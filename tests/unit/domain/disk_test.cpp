@@ -125,6 +125,20 @@ TEST(DomainDisk, ZeroesAreUnmappedOnlyWhereDiscardUnmaps) {
             DetectZeroes::kUnmap);
 }
 
+TEST(DomainDisk, Qcow2HasACacheOfItsOwn) {
+  EXPECT_EQ(only_disk(with_disks(disk("<driver name='qemu' type='qcow2'/>"))).format, ImageFormat::kQcow2);
+  const Disk found = only_disk(with_disks(disk(
+      "<driver type='qcow2'><metadata_cache><max_size unit='KiB'>512</max_size></metadata_cache></driver>")));
+  EXPECT_EQ(found.metadata_cache_bytes, 512U << 10U);
+  EXPECT_THAT(
+      errors(with_disks(disk("<driver type='raw'><metadata_cache><max_size>512</max_size></metadata_cache>"
+                             "</driver>"))),
+      ElementsAre(HasSubstr("only type='qcow2' has metadata")));
+  EXPECT_THAT(errors(with_disks(disk("<driver type='qcow2'><metadata_cache><max_size unit='TiB'>2</max_size>"
+                                     "</metadata_cache></driver>"))),
+              ElementsAre(HasSubstr("give a size from 1 byte to 1 GiB")));
+}
+
 TEST(DomainDisk, NativeIoIsIoUringWithAWarning) {
   const auto reading = with_disks(disk("<driver io='native' cache='none'/>"));
   EXPECT_EQ(only_disk(reading).io, IoMode::kIoUring);
@@ -135,8 +149,6 @@ TEST(DomainDisk, NativeIoIsIoUringWithAWarning) {
 TEST(DomainDisk, OtherKindsAreRefusedWithWhatToDo) {
   EXPECT_THAT(errors(with_disks("<disk device='cdrom'><target dev='sda' bus='sata'/></disk>")),
               ElementsAre(HasSubstr("guest.xml:8: <disk device='cdrom'>: CD-ROMs are not there yet; use")));
-  EXPECT_THAT(errors(with_disks(disk("<driver name='qemu' type='qcow2'/>"))),
-              ElementsAre(HasSubstr("<disk>/<driver type='qcow2'>: qcow2 is not there yet; convert")));
   EXPECT_THAT(errors(with_disks("<disk><source file='a'/>\n<target dev='vda' bus='usb'/></disk>")),
               ElementsAre("guest.xml:9: <disk>/<target bus='usb'>: vmm has no USB; use bus='virtio'"));
   EXPECT_THAT(errors(with_disks(
@@ -147,7 +159,7 @@ TEST(DomainDisk, OtherKindsAreRefusedWithWhatToDo) {
   EXPECT_THAT(errors(with_disks(disk("<encryption format='luks'/>"))),
               ElementsAre(HasSubstr("<disk>/<encryption>")));
   EXPECT_THAT(errors(with_disks(disk("<backingStore type='file'/>"))),
-              ElementsAre(HasSubstr("has no backing file")));
+              ElementsAre(HasSubstr("the image itself names its backing file")));
 }
 
 TEST(DomainDisk, BusIsThatOfTheNameWhereThereIsNone) {

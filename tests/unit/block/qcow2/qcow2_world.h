@@ -109,10 +109,12 @@ class OpenImage {
     }
   }
   void settle() {
-    while (waiting() > 0) {
-      answer(0);
+    while (waiting() > held_) {
+      answer(held_);
     }
   }
+  // The first call that waits goes on waiting.
+  void hold_first(bool is_held) { held_ = is_held ? 1 : 0; }
 
   // Whole disk, now.
   std::vector<std::byte> read_all() {
@@ -164,6 +166,7 @@ class OpenImage {
   std::shared_ptr<CrashDisk> disk_;
   std::shared_ptr<CrashDisk> base_;
   Image* image_ = nullptr;
+  size_t held_ = 0;
   std::unique_ptr<ImageChain> chain_;
 };
 

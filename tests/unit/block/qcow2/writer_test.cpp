@@ -84,6 +84,40 @@ TEST_F(Qcow2Writer, FreedClustersAreUsedAgain) {
   expect_clean();
 }
 
+TEST_F(Qcow2Writer, AFreedClusterIsNotUsedAgainWhileAWriteToItIsUnderWay) {
+  make();
+  {
+    auto image = open();
+    ASSERT_EQ(image->write_value(0, kClusterBytes, 5), IoStatus::kOk);
+    ASSERT_EQ(image->change(BlockOp::kFlush, 0, 0), IoStatus::kOk);
+    // The late one stays with the host, while its cluster is discarded and others are written.
+    std::vector<std::byte> late(kClusterBytes, std::byte{0xee});
+    const iovec buffer{.iov_base = late.data(), .iov_len = late.size()};
+    BlockRequest request;
+    request.op = BlockOp::kWrite;
+    request.length_bytes = late.size();
+    request.buffers = std::span(&buffer, 1);
+    bool is_done = false;
+    request.completion = Completion(
+        [](void* context, uint64_t, IoStatus) { *static_cast<bool*>(context) = true; }, &is_done, 0);
+    (*image)->submit(std::move(request));
+    ASSERT_EQ(disk_->waiting(), 1U);
+    image->hold_first(true);
+    ASSERT_EQ(image->change(BlockOp::kDiscard, 0, kClusterBytes), IoStatus::kOk);
+    for (uint64_t i = 1; i < 20; ++i) {
+      ASSERT_EQ(image->change(BlockOp::kFlush, 0, 0), IoStatus::kOk);
+      ASSERT_EQ(image->write_value(i * kClusterBytes, kClusterBytes, 6), IoStatus::kOk);
+    }
+    image->hold_first(false);
+    image->settle();
+    EXPECT_TRUE(is_done);
+  }
+  for (uint64_t i = 1; i < 20; ++i) {
+    EXPECT_EQ(value_at(i * kClusterBytes), 6U) << i;
+  }
+  expect_clean();
+}
+
 TEST_F(Qcow2Writer, ARewriteTouchesNoTable) {
   make();
   auto image = open();
