@@ -17,7 +17,9 @@ struct Chosen {
   int error_status = 1;
 };
 
+void add_check(CLI::App& app, Chosen& chosen);
 void add_compare(CLI::App& app, Chosen& chosen);
+void add_create(CLI::App& app, Chosen& chosen);
 void add_info(CLI::App& app, Chosen& chosen);
 
 }  // namespace vmm::block::tool

@@ -16,12 +16,14 @@ int report(const std::string& message, int status) {
 }
 
 int main_with(int argument_count, char** arguments) {
-  CLI::App app{"Makes, shows and compares disk images."};
+  CLI::App app{"Makes, shows, checks and compares disk images."};
   app.name("vmm-img");
   app.set_version_flag("--version", "vmm-img " VMM_VERSION);
   app.require_subcommand(1);
   Chosen chosen;
+  add_check(app, chosen);
   add_compare(app, chosen);
+  add_create(app, chosen);
   add_info(app, chosen);
   try {
     app.parse(argument_count, arguments);

@@ -36,6 +36,15 @@ class ToolTest(unittest.TestCase):
         return Result(subprocess.run(command, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                                      errors="replace", timeout=60, check=False))
 
+    def popen(self, *command):
+        """A program that waits for its standard input, and is ended with the test."""
+        child = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        self.addCleanup(child.stdout.close)
+        self.addCleanup(child.stdin.close)
+        return child
+
     def img(self, *arguments):
         return self._run(VMM_IMG, *arguments)
 

@@ -1,0 +1,34 @@
+// The -o option of create and convert: name=value,name=value, where a comma in a value is doubled.
+//
+// Threads: values. Errors name the option.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "vmm/base/error.h"
+
+namespace vmm::block::tool {
+
+class CreateWords {
+ public:
+  static Result<CreateWords> parse(std::string_view text);
+
+  // Each value is taken out once it is understood; what remains is not known.
+  std::optional<std::string> take(const std::string& name);
+  Result<std::optional<uint64_t>> take_size(const std::string& name);
+  Result<bool> take_flag(const std::string& name, bool otherwise);
+  // Fails where options were given that nobody took.
+  Status expect_empty(std::string_view format) const;
+
+ private:
+  std::map<std::string, std::string> words_;
+};
+
+// "512", "64k", "10G": multiples of 1024, with the letters b, k, M, G, T, P and E in either case.
+Result<uint64_t> parse_size(std::string_view text);
+
+}  // namespace vmm::block::tool
