@@ -114,7 +114,7 @@ bool ChainReader::map_next(ReadJob& job) {
     case Extent::Kind::kBacking: {
       uint64_t left = extent.length;
       while (left > 0) {
-        std::array<iovec, 16> vectors;
+        std::array<iovec, 16> vectors{};
         uint64_t length = left;
         for (const iovec& run : cut_buffers(job.buffers, job.position, length, vectors)) {
           std::memset(run.iov_base, 0, run.iov_len);

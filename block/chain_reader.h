@@ -29,7 +29,7 @@ struct ReadPart : FileRequest {
   TransferPeriods* periods = nullptr;
   uint32_t period = 0;
   ReadPart* next_free = nullptr;
-  std::array<iovec, 16> vectors;
+  std::array<iovec, 16> vectors{};
 };
 
 struct ReadJob {

@@ -20,7 +20,7 @@ struct WritePart : FileRequest {
   WriteJob* job = nullptr;
   uint32_t period = 0;
   WritePart* next_free = nullptr;
-  std::array<iovec, 16> vectors;
+  std::array<iovec, 16> vectors{};
 };
 
 struct WriteJob {

@@ -110,7 +110,7 @@ class ChainOpener {
     const BlockLimits limits = image.limits;
     auto sync = make_sync_file(image.files.main, options.path);
     VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*sync));
-    VMM_ASSIGN_OR_RETURN(const Next next, backing_of(header, options));
+    VMM_ASSIGN_OR_RETURN(Next next, backing_of(header, options));
     if (!options.read_only) {
       VMM_TRY(qcow2::prepare_for_writing(*sync, header));
     }

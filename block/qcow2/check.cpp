@@ -358,7 +358,7 @@ Result<CheckResult> repair(SyncFile& file, Header& header, Repair what) {
     VMM_TRY(rebuilder.run());
     header = rebuilder.new_header();
   }
-  VMM_ASSIGN_OR_RETURN(const CheckResult result, check(file, header));
+  VMM_ASSIGN_OR_RETURN(CheckResult result, check(file, header));
   if (what == Repair::kAll && result.corruptions == 0) {
     VMM_TRY(clear_bits(file, header, kIncompatibleDirty | kIncompatibleCorrupt));
   }

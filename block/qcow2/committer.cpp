@@ -249,7 +249,6 @@ void Committer::step_over() {
   }
   switch (step_) {
     case Step::kIdle:
-      return;
     case Step::kFinishing:
       return;
     case Step::kCorruptBit:
@@ -271,16 +270,15 @@ void Committer::step_over() {
       enter(Step::kMapping);
       return;
     case Step::kMapping:
-      if (items_.empty()) {
-        finish(IoStatus::kOk);
-      } else {
+      if (!items_.empty()) {
         enter(Step::kMappingFlush);
+        return;
       }
-      return;
+      break;
     case Step::kMappingFlush:
-      finish(IoStatus::kOk);
-      return;
+      break;
   }
+  finish(IoStatus::kOk);
 }
 
 void Committer::thaw(bool is_written) {

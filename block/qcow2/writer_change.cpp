@@ -94,7 +94,7 @@ void Writer::plan(Change& change, const WriteJob& job, const Image::L2Place& pla
       image_.cipher() == nullptr) {
     // No more than the vectors can tell of, where the job's own do not do.
     uint64_t most = std::min(left, kMaxRunBytes);
-    std::array<iovec, kPayloadVectors> vectors;
+    std::array<iovec, kPayloadVectors> vectors{};
     cut_buffers(job.buffers, job.position, most, vectors);
     change.clusters = whole_clusters(job, place, std::max<uint64_t>(most >> format.cluster_bits, 1));
     change.payload_end = guest + (change.clusters << format.cluster_bits);

@@ -2,12 +2,15 @@
 // they were done; before that a crash keeps any of their sectors, or none, in any order.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <string>
@@ -135,7 +138,8 @@ class CrashDisk final : public Engine, public SyncFile {
   }
   void discard(FileOffset offset, uint64_t bytes) override {
     const std::vector<std::byte> zeroes(bytes);
-    static_cast<void>(write(offset, zeroes));
+    const Status written = write(offset, zeroes);
+    EXPECT_TRUE(written);
   }
 
  private:

@@ -78,6 +78,7 @@ class OpenImage {
           options.base_sectors * kSectorBytes));
     }
     std::vector<ImageFormat*> pointers;
+    pointers.reserve(layers.size());
     for (const auto& layer : layers) {
       pointers.push_back(layer.get());
     }

@@ -151,7 +151,7 @@ TEST_F(Qcow2Writer, ASnapshotKeepsWhatTheDiskHeld) {
   const auto snapshots = read_snapshot_table(*disk_, header).value().snapshots;
   ASSERT_EQ(snapshots.size(), 1U);
   const uint64_t table = read_table(*disk_, snapshots[0].l1_offset, 8).value()[0] & kEntryOffsetMask;
-  const auto entries = read_table(*disk_, table, 16 * 8).value();
+  const auto entries = read_table(*disk_, table, uint64_t{16} * 8).value();
   for (const uint64_t entry : entries) {
     const uint64_t host = entry & kEntryOffsetMask;
     ASSERT_NE(host, 0U);
