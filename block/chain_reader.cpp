@@ -1,7 +1,6 @@
 #include "block/chain_reader.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -14,7 +13,6 @@ namespace {
 
 constexpr size_t kParts = 128;
 constexpr size_t kScratches = 4;
-constexpr size_t kPageBytes = 4096;
 constexpr uint64_t kEncryptedChunkBytes = uint64_t{64} << 10U;
 
 }  // namespace
@@ -48,8 +46,6 @@ std::span<const iovec> cut_buffers(std::span<const iovec> buffers, uint64_t skip
   length = cut;
   return vectors.first(count);
 }
-
-void ChainReader::Free::operator()(std::byte* bytes) const { std::free(bytes); }
 
 ChainReader::ChainReader(std::vector<ImageFormat*> layers, HostFile& file)
     : layers_(std::move(layers)), file_(file), parts_(kParts), scratches_(kScratches) {
@@ -291,11 +287,10 @@ ChainReader::Scratch* ChainReader::take_scratch() {
 }
 
 bool ChainReader::prepare_compressed(Scratch& scratch) {
-  const auto grow = [](Memory& memory, size_t& capacity, uint64_t wanted) {
+  const auto grow = [](AlignedMemory& memory, size_t& capacity, uint64_t wanted) {
     if (capacity < wanted) {
-      const size_t bytes = align_up(wanted, kPageBytes);
-      memory.reset(static_cast<std::byte*>(std::aligned_alloc(kPageBytes, bytes)));
-      capacity = memory == nullptr ? 0 : bytes;
+      memory = make_aligned_memory(static_cast<size_t>(wanted));
+      capacity = memory == nullptr ? 0 : static_cast<size_t>(wanted);
     }
     return memory != nullptr;
   };
@@ -308,7 +303,7 @@ bool ChainReader::prepare_compressed(Scratch& scratch) {
 
 bool ChainReader::prepare_encrypted(Scratch& scratch) {
   if (scratch.stored_capacity < kEncryptedChunkBytes) {
-    scratch.stored.reset(static_cast<std::byte*>(std::aligned_alloc(kPageBytes, kEncryptedChunkBytes)));
+    scratch.stored = make_aligned_memory(kEncryptedChunkBytes);
     scratch.stored_capacity = scratch.stored == nullptr ? 0 : kEncryptedChunkBytes;
   }
   constexpr uint64_t kSector = SectorCipher::kSectorBytes;
@@ -331,7 +326,7 @@ void ChainReader::scratch_done(FileRequest& request, IoStatus status) {
     status = reader.take_stored(scratch);
   }
   scratch.is_busy = false;
-  reader.scratch_waiters_.wake_one(IoStatus::kOk);
+  reader.scratch_waiters_.wake_all(IoStatus::kOk);
   reader.finish_part(job, status);
 }
 

@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "block/aligned_memory.h"
 #include "block/block_device.h"
 #include "block/host_file.h"
 #include "block/image_format.h"
@@ -71,11 +72,6 @@ class ChainReader {
   void forget_decompressed();
 
  private:
-  struct Free {
-    void operator()(std::byte* bytes) const;
-  };
-  using Memory = std::unique_ptr<std::byte, Free>;
-
   // Memory for what does not go straight to the reader's buffers: compressed and encrypted data.
   struct Scratch : FileRequest {
     ReadJob* job = nullptr;
@@ -89,9 +85,9 @@ class ChainReader {
     Extent extent;
     uint64_t job_position = 0;
     uint64_t lead_bytes = 0;  // encrypted: read before the extent to begin with a sector
-    Memory stored;
+    AlignedMemory stored;
     size_t stored_capacity = 0;
-    Memory plain;
+    AlignedMemory plain;
     size_t plain_capacity = 0;
     iovec vector{};
   };

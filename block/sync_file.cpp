@@ -9,17 +9,16 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
+#include "block/aligned_memory.h"
 #include "vmm/base/bytes.h"
 
 namespace vmm::block {
 namespace {
 
 constexpr size_t kBounceBytes = size_t{256} << 10U;
-constexpr size_t kPageBytes = 4096;
 
 class DescriptorFile final : public SyncFile {
  public:
@@ -108,13 +107,9 @@ class DescriptorFile final : public SyncFile {
   }
 
  private:
-  struct Free {
-    void operator()(std::byte* bytes) const { std::free(bytes); }
-  };
-
   Status need_bounce() {
     if (bounce_ == nullptr) {
-      bounce_.reset(static_cast<std::byte*>(std::aligned_alloc(kPageBytes, kBounceBytes)));
+      bounce_ = make_aligned_memory(kBounceBytes);
     }
     return bounce_ != nullptr ? Status() : fail("{}: the host is out of memory", path_);
   }
@@ -161,7 +156,7 @@ class DescriptorFile final : public SyncFile {
   uint64_t alignment_;
   bool is_block_device_;
   std::string path_;
-  std::unique_ptr<std::byte, Free> bounce_;
+  AlignedMemory bounce_;
 };
 
 }  // namespace

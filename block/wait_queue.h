@@ -50,12 +50,6 @@ class WaitQueue {
     }
   }
 
-  void wake_one(IoStatus status) {
-    if (Waiter* waiter = pop()) {
-      waiter->wake(*waiter, status);
-    }
-  }
-
  private:
   Waiter* head_ = nullptr;
   Waiter* tail_ = nullptr;  // valid while head_ is not nullptr

@@ -1,7 +1,6 @@
 #include "block/qcow2/refcounts.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -13,7 +12,6 @@ namespace {
 
 constexpr uint32_t kSliceBytes = 4096;
 constexpr uint64_t kCacheBytes = uint64_t{1} << 20U;
-constexpr size_t kPageBytes = 4096;
 
 uint32_t slice_bytes_of(const ImageState& state) {
   return static_cast<uint32_t>(std::min<uint64_t>(kSliceBytes, state.cluster_bytes()));
@@ -217,7 +215,7 @@ bool Refcounts::fill_growth() {
   const uint32_t bits = state_.format.cluster_bits;
   const uint64_t clusters = growth_.blocks + growth_.table_clusters;
   const auto bytes = static_cast<size_t>(clusters << bits);
-  growth_.memory.reset(static_cast<std::byte*>(std::aligned_alloc(std::min(kPageBytes, bytes), bytes)));
+  growth_.memory = make_aligned_memory(bytes);
   if (growth_.memory == nullptr) {
     return false;
   }

@@ -57,7 +57,7 @@ class Refcounts {
   struct Growth : FileRequest {
     Refcounts* owner = nullptr;
     bool is_running = false;
-    TableCache::Memory memory;
+    AlignedMemory memory;
     iovec vector{};
     uint64_t first_block = 0;    // index in the table
     uint64_t start_cluster = 0;  // blocks, then the new table

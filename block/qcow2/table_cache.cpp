@@ -1,7 +1,6 @@
 #include "block/qcow2/table_cache.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -11,13 +10,10 @@ namespace vmm::block::qcow2 {
 namespace {
 
 constexpr size_t kLoads = 32;
-constexpr size_t kPageBytes = 4096;
 constexpr size_t kMinTables = 8;
 constexpr size_t kMaxFrozen = 512;
 
 }  // namespace
-
-void TableCache::Free::operator()(std::byte* bytes) const { std::free(bytes); }
 
 TableCache::TableCache(HostFile& file, uint32_t slice_bytes, size_t max_tables)
     : file_(file),
@@ -80,14 +76,13 @@ TableCache::Table* TableCache::find(uint64_t slice_offset) {
 
 // --- Places ---
 
-TableCache::Memory TableCache::take_memory() {
+AlignedMemory TableCache::take_memory() {
   if (!spare_.empty()) {
-    Memory memory = std::move(spare_.back());
+    AlignedMemory memory = std::move(spare_.back());
     spare_.pop_back();
     return memory;
   }
-  return Memory(
-      static_cast<std::byte*>(std::aligned_alloc(std::min<size_t>(kPageBytes, slice_bytes_), slice_bytes_)));
+  return make_aligned_memory(slice_bytes_);
 }
 
 TableCache::Table* TableCache::take_place() {
@@ -97,7 +92,7 @@ TableCache::Table* TableCache::take_place() {
     return table;
   }
   if (tables_.size() < max_tables_) {
-    Memory memory = take_memory();
+    AlignedMemory memory = take_memory();
     if (memory != nullptr) {
       Table& table = tables_.emplace_back();
       table.now = std::move(memory);
@@ -211,7 +206,7 @@ void TableCache::forget(uint64_t offset, uint64_t bytes) {
 
 std::byte* TableCache::change(Table& table, Waiter& waiter) {
   if (table.is_committing && table.frozen == nullptr) {
-    Memory copy = frozen_count_ < kMaxFrozen ? take_memory() : nullptr;
+    AlignedMemory copy = frozen_count_ < kMaxFrozen ? take_memory() : nullptr;
     if (copy == nullptr) {
       unthawed_.push(waiter);
       return nullptr;

@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "block/aligned_memory.h"
 #include "block/host_file.h"
 #include "block/wait_queue.h"
 
@@ -19,17 +20,12 @@ namespace vmm::block::qcow2 {
 
 class TableCache {
  public:
-  struct Free {
-    void operator()(std::byte* bytes) const;
-  };
-  using Memory = std::unique_ptr<std::byte, Free>;
-
   struct Table {
     const std::byte* bytes() const { return now.get(); }
 
     uint64_t offset = 0;  // in the file
-    Memory now;
-    Memory frozen;  // what the commit under way is to write, if `now` has changed since
+    AlignedMemory now;
+    AlignedMemory frozen;  // what the commit under way is to write, if `now` has changed since
     Table* hash_next = nullptr;
     uint32_t pins = 0;
     bool is_ready = false;  // has its content
@@ -97,7 +93,7 @@ class TableCache {
   void insert(Table& table);
   void remove(Table& table);
   void rehash();
-  Memory take_memory();
+  AlignedMemory take_memory();
   void feed_starved(IoStatus status);
 
   // Constant after construction.
@@ -111,7 +107,7 @@ class TableCache {
   size_t hand_ = 0;
   std::vector<Table*> dirty_;
   std::vector<Table*> committing_;
-  std::vector<Memory> spare_;
+  std::vector<AlignedMemory> spare_;
   size_t frozen_count_ = 0;
   std::vector<Load> loads_;
   Load* free_loads_ = nullptr;

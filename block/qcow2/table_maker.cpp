@@ -1,16 +1,8 @@
 #include "block/qcow2/table_maker.h"
 
-#include <algorithm>
-#include <cstdlib>
 #include <cstring>
 
 namespace vmm::block::qcow2 {
-namespace {
-
-constexpr size_t kPageBytes = 4096;
-
-}  // namespace
-
 TableMaker::TableMaker(ImageState& state, Refcounts& refcounts, TableCache& l2_cache)
     : state_(state), refcounts_(refcounts), l2_cache_(l2_cache) {
   request_.owner = this;
@@ -28,8 +20,7 @@ void TableMaker::make(uint32_t l1_index, Waiter& waiter) {
   l1_index_ = l1_index;
   place_ = {};
   if (memory_ == nullptr) {
-    const auto bytes = static_cast<size_t>(state_.cluster_bytes());
-    memory_.reset(static_cast<std::byte*>(std::aligned_alloc(std::min(kPageBytes, bytes), bytes)));
+    memory_ = make_aligned_memory(static_cast<size_t>(state_.cluster_bytes()));
   }
   allocate();
 }

@@ -44,7 +44,7 @@ class TableMaker {
   bool is_running_ = false;
   uint32_t l1_index_ = 0;
   ClusterRun place_;  // count 0: none yet
-  TableCache::Memory memory_;
+  AlignedMemory memory_;
   iovec vector_{};
   Request request_;
   Waiter waiter_;

@@ -65,7 +65,7 @@ class Writer final : public ImageWriter {
     TableCache::Table* table = nullptr;  // pinned
     uint32_t index = 0;
     uint32_t period = 0;
-    TableCache::Memory memory;  // a cluster
+    AlignedMemory memory;  // a cluster
     ReadJob read;
     iovec read_vector{};
     std::array<iovec, 18> vectors{};

@@ -1,6 +1,5 @@
 // Changes: writes that need another place, and the rest of the cluster read first.
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -11,7 +10,6 @@
 namespace vmm::block::qcow2 {
 namespace {
 
-constexpr size_t kPageBytes = 4096;
 constexpr uint64_t kMaxRunBytes = uint64_t{4} << 20U;
 // A hole between head and tail as small as this is read with them.
 constexpr uint64_t kReadThroughBytes = uint64_t{64} << 10U;
@@ -38,7 +36,8 @@ bool Writer::start_change(WriteJob& job, const Image::L2Place& place, bool is_ze
   }
   Change* change = take_change();
   if (change == nullptr) {
-    return park(job, change_waiters_);
+    // None under way and no memory for one: nobody would wake the job.
+    return active_.empty() ? failed(job, IoStatus::kIoError) : park(job, change_waiters_);
   }
   change->is_zeroes = is_zeroes;
   plan(*change, job, place);
@@ -70,8 +69,7 @@ Writer::Change* Writer::take_change() {
     return nullptr;
   }
   if (change->memory == nullptr) {
-    const auto bytes = static_cast<size_t>(state_.cluster_bytes());
-    change->memory.reset(static_cast<std::byte*>(std::aligned_alloc(std::min(kPageBytes, bytes), bytes)));
+    change->memory = make_aligned_memory(static_cast<size_t>(state_.cluster_bytes()));
     if (change->memory == nullptr) {
       return nullptr;
     }
@@ -409,7 +407,7 @@ void Writer::end(Change& change, IoStatus status) {
   change.next_free = std::exchange(free_changes_, &change);
   take_result(job, status);
   waiters.wake_all(IoStatus::kOk);
-  change_waiters_.wake_one(IoStatus::kOk);
+  change_waiters_.wake_all(IoStatus::kOk);
   after_change();
 }
 
