@@ -108,6 +108,9 @@ class ChainOpener {
 
   Result<Next> open_qcow2(ImageFile image, const DiskOptions& options) {
     const BlockLimits limits = image.limits;
+    if (layers_.empty()) {
+      is_block_device_ = image.files.main.is_block_device;
+    }
     auto sync = make_sync_file(image.files.main, options.path);
     VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*sync));
     VMM_ASSIGN_OR_RETURN(Next next, backing_of(header, options));
@@ -210,7 +213,8 @@ class ChainOpener {
           *top_, *reader,
           qcow2::Writer::Options{.cache = options_.cache,
                                  .may_discard = options_.discard == DiscardMode::kUnmap,
-                                 .has_backing = layers_.size() > 1});
+                                 .has_backing = layers_.size() > 1,
+                                 .may_extend_ahead = is_direct(options_.cache) && !is_block_device_});
     }
     ImageChain::Options chain{.detect_zeroes = options_.detect_zeroes, .limits = top_limits_};
     return std::make_unique<ImageChain>(std::move(layers_), std::move(reader), std::move(writer), *any_file_,
@@ -225,6 +229,7 @@ class ChainOpener {
   HostFile* any_file_ = nullptr;
   qcow2::Image* top_ = nullptr;
   BlockLimits top_limits_;
+  bool is_block_device_ = false;  // the top layer
 };
 
 }  // namespace

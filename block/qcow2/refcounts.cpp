@@ -137,6 +137,7 @@ Refcounts::Allocation Refcounts::take(const Place& place, const ClusterRun& run,
     store_refcount(bytes, place.index + i, order_, 1);
   }
   next_free_ = run.first + run.count;
+  state_.use_up_to(next_free_ << bits);
   return {.run = run};
 }
 
@@ -156,6 +157,7 @@ Refcounts::Allocation Refcounts::grow(uint64_t block, Waiter& waiter) {
   }
   const uint64_t bytes = (growth_.blocks + growth_.table_clusters) << state_.format.cluster_bits;
   growth_.is_running = true;
+  state_.use_up_to((growth_.start_cluster << state_.format.cluster_bits) + bytes);
   growth_.waiters.push(waiter);
   growth_.vector = {.iov_base = growth_.memory.get(), .iov_len = static_cast<size_t>(bytes)};
   growth_.op = BlockOp::kWrite;

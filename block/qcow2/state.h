@@ -11,6 +11,7 @@
 #include "block/qcow2/entries.h"
 #include "block/qcow2/header.h"
 #include "block/qcow2/metadata_map.h"
+#include "block/sync_file.h"
 
 namespace vmm::block::qcow2 {
 
@@ -58,6 +59,12 @@ struct ImageState {
   // corrupt bit is to be set.
   void mark_corrupt(std::string_view reason);
 
+  // Clusters up to there are in use. Where extend_ahead is set, the file is made longer before the writes
+  // come: a direct write past the end of a file keeps all others waiting.
+  void use_up_to(uint64_t end_bytes);
+  // The file ends with its last cluster again.
+  void cut_to_use();
+
   // Constant after construction.
   const std::string path;
   Header header;  // but for the place of the refcount table
@@ -78,6 +85,10 @@ struct ImageState {
   // References that memory no longer has and the disk still does.
   std::vector<ClusterRun> dropped;
   TransferPeriods transfers;
+
+  uint64_t used_end = 0;  // bytes
+  uint64_t file_end = 0;  // the same, or what lies ahead
+  SyncFile* extend_ahead = nullptr;
 };
 
 }  // namespace vmm::block::qcow2

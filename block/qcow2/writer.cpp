@@ -46,6 +46,7 @@ Writer::Writer(Image& image, ChainReader& reader, const Options& options)
     change.next_free = std::exchange(free_changes_, &change);
   }
   active_.reserve(changes_.size());
+  start_extending();
   state_.transfers.set_on_end([](void* context) { static_cast<Reclaimer*>(context)->try_start(); },
                               &reclaimer_);
 }
@@ -59,6 +60,15 @@ Writer::~Writer() {
 uint32_t Writer::background_requests() const {
   return refcounts_.requests_under_way() + (committer_.is_running() ? 1 : 0) + (maker_.is_running() ? 1 : 0) +
          (reclaimer_.is_running() ? 1 : 0);
+}
+
+void Writer::start_extending() {
+  const auto size = image_.sync_file().size();
+  if (options_.may_extend_ahead && image_.separate_data_file() == nullptr && size) {
+    state_.used_end = *size;
+    state_.file_end = *size;
+    state_.extend_ahead = &image_.sync_file();
+  }
 }
 
 // --- Jobs ---

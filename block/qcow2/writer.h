@@ -31,6 +31,8 @@ class Writer final : public ImageWriter {
     CacheMode cache = CacheMode::kWriteback;
     bool may_discard = false;  // discards are done, and freed clusters are given back to the host
     bool has_backing = false;
+    // The file is made longer before it is written to, and cut at the end: for O_DIRECT on files.
+    bool may_extend_ahead = false;
   };
 
   // The image and the reader of the chain that it is the top of outlive the writer. REQUIRES: the image was
@@ -130,6 +132,7 @@ class Writer final : public ImageWriter {
   bool has_zero_entries() const;
   uint64_t rounded_end(const WriteJob& job) const;
 
+  void start_extending();
   void drop_place(const L2Entry& old, const L2Entry& now);
   void after_change();
   void close();

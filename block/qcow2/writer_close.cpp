@@ -65,6 +65,7 @@ Status release_runs(SyncFile& file, const ImageState& state, const std::vector<C
 }  // namespace
 
 void Writer::close() {
+  state_.cut_to_use();
   if (state_.is_corrupt || (!committer_.has_changes() && reclaimer_.is_idle())) {
     return;
   }

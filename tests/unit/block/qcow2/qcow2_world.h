@@ -33,6 +33,7 @@ struct WorldOptions {
   bool may_discard = true;
   uint64_t cache_bytes = 0;
   CacheMode cache = CacheMode::kWriteback;
+  bool may_extend_ahead = false;
 };
 
 // Sector `index` of the base holds this in each of its words.
@@ -89,7 +90,8 @@ class OpenImage {
       writer = std::make_unique<Writer>(*image_, *reader,
                                         Writer::Options{.cache = options.cache,
                                                         .may_discard = options.may_discard,
-                                                        .has_backing = options.base_sectors > 0});
+                                                        .has_backing = options.base_sectors > 0,
+                                                        .may_extend_ahead = options.may_extend_ahead});
     }
     chain_ = std::make_unique<ImageChain>(std::move(layers), std::move(reader), std::move(writer), file,
                                           ImageChain::Options{});

@@ -118,6 +118,22 @@ TEST_F(Qcow2Writer, AFreedClusterIsNotUsedAgainWhileAWriteToItIsUnderWay) {
   expect_clean();
 }
 
+TEST_F(Qcow2Writer, AFileMadeLongerAheadEndsWithItsLastCluster) {
+  options_.may_extend_ahead = true;
+  make();
+  const size_t before = disk_->content().size();
+  {
+    auto image = open();
+    ASSERT_EQ(image->write_value(0, 8 * kClusterBytes, 5), IoStatus::kOk);
+    EXPECT_GT(disk_->content().size(), before + (size_t{32} << 20U));
+    ASSERT_EQ(image->write_value(8 * kClusterBytes, kClusterBytes, 6), IoStatus::kOk);
+  }
+  // An L2 table, and the data.
+  EXPECT_EQ(disk_->content().size(), before + 10 * kClusterBytes);
+  EXPECT_EQ(value_at(8 * kClusterBytes), 6U);
+  expect_clean();
+}
+
 TEST_F(Qcow2Writer, ARewriteTouchesNoTable) {
   make();
   auto image = open();
