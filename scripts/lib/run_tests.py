@@ -295,7 +295,7 @@ def run_sanitizers(run, labels):
         if not folder:
             continue
         if "unit" in labels:
-            run_ctest(run, f"unit tests: {preset}", folder, "unit", True)
+            run_ctest(run, f"unit tests: {preset}", folder, "unit", False)
 
 
 def run_tidy(run):
