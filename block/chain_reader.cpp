@@ -49,9 +49,6 @@ std::span<const iovec> cut_buffers(std::span<const iovec> buffers, uint64_t skip
 
 ChainReader::ChainReader(std::vector<ImageFormat*> layers, HostFile& file)
     : layers_(std::move(layers)), file_(file), parts_(kParts), scratches_(kScratches) {
-  for (ReadPart& part : parts_) {
-    part.next_free = std::exchange(free_parts_, &part);
-  }
   for (Scratch& scratch : scratches_) {
     scratch.reader = this;
     scratch.done = scratch_done;
@@ -149,7 +146,7 @@ Extent ChainReader::lookup(const ReadJob& job, Waiter& waiter, ImageFormat*& lay
 }
 
 bool ChainReader::issue(ReadJob& job, const Extent& extent, ImageFormat& layer) {
-  ReadPart* part = take_part(job);
+  ReadPart* part = parts_.take(job);
   if (part == nullptr) {
     return false;
   }
@@ -176,7 +173,7 @@ void ChainReader::part_done(FileRequest& request, IoStatus status) {
   if (part.periods != nullptr) {
     part.periods->end(part.period);
   }
-  job.reader->give_back(part);
+  job.reader->parts_.give_back(part);
   job.reader->finish_part(job, status);
 }
 
@@ -205,23 +202,6 @@ void ChainReader::deferred_done(FileRequest& request, IoStatus status) {
   ReadJob& job = *static_cast<ReadPart&>(request).job;
   --job.reader->jobs_;
   job.done(job, status);
-}
-
-ReadPart* ChainReader::take_part(ReadJob& job) {
-  if (!job.is_own_part_used) {
-    job.is_own_part_used = true;
-    return &job.own_part;
-  }
-  // A job without a free part goes on when one of its own comes back.
-  return free_parts_ == nullptr ? nullptr : std::exchange(free_parts_, free_parts_->next_free);
-}
-
-void ChainReader::give_back(ReadPart& part) {
-  if (&part == &part.job->own_part) {
-    part.job->is_own_part_used = false;
-  } else {
-    part.next_free = std::exchange(free_parts_, &part);
-  }
 }
 
 // --- Compressed and encrypted data ---

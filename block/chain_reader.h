@@ -17,6 +17,7 @@
 #include "block/host_file.h"
 #include "block/image_format.h"
 #include "block/io_vector.h"
+#include "block/part_pool.h"
 #include "block/wait_queue.h"
 
 namespace vmm::block {
@@ -109,15 +110,12 @@ class ChainReader {
   IoStatus take_stored(Scratch& scratch);
   void finish_part(ReadJob& job, IoStatus status);
   void finish(ReadJob& job);
-  ReadPart* take_part(ReadJob& job);
-  void give_back(ReadPart& part);
 
   // Constant after construction.
   std::vector<ImageFormat*> layers_;
   HostFile& file_;
 
-  std::vector<ReadPart> parts_;
-  ReadPart* free_parts_ = nullptr;
+  PartPool<ReadPart> parts_;
   std::vector<Scratch> scratches_;
   size_t next_scratch_ = 0;
   WaitQueue scratch_waiters_;

@@ -373,17 +373,7 @@ bool HostFile::touches_partial_block(const FileRequest& request) const {
 }
 
 bool HostFile::needs_stable_storage(const FileRequest& request) const {
-  switch (cache_) {
-    case CacheMode::kNone:
-    case CacheMode::kWriteback:
-      return request.force_unit_access;
-    case CacheMode::kWritethrough:
-    case CacheMode::kDirectsync:
-      return true;
-    case CacheMode::kUnsafe:
-      return false;
-  }
-  return true;
+  return block::needs_stable_storage(cache_, request.force_unit_access);
 }
 
 }  // namespace vmm::block

@@ -32,6 +32,22 @@ constexpr bool is_direct(CacheMode mode) {
   return mode == CacheMode::kNone || mode == CacheMode::kDirectsync;
 }
 
+// Whether a write must be on stable storage before it is done. force_unit_access: its submitter asks for
+// that.
+constexpr bool needs_stable_storage(CacheMode mode, bool force_unit_access) {
+  switch (mode) {
+    case CacheMode::kNone:
+    case CacheMode::kWriteback:
+      return force_unit_access;
+    case CacheMode::kWritethrough:
+    case CacheMode::kDirectsync:
+      return true;
+    case CacheMode::kUnsafe:
+      return false;
+  }
+  return true;
+}
+
 class HostFile {
  public:
   struct Geometry {

@@ -9,13 +9,6 @@
 namespace vmm::block::qcow2 {
 namespace {
 
-constexpr uint32_t kExtensionEnd = 0;
-constexpr uint32_t kExtensionBackingFormat = 0xe2792aca;
-constexpr uint32_t kExtensionFeatureNames = 0x6803f857;
-constexpr uint32_t kExtensionBitmaps = 0x23852875;
-constexpr uint32_t kExtensionCryptoHeader = 0x0537be77;
-constexpr uint32_t kExtensionDataFile = 0x44415441;
-
 constexpr uint32_t kHeaderBytesV2 = 72;
 constexpr uint32_t kHeaderBytesV3 = 104;
 constexpr uint32_t kCompressionTypeOffset = 104;

@@ -38,6 +38,14 @@ constexpr uint64_t kAutoclearBitmaps = 1U << 0U;
 constexpr uint64_t kAutoclearRawDataFile = 1U << 1U;
 constexpr uint64_t kKnownAutoclear = (1U << 2U) - 1;
 
+// Header extensions.
+constexpr uint32_t kExtensionEnd = 0;
+constexpr uint32_t kExtensionBackingFormat = 0xe2792aca;
+constexpr uint32_t kExtensionFeatureNames = 0x6803f857;
+constexpr uint32_t kExtensionBitmaps = 0x23852875;
+constexpr uint32_t kExtensionCryptoHeader = 0x0537be77;
+constexpr uint32_t kExtensionDataFile = 0x44415441;
+
 // Where fields lie that are changed in place.
 constexpr uint64_t kL1SizeFieldOffset = 36;         // l1_size, l1_table_offset: 12 bytes
 constexpr uint64_t kRefcountTableFieldOffset = 48;  // refcount_table_offset, _clusters: 12 bytes

@@ -10,9 +10,9 @@ namespace {
 constexpr uint32_t kHeaderBytesV3 = 112;
 constexpr size_t kFeatureNameBytes = 46;
 
-class Writer {
+class HeaderWriter {
  public:
-  explicit Writer(const Header& header) : header_(header) {}
+  explicit HeaderWriter(const Header& header) : header_(header) {}
 
   std::vector<std::byte> write() {
     write_fields();
@@ -66,16 +66,16 @@ class Writer {
 
   void write_extensions() {
     if (header_.backing_format) {
-      put_extension(0xe2792aca, as_bytes(*header_.backing_format));
+      put_extension(kExtensionBackingFormat, as_bytes(*header_.backing_format));
     }
     if (!header_.data_file.empty()) {
-      put_extension(0x44415441, as_bytes(header_.data_file));
+      put_extension(kExtensionDataFile, as_bytes(header_.data_file));
     }
     if (header_.crypto_header) {
       std::vector<std::byte> data(16);
       store_be<uint64_t>(data.data(), header_.crypto_header->offset);
       store_be<uint64_t>(data.data() + 8, header_.crypto_header->length);
-      put_extension(0x0537be77, data);
+      put_extension(kExtensionCryptoHeader, data);
     }
     if (header_.version >= 3 && !header_.feature_names.empty()) {
       write_feature_names();
@@ -85,12 +85,12 @@ class Writer {
       store_be<uint32_t>(data.data(), header_.bitmaps->count);
       store_be<uint64_t>(data.data() + 8, header_.bitmaps->directory_bytes);
       store_be<uint64_t>(data.data() + 16, header_.bitmaps->directory_offset);
-      put_extension(0x23852875, data);
+      put_extension(kExtensionBitmaps, data);
     }
     for (const UnknownExtension& extension : header_.unknown_extensions) {
       put_extension(extension.type, extension.bytes);
     }
-    put_extension(0, {});
+    put_extension(kExtensionEnd, {});
   }
 
   void write_feature_names() {
@@ -102,7 +102,7 @@ class Writer {
       data.insert(data.end(), name.begin(), name.end());
       data.resize(data.size() + kFeatureNameBytes - name.size());
     }
-    put_extension(0x6803f857, data);
+    put_extension(kExtensionFeatureNames, data);
   }
 
   void write_backing_name() {
@@ -126,14 +126,14 @@ Result<std::vector<std::byte>> serialise_header(const Header& header, const std:
     return fail("{}: the name of its backing file is {} bytes long; at most {} are possible", path,
                 header.backing_file.size(), kMaxBackingNameBytes);
   }
-  std::vector<std::byte> bytes = Writer(header).write();
+  std::vector<std::byte> bytes = HeaderWriter(header).write();
   if (bytes.size() <= header.cluster_bytes()) {
     return bytes;
   }
   // Names of features are a courtesy: in tiny clusters there is no room for them.
   Header shorter = header;
   shorter.feature_names.clear();
-  bytes = Writer(shorter).write();
+  bytes = HeaderWriter(shorter).write();
   if (bytes.size() > header.cluster_bytes()) {
     return fail(
         "{}: its header of {} bytes does not fit a cluster of {}; use larger clusters or shorter names", path,

@@ -53,7 +53,7 @@ Status write_header(SyncFile& file, const Header& header) {
 
 Status prepare_for_writing(SyncFile& file, Header& header) {
   if (header.has(kIncompatibleCorrupt)) {
-    return fail("{} is marked as corrupt; repair it (qemu-img check -r all), or open it read-only",
+    return fail("{} is marked as corrupt; repair it (vmm-img check -f qcow2 -r all), or open it read-only",
                 file.path());
   }
   if (header.has(kIncompatibleDirty)) {

@@ -31,9 +31,6 @@ Writer::Writer(Image& image, ChainReader& reader, const Options& options)
       committer_(state_, image.l2_cache(), refcounts_, reclaimer_,
                  image.separate_data_file() == nullptr ? nullptr : &image.data_file()),
       parts_(kParts) {
-  for (WritePart& part : parts_) {
-    part.next_free = std::exchange(free_parts_, &part);
-  }
   changes_.reserve(change_count(state_.cluster_bytes()));
   for (size_t i = 0; i < change_count(state_.cluster_bytes()); ++i) {
     Change& change = *changes_.emplace_back(std::make_unique<Change>());
@@ -187,17 +184,7 @@ void Writer::deferred_done(FileRequest& request, IoStatus status) {
 }
 
 bool Writer::needs_stable_storage(const WriteJob& job) const {
-  switch (options_.cache) {
-    case CacheMode::kNone:
-    case CacheMode::kWriteback:
-      return job.force_unit_access;
-    case CacheMode::kWritethrough:
-    case CacheMode::kDirectsync:
-      return true;
-    case CacheMode::kUnsafe:
-      return false;
-  }
-  return true;
+  return block::needs_stable_storage(options_.cache, job.force_unit_access);
 }
 
 // --- Writes ---
@@ -283,7 +270,7 @@ bool Writer::write_in_place(WriteJob& job, uint64_t host, uint64_t length) {
                                     job.offset.bytes() + job.position, host));
     return failed(job, IoStatus::kIoError);
   }
-  WritePart* part = take_part(job);
+  WritePart* part = parts_.take(job);
   if (part == nullptr) {
     return false;
   }
@@ -318,25 +305,8 @@ void Writer::part_done(FileRequest& request, IoStatus status) {
   WriteJob& job = *part.job;
   auto& self = *static_cast<Writer*>(job.writer);
   self.state_.transfers.end(part.period);
-  self.give_back(part);
+  self.parts_.give_back(part);
   self.take_result(job, status);
-}
-
-WritePart* Writer::take_part(WriteJob& job) {
-  if (!job.is_own_part_used) {
-    job.is_own_part_used = true;
-    return &job.own_part;
-  }
-  // A job without a free part goes on when one of its own comes back.
-  return free_parts_ == nullptr ? nullptr : std::exchange(free_parts_, free_parts_->next_free);
-}
-
-void Writer::give_back(WritePart& part) {
-  if (&part == &part.job->own_part) {
-    part.job->is_own_part_used = false;
-  } else {
-    part.next_free = std::exchange(free_parts_, &part);
-  }
 }
 
 // --- After changes of the metadata ---

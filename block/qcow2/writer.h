@@ -16,6 +16,7 @@
 #include "block/chain_reader.h"
 #include "block/disk_options.h"
 #include "block/image_writer.h"
+#include "block/part_pool.h"
 #include "block/qcow2/committer.h"
 #include "block/qcow2/image.h"
 #include "block/qcow2/reclaimer.h"
@@ -92,8 +93,6 @@ class Writer final : public ImageWriter {
   uint64_t in_place_bytes(const Image::L2Place& place, uint64_t guest, uint64_t length, uint64_t& host) const;
   uint64_t in_place_in_cluster(const L2Entry& entry, uint64_t guest, uint64_t length) const;
   bool write_in_place(WriteJob& job, uint64_t host, uint64_t length);
-  WritePart* take_part(WriteJob& job);
-  void give_back(WritePart& part);
   bool needs_stable_storage(const WriteJob& job) const;
 
   // --- Changes (writer_change.cpp) ---
@@ -151,8 +150,7 @@ class Writer final : public ImageWriter {
   Committer committer_;
 
   uint32_t jobs_ = 0;
-  std::vector<WritePart> parts_;
-  WritePart* free_parts_ = nullptr;
+  PartPool<WritePart> parts_;
   std::vector<std::unique_ptr<Change>> changes_;
   Change* free_changes_ = nullptr;
   std::vector<Change*> active_;

@@ -5,9 +5,11 @@
 #include <bit>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 
 #include "block/backing_name.h"
 #include "block/image_file.h"
@@ -65,29 +67,36 @@ class NewFile {
   int error_ = 0;
 };
 
-// The size of what the new image stands on; absent with -u.
-Result<std::optional<uint64_t>> backing_size(const Options& options) {
-  if (options.backing_file.empty() || options.is_unsafe) {
-    return std::nullopt;
+// What the new image stands on; nullptr: nothing, or -u. While it is open its files are locked, so that none
+// of them can be overwritten by the new image.
+Result<std::unique_ptr<Disk>> open_backing(const Options& options) {
+  if (options.backing_file.empty()) {
+    return nullptr;
   }
   VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(options.backing_file, options.path));
+  if (std::error_code error; std::filesystem::equivalent(name.path, options.path, error)) {
+    return fail_configuration("{}: an image cannot stand on itself; give the new one another name",
+                              options.path);
+  }
+  if (options.is_unsafe) {
+    return nullptr;
+  }
   DiskOptions backing{.path = name.path, .read_only = true};
   VMM_ASSIGN_OR_RETURN(backing.format, disk_format(options.backing_format));
-  const auto disk = Disk::open(backing);
+  auto disk = Disk::open(backing);
   if (!disk) {
     return std::unexpected(disk.error().within("backing file"));
   }
-  return (*disk)->size_bytes();
+  return disk;
 }
 
-Result<uint64_t> wanted_size(const Options& options, CreateWords& words) {
+Result<uint64_t> wanted_size(const Options& options, CreateWords& words, const Disk* backing) {
   VMM_ASSIGN_OR_RETURN(const std::optional<uint64_t> word, words.take_size("size"));
-  VMM_ASSIGN_OR_RETURN(const std::optional<uint64_t> backing, backing_size(options));
   if (!options.size.empty()) {
     return parse_size(options.size);
   }
-  if (word || backing) {
-    return word ? *word : *backing;
+  if (word || backing != nullptr) {
+    return word ? *word : backing->size_bytes();
   }
   return fail_configuration("{}: the size of the new disk is missing", options.path);
 }
@@ -154,7 +163,8 @@ Result<int> create(const Options& options) {
     return fail_configuration("{}: -F must tell the format of the backing file, which is never guessed",
                               options.path);
   }
-  VMM_ASSIGN_OR_RETURN(const uint64_t asked, wanted_size(options, words));
+  VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Disk> backing, open_backing(options));
+  VMM_ASSIGN_OR_RETURN(const uint64_t asked, wanted_size(options, words, backing.get()));
   const uint64_t size = align_up(asked, kSectorBytes);  // what a guest can use
   std::optional<qcow2::CreateOptions> qcow2_image;
   if (format == Format::kQcow2) {

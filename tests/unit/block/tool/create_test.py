@@ -48,6 +48,19 @@ class Create(ToolTest):
         self.assertIn("-F must tell", result.errors)
         self.make("-u", "-f", "qcow2", "-b", "missing", "-F", "raw", self.path("overlay"), "1M")
 
+    def test_what_the_new_image_stands_on_is_not_overwritten(self):
+        self.make("-f", "qcow2", self.path("base"), "1M")
+        self.make("-f", "qcow2", "-b", "base", "-F", "qcow2", self.path("middle"))
+        before = self.info(self.path("base")), self.info(self.path("middle"))
+        os.symlink("base", self.path("link"))
+        for backing, target in (("base", "base"), ("base", "link"), ("middle", "base"), ("middle", "middle")):
+            for more in ((), ("-u",)) if backing == target else ((),):
+                with self.subTest(backing=backing, target=target, more=more):
+                    result = self.img("create", "-f", "qcow2", *more, "-b", backing, "-F", "qcow2", self.path(target), "2M")
+                    self.assertEqual(result.status, 1, result.errors)
+                    self.assertIn(target, result.errors)
+                    self.assertEqual((self.info(self.path("base")), self.info(self.path("middle"))), before)
+
     def test_raw_is_a_hole_of_its_size(self):
         self.make("-f", "raw", self.path("raw"), "1G")
         self.assertEqual((os.path.getsize(self.path("raw")), os.stat(self.path("raw")).st_blocks), (1 << 30, 0))
