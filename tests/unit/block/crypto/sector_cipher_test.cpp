@@ -161,7 +161,7 @@ TEST(SectorCipher, CounterModeOfCast5CountsOverTheEndOfItsLowestByte) {
   const auto stream = encrypted(*cipher, 0xfe * kSector, std::vector<std::byte>(kSector));
   const auto ecb = EvpCipher::create("CAST5-ECB", key, EvpCipher::Direction::kEncrypt);
   ASSERT_TRUE(ecb);
-  for (const uint64_t block : {0, 1, 63}) {
+  for (const uint64_t block : {0U, 1U, 63U}) {
     std::array<std::byte, 8> counter{};
     store_be(counter.data(), (UINT64_C(0xfe) << 56U) + block);
     ASSERT_TRUE(ecb->run({}, counter));
