@@ -51,7 +51,7 @@ Status write_header(SyncFile& file, const Header& header) {
   return file.write(FileOffset(0), bytes);
 }
 
-Status prepare_for_writing(SyncFile& file, Header& header) {
+Status prepare_for_maintenance(SyncFile& file, Header& header) {
   if (header.has(kIncompatibleCorrupt)) {
     return fail("{} is marked as corrupt; repair it (vmm-img check -f qcow2 -r all), or open it read-only",
                 file.path());
@@ -68,18 +68,20 @@ Status prepare_for_writing(SyncFile& file, Header& header) {
   if (header.version < 3) {
     return {};
   }
-  uint64_t autoclear = header.autoclear & kKnownAutoclear;
-  if ((autoclear & kAutoclearBitmaps) != 0) {
-    if (header.bitmaps) {
-      VMM_TRY(give_up_tracking_bitmaps(file, *header.bitmaps));
-    } else {
-      autoclear &= ~kAutoclearBitmaps;
-    }
-  }
+  const uint64_t autoclear =
+      header.autoclear & (header.bitmaps ? kKnownAutoclear : kKnownAutoclear & ~kAutoclearBitmaps);
   if (autoclear != header.autoclear) {
     header.autoclear = autoclear;
     VMM_TRY(write_field(file, kAutoclearFieldOffset, autoclear));
     VMM_TRY(file.sync());
+  }
+  return {};
+}
+
+Status prepare_for_writing(SyncFile& file, Header& header) {
+  VMM_TRY(prepare_for_maintenance(file, header));
+  if (header.bitmaps && (header.autoclear & kAutoclearBitmaps) != 0) {
+    VMM_TRY(give_up_tracking_bitmaps(file, *header.bitmaps));
   }
   return {};
 }

@@ -8,8 +8,11 @@
 
 namespace vmm::block::qcow2 {
 
-// Refuses corrupt images, repairs dirty ones, clears autoclear bits that are not known, and marks dirty
-// bitmaps that ought to track writes as inconsistent. `header` follows.
+// Refuses corrupt images, repairs dirty ones, and clears autoclear bits that are not known. `header` follows.
+// For changes of the metadata that leave the disk's contents as they are.
+Status prepare_for_maintenance(SyncFile& file, Header& header);
+
+// The same, and marks dirty bitmaps that ought to track writes as inconsistent.
 Status prepare_for_writing(SyncFile& file, Header& header);
 
 // The ranges of the metadata that nothing else may be written to.

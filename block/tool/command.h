@@ -21,5 +21,6 @@ void add_check(CLI::App& app, Chosen& chosen);
 void add_compare(CLI::App& app, Chosen& chosen);
 void add_create(CLI::App& app, Chosen& chosen);
 void add_info(CLI::App& app, Chosen& chosen);
+void add_snapshot(CLI::App& app, Chosen& chosen);
 
 }  // namespace vmm::block::tool

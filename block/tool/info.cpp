@@ -1,7 +1,5 @@
 // vmm-img info: what an image is, and with --backing-chain what it stands on.
-#include <array>
 #include <cstdio>
-#include <ctime>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +8,7 @@
 #include "block/open_chain.h"
 #include "block/tool/command.h"
 #include "block/tool/image_info.h"
+#include "block/tool/snapshot_list.h"
 #include "block/tool/text.h"
 
 namespace vmm::block::tool {
@@ -72,36 +71,6 @@ void print_tree(int indent, const std::string& key, const Tree& value) {
   size_t index = 0;
   for (const auto& [name, part] : value.items()) {
     print_tree(indent + kStep, value.is_array() ? "[" + std::to_string(index++) + "]" : name, part);
-  }
-}
-
-std::string date_text(int64_t seconds) {
-  const time_t time = seconds;
-  tm local{};
-  std::array<char, 32> text{};
-  if (::localtime_r(&time, &local) == nullptr ||
-      std::strftime(text.data(), text.size(), "%F %T", &local) == 0) {
-    return std::to_string(seconds);
-  }
-  return text.data();
-}
-
-void print_snapshots(const Tree& snapshots) {
-  constexpr uint64_t kMinute = 60;
-  constexpr uint64_t kHour = 3600;
-  print_line(0, "Snapshot list:");
-  print_line(0, fmt::format("{:<9} {:<16} {:>8}{:>20}{:>13}{:>11}", "ID", "TAG", "VM SIZE", "DATE",
-                            "VM CLOCK", "ICOUNT"));
-  for (const Tree& entry : snapshots) {
-    const auto seconds = entry["vm-clock-sec"].get<uint64_t>();
-    const std::string clock =
-        fmt::format("{:02}:{:02}:{:02}.{:03}", seconds / kHour, seconds / kMinute % kMinute,
-                    seconds % kMinute, entry["vm-clock-nsec"].get<uint64_t>() / 1'000'000);
-    print_line(
-        0, fmt::format("{:<9} {:<16} {:>8}{:>20}{:>13}{:>11}", entry["id"].get<std::string>(),
-                       entry["name"].get<std::string>(), size_text(entry["vm-state-size"].get<uint64_t>()),
-                       date_text(entry["date-sec"].get<int64_t>()), clock,
-                       entry.contains("icount") ? entry["icount"].dump() : ""));
   }
 }
 

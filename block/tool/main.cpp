@@ -25,6 +25,7 @@ int main_with(int argument_count, char** arguments) {
   add_compare(app, chosen);
   add_create(app, chosen);
   add_info(app, chosen);
+  add_snapshot(app, chosen);
   try {
     app.parse(argument_count, arguments);
   } catch (const CLI::ParseError& error) {

@@ -75,6 +75,7 @@ class Image:
         elif rng.random() < 0.2 and self.data_file == "":
             options.append(f"preallocation={rng.choice(['metadata', 'falloc', 'full'])}")
         self.options = ",".join(options)
+        self.held = {}  # what each snapshot holds
         run(words + ["-o", self.options, self.path, str(self.size)])
         narrow = any(f"refcount_bits={bits}," in self.options for bits in (1, 2, 4, 8))
         self.may_snapshot = self.data_file == "" and not narrow and rng.random() < 0.4
@@ -192,8 +193,24 @@ class Image:
                 lines.append(f"discard {offset} {length}")
                 self.discard(offset, length)
         run(["qemu-io", "-f", "qcow2", "-d", "unmap", self.path], "\n".join(lines) + "\nq\n")
-        if self.may_snapshot and rng.random() < 0.5:
-            run(["qemu-img", "snapshot", "-c", f"s{rng.randrange(1 << 30)}", self.path])
+
+    def snapshots(self, tool):
+        """Makes, applies and deletes snapshots: each by us or by QEMU."""
+        for _ in range(self.rng.choice([0, 1, 2, 3])):
+            snapshot = [tool, "snapshot", "-f", "qcow2"] if self.rng.random() < 0.6 else ["qemu-img", "snapshot"]
+            kind = self.rng.choice("ccaad")
+            if kind == "c" or not self.held:
+                name = f"s{len(self.held)}-{self.rng.randrange(1 << 30)}"
+                run(snapshot + ["-c", name, self.path])
+                self.held[name] = bytes(self.model)
+            else:
+                name = self.rng.choice(sorted(self.held))
+                run(snapshot + ["-" + kind, name, self.path])
+                if kind == "a":
+                    self.model = bytearray(self.held[name])
+                else:
+                    del self.held[name]
+            self.check()
 
     def check(self, leaks_ok=False):
         done = run(["qemu-img", "check", "-f", "qcow2", self.path], ok=(0, 3) if leaks_ok else (0,))
@@ -229,7 +246,7 @@ class Image:
             raise Failure("the raw data file differs")
 
 
-def one_case(tool, seed, folder):
+def one_case(tool, image_tool, seed, folder):
     rng = random.Random(seed)
     image = Image(folder, rng)
     try:
@@ -239,6 +256,9 @@ def one_case(tool, seed, folder):
             image.look(tool)
             image.our_turn(tool)
             image.look(tool)
+            if image.may_snapshot and image_tool:
+                image.snapshots(image_tool)
+                image.look(tool)
     except Failure as failure:
         chain = "backing, " if image.backing else ""
         raise Failure(f"seed {seed} ({chain}{image.options}, {image.size} bytes): {failure}") from None
@@ -247,6 +267,7 @@ def one_case(tool, seed, folder):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("tool")
+    parser.add_argument("--vmm-img", help="makes, applies and deletes snapshots too")
     parser.add_argument("--cases", type=int, default=1 << 30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=40)
@@ -255,6 +276,7 @@ def main():
     if shutil.which("qemu-img") is None or shutil.which("qemu-io") is None:
         print("there is no qemu-img and qemu-io")
         return 77
+    image_tool = arguments.vmm_img and os.path.abspath(arguments.vmm_img)
     end = time.monotonic() + arguments.seconds
     done = 0
     for seed in range(arguments.seed, arguments.seed + arguments.cases):
@@ -262,7 +284,7 @@ def main():
             break
         folder = tempfile.mkdtemp(prefix="qcow2-differential-", dir=os.getcwd())
         try:
-            one_case(os.path.abspath(arguments.tool), seed, folder)
+            one_case(os.path.abspath(arguments.tool), image_tool, seed, folder)
         except (Failure, subprocess.TimeoutExpired) as failure:
             print(failure)
             return 1

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "tests/unit/block/qcow2/crafted.h"
+#include "tests/unit/block/qcow2/offline.h"
 #include "tests/unit/block/qcow2/qcow2_world.h"
 
 namespace vmm::block::qcow2 {
@@ -233,6 +234,43 @@ WorldOptions random_options(std::mt19937_64& random) {
   return options;
 }
 
+// What is done to an image that is not in use: snapshots, another size.
+Change random_change(CrashDisk& disk, const WorldOptions& options, std::mt19937_64& random) {
+  const Header header = read_header(disk).value();
+  const auto snapshots = read_snapshot_table(disk, header)->snapshots;
+  const uint64_t kind = random() % 8;
+  if (snapshots.empty() || (kind < 3 && snapshots.size() < 5)) {
+    return creates(fmt::format("s{}", random() % 100));
+  }
+  const Snapshot& any = snapshots[random() % snapshots.size()];
+  if (kind < 5) {
+    return applies(any.id);
+  }
+  if (kind == 5 || header.version == 2) {
+    return deletes(any.name);
+  }
+  const uint64_t now = header.size_bytes / kSectorBytes;
+  if (kind == 6 && now > 64) {
+    return shrinks((now - random() % 32) * kSectorBytes);
+  }
+  const uint64_t size_bytes = align_up((now + random() % 64) * kSectorBytes, header.cluster_bytes());
+  return grows(size_bytes, options.base_sectors * kSectorBytes,
+               random() % 2 == 0 ? Preallocation::kMetadata : Preallocation::kOff);
+}
+
+void change_offline(const std::shared_ptr<CrashDisk>& disk, const WorldOptions& options,
+                    std::mt19937_64& random) {
+  for (int i = 0; i < 2 && !testing::Test::HasFailure(); ++i) {
+    const Status done = change_and_crash(disk, options, random_change(*disk, options, random), random, 6);
+    if (!done) {
+      EXPECT_NE(done.error().message().find("would be used by more than refcounts of"), std::string::npos)
+          << done.error().message();
+    }
+    const CheckResult result = check_of(*disk);
+    EXPECT_EQ(result.corruptions, 0U) << text_of(result);
+  }
+}
+
 void run_case(uint64_t seed) {
   SCOPED_TRACE(fmt::format("seed {}", seed));
   std::mt19937_64 random(seed);
@@ -257,6 +295,7 @@ void run_case(uint64_t seed) {
     if (generation == 0) {
       workload.close();
     }
+    change_offline(disk, options, random);
   }
 }
 

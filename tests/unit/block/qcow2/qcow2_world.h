@@ -34,6 +34,7 @@ struct WorldOptions {
   uint64_t cache_bytes = 0;
   CacheMode cache = CacheMode::kWriteback;
   bool may_extend_ahead = false;
+  uint64_t disk_bytes = 0;  // as in DiskOptions
 };
 
 // Sector `index` of the base holds this in each of its words.
@@ -60,6 +61,7 @@ class OpenImage {
       const Status prepared = prepare_for_writing(*files.sync, *header);
       EXPECT_TRUE(prepared) << prepared.error().message();
     }
+    header->size_bytes = options.disk_bytes == 0 ? header->size_bytes : options.disk_bytes;
     files.image = std::make_unique<HostFile>(disk_, HostFile::Files{}, HostFile::Geometry{}, options.cache,
                                              options.may_discard);
     HostFile& file = *files.image;

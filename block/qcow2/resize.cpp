@@ -1,0 +1,163 @@
+#include "block/qcow2/resize.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "block/qcow2/image.h"
+#include "block/qcow2/metadata_change.h"
+#include "vmm/base/bytes.h"
+
+namespace vmm::block::qcow2 {
+namespace {
+
+constexpr uint64_t kSizeFieldOffset = 24;
+constexpr uint64_t kSectorBytes = 512;
+
+uint64_t clusters_of(const Header& header, uint64_t size_bytes) {
+  return align_up(size_bytes, header.cluster_bytes()) >> header.cluster_bits;
+}
+
+Result<std::vector<uint64_t>> read_l1(SyncFile& file, const Header& header) {
+  return read_table(file, header.l1_offset, uint64_t{header.l1_entries} * sizeof(uint64_t));
+}
+
+Status replace_l1(const Header& before, Header& now, const std::vector<uint64_t>& l1,
+                  MetadataChange& change) {
+  VMM_TRY(change.refer(before.l1_offset, uint64_t{before.l1_entries} * sizeof(uint64_t), -1));
+  VMM_ASSIGN_OR_RETURN(now.l1_offset, change.write_new_l1(l1));
+  now.l1_entries = static_cast<uint32_t>(l1.size());
+  return {};
+}
+
+// Ends the disk after this cluster; what is behind, VM state too, would be data of a longer disk.
+Status cut(const Header& header, uint64_t clusters, std::vector<uint64_t>& l1, MetadataChange& change) {
+  const uint32_t l2_bits = header.entry_format().l2_bits();
+  const size_t whole = static_cast<size_t>(clusters >> l2_bits);
+  const size_t entries = whole + (clusters % header.l2_entries() != 0 ? 1 : 0);
+  if (entries < l1.size()) {
+    VMM_TRY(change.refer_tree(std::span(l1).subspan(entries), -1));
+    std::fill(l1.begin() + static_cast<ptrdiff_t>(entries), l1.end(), 0);
+  }
+  if (whole == entries || (l1[whole] & kEntryOffsetMask) == 0) {
+    return {};
+  }
+  return change.change_l2(l1[whole], [&](uint64_t index, L2Entry& entry) -> Status {
+    if ((uint64_t{whole} << l2_bits) + index < clusters) {
+      return {};
+    }
+    VMM_TRY(change.refer_entry(entry, -1));
+    entry = {};
+    return {};
+  });
+}
+
+// A place for each cluster from the one after the end of the disk on that has none.
+Status give_places(SyncFile& file, const Header& header, uint64_t size_bytes, std::vector<uint64_t>& l1,
+                   MetadataChange& change) {
+  const EntryFormat format = header.entry_format();
+  const uint64_t first = clusters_of(header, header.size_bytes);
+  const uint64_t end = clusters_of(header, size_bytes);
+  if (first >= end) {
+    return {};
+  }
+  uint64_t place = 0;
+  if (!format.has_data_file) {
+    VMM_ASSIGN_OR_RETURN(place, change.allocate_at_end((end - first) << format.cluster_bits));
+    VMM_TRY(file.resize(place + ((end - first) << format.cluster_bits)));
+  }
+  for (uint64_t table = first >> format.l2_bits(); table <= (end - 1) >> format.l2_bits(); ++table) {
+    VMM_TRY(change.change_l2(l1[table], [&](uint64_t index, L2Entry& entry) -> Status {
+      const uint64_t cluster = (table << format.l2_bits()) + index;
+      if (cluster < first || cluster >= end) {
+        return {};
+      }
+      const uint64_t at = format.has_data_file ? cluster : (place >> format.cluster_bits) + (cluster - first);
+      entry.descriptor = (at << format.cluster_bits) | kEntryCopied;
+      entry.bitmap = format.has_subclusters ? subcluster_bitmap(UINT32_MAX, 0) : 0;
+      return {};
+    }));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status check_resize(const Header& header, uint64_t size_bytes, const std::string& path) {
+  if (size_bytes % kSectorBytes != 0) {
+    return fail("{}: the new size {} is not a multiple of {}", path, size_bytes, kSectorBytes);
+  }
+  if (size_bytes > INT64_MAX || header.l1_entries_for(size_bytes) > kMaxL1Bytes / sizeof(uint64_t)) {
+    return fail("{}: a disk of {} bytes needs larger clusters than {} bytes; convert the image", path,
+                size_bytes, header.cluster_bytes());
+  }
+  if (header.version < 3 && header.snapshot_count > 0) {
+    return fail(
+        "{}: has internal snapshots, which in version 2 do not tell of what size their disk is; delete "
+        "them first, or convert the image to version 3",
+        path);
+  }
+  if (header.bitmaps) {
+    return fail(
+        "{}: has dirty bitmaps, whose size is that of the disk; remove them first (qemu-img bitmap "
+        "--remove)",
+        path);
+  }
+  return {};
+}
+
+Status begin_growing(SyncFile& file, Header& header, uint64_t size_bytes, Preallocation preallocation) {
+  VMM_ASSIGN_OR_RETURN(MetadataChange change, MetadataChange::begin(file, header));
+  VMM_ASSIGN_OR_RETURN(auto l1, read_l1(file, header));
+  VMM_TRY(cut(header, clusters_of(header, header.size_bytes), l1, change));
+  l1.resize(std::max(static_cast<size_t>(header.l1_entries_for(size_bytes)), l1.size()));
+  if (preallocation == Preallocation::kMetadata) {
+    VMM_TRY(give_places(file, header, size_bytes, l1, change));
+  }
+  if (l1.size() == header.l1_entries && !change.has_changes()) {
+    return {};
+  }
+  VMM_TRY(change.settle_flags(l1, 1));
+  Header now = header;
+  VMM_TRY(replace_l1(header, now, l1, change));
+  VMM_TRY(change.commit(now));
+  header = std::move(now);
+  return {};
+}
+
+std::optional<DiskRange> zeroes_needed(const Header& header, uint64_t size_bytes, uint64_t backing_bytes,
+                                       Preallocation preallocation) {
+  const uint64_t old_bytes = header.size_bytes;
+  uint64_t end = align_up(old_bytes, header.cluster_bytes());
+  if (preallocation == Preallocation::kOff) {
+    end = std::max(end, align_up(std::min(backing_bytes, size_bytes), header.cluster_bytes()));
+  }
+  end = std::min(end, size_bytes);
+  return end > old_bytes ? std::optional(DiskRange{.offset = old_bytes, .bytes = end - old_bytes})
+                         : std::nullopt;
+}
+
+Status finish_growing(SyncFile& file, Header& header, uint64_t size_bytes) {
+  std::array<std::byte, sizeof(uint64_t)> bytes{};
+  store_be<uint64_t>(bytes.data(), size_bytes);
+  VMM_TRY(file.write(FileOffset(kSizeFieldOffset), bytes));
+  VMM_TRY(file.sync());
+  header.size_bytes = size_bytes;
+  return {};
+}
+
+Status shrink(SyncFile& file, Header& header, uint64_t size_bytes) {
+  VMM_ASSIGN_OR_RETURN(MetadataChange change, MetadataChange::begin(file, header));
+  VMM_ASSIGN_OR_RETURN(auto l1, read_l1(file, header));
+  VMM_TRY(cut(header, clusters_of(header, size_bytes), l1, change));
+  l1.resize(std::max<size_t>(header.l1_entries_for(size_bytes), 1));
+  VMM_TRY(change.settle_flags(l1, 1));
+  Header now = header;
+  VMM_TRY(replace_l1(header, now, l1, change));
+  now.size_bytes = size_bytes;
+  VMM_TRY(change.commit(now));
+  header = std::move(now);
+  return {};
+}
+
+}  // namespace vmm::block::qcow2

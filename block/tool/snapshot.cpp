@@ -1,0 +1,95 @@
+// vmm-img snapshot: the internal snapshots of a qcow2 image.
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "block/image_file.h"
+#include "block/qcow2/image.h"
+#include "block/qcow2/open_image.h"
+#include "block/qcow2/snapshot.h"
+#include "block/sync_file.h"
+#include "block/tool/command.h"
+#include "block/tool/image_info.h"
+#include "block/tool/snapshot_list.h"
+#include "block/tool/text.h"
+
+namespace vmm::block::tool {
+namespace {
+
+struct Options {
+  std::string path;
+  std::string format;
+  std::string create;
+  std::string apply;
+  std::string remove;
+  CLI::Option* creates = nullptr;
+  CLI::Option* applies = nullptr;
+  CLI::Option* removes = nullptr;
+  bool lists = false;  // as without anything else
+  bool is_quiet = false;
+};
+
+qcow2::NewSnapshot new_snapshot(const std::string& name) {
+  using std::chrono::duration_cast;
+  using std::chrono::nanoseconds;
+  using std::chrono::seconds;
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return {.name = name,
+          .date_seconds = static_cast<uint32_t>(duration_cast<seconds>(now).count()),
+          .date_nanoseconds = static_cast<uint32_t>((duration_cast<nanoseconds>(now) % seconds(1)).count())};
+}
+
+Status change(const Options& options) {
+  VMM_ASSIGN_OR_RETURN(const ImageFile image, open_image_file({.path = options.path, .for_guest = false}));
+  const auto file = make_sync_file(image.files.main, options.path);
+  VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*file));
+  VMM_TRY(qcow2::prepare_for_maintenance(*file, header));
+  if (options.creates->count() > 0) {
+    return qcow2::create_snapshot(*file, header, new_snapshot(options.create));
+  }
+  return options.applies->count() > 0 ? qcow2::apply_snapshot(*file, header, options.apply)
+                                      : qcow2::delete_snapshot(*file, header, options.remove);
+}
+
+Status list(const Options& options) {
+  VMM_ASSIGN_OR_RETURN(const ImageInfo info, image_info(options.path, options.format));
+  if (info.tree.contains("snapshots")) {
+    print_snapshots(info.tree["snapshots"]);
+  }
+  return {};
+}
+
+Result<int> snapshot(const Options& options) {
+  const bool is_change = options.creates->count() + options.applies->count() + options.removes->count() > 0;
+  if (options.format != "qcow2" && is_change) {
+    VMM_TRY(disk_format(options.format));
+    return fail_configuration("{}: the format {} has no internal snapshots; qcow2 has", options.path,
+                              options.format);
+  }
+  VMM_TRY(is_change ? change(options) : list(options));
+  return 0;
+}
+
+}  // namespace
+
+void add_snapshot(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("snapshot", "List, make, apply or delete internal snapshots of an image");
+  command->add_option("-f", options->format, "Format: qcow2")->required()->type_name("FMT");
+  CLI::Option* lists =
+      command->add_flag("-l", options->lists, "List them (what is done if nothing else is said)");
+  options->creates = command->add_option("-c", options->create, "Make one")->type_name("NAME");
+  options->applies =
+      command->add_option("-a", options->apply, "The disk becomes what it was")->type_name("NAME");
+  options->removes = command->add_option("-d", options->remove, "Delete one")->type_name("NAME");
+  options->creates->excludes(lists)->excludes(options->applies)->excludes(options->removes);
+  options->applies->excludes(lists)->excludes(options->removes);
+  options->removes->excludes(lists);
+  command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
+  command->add_option("FILENAME", options->path)->required()->type_name("");
+  command->footer("NAME may be an ID too. No other program may use the image meanwhile.");
+  command->callback([options, &chosen] { chosen.run = [options] { return snapshot(*options); }; });
+}
+
+}  // namespace vmm::block::tool
