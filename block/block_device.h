@@ -97,6 +97,9 @@ struct BlockLimits {
   bool can_write_zeroes = false;
 };
 
+class BlockMap;
+class CompressedWrites;
+
 class BlockDevice {
  public:
   virtual ~BlockDevice() = default;
@@ -116,6 +119,11 @@ class BlockDevice {
 
   // Requests not yet completed.
   virtual uint32_t in_flight() const = 0;
+
+  // For tools; nullptr: nothing is known of this disk but what it reads as.
+  virtual BlockMap* block_map() { return nullptr; }
+  // For tools; nullptr: nothing can be stored compressed.
+  virtual CompressedWrites* compressed_writes() { return nullptr; }
 };
 
 }  // namespace vmm::block

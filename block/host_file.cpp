@@ -1,6 +1,10 @@
 #include "block/host_file.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -354,6 +358,35 @@ void HostFile::return_bounce(FileRequest& request) {
   if (FileOperation* waiting = waiting_for_bounce_.pop()) {
     start_bounced(*static_cast<FileRequest::Operation*>(waiting)->request);
   }
+}
+
+// --- For tools ---
+
+HostFile::Run HostFile::run_at(FileOffset offset, uint64_t length) const {
+  const int fd = files_.main.fd.get();
+  const auto begin = static_cast<off_t>(offset.bytes());
+  if (files_.main.is_block_device) {
+    return {.is_hole = false, .length = length};
+  }
+  const off_t data = ::lseek(fd, begin, SEEK_DATA);
+  if (data < 0) {
+    return {.is_hole = errno == ENXIO, .length = length};
+  }
+  if (data > begin) {
+    return {.is_hole = true, .length = std::min(length, static_cast<uint64_t>(data - begin))};
+  }
+  const off_t hole = ::lseek(fd, begin, SEEK_HOLE);
+  return {.is_hole = false,
+          .length = hole <= begin ? length : std::min(length, static_cast<uint64_t>(hole - begin))};
+}
+
+uint64_t HostFile::allocated_bytes() const {
+  constexpr uint64_t kStatBlockBytes = 512;
+  struct stat info{};
+  if (files_.main.is_block_device || ::fstat(files_.main.fd.get(), &info) != 0) {
+    return UINT64_MAX;
+  }
+  return static_cast<uint64_t>(info.st_blocks) * kStatBlockBytes;
 }
 
 // --- Questions ---

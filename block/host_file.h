@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "block/block_device.h"
 #include "block/bounce_pool.h"
@@ -63,7 +64,13 @@ class HostFile {
   };
   struct Files {
     OpenFile main;
-    OpenFile tail;  // the same file without O_DIRECT; only where there is a partial block
+    OpenFile tail;     // the same file without O_DIRECT; only where there is a partial block
+    std::string path;  // as the user knows it
+  };
+  // The first part of a range: a hole, which reads as zeroes, or not.
+  struct Run {
+    bool is_hole = false;
+    uint64_t length = 0;
   };
 
   HostFile(std::shared_ptr<Engine> engine, Files files, const Geometry& geometry, CacheMode cache,
@@ -76,6 +83,13 @@ class HostFile {
   // Takes the request, which stays alive and in place until its done is called; never from within submit().
   // Reads past the end give zeroes, writes past it make the file grow.
   void submit(FileRequest& request);
+
+  const std::string& path() const { return files_.path; }
+
+  // For tools: blocks. What a file system does not tell is no hole; past the end of the file there is one.
+  Run run_at(FileOffset offset, uint64_t length) const;
+  // Space that the file takes; for a block device its size is not told: UINT64_MAX.
+  uint64_t allocated_bytes() const;
 
   // Calls the request's done with `status` at the next turn of the loop, and does nothing else.
   void finish_later(FileRequest& request, IoStatus status);

@@ -1,8 +1,10 @@
 #include "block/image_chain.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
+#include "block/chain_map.h"
 #include "block/io_vector.h"
 #include "vmm/base/check.h"
 
@@ -24,7 +26,8 @@ ImageChain::ImageChain(std::vector<std::unique_ptr<ImageFormat>> layers, std::un
       file_(file),
       layers_(std::move(layers)),
       reader_(std::move(reader)),
-      writer_(std::move(writer)) {
+      writer_(std::move(writer)),
+      compressed_(writer_ == nullptr ? std::nullopt : writer_->compressed_clusters()) {
   slots_.reserve(kSlots);
   for (size_t i = 0; i < kSlots; ++i) {
     Slot& slot = *slots_.emplace_back(std::make_unique<Slot>());
@@ -45,17 +48,20 @@ uint32_t ImageChain::in_flight() const {
   return in_flight_ + background;
 }
 
-void ImageChain::submit(BlockRequest request) {
+ImageChain::Slot& ImageChain::take_slot(BlockRequest& request) {
   VMM_CHECK(free_slots_ != nullptr, "a disk was given a request that it cannot accept");
   ++in_flight_;
   Slot& slot = *std::exchange(free_slots_, free_slots_->next_free);
   slot.completion = std::move(request.completion);
+  return slot;
+}
+
+void ImageChain::submit(BlockRequest request) {
+  Slot& slot = take_slot(request);
   const IoStatus status = judge(request);
   const bool is_nothing = request.op == BlockOp::kFlush ? writer_ == nullptr : request.length_bytes == 0;
   if (status != IoStatus::kOk || is_nothing) {
-    slot.write.own_part.job = &slot.write;
-    slot.write.own_part.done = refused_done;
-    file_.finish_later(slot.write.own_part, status);
+    refuse(slot, status);
     return;
   }
   if (request.op != BlockOp::kRead) {
@@ -69,6 +75,38 @@ void ImageChain::submit(BlockRequest request) {
   reader_->start(slot.read);
 }
 
+void ImageChain::submit_compressed(BlockRequest request) {
+  Slot& slot = take_slot(request);
+  const uint64_t cluster = compressed_->cluster_bytes;
+  const uint64_t offset = request.offset.bytes();
+  uint64_t stored = 0;
+  for (const iovec& buffer : request.buffers) {
+    stored += buffer.iov_len;
+  }
+  const bool is_cluster = offset < size_bytes_ && offset % cluster == 0 &&
+                          request.length_bytes == std::min(cluster, size_bytes_ - offset);
+  if (request.op != BlockOp::kWrite || !is_cluster || stored == 0 || stored >= cluster) {
+    refuse(slot, IoStatus::kUnsupported);
+    return;
+  }
+  WriteJob& job = slot.write;
+  job.done = write_done;
+  job.op = BlockOp::kWrite;
+  job.offset = request.offset;
+  job.length_bytes = request.length_bytes;
+  job.buffers = request.buffers;
+  job.may_unmap = false;
+  job.force_unit_access = request.force_unit_access;
+  job.is_compressed = true;
+  writer_->submit(job);
+}
+
+void ImageChain::refuse(Slot& slot, IoStatus status) {
+  slot.write.own_part.job = &slot.write;
+  slot.write.own_part.done = refused_done;
+  file_.finish_later(slot.write.own_part, status);
+}
+
 void ImageChain::start_write(Slot& slot, const BlockRequest& request) {
   WriteJob& job = slot.write;
   job.done = write_done;
@@ -78,6 +116,7 @@ void ImageChain::start_write(Slot& slot, const BlockRequest& request) {
   job.buffers = request.buffers;
   job.may_unmap = request.may_unmap;
   job.force_unit_access = request.force_unit_access;
+  job.is_compressed = false;
   if (options_.detect_zeroes != DetectZeroes::kOff && job.op == BlockOp::kWrite &&
       job.length_bytes >= kDetectZeroesFromBytes && buffers_are_zero(job.buffers)) {
     job.op = BlockOp::kWriteZeroes;
@@ -96,6 +135,10 @@ IoStatus ImageChain::judge(const BlockRequest& request) const {
     return IoStatus::kOutOfRange;
   }
   return writer_ == nullptr && request.op != BlockOp::kRead ? IoStatus::kReadOnly : IoStatus::kOk;
+}
+
+BlockRun ImageChain::map(DiskOffset offset, uint64_t length, Waiter& waiter) {
+  return map_chain(layers_, offset, length, waiter);
 }
 
 void ImageChain::read_done(ReadJob& job, IoStatus status) {

@@ -6,17 +6,20 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/block_map.h"
 #include "block/chain_reader.h"
+#include "block/compressed_writes.h"
 #include "block/disk_options.h"
 #include "block/image_format.h"
 #include "block/image_writer.h"
 
 namespace vmm::block {
 
-class ImageChain final : public BlockDevice {
+class ImageChain final : public BlockDevice, private BlockMap, private CompressedWrites {
  public:
   struct Options {
     DetectZeroes detect_zeroes = DetectZeroes::kOff;
@@ -39,6 +42,8 @@ class ImageChain final : public BlockDevice {
   bool can_accept() const override { return free_slots_ != nullptr; }
   // With what the layers do of their own accord.
   uint32_t in_flight() const override;
+  BlockMap* block_map() override { return this; }
+  CompressedWrites* compressed_writes() override { return compressed_ ? this : nullptr; }
 
  private:
   struct Slot {
@@ -49,11 +54,17 @@ class ImageChain final : public BlockDevice {
     WriteJob write;
   };
 
+  BlockRun map(DiskOffset offset, uint64_t length, Waiter& waiter) override;
+  Compression compression() const override { return compressed_->compression; }
+  uint64_t cluster_bytes() const override { return compressed_->cluster_bytes; }
+  void submit_compressed(BlockRequest request) override;
+  Slot& take_slot(BlockRequest& request);
   static void read_done(ReadJob& job, IoStatus status);
   static void write_done(WriteJob& job, IoStatus status);
   static void refused_done(FileRequest& request, IoStatus status);
   void finish(Slot& slot, IoStatus status);
   IoStatus judge(const BlockRequest& request) const;
+  void refuse(Slot& slot, IoStatus status);
   void start_write(Slot& slot, const BlockRequest& request);
 
   // Constant after construction. The layers go last.
@@ -63,6 +74,7 @@ class ImageChain final : public BlockDevice {
   std::vector<std::unique_ptr<ImageFormat>> layers_;
   std::unique_ptr<ChainReader> reader_;
   std::unique_ptr<ImageWriter> writer_;
+  std::optional<CompressedClusters> compressed_;
 
   std::vector<std::unique_ptr<Slot>> slots_;
   Slot* free_slots_ = nullptr;

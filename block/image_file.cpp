@@ -195,6 +195,7 @@ Status refuse_read_only_device(int fd, const DiskOptions& options) {
 
 Result<ImageFile> open_image_file(const DiskOptions& options) {
   ImageFile image;
+  image.files.path = options.path;
   VMM_ASSIGN_OR_RETURN(const struct stat looked_at, look_at(options));
   const bool direct = is_direct(options.cache);
   VMM_ASSIGN_OR_RETURN(image.files.main.fd, open_fd(options, direct));

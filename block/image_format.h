@@ -30,6 +30,7 @@ struct Extent {
   Kind kind = Kind::kError;
   IoStatus status = IoStatus::kIoError;
   uint64_t length = 0;  // bytes; 1 to what was asked for
+  // Also the place that is kept for what is kZeroes or kBacking; nullptr: none.
   HostFile* file = nullptr;
   FileOffset offset;
   // kCompressed: stored_bytes from `offset`, which give cluster_bytes, of which the extent is a part.
@@ -75,6 +76,13 @@ class TransferPeriods {
   void* context_ = nullptr;
 };
 
+// What a hole in the file of a layer's data means.
+enum class Holes : uint8_t {
+  kNotAsked,      // such images have few
+  kNothing,       // nothing was written there
+  kPreallocated,  // data that still are the zeroes that they began with
+};
+
 class ImageFormat {
  public:
   virtual ~ImageFormat() = default;
@@ -92,6 +100,9 @@ class ImageFormat {
     static_cast<void>(cluster);
     return false;
   }
+
+  // For tools; may block.
+  virtual Holes holes() { return Holes::kNotAsked; }
 
   // nullptr: guest data are not encrypted.
   virtual const SectorCipher* cipher() const { return nullptr; }

@@ -5,9 +5,11 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "block/block_device.h"
+#include "block/compressor.h"
 #include "block/file_request.h"
 #include "block/wait_queue.h"
 
@@ -35,6 +37,7 @@ struct WriteJob {
   std::span<const iovec> buffers;
   bool may_unmap = false;
   bool force_unit_access = false;
+  bool is_compressed = false;  // as CompressedWrites has it
 
   // Kept by the writer.
   void* writer = nullptr;
@@ -50,9 +53,17 @@ struct WriteJob {
   WritePart own_part;
 };
 
+struct CompressedClusters {
+  Compression compression = Compression::kDeflate;
+  uint64_t cluster_bytes = 0;
+};
+
 class ImageWriter {
  public:
   virtual ~ImageWriter() = default;
+
+  // Absent: it takes no job that is_compressed.
+  virtual std::optional<CompressedClusters> compressed_clusters() const { return std::nullopt; }
 
   // Takes the job, which stays alive and in place until its done is called; never from within submit().
   virtual void submit(WriteJob& job) = 0;

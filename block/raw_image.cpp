@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "block/chain_map.h"
 #include "block/io_vector.h"
 #include "vmm/base/check.h"
 
@@ -59,6 +60,10 @@ IoStatus RawImage::judge(const BlockRequest& request) const {
     return IoStatus::kOutOfRange;
   }
   return options_.read_only && changes_the_disk(request.op) ? IoStatus::kReadOnly : IoStatus::kOk;
+}
+
+BlockRun RawImage::map(DiskOffset offset, uint64_t length, Waiter& /*waiter*/) {
+  return map_file(*file_, FileOffset(offset.bytes()), length);
 }
 
 RawImage::Slot& RawImage::take_slot() {

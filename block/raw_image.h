@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/block_map.h"
 #include "block/disk_options.h"
 #include "block/host_file.h"
 
 namespace vmm::block {
 
-class RawImage final : public BlockDevice {
+class RawImage final : public BlockDevice, private BlockMap {
  public:
   struct Options {
     uint64_t size_bytes = 0;
@@ -34,6 +35,7 @@ class RawImage final : public BlockDevice {
   void submit(BlockRequest request) override;
   bool can_accept() const override { return free_slots_ != nullptr; }
   uint32_t in_flight() const override { return in_flight_; }
+  BlockMap* block_map() override { return this; }
 
  private:
   struct Slot : FileRequest {
@@ -42,6 +44,7 @@ class RawImage final : public BlockDevice {
     Completion completion;
   };
 
+  BlockRun map(DiskOffset offset, uint64_t length, Waiter& waiter) override;
   static void slot_done(FileRequest& request, IoStatus status);
   IoStatus judge(const BlockRequest& request) const;
   Slot& take_slot();

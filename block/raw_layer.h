@@ -22,6 +22,7 @@ class RawLayer final : public ImageFormat {
     extent.offset = FileOffset(offset.bytes());
     return extent;
   }
+  Holes holes() override { return Holes::kNothing; }
 
  private:
   std::unique_ptr<HostFile> file_;

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "block/aligned_memory.h"
 #include "vmm/base/bytes.h"
@@ -19,6 +20,7 @@ namespace vmm::block {
 namespace {
 
 constexpr size_t kBounceBytes = size_t{256} << 10U;
+constexpr size_t kZeroesBytes = size_t{1} << 20U;
 
 class DescriptorFile final : public SyncFile {
  public:
@@ -96,6 +98,19 @@ class DescriptorFile final : public SyncFile {
     return {};
   }
 
+  Status allocate(FileOffset offset, uint64_t bytes, bool with_zeroes) override {
+    if (with_zeroes || is_block_device_) {
+      return SyncFile::allocate(offset, bytes, with_zeroes);
+    }
+    if (bytes == 0 ||
+        ::fallocate(fd_, 0, static_cast<off_t>(offset.bytes()), static_cast<off_t>(bytes)) == 0) {
+      return {};
+    }
+    return errno == EOPNOTSUPP
+               ? SyncFile::allocate(offset, bytes, with_zeroes)
+               : fail("{}: {} bytes cannot be set aside for it: {}", path_, bytes, errno_text(errno));
+  }
+
   void discard(FileOffset offset, uint64_t bytes) override {
     if (!is_block_device_) {
       static_cast<void>(::fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -160,6 +175,15 @@ class DescriptorFile final : public SyncFile {
 };
 
 }  // namespace
+
+Status SyncFile::allocate(FileOffset offset, uint64_t bytes, bool /*with_zeroes*/) {
+  const std::vector<std::byte> zeroes(static_cast<size_t>(std::min<uint64_t>(bytes, kZeroesBytes)));
+  for (uint64_t done = 0; done < bytes; done += zeroes.size()) {
+    const auto length = static_cast<size_t>(std::min<uint64_t>(bytes - done, zeroes.size()));
+    VMM_TRY(write(FileOffset(offset.bytes() + done), std::span(zeroes).first(length)));
+  }
+  return {};
+}
 
 std::unique_ptr<SyncFile> make_sync_file(const OpenFile& file, const std::string& path) {
   return std::make_unique<DescriptorFile>(file, path);

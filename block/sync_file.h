@@ -26,6 +26,8 @@ class SyncFile {
   virtual Status write(FileOffset offset, std::span<const std::byte> from) = 0;
   virtual Status sync() = 0;
   virtual Status resize(uint64_t bytes) = 0;
+  // Sets space aside for a range that reads as zeroes; with_zeroes: by writing them.
+  virtual Status allocate(FileOffset offset, uint64_t bytes, bool with_zeroes);
   // Gives the space back where the file system can; contents are zeroes or unchanged afterwards.
   virtual void discard(FileOffset offset, uint64_t bytes) = 0;
 };

@@ -129,6 +129,11 @@ class Creator {
     }
     VMM_ASSIGN_OR_RETURN(const auto header, serialise_header(header_, file_.path()));
     VMM_TRY(file_.resize(layout_.end << header_.cluster_bits));
+    if (options_.preallocation == Preallocation::kFalloc || options_.preallocation == Preallocation::kFull) {
+      VMM_TRY(file_.allocate(FileOffset(layout_.data << header_.cluster_bits),
+                             (layout_.end - layout_.data) << header_.cluster_bits,
+                             options_.preallocation == Preallocation::kFull));
+    }
     VMM_TRY(write_table(layout_.refcount_table, layout_.refcount_blocks, layout_.refcount_block_clusters, 0));
     VMM_TRY(write_refcounts());
     VMM_TRY(write_table(layout_.l1, layout_.l2, layout_.l2_clusters, kEntryCopied));

@@ -18,6 +18,8 @@ namespace vmm::block::qcow2 {
 enum class Preallocation : uint8_t {
   kOff,
   kMetadata,  // every cluster of the disk has its place; the file has holes there
+  kFalloc,    // and the host has set the space aside
+  kFull,      // and zeroes are written there
 };
 
 struct CreateOptions {
@@ -42,8 +44,7 @@ struct CreateOptions {
 // data file is the caller's to make.
 Status create(SyncFile& file, const CreateOptions& options);
 
-// The first byte after the metadata of a new image, where with Preallocation::kMetadata the disk's bytes lie
-// in order.
+// The first byte after the metadata of a new image, where with preallocation the disk's bytes lie in order.
 Result<uint64_t> data_offset(const CreateOptions& options, const std::string& path);
 
 }  // namespace vmm::block::qcow2

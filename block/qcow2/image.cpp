@@ -36,7 +36,8 @@ bool can_follow(const Extent& first, const Extent& second) {
       return first.offset.bytes() + first.length == second.offset.bytes();
     case Extent::Kind::kZeroes:
     case Extent::Kind::kBacking:
-      return true;
+      return first.file == second.file &&
+             (first.file == nullptr || first.offset.bytes() + first.length == second.offset.bytes());
     case Extent::Kind::kCompressed:
     case Extent::Kind::kWait:
     case Extent::Kind::kError:
@@ -106,6 +107,18 @@ Image::~Image() = default;
 
 bool Image::decompress(std::span<const std::byte> stored, std::span<std::byte> cluster) {
   return decompressor_->run(stored, cluster);
+}
+
+// A file with much less space than length was preallocated: all clusters have a place, and many hold nothing.
+Holes Image::holes() {
+  if (files_.data_file != nullptr) {
+    return Holes::kNotAsked;
+  }
+  const auto file_bytes = data_sync_file().size();
+  const uint64_t allocated = data_file().allocated_bytes() / state_.cluster_bytes();
+  const bool is_sparse =
+      file_bytes && *file_bytes / state_.cluster_bytes() >= std::max(allocated / 9 * 10, allocated + 2);
+  return is_sparse ? Holes::kPreallocated : Holes::kNotAsked;
 }
 
 // --- L2 tables ---
@@ -219,8 +232,9 @@ Extent Image::first_extent(const L2Entry& entry, uint64_t guest_offset, uint64_t
     case ClusterKind::kUnallocated:
       return Extent::backing(length);
     case ClusterKind::kZeroes:
-    case ClusterKind::kZeroesAllocated:
       return Extent::zeroes(length);
+    case ClusterKind::kZeroesAllocated:
+      return with_place(Extent::zeroes(length), entry, guest_offset);
     case ClusterKind::kCompressed:
       return compressed_extent(entry, guest_offset, length);
     case ClusterKind::kInvalid:
@@ -246,14 +260,21 @@ Extent Image::subcluster_extent(const L2Entry& entry, uint64_t guest_offset, uin
   }
   const uint64_t unit_end = align_down(guest_offset, state_.cluster_bytes()) + (uint64_t{end} << unit_bits);
   length = std::min(length, unit_end - guest_offset);
+  const bool has_place = entry.host_offset() != 0;
   switch (state_at(unit)) {
     case 0:
-      return Extent::backing(length);
+      return has_place ? with_place(Extent::backing(length), entry, guest_offset) : Extent::backing(length);
     case 1:
       return data_extent(entry, guest_offset, length);
     default:
-      return Extent::zeroes(length);
+      return has_place ? with_place(Extent::zeroes(length), entry, guest_offset) : Extent::zeroes(length);
   }
+}
+
+Extent Image::with_place(Extent extent, const L2Entry& entry, uint64_t guest_offset) {
+  extent.file = &data_file();
+  extent.offset = FileOffset(entry.host_offset() + (guest_offset & (state_.cluster_bytes() - 1)));
+  return extent;
 }
 
 Extent Image::data_extent(const L2Entry& entry, uint64_t guest_offset, uint64_t length) {
@@ -261,10 +282,7 @@ Extent Image::data_extent(const L2Entry& entry, uint64_t guest_offset, uint64_t 
   if (files_.data_file != nullptr && entry.host_offset() != guest_offset - offset_in_cluster) {
     return invalid_entry(guest_offset);
   }
-  Extent extent{.kind = Extent::Kind::kData, .length = length};
-  extent.file = &data_file();
-  extent.offset = FileOffset(entry.host_offset() + offset_in_cluster);
-  return extent;
+  return with_place({.kind = Extent::Kind::kData, .length = length}, entry, guest_offset);
 }
 
 Extent Image::compressed_extent(const L2Entry& entry, uint64_t guest_offset, uint64_t length) const {

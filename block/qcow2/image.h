@@ -50,6 +50,7 @@ class Image final : public ImageFormat {
   uint64_t size_bytes() const override { return state_.header.size_bytes; }
   Extent map_read(DiskOffset offset, uint64_t length, Waiter& waiter) override;
   bool decompress(std::span<const std::byte> stored, std::span<std::byte> cluster) override;
+  Holes holes() override;
   const SectorCipher* cipher() const override { return cipher_.get(); }
   TransferPeriods* transfers() override { return state_.is_read_only ? nullptr : &state_.transfers; }
   uint32_t background_requests() const override { return l2_cache_.loads_under_way(); }
@@ -84,6 +85,7 @@ class Image final : public ImageFormat {
   Extent first_extent(const L2Entry& entry, uint64_t guest_offset, uint64_t length);
   Extent subcluster_extent(const L2Entry& entry, uint64_t guest_offset, uint64_t length);
   Extent data_extent(const L2Entry& entry, uint64_t guest_offset, uint64_t length);
+  Extent with_place(Extent extent, const L2Entry& entry, uint64_t guest_offset);
   Extent compressed_extent(const L2Entry& entry, uint64_t guest_offset, uint64_t length) const;
   Extent invalid_entry(uint64_t guest_offset);
 

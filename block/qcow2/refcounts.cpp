@@ -141,6 +141,66 @@ Refcounts::Allocation Refcounts::take(const Place& place, const ClusterRun& run,
   return {.run = run};
 }
 
+// --- Compressed data ---
+
+Refcounts::Bytes Refcounts::allocate_bytes(uint64_t bytes, Waiter& waiter) {
+  const uint64_t cluster_bytes = state_.cluster_bytes();
+  const uint64_t used = free_byte_ & (cluster_bytes - 1);
+  if (used != 0 && bytes <= cluster_bytes - used) {
+    const Bytes shared = share(free_byte_, bytes, waiter);
+    if (shared.outcome != Outcome::kReady || shared.offset != 0) {
+      return shared;
+    }
+  }
+  if (!spare_cluster_) {
+    const Allocation more = allocate(1, waiter);
+    if (more.outcome != Outcome::kReady) {
+      return {.outcome = more.outcome, .status = more.status};
+    }
+    spare_cluster_ = more.run.first;
+  }
+  if (used != 0 && *spare_cluster_ == state_.cluster_of(free_byte_) + 1) {
+    const Bytes shared = share(free_byte_, bytes, waiter);
+    if (shared.outcome != Outcome::kReady) {
+      return shared;
+    }
+    if (shared.offset != 0) {
+      spare_cluster_.reset();
+      return shared;
+    }
+  }
+  const uint64_t begin = *std::exchange(spare_cluster_, std::nullopt) << state_.format.cluster_bits;
+  free_byte_ = begin + bytes;
+  return {.offset = begin};
+}
+
+void Refcounts::stop_packing(const ClusterRun& run) {
+  const uint64_t cluster = state_.cluster_of(free_byte_);
+  if (cluster >= run.first && cluster < run.first + run.count) {
+    free_byte_ = 0;
+  }
+}
+
+// A reference more to the cluster at the offset; offset 0: it cannot have one.
+Refcounts::Bytes Refcounts::share(uint64_t offset, uint64_t bytes, Waiter& waiter) {
+  const Place place = find(state_.cluster_of(offset), waiter);
+  if (place.outcome != Outcome::kReady) {
+    return {.outcome = place.outcome, .status = place.status};
+  }
+  VMM_CHECK(place.table != nullptr, "a cluster in use has no refcount");
+  const uint64_t value = load_refcount(place.table->bytes(), place.index, order_);
+  if (value == max_refcount(order_)) {
+    return {};
+  }
+  std::byte* table = cache_.change(*place.table, waiter);
+  if (table == nullptr) {
+    return {.outcome = Outcome::kWait};
+  }
+  store_refcount(table, place.index, order_, value + 1);
+  free_byte_ = offset + bytes;
+  return {.offset = offset};
+}
+
 // --- Growth ---
 
 Refcounts::Allocation Refcounts::grow(uint64_t block, Waiter& waiter) {

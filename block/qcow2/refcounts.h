@@ -8,7 +8,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <utility>
 
 #include "block/qcow2/state.h"
 #include "block/qcow2/table_cache.h"
@@ -29,6 +31,19 @@ class Refcounts {
   };
   // 1 to `wanted` free clusters that lie together, with a refcount of 1 from now on.
   Allocation allocate(uint64_t wanted, Waiter& waiter);
+
+  struct Bytes {
+    Outcome outcome = Outcome::kReady;
+    IoStatus status = IoStatus::kOk;
+    uint64_t offset = 0;
+  };
+  // A place for compressed data of `bytes`, at most a cluster, with a reference more to each cluster that it
+  // touches: behind the last such place where there is room, and the counts can tell of it.
+  Bytes allocate_bytes(uint64_t bytes, Waiter& waiter);
+  // Compressed data there are given up: the cluster may be punched out, so that nothing more may come to it.
+  void stop_packing(const ClusterRun& run);
+  // Was allocated for compressed data, and is not needed: to be given up.
+  std::optional<uint64_t> take_spare_cluster() { return std::exchange(spare_cluster_, std::nullopt); }
 
   struct Count {
     Outcome outcome = Outcome::kReady;
@@ -67,6 +82,7 @@ class Refcounts {
   };
 
   Place find(uint64_t cluster, Waiter& waiter);
+  Bytes share(uint64_t offset, uint64_t bytes, Waiter& waiter);
   uint64_t free_from(const Place& place, uint64_t limit) const;
   Allocation take(const Place& place, const ClusterRun& run, Waiter& waiter);
   Allocation grow(uint64_t block, Waiter& waiter);
@@ -82,6 +98,10 @@ class Refcounts {
   uint64_t per_slice_;
   uint32_t order_;
   uint64_t next_free_ = 0;  // no cluster below is free
+  // Of compressed data: from there to the end of its cluster there is room. 0, and others at the beginning of
+  // a cluster: there is none.
+  uint64_t free_byte_ = 0;
+  std::optional<uint64_t> spare_cluster_;  // allocated for compressed data, and not used yet
   Growth growth_;
 };
 

@@ -68,6 +68,17 @@ void Writer::start_extending() {
   }
 }
 
+std::optional<CompressedClusters> Writer::compressed_clusters() const {
+  // "compressed clusters can't be encrypted", and with an external data file there are none.
+  if (image_.cipher() != nullptr || state_.format.has_data_file) {
+    return std::nullopt;
+  }
+  return CompressedClusters{.compression = state_.header.compression == CompressionType::kZstd
+                                               ? Compression::kZstd
+                                               : Compression::kDeflate,
+                            .cluster_bytes = state_.cluster_bytes()};
+}
+
 // --- Jobs ---
 
 void Writer::submit(WriteJob& job) {
@@ -207,7 +218,7 @@ bool Writer::map_write(WriteJob& job) {
   if (place.outcome != Outcome::kReady) {
     return place.outcome == Outcome::kWait ? parked(job) : failed(job, IoStatus::kIoError);
   }
-  if (place.table != nullptr && image_.cipher() == nullptr) {
+  if (place.table != nullptr && image_.cipher() == nullptr && !job.is_compressed) {
     uint64_t host = 0;
     const uint64_t length = in_place_bytes(place, guest, job.length_bytes - job.position, host);
     if (length > 0) {
@@ -320,11 +331,14 @@ void Writer::drop_place(const L2Entry& old, const L2Entry& now) {
     const CompressedRange range = compressed_range(state_.format, old.descriptor);
     const uint64_t first = state_.cluster_of(range.offset);
     const uint64_t last = state_.cluster_of(range.offset + range.bytes - 1);
-    state_.dropped.push_back({.first = first, .count = last - first + 1});
+    const ClusterRun run{.first = first, .count = last - first + 1};
+    state_.dropped.push_back(run);
+    refcounts_.stop_packing(run);
     reader_.forget_decompressed();
     return;
   }
-  if (old.host_offset() != 0 && old.host_offset() != now.host_offset()) {
+  const bool is_kept = (now.descriptor & kEntryCompressed) == 0 && old.host_offset() == now.host_offset();
+  if (old.host_offset() != 0 && !is_kept) {
     state_.dropped.push_back({.first = state_.cluster_of(old.host_offset()), .count = 1});
   }
 }

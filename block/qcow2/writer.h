@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -44,6 +45,7 @@ class Writer final : public ImageWriter {
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
 
+  std::optional<CompressedClusters> compressed_clusters() const override;
   void submit(WriteJob& job) override;
   uint32_t background_requests() const override;
 
@@ -60,7 +62,8 @@ class Writer final : public ImageWriter {
     uint64_t payload_end = 0;
     uint64_t begin = 0;
     uint64_t end = 0;
-    uint64_t host_offset = 0;  // of the first cluster
+    uint64_t host_offset = 0;   // of the first cluster, or of what is compressed
+    uint64_t stored_bytes = 0;  // compressed; else 0
     bool is_new_place = false;
     bool is_zeroes = false;   // the payload is zeroes
     bool is_rewrite = false;  // the place has the sectors already
@@ -102,6 +105,8 @@ class Writer final : public ImageWriter {
   void plan_one(Change& change, const L2Entry& entry) const;
   uint64_t whole_clusters(const WriteJob& job, const Image::L2Place& place, uint64_t most) const;
   bool find_place(Change& change, WriteJob& job, const L2Entry& entry);
+  bool find_compressed_place(Change& change, WriteJob& job);
+  ClusterRun host_clusters(const Change& change) const;
   void begin(Change& change, WriteJob& job);
   void read_around(Change& change);
   void start_read(Change& change, uint64_t from, uint64_t to);

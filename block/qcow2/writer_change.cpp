@@ -88,6 +88,17 @@ void Writer::plan(Change& change, const WriteJob& job, const Image::L2Place& pla
   change.cluster = guest >> format.cluster_bits;
   change.payload_begin = guest;
   change.is_rewrite = false;
+  change.stored_bytes = 0;
+  if (job.is_compressed) {
+    change.clusters = 1;
+    change.begin = guest;
+    change.payload_end = guest + left;
+    change.end = change.payload_end;
+    for (const iovec& buffer : job.buffers) {
+      change.stored_bytes += buffer.iov_len;
+    }
+    return;
+  }
   if (guest == cluster_begin && left >= format.cluster_bytes() && !change.is_zeroes &&
       image_.cipher() == nullptr) {
     // No more than the vectors can tell of, where the job's own do not do.
@@ -162,6 +173,9 @@ uint64_t Writer::whole_clusters(const WriteJob& job, const Image::L2Place& place
 // False: waits, or has failed.
 bool Writer::find_place(Change& change, WriteJob& job, const L2Entry& entry) {
   const uint32_t bits = state_.format.cluster_bits;
+  if (change.stored_bytes > 0) {
+    return find_compressed_place(change, job);
+  }
   if (state_.format.has_data_file) {
     change.host_offset = change.cluster << bits;
     change.is_new_place = false;
@@ -195,6 +209,25 @@ bool Writer::find_place(Change& change, WriteJob& job, const L2Entry& entry) {
     change.end = change.payload_end;
   }
   return true;
+}
+
+bool Writer::find_compressed_place(Change& change, WriteJob& job) {
+  const Refcounts::Bytes place = refcounts_.allocate_bytes(change.stored_bytes, job.waiter);
+  if (place.outcome != Outcome::kReady) {
+    return place.outcome == Outcome::kWait ? parked(job) : failed(job, place.status);
+  }
+  change.host_offset = place.offset;
+  change.is_new_place = true;
+  return true;
+}
+
+// That were reserved for a change with a new place.
+ClusterRun Writer::host_clusters(const Change& change) const {
+  const uint64_t first = state_.cluster_of(change.host_offset);
+  return {.first = first,
+          .count = change.stored_bytes == 0
+                       ? change.clusters
+                       : state_.cluster_of(change.host_offset + change.stored_bytes - 1) - first + 1};
 }
 
 // --- Reading ---
@@ -274,15 +307,21 @@ void Writer::read_done(ReadJob& read, IoStatus status) {
 // --- Writing ---
 
 void Writer::write(Change& change) {
-  gather(change);
-  if (image_.cipher() != nullptr && !encrypt(change)) {
-    end(change, IoStatus::kIoError);
-    return;
-  }
   change.op = BlockOp::kWrite;
-  change.offset =
-      FileOffset(change.host_offset + (change.begin - (change.cluster << state_.format.cluster_bits)));
-  change.length_bytes = change.end - change.begin;
+  if (change.stored_bytes > 0) {
+    change.buffers = change.job->buffers;
+    change.offset = FileOffset(change.host_offset);
+    change.length_bytes = change.stored_bytes;
+  } else {
+    gather(change);
+    if (image_.cipher() != nullptr && !encrypt(change)) {
+      end(change, IoStatus::kIoError);
+      return;
+    }
+    change.offset =
+        FileOffset(change.host_offset + (change.begin - (change.cluster << state_.format.cluster_bits)));
+    change.length_bytes = change.end - change.begin;
+  }
   change.period = state_.transfers.begin();
   image_.data_file().submit(change);
 }
@@ -375,6 +414,10 @@ void Writer::link(Change& change) {
 
 L2Entry Writer::linked_entry(const Change& change, const L2Entry& old, uint64_t i) const {
   const EntryFormat& format = state_.format;
+  if (change.stored_bytes > 0) {
+    return {.descriptor =
+                compressed_descriptor(format, {.offset = change.host_offset, .bytes = change.stored_bytes})};
+  }
   L2Entry now{.descriptor = (change.host_offset + (i << format.cluster_bits)) | kEntryCopied};
   if (change.is_rewrite) {
     return old;
@@ -397,7 +440,9 @@ L2Entry Writer::linked_entry(const Change& change, const L2Entry& old, uint64_t 
 
 void Writer::end(Change& change, IoStatus status) {
   if (status != IoStatus::kOk && change.is_new_place) {
-    state_.dropped.push_back({.first = state_.cluster_of(change.host_offset), .count = change.clusters});
+    const ClusterRun run = host_clusters(change);
+    state_.dropped.push_back(run);
+    refcounts_.stop_packing(run);
   }
   image_.l2_cache().unpin(*change.table);
   std::erase(active_, &change);

@@ -66,6 +66,9 @@ Status release_runs(SyncFile& file, const ImageState& state, const std::vector<C
 
 void Writer::close() {
   state_.cut_to_use();
+  if (const auto spare = refcounts_.take_spare_cluster()) {
+    state_.dropped.push_back({.first = *spare, .count = 1});
+  }
   if (state_.is_corrupt || (!committer_.has_changes() && reclaimer_.is_idle())) {
     return;
   }

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "block/compressed_writes.h"
+#include "block/compressor.h"
 #include "tests/unit/block/qcow2/crafted.h"
 #include "tests/unit/block/qcow2/offline.h"
 #include "tests/unit/block/qcow2/qcow2_world.h"
@@ -120,6 +122,7 @@ class Workload {
     uint64_t first = 0;
     uint64_t count = 0;
     std::vector<std::byte> data;
+    std::vector<std::byte> stored;  // compressed
     std::array<iovec, 2> vectors{};
   };
 
@@ -134,8 +137,12 @@ class Workload {
                                 : BlockOp::kFlush;
     BlockRequest request;
     request.op = operation->op;
+    const bool is_compressed = operation->op == BlockOp::kWrite && random_() % 4 == 0;
     if (operation->op != BlockOp::kFlush) {
       choose_range(*operation);
+      if (is_compressed) {
+        become_one_cluster(*operation);
+      }
       request.offset = DiskOffset(operation->first * kSectorBytes);
       request.length_bytes = operation->count * kSectorBytes;
     }
@@ -156,7 +163,30 @@ class Workload {
     }
     request.completion = Completion(&Workload::done, operation, 0);
     ++in_flight_;
-    (*image_)->submit(std::move(request));
+    if (is_compressed && compress(*operation)) {
+      request.buffers = std::span(operation->vectors).first(1);
+      (*image_)->compressed_writes()->submit_compressed(std::move(request));
+    } else {
+      (*image_)->submit(std::move(request));
+    }
+  }
+
+  void become_one_cluster(Operation& operation) const {
+    const uint64_t cluster_sectors = (uint64_t{1} << options_.create.cluster_bits) / kSectorBytes;
+    operation.first -= operation.first % cluster_sectors;
+    operation.count = std::min<uint64_t>(cluster_sectors, sectors_.size() - operation.first);
+  }
+
+  // Into the first vector.
+  bool compress(Operation& operation) {
+    std::vector<std::byte> cluster(size_t{1} << options_.create.cluster_bits);
+    std::ranges::copy(operation.data, cluster.begin());
+    operation.stored.resize(cluster.size() - 1);
+    const size_t bytes = compressor_->run(cluster, operation.stored);
+    // Of some length between that and a cluster: what follows does not count.
+    const size_t padded = bytes + random_() % (cluster.size() - bytes);
+    operation.vectors[0] = {.iov_base = operation.stored.data(), .iov_len = padded};
+    return bytes > 0;
   }
 
   void choose_range(Operation& operation) {
@@ -212,6 +242,7 @@ class Workload {
   uint64_t now_ = 1;
   uint64_t next_value_ = 0x1000;
   uint32_t in_flight_ = 0;
+  std::unique_ptr<Compressor> compressor_ = make_compressor(Compression::kDeflate);
 };
 
 WorldOptions random_options(std::mt19937_64& random) {
