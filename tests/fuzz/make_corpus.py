@@ -8,6 +8,8 @@ a name that says which. How a target reads its input is written at its top and i
 
 import os
 import struct
+import subprocess
+import tempfile
 
 CORPUS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus")
 
@@ -283,7 +285,47 @@ def devices():
          + b"".join(port_write(DEBUG, 0, byte) for byte in b"line\x1b\n") + u8(0) + u16(0x60) + u8(6) + u32(0xFEFE) + u8(9))
 
 
+# --- qcow2 images -------------------------------------------------------------------------------------------------
+
+def tool(*words):
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+
+
+def image(name, options, size, writes=(), *more):
+    """An image by qemu-img; `more` are further commands of it, with @ for the image."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "image")
+        with open(os.path.join(folder, "base.raw"), "wb") as base:
+            base.write(bytes(1000))
+        tool("qemu-img", "create", "-q", "-f", "qcow2", *options, path, size)
+        for write in writes:
+            tool("qemu-io", "-f", "qcow2", "-c", write, path)
+        for command in more:
+            tool("qemu-img", *(path if word == "@" else word for word in command))
+        with open(path, "rb") as file:
+            save("qcow2", name, file.read())
+
+
+def images():
+    least = "cluster_size=512"
+    data = ("write -P 1 0 1k", "write -P 2 5k 512")
+    image("empty", ["-o", least], "64k")
+    image("data", ["-o", least], "40k", data)
+    image("version-2", ["-o", least + ",compat=0.10"], "40k", data)
+    image("refcounts-of-1-bit", ["-o", least + ",refcount_bits=1"], "40k", data)
+    image("refcounts-of-64-bits", ["-o", least + ",refcount_bits=64"], "40k", data)
+    image("zeroes", ["-o", least], "40k", data + ("write -z 0 512", "write -z 8k 4k", "discard 5k 512"))
+    image("backing-name", ["-b", "base.raw", "-F", "raw", "-o", least], "40k", data + ("write -z 8k 512",))
+    image("compressed", ["-o", least], "40k", ("write -c -P 1 0 512", "write -c -P 2 512 512", "write -P 3 4k 512"))
+    image("compressed-zstd", ["-o", least + ",compression_type=zstd"], "40k", ("write -c -P 1 0 512", "write -c -P 2 512 512"))
+    image("snapshots", ["-o", least], "40k", data, ("snapshot", "-c", "first", "@"), ("snapshot", "-c", "second", "@"))
+    image("preallocated", ["-o", least + ",preallocation=metadata"], "8k")
+    image("bitmaps", ["-o", least], "40k", data, ("bitmap", "--add", "-g", "512", "@", "b0"))
+    image("subclusters", ["-o", "cluster_size=16k,extended_l2=on"], "40k", ("write -P 1 0 1k", "write -z 4k 1k"))
+
+
 def main():
+    images()
     domains()
     kernels()
     virtqueues()

@@ -1,0 +1,268 @@
+// vmm-img resize: another size for the disk in an image.
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "block/backing_name.h"
+#include "block/image_file.h"
+#include "block/qcow2/image.h"
+#include "block/qcow2/open_image.h"
+#include "block/qcow2/resize.h"
+#include "block/sync_file.h"
+#include "block/tool/command.h"
+#include "block/tool/create_options.h"
+#include "block/tool/disk.h"
+#include "block/tool/secrets.h"
+#include "block/tool/text.h"
+
+namespace vmm::block::tool {
+namespace {
+
+struct Options {
+  std::string path;
+  std::string size;
+  std::string format;
+  std::string preallocation = "off";
+  Secrets secrets;
+  bool may_shrink = false;
+  bool is_quiet = false;
+};
+
+// The image, open for writing and locked.
+struct Target {
+  ImageFile image;
+  std::unique_ptr<SyncFile> file;
+};
+
+Result<Target> open_target(const std::string& path) {
+  Target target;
+  VMM_ASSIGN_OR_RETURN(target.image, open_image_file({.path = path, .for_guest = false}));
+  target.file = make_sync_file(target.image.files.main, path);
+  return target;
+}
+
+// "+1G" and "-1G" start from the size that is.
+Result<uint64_t> wanted_size(const Options& options, uint64_t old_bytes) {
+  const bool is_relative = options.size.starts_with('+') || options.size.starts_with('-');
+  VMM_ASSIGN_OR_RETURN(const uint64_t bytes, parse_size(is_relative ? options.size.substr(1) : options.size));
+  const bool is_less = options.size.starts_with('-');
+  const uint64_t size = !is_relative ? bytes : is_less ? old_bytes - bytes : old_bytes + bytes;
+  const bool is_beyond = is_less ? bytes >= old_bytes : size < bytes || size > INT64_MAX;
+  if (size == 0 || is_beyond) {
+    return fail_configuration("{}: {} would make a disk of {} bytes {}; it has 1 to {} bytes", options.path,
+                              options.size, old_bytes, is_less ? "vanish" : "too long or empty", INT64_MAX);
+  }
+  if (size < old_bytes && !options.may_shrink) {
+    return fail_configuration(
+        "{}: would become shorter, {} bytes instead of {}, and lose what lies behind; --shrink allows it",
+        options.path, size, old_bytes);
+  }
+  if (size < old_bytes && options.preallocation != "off") {
+    return fail_configuration("--preallocation={}: only what grows can be preallocated",
+                              options.preallocation);
+  }
+  return size;
+}
+
+// --- Raw ---
+
+Status fill_raw(const Options& options, const Target& target, uint64_t from, uint64_t to) {
+  if (options.preallocation == "falloc") {
+    const int error = ::posix_fallocate(target.image.files.main.fd.get(), static_cast<off_t>(from),
+                                        static_cast<off_t>(to - from));
+    return error == 0 ? Status() : fail("{}: space cannot be allocated: {}", options.path, errno_text(error));
+  }
+  const std::vector<std::byte> zeroes(options.preallocation == "full" ? size_t{1} << 20U : 0);
+  for (uint64_t at = from; !zeroes.empty() && at < to; at += zeroes.size()) {
+    VMM_TRY(target.file->write(FileOffset(at), std::span(zeroes).first(std::min(to - at, zeroes.size()))));
+  }
+  return {};
+}
+
+Status resize_raw(const Options& options) {
+  if (options.preallocation == "metadata") {
+    return fail_configuration("--preallocation=metadata: a raw image has none; off, falloc and full can be");
+  }
+  VMM_ASSIGN_OR_RETURN(const Target target, open_target(options.path));
+  if (target.image.files.main.is_block_device) {
+    return fail("{} is a block device, whose size is not for us to change", options.path);
+  }
+  VMM_ASSIGN_OR_RETURN(const uint64_t size, wanted_size(options, target.image.size_bytes));
+  Status grown = target.file->resize(size);
+  if (grown && size > target.image.size_bytes) {
+    grown = fill_raw(options, target, target.image.size_bytes, size);
+    if (!grown) {
+      static_cast<void>(target.file->resize(target.image.size_bytes));
+    }
+  }
+  VMM_TRY(std::move(grown));
+  return target.file->sync();
+}
+
+// --- qcow2 ---
+
+Result<uint64_t> backing_bytes(const Options& options, const qcow2::Header& header,
+                               const Passphrases& passphrases) {
+  if (!header.has_backing_file()) {
+    return 0;
+  }
+  VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(header.backing_file, options.path));
+  const std::optional<std::string>& format = name.format ? name.format : header.backing_format;
+  if (!format) {
+    return fail("{}: does not say which format its backing file {} has, and a format is never guessed",
+                options.path, header.backing_file);
+  }
+  DiskOptions backing{.path = name.path, .read_only = true, .passphrases = passphrases};
+  VMM_ASSIGN_OR_RETURN(backing.format,
+                       disk_format(*format == "file" || *format == "host_device" ? "raw" : *format));
+  auto disk = Disk::open(backing);
+  if (!disk) {
+    return std::unexpected(disk.error().within("backing file"));
+  }
+  return (*disk)->size_bytes();
+}
+
+// A raw data file reads right without the tables, and so is as long as the disk.
+Status resize_data_file(const Options& options, const qcow2::Header& header, uint64_t size) {
+  if (!header.has(qcow2::kIncompatibleDataFile) || (header.autoclear & qcow2::kAutoclearRawDataFile) == 0) {
+    return {};
+  }
+  VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(header.data_file, options.path));
+  VMM_ASSIGN_OR_RETURN(const Target data, open_target(name.path));
+  if (data.image.files.main.is_block_device) {
+    return data.image.size_bytes >= size
+               ? Status()
+               : fail("{}: its data file {} is a block device of {} bytes, too short", options.path,
+                      name.path, data.image.size_bytes);
+  }
+  VMM_TRY(data.file->resize(size));
+  return data.file->sync();
+}
+
+Status run(Disk& disk, EventLoop& loop, BlockOp op, const qcow2::DiskRange& range) {
+  std::optional<IoStatus> result;
+  BlockRequest request;
+  request.op = op;
+  request.offset = DiskOffset(range.offset);
+  request.length_bytes = range.bytes;
+  request.completion =
+      Completion([](void* context, uint64_t /*cookie*/,
+                    IoStatus status) { *static_cast<std::optional<IoStatus>*>(context) = status; },
+                 &result, 0);
+  disk.device().submit(std::move(request));
+  while (!result) {
+    loop.run_once(std::chrono::seconds(1));
+  }
+  return *result == IoStatus::kOk
+             ? Status()
+             : fail("{}: what is new cannot be filled with zeroes: {}", disk.path(), status_text(*result));
+}
+
+// With the size that the disk is to have; its header still has the old one.
+Status write_zeroes(const Options& options, const Passphrases& passphrases, uint64_t size,
+                    const qcow2::DiskRange& range) {
+  const DiskOptions disk_options{
+      .path = options.path, .format = Format::kQcow2, .disk_bytes = size, .passphrases = passphrases};
+  VMM_ASSIGN_OR_RETURN(std::shared_ptr<EventLoop> loop, EventLoop::create());
+  VMM_ASSIGN_OR_RETURN(const auto disk, Disk::open(disk_options, loop));
+  VMM_TRY(run(*disk, *loop, BlockOp::kWriteZeroes, range));
+  return run(*disk, *loop, BlockOp::kFlush, {});
+}
+
+Result<qcow2::Preallocation> qcow2_preallocation(const Options& options, const Target& target) {
+  if (options.preallocation == "off") {
+    return qcow2::Preallocation::kOff;
+  }
+  if (options.preallocation != "metadata") {
+    return fail_configuration("--preallocation={}: of a qcow2 image, off and metadata can be",
+                              options.preallocation);
+  }
+  if (target.image.files.main.is_block_device) {
+    return fail("{} is a block device, whose free space is not known to be zeroes; use --preallocation=off",
+                options.path);
+  }
+  return qcow2::Preallocation::kMetadata;
+}
+
+Result<std::optional<uint64_t>> shrink_or_begin(const Options& options, const Passphrases& passphrases,
+                                                std::optional<qcow2::DiskRange>& zeroes) {
+  VMM_ASSIGN_OR_RETURN(const Target target, open_target(options.path));
+  VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*target.file));
+  VMM_ASSIGN_OR_RETURN(const uint64_t size, wanted_size(options, header.size_bytes));
+  VMM_TRY(qcow2::check_resize(header, size, options.path));
+  VMM_ASSIGN_OR_RETURN(const qcow2::Preallocation preallocation, qcow2_preallocation(options, target));
+  VMM_ASSIGN_OR_RETURN(const uint64_t backing, backing_bytes(options, header, passphrases));
+  VMM_TRY(qcow2::prepare_for_maintenance(*target.file, header));
+  if (size < header.size_bytes) {
+    VMM_TRY(qcow2::shrink(*target.file, header, size));
+    VMM_TRY(resize_data_file(options, header, size));
+    return std::nullopt;
+  }
+  VMM_TRY(resize_data_file(options, header, size));
+  VMM_TRY(qcow2::begin_growing(*target.file, header, size, preallocation));
+  zeroes = qcow2::zeroes_needed(header, size, backing, preallocation);
+  if (!zeroes) {
+    VMM_TRY(qcow2::finish_growing(*target.file, header, size));
+    return std::nullopt;
+  }
+  return std::optional(size);
+}
+
+Status resize_qcow2(const Options& options) {
+  VMM_ASSIGN_OR_RETURN(const Passphrases passphrases, options.secrets.passphrases());
+  std::optional<qcow2::DiskRange> zeroes;
+  VMM_ASSIGN_OR_RETURN(const std::optional<uint64_t> size, shrink_or_begin(options, passphrases, zeroes));
+  if (!size) {
+    return {};
+  }
+  VMM_TRY(write_zeroes(options, passphrases, *size, *zeroes));
+  VMM_ASSIGN_OR_RETURN(const Target target, open_target(options.path));
+  VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*target.file));
+  if (header.size_bytes != zeroes->offset) {
+    return fail("{}: another program has resized it meanwhile; try again", options.path);
+  }
+  return qcow2::finish_growing(*target.file, header, *size);
+}
+
+Result<int> resize(const Options& options) {
+  VMM_ASSIGN_OR_RETURN(const Format format, disk_format(options.format));
+  if (format != Format::kRaw && format != Format::kQcow2) {
+    return fail_configuration("{}: images of the format {} are only read here", options.path, options.format);
+  }
+  VMM_TRY(format == Format::kRaw ? resize_raw(options) : resize_qcow2(options));
+  if (!options.is_quiet) {
+    static_cast<void>(std::printf("Image resized.\n"));
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_resize(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("resize", "Give the disk in an image another size");
+  command->footer(
+      "SIZE is the new size, or with + or - before it the difference. What is new reads as zeroes.\n"
+      "No other program may use the image meanwhile.");
+  command->add_option("-f", options->format, "Format: raw or qcow2")->required()->type_name("FMT");
+  command
+      ->add_option("--preallocation", options->preallocation,
+                   "Of what is new: off (what is used if absent); raw: falloc, full; qcow2: metadata")
+      ->check(CLI::IsMember({"off", "metadata", "falloc", "full"}).description(""))
+      ->type_name("MODE");
+  command->add_flag("--shrink", options->may_shrink, "The disk may become shorter");
+  options->secrets.add_to(*command);
+  command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
+  command->add_option("FILENAME", options->path)->required()->type_name("");
+  command->add_option("SIZE", options->size)->required()->type_name("");
+  command->callback([options, &chosen] { chosen.run = [options] { return resize(*options); }; });
+}
+
+}  // namespace vmm::block::tool
