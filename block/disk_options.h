@@ -2,15 +2,26 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "block/engine/engine.h"
 #include "block/host_file.h"
 
 namespace vmm::block {
 
-enum class Format : uint8_t { kRaw, kQcow2 };
+class Secret;
+
+enum class Format : uint8_t {
+  kRaw,
+  kQcow2,
+  kQcow,  // version 1; read only
+  kIso,   // read only
+};
+
+using Passphrases = std::vector<std::shared_ptr<const Secret>>;
 
 enum class DiscardMode : uint8_t { kIgnore, kUnmap };
 
@@ -35,6 +46,11 @@ struct DiskOptions {
   std::optional<Format> backing_format;
   // For the tables of each layer in memory; 0: a default that is enough for 256 GiB in clusters of 64 KiB.
   uint64_t metadata_cache_bytes = 0;
+  // A qcow2 image's disk counts as so long, for which its L1 table has been made (qcow2/resize.h); 0: what its
+  // header says.
+  uint64_t disk_bytes = 0;
+  // For whatever is encrypted in the chain.
+  Passphrases passphrases;
 };
 
 }  // namespace vmm::block

@@ -50,13 +50,7 @@ Result<std::unique_ptr<BlockDevice>> open_raw(EventLoop& loop, const DiskOptions
 }  // namespace
 
 Result<std::unique_ptr<BlockDevice>> open_disk(EventLoop& loop, const DiskOptions& options) {
-  switch (options.format) {
-    case Format::kRaw:
-      return open_raw(loop, options);
-    case Format::kQcow2:
-      return open_chain(loop, options);
-  }
-  return fail("{}: its format is not known", options.path);
+  return options.format == Format::kRaw ? open_raw(loop, options) : open_chain(loop, options);
 }
 
 bool drain(EventLoop& loop, const BlockDevice& disk, EventLoop::Duration limit) {

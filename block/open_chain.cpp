@@ -10,7 +10,10 @@
 
 #include "block/backing_name.h"
 #include "block/image_chain.h"
+#include "block/image_cipher.h"
 #include "block/image_file.h"
+#include "block/iso/iso_info.h"
+#include "block/qcow1/image.h"
 #include "block/qcow2/image.h"
 #include "block/qcow2/open_image.h"
 #include "block/qcow2/writer.h"
@@ -25,6 +28,9 @@ std::optional<Format> format_named(const std::string& name) {
   }
   if (name == "raw" || name == "file" || name == "host_device") {
     return Format::kRaw;
+  }
+  if (name == "qcow") {
+    return Format::kQcow;
   }
   return std::nullopt;
 }
@@ -60,8 +66,17 @@ class ChainOpener {
     }
     VMM_ASSIGN_OR_RETURN(ImageFile image, open_image_file(options));
     VMM_TRY(refuse_loop(image, options.path));
-    return options.format == Format::kRaw ? open_raw(std::move(image), options)
-                                          : open_qcow2(std::move(image), options);
+    switch (options.format) {
+      case Format::kRaw:
+        return open_raw(std::move(image), options);
+      case Format::kIso:
+        return open_iso(std::move(image), options);
+      case Format::kQcow:
+        return open_qcow1(std::move(image), options);
+      case Format::kQcow2:
+        return open_qcow2(std::move(image), options);
+    }
+    return fail("{}: its format is not known", options.path);
   }
 
   Error within_chain(const Error& error) const {
@@ -100,10 +115,46 @@ class ChainOpener {
     if (size > INT64_MAX) {
       return fail("{} is {} bytes long, more than a disk can be", options.path, size);
     }
+    if (layers_.empty()) {
+      top_limits_ = image.limits;
+    }
     VMM_ASSIGN_OR_RETURN(auto file, make_file(image, options));
     any_file_ = any_file_ == nullptr ? file.get() : any_file_;
     layers_.push_back(std::make_unique<RawLayer>(std::move(file), size));
     return Next();
+  }
+
+  Result<Next> open_iso(ImageFile image, const DiskOptions& options) {
+    VMM_TRY(refuse_writing(options, "an ISO image"));
+    const auto sync = make_sync_file(image.files.main, options.path);
+    VMM_TRY(read_iso_info(*sync));
+    image.limits.logical_block_bytes = kIsoBlockBytes;
+    return open_raw(std::move(image), options);
+  }
+
+  Result<Next> open_qcow1(ImageFile image, const DiskOptions& options) {
+    VMM_TRY(refuse_writing(options, "a qcow image of version 1"));
+    if (layers_.empty()) {
+      top_limits_ = image.limits;
+    }
+    const auto sync = make_sync_file(image.files.main, options.path);
+    VMM_ASSIGN_OR_RETURN(const qcow1::Header header, qcow1::read_header(*sync));
+    VMM_ASSIGN_OR_RETURN(Next next, backing_of(header.backing_file, std::nullopt, options));
+    std::unique_ptr<SectorCipher> cipher;
+    if (header.is_encrypted) {
+      VMM_ASSIGN_OR_RETURN(cipher, find_aes_cipher(*sync, options.passphrases));
+    }
+    VMM_ASSIGN_OR_RETURN(auto file, make_file(image, options));
+    any_file_ = any_file_ == nullptr ? file.get() : any_file_;
+    VMM_ASSIGN_OR_RETURN(auto layer, qcow1::Image::open(std::move(file), *sync, header, std::move(cipher)));
+    layers_.push_back(std::move(layer));
+    return next;
+  }
+
+  static Status refuse_writing(const DiskOptions& options, std::string_view what) {
+    return options.read_only
+               ? Status()
+               : fail("{} is {}, which is never written to; make the disk <readonly/>", options.path, what);
   }
 
   Result<Next> open_qcow2(ImageFile image, const DiskOptions& options) {
@@ -113,21 +164,20 @@ class ChainOpener {
     }
     auto sync = make_sync_file(image.files.main, options.path);
     VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*sync));
-    VMM_ASSIGN_OR_RETURN(Next next, backing_of(header, options));
+    VMM_ASSIGN_OR_RETURN(Next next, backing_of(header.backing_file, header.backing_format, options));
+    qcow2::Image::Options image_options;
+    VMM_ASSIGN_OR_RETURN(image_options.cipher, cipher_of(header, *sync, options));
     if (!options.read_only) {
       VMM_TRY(qcow2::prepare_for_writing(*sync, header));
     }
+    header.size_bytes = options.disk_bytes == 0 ? header.size_bytes : options.disk_bytes;
     qcow2::Image::Files files;
     VMM_ASSIGN_OR_RETURN(files.image, make_file(image, options));
     files.sync = std::move(sync);
     if (header.has(qcow2::kIncompatibleDataFile)) {
       VMM_TRY(open_data_file(header, options, files));
     }
-    if (header.crypt != qcow2::CryptMethod::kNone) {
-      return fail("{} is encrypted, and there is no key for it", options.path);
-    }
     any_file_ = any_file_ == nullptr ? files.image.get() : any_file_;
-    qcow2::Image::Options image_options;
     image_options.read_only = options.read_only;
     image_options.cache_bytes = options.metadata_cache_bytes;
     const uint64_t cluster_bytes = header.cluster_bytes();
@@ -141,6 +191,20 @@ class ChainOpener {
     }
     layers_.push_back(std::move(layer));
     return next;
+  }
+
+  static Result<std::unique_ptr<SectorCipher>> cipher_of(const qcow2::Header& header, SyncFile& file,
+                                                         const DiskOptions& options) {
+    switch (header.crypt) {
+      case qcow2::CryptMethod::kNone:
+        return nullptr;
+      case qcow2::CryptMethod::kAes:
+        return find_aes_cipher(file, options.passphrases);
+      case qcow2::CryptMethod::kLuks:
+        return find_luks_cipher(file, FileOffset(header.crypto_header->offset), header.crypto_header->length,
+                                options.passphrases);
+    }
+    return fail("{}: its encryption is not known", options.path);
   }
 
   Status open_data_file(const qcow2::Header& header, const DiskOptions& options, qcow2::Image::Files& files) {
@@ -161,11 +225,12 @@ class ChainOpener {
     return {};
   }
 
-  Result<Next> backing_of(const qcow2::Header& header, const DiskOptions& options) const {
-    if (!header.has_backing_file()) {
+  static Result<Next> backing_of(const std::optional<std::string>& file,
+                                 const std::optional<std::string>& file_format, const DiskOptions& options) {
+    if (!file || file->empty()) {
       return Next();
     }
-    VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(header.backing_file, options.path));
+    VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(*file, options.path));
     DiskOptions backing = options;
     backing.path = name.path;
     backing.read_only = true;
@@ -173,22 +238,23 @@ class ChainOpener {
     backing.discard = DiscardMode::kIgnore;
     backing.for_guest = false;
     backing.backing_format.reset();
+    backing.disk_bytes = 0;
     if (options.backing_format) {
       backing.format = *options.backing_format;
       return Next(backing);
     }
-    const std::optional<std::string>& named = name.format ? name.format : header.backing_format;
+    const std::optional<std::string>& named = name.format ? name.format : file_format;
     if (!named) {
       return fail(
           "{}: does not say which format its backing file {} has, and a format is never guessed; write it "
-          "into "
-          "the image (qemu-img rebase -u -b … -F …)",
-          options.path, header.backing_file);
+          "into the image (qemu-img rebase -u -b … -F …)",
+          options.path, *file);
     }
     const auto format = format_named(*named);
     if (!format) {
-      return fail("{}: its backing file {} has the format '{}', which is not known here; raw and qcow2 are",
-                  options.path, header.backing_file, *named);
+      return fail(
+          "{}: its backing file {} has the format '{}', which is not known here; raw, qcow and qcow2 are",
+          options.path, *file, *named);
     }
     backing.format = *format;
     return Next(backing);

@@ -14,8 +14,8 @@ namespace vmm::block {
 // More layers than that are a mistake, or an attack.
 constexpr size_t kMaxChainLayers = 200;
 
-// options.format is kQcow2. Backing files are opened read-only. Errors name the whole chain down to the file
-// that they are about. Blocks. Threads: as open_disk().
+// Any format; for a raw image alone open_disk() has a shorter way. Backing files are opened read-only. Errors
+// name the whole chain down to the file that they are about. Blocks. Threads: as open_disk().
 Result<std::unique_ptr<BlockDevice>> open_chain(EventLoop& loop, const DiskOptions& options);
 
 }  // namespace vmm::block

@@ -1,18 +1,22 @@
 // The command line of vmm. Exit statuses are a promise (README.md): 0 the guest ended well, 1 the host or an
 // image failed, 2 the command line or the domain file is wrong, 3 the guest crashed.
 #include <fcntl.h>
+#include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
+#include <cstdint>
 #include <cstdio>
-#include <functional>
-#include <map>
+#include <exception>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
+#include "block/crypto/secret_option.h"
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
 #include "vmm/base/log.h"
@@ -30,6 +34,7 @@ struct Options {
   std::string domain_path;
   std::string log_path;
   log::Level log_level = log::Level::kWarning;
+  std::vector<std::string> secrets;
 };
 
 int report(const Error& error) {
@@ -84,12 +89,27 @@ class EndSignals {
   bool has_asked_politely_ = false;
 };
 
+Result<DiskSecrets> read_secrets(const Options& options) {
+  DiskSecrets secrets;
+  for (const std::string& text : options.secrets) {
+    auto secret = block::read_secret_option(text);
+    if (!secret) {
+      return std::unexpected(secret.error().within("--secret"));
+    }
+    if (!secrets.emplace(secret->id, secret->passphrase).second) {
+      return fail_configuration("--secret: there are two of the id '{}'", secret->id);
+    }
+  }
+  return secrets;
+}
+
 Result<MachineEnd> run(const Options& options) {
   VMM_TRY(log::open(options.log_level, options.log_path));
   VMM_ASSIGN_OR_RETURN(const domain::Domain domain, domain::load_domain(options.domain_path));
+  VMM_ASSIGN_OR_RETURN(const DiskSecrets secrets, read_secrets(options));
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
   VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
-  VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, *loop));
+  VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, *loop, secrets));
   VMM_TRY(signals.watch(*loop, *machine));
   return machine->run();
 }
@@ -103,35 +123,103 @@ void open_missing_standard_descriptors() {
   static_cast<void>(UniqueFd(fd));
 }
 
-int main_with(int argument_count, char** arguments) {
-  Options options;
-  CLI::App app{"Runs the guest that a libvirt-style domain file describes, on Linux KVM."};
-  app.footer(
-      "In the guest's terminal: Ctrl-A x ends the guest, Ctrl-A h shows all keys.\n"
-      "SIGTERM presses the guest's power button; a second one, or SIGQUIT, ends at once.\n"
-      "Exit status: 0 the guest ended, 1 the host or an image failed, 2 the command line or the\n"
-      "domain file is wrong, 3 the guest crashed.");
-  app.set_version_flag("--version", "vmm " VMM_VERSION);
-  app.add_option("--domain", options.domain_path, "The domain file (XML, as libvirt writes it)")
-      ->required()
-      ->type_name("FILE");
-  app.add_option("--log", options.log_path, "Write the log to FILE instead of standard error")
-      ->type_name("FILE");
-  const std::map<std::string, log::Level> levels = {{"debug", log::Level::kDebug},
-                                                    {"info", log::Level::kInfo},
-                                                    {"warning", log::Level::kWarning},
-                                                    {"error", log::Level::kError},
-                                                    {"off", log::Level::kOff}};
-  app.add_option("--log-level", options.log_level,
-                 "debug, info, warning (what is used if absent), error or off")
-      ->transform(CLI::CheckedTransformer(levels).description(""))
-      ->type_name("LEVEL");
-  try {
-    app.parse(argument_count, arguments);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kGuestEnded : kBadConfiguration;
-  }
+constexpr const char* kHelpText =
+    R"(Runs the guest that a libvirt-style domain file describes, on Linux KVM.
+Usage: vmm --domain FILE [OPTIONS]
 
+  --domain FILE       the domain file (XML, as libvirt writes it)
+  --secret SECRET     id=NAME,file=FILE or id=NAME,env=VARIABLE: the passphrase of an encrypted disk, by the
+                      name that its <secret> has; may be repeated
+  --log FILE          write the log to FILE instead of standard error
+  --log-level LEVEL   debug, info, warning (what is used if absent), error or off
+  --version           print the version
+  -h, --help          print this help
+
+In the guest's terminal: Ctrl-A x ends the guest, Ctrl-A h shows all keys.
+SIGTERM presses the guest's power button; a second one, or SIGQUIT, ends at once.
+Exit status: 0 the guest ended, 1 the host or an image failed, 2 the command line or the
+domain file is wrong, 3 the guest crashed.
+)";
+
+struct LevelName {
+  std::string_view name;
+  log::Level level;
+};
+constexpr LevelName kLevelNames[] = {{"debug", log::Level::kDebug},
+                                     {"info", log::Level::kInfo},
+                                     {"warning", log::Level::kWarning},
+                                     {"error", log::Level::kError},
+                                     {"off", log::Level::kOff}};
+
+Status read_log_level(std::string_view text, Options& options) {
+  for (const LevelName& each : kLevelNames) {
+    if (each.name == text) {
+      options.log_level = each.level;
+      return {};
+    }
+  }
+  return fail_configuration("--log-level {}: debug, info, warning, error and off can be", text);
+}
+
+enum class Command : uint8_t { kRun, kHelp, kVersion };
+
+// getopt(3), because a library for command lines costs a tenth of a guest's whole start.
+Result<Command> read_command_line(int argument_count, char** arguments, Options& options) {
+  enum Choice : int { kDomain = 256, kSecret, kLog, kLogLevel, kShowVersion };
+  static constexpr option kOptions[] = {{"domain", required_argument, nullptr, kDomain},
+                                        {"secret", required_argument, nullptr, kSecret},
+                                        {"log", required_argument, nullptr, kLog},
+                                        {"log-level", required_argument, nullptr, kLogLevel},
+                                        {"version", no_argument, nullptr, kShowVersion},
+                                        {"help", no_argument, nullptr, 'h'},
+                                        {nullptr, 0, nullptr, 0}};
+  opterr = 0;
+  int choice = 0;
+  while ((choice = ::getopt_long(argument_count, arguments, ":h", kOptions, nullptr)) != -1) {
+    switch (choice) {
+      case kDomain:
+        options.domain_path = optarg;
+        break;
+      case kSecret:
+        options.secrets.emplace_back(optarg);
+        break;
+      case kLog:
+        options.log_path = optarg;
+        break;
+      case kLogLevel:
+        VMM_TRY(read_log_level(optarg, options));
+        break;
+      case kShowVersion:
+        return Command::kVersion;
+      case 'h':
+        return Command::kHelp;
+      case ':':
+        return fail_configuration("{}: a value is missing behind it; see --help", arguments[optind - 1]);
+      default:
+        return fail_configuration("{}: there is no such option; see --help", arguments[optind - 1]);
+    }
+  }
+  if (optind < argument_count) {
+    return fail_configuration("'{}' belongs to no option; see --help", arguments[optind]);
+  }
+  if (options.domain_path.empty()) {
+    return fail_configuration("--domain FILE is missing: the domain file to run; see --help");
+  }
+  return Command::kRun;
+}
+
+int main_with(int argument_count, char** arguments) {
+  // All threads share one heap: data paths allocate nothing, and each more would cost a guest's start.
+  ::mallopt(M_ARENA_MAX, 1);
+  Options options;
+  const auto command = read_command_line(argument_count, arguments, options);
+  if (!command) {
+    return report(command.error());
+  }
+  if (*command != Command::kRun) {
+    static_cast<void>(std::fputs(*command == Command::kHelp ? kHelpText : "vmm " VMM_VERSION "\n", stdout));
+    return kGuestEnded;
+  }
   const auto end = run(options);
   if (!end) {
     return report(end.error());

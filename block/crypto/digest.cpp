@@ -1,7 +1,5 @@
 #include "block/crypto/digest.h"
 
-#include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <time.h>
 
 #include <algorithm>
@@ -11,6 +9,7 @@
 #include <memory>
 #include <utility>
 
+#include "block/crypto/openssl.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/check.h"
 
@@ -21,17 +20,19 @@ struct HashFacts {
   Hash hash;
   std::string_view name;
   size_t bytes;
-  const EVP_MD* (*evp)();
+  const EVP_MD* (*OpenSsl::*evp)();
 };
 
 // RIPEMD-160 and MD5 are in OpenSSL's default provider, but an administrator may have taken them out.
-constexpr std::array<HashFacts, 7> kHashes = {{{Hash::kMd5, "md5", 16, EVP_md5},
-                                               {Hash::kSha1, "sha1", 20, EVP_sha1},
-                                               {Hash::kSha224, "sha224", 28, EVP_sha224},
-                                               {Hash::kSha256, "sha256", 32, EVP_sha256},
-                                               {Hash::kSha384, "sha384", 48, EVP_sha384},
-                                               {Hash::kSha512, "sha512", 64, EVP_sha512},
-                                               {Hash::kRipemd160, "ripemd160", 20, EVP_ripemd160}}};
+constexpr std::array<HashFacts, 7> kHashes = {{{Hash::kMd5, "md5", 16, &OpenSsl::EVP_md5},
+                                               {Hash::kSha1, "sha1", 20, &OpenSsl::EVP_sha1},
+                                               {Hash::kSha224, "sha224", 28, &OpenSsl::EVP_sha224},
+                                               {Hash::kSha256, "sha256", 32, &OpenSsl::EVP_sha256},
+                                               {Hash::kSha384, "sha384", 48, &OpenSsl::EVP_sha384},
+                                               {Hash::kSha512, "sha512", 64, &OpenSsl::EVP_sha512},
+                                               {Hash::kRipemd160, "ripemd160", 20, &OpenSsl::EVP_ripemd160}}};
+
+const EVP_MD* evp_of(const OpenSsl& ssl, const HashFacts& facts) { return (ssl.*facts.evp)(); }
 
 const HashFacts& facts(Hash hash) { return kHashes[static_cast<size_t>(hash)]; }
 
@@ -47,14 +48,19 @@ unsigned char* raw(std::span<std::byte> bytes) { return reinterpret_cast<unsigne
 // One state for many digests: AFmerge makes tens of thousands.
 class Hasher {
  public:
-  explicit Hasher(Hash hash) : hash_(hash), context_(EVP_MD_CTX_new()) {}
+  explicit Hasher(Hash hash) : hash_(hash) {}
 
   Status run(std::span<const std::byte> first, std::span<const std::byte> second, std::span<std::byte> out) {
+    VMM_ASSIGN_OR_RETURN(const OpenSsl* ssl, OpenSsl::load());
+    if (context_ == nullptr) {
+      context_.reset(ssl->EVP_MD_CTX_new());
+    }
     unsigned length = 0;
-    if (context_ == nullptr || EVP_DigestInit_ex(context_.get(), facts(hash_).evp(), nullptr) != 1 ||
-        EVP_DigestUpdate(context_.get(), first.data(), first.size()) != 1 ||
-        EVP_DigestUpdate(context_.get(), second.data(), second.size()) != 1 ||
-        EVP_DigestFinal_ex(context_.get(), raw(out), &length) != 1 || length != out.size()) {
+    if (context_ == nullptr ||
+        ssl->EVP_DigestInit_ex(context_.get(), evp_of(*ssl, facts(hash_)), nullptr) != 1 ||
+        ssl->EVP_DigestUpdate(context_.get(), first.data(), first.size()) != 1 ||
+        ssl->EVP_DigestUpdate(context_.get(), second.data(), second.size()) != 1 ||
+        ssl->EVP_DigestFinal_ex(context_.get(), raw(out), &length) != 1 || length != out.size()) {
       return unavailable(hash_);
     }
     return {};
@@ -62,7 +68,7 @@ class Hasher {
 
  private:
   struct Free {
-    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+    void operator()(EVP_MD_CTX* context) const { OpenSsl::loaded().EVP_MD_CTX_free(context); }
   };
   Hash hash_;
   std::unique_ptr<EVP_MD_CTX, Free> context_;
@@ -124,9 +130,11 @@ Status digest(Hash hash, std::span<const std::byte> data, std::span<std::byte> o
 Status pbkdf2(Hash hash, std::span<const std::byte> passphrase, std::span<const std::byte> salt,
               uint32_t iterations, std::span<std::byte> out) {
   VMM_CHECK(iterations >= 1 && iterations <= INT_MAX && !out.empty(), "PBKDF2 cannot do that");
-  if (PKCS5_PBKDF2_HMAC(reinterpret_cast<const char*>(passphrase.data()), static_cast<int>(passphrase.size()),
-                        raw(salt), static_cast<int>(salt.size()), static_cast<int>(iterations),
-                        facts(hash).evp(), static_cast<int>(out.size()), raw(out)) != 1) {
+  VMM_ASSIGN_OR_RETURN(const OpenSsl* ssl, OpenSsl::load());
+  if (ssl->PKCS5_PBKDF2_HMAC(reinterpret_cast<const char*>(passphrase.data()),
+                             static_cast<int>(passphrase.size()), raw(salt), static_cast<int>(salt.size()),
+                             static_cast<int>(iterations), evp_of(*ssl, facts(hash)),
+                             static_cast<int>(out.size()), raw(out)) != 1) {
     return unavailable(hash);
   }
   return {};
@@ -167,7 +175,8 @@ Status af_merge(Hash hash, std::span<const std::byte> split, uint32_t stripes, s
 }
 
 Status random_bytes(std::span<std::byte> out) {
-  if (RAND_priv_bytes(raw(out), static_cast<int>(out.size())) != 1) {
+  VMM_ASSIGN_OR_RETURN(const OpenSsl* ssl, OpenSsl::load());
+  if (ssl->RAND_priv_bytes(raw(out), static_cast<int>(out.size())) != 1) {
     return fail("OpenSSL has no random bytes for a key");
   }
   return {};

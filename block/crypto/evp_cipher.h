@@ -3,13 +3,12 @@
 // Threads: one at a time. No allocation after creation.
 #pragma once
 
-#include <openssl/evp.h>
-
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <utility>
 
+#include "block/crypto/openssl.h"
 #include "vmm/base/error.h"
 
 namespace vmm::block {
@@ -27,7 +26,9 @@ class EvpCipher {
 
  private:
   struct Free {
-    void operator()(EVP_CIPHER_CTX* context) const { EVP_CIPHER_CTX_free(context); }  // wipes the key
+    void operator()(EVP_CIPHER_CTX* context) const {
+      OpenSsl::loaded().EVP_CIPHER_CTX_free(context);  // wipes the key
+    }
   };
   using Context = std::unique_ptr<EVP_CIPHER_CTX, Free>;
 

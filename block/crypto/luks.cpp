@@ -1,13 +1,12 @@
 #include "block/crypto/luks.h"
 
-#include <openssl/crypto.h>
-
 #include <array>
 #include <cstring>
 #include <optional>
 #include <utility>
 
 #include "block/crypto/digest.h"
+#include "block/crypto/openssl.h"
 #include "block/crypto/sector_cipher.h"
 #include "vmm/base/bytes.h"
 
@@ -51,7 +50,7 @@ Result<Secret> unlock(const LuksHeader& header, const LuksKeySlot& slot, const L
 Result<bool> is_master_key(const LuksHeader& header, const Secret& key) {
   std::array<std::byte, kLuksDigestBytes> found{};
   VMM_TRY(digest_of_key(header, key, found));
-  return CRYPTO_memcmp(found.data(), header.key_digest.data(), found.size()) == 0;
+  return OpenSsl::loaded().CRYPTO_memcmp(found.data(), header.key_digest.data(), found.size()) == 0;
 }
 
 std::unexpected<Error> wrong_passphrase(const Secret& passphrase) {
@@ -172,7 +171,7 @@ Result<NewLuks> format_luks(const LuksFormat& format, const Secret& passphrase) 
       std::span(made.bytes)
           .subspan(slot.key_material_sector * kLuksSectorBytes, luks_key_material_bytes(made.header));
   if (auto filled = fill_slot(made.header, slot, key, passphrase, material); !filled) {
-    OPENSSL_cleanse(made.bytes.data(), made.bytes.size());  // the split key may be there in clear
+    ::explicit_bzero(made.bytes.data(), made.bytes.size());  // the split key may be there in clear
     return std::unexpected(std::move(filled).error());
   }
   return made;

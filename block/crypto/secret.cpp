@@ -1,7 +1,6 @@
 #include "block/crypto/secret.h"
 
 #include <fcntl.h>
-#include <openssl/crypto.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,7 +64,7 @@ Secret::~Secret() { wipe(); }
 
 void Secret::wipe() {
   if (data_ != nullptr) {
-    OPENSSL_cleanse(data_.get(), size_);
+    ::explicit_bzero(data_.get(), size_);
   }
 }
 

@@ -67,6 +67,10 @@ Status check_options(const CreateOptions& options, const std::string& path) {
   if (options.data_file_raw && (options.data_file.empty() || !options.backing_file.empty())) {
     return fail("{}: data_file_raw needs a data file, and no backing file", path);
   }
+  if (options.crypt != CryptMethod::kNone && options.version == 2 &&
+      options.preallocation != Preallocation::kOff) {
+    return fail("{}: what is preallocated in an encrypted image must read as zeroes; that needs version 3", path);
+  }
   if (!options.backing_file.empty() && options.preallocation != Preallocation::kOff && !options.extended_l2) {
     return fail("{}: preallocation would hide the backing file; use one of them", path);
   }
@@ -176,9 +180,11 @@ class Creator {
       for (uint64_t i = 0; i < header_.l2_entries() && cluster < clusters; ++i, ++cluster) {
         const uint64_t place = format.has_data_file ? cluster : layout_.data + cluster;
         // With subclusters the place is reserved, and none of them is in use.
+        // Zeroes in the file are no zeroes once they are decrypted.
+        const bool needs_zero_flag = options_.crypt != CryptMethod::kNone && !format.has_subclusters;
         store_be<uint64_t>(cluster_.data() + i * format.l2_entry_bytes(),
-                           (place << header_.cluster_bits) | kEntryCopied);
-        if (format.has_subclusters && header_.backing_file.empty()) {
+                           (place << header_.cluster_bits) | kEntryCopied | (needs_zero_flag ? kEntryZero : 0));
+        if (format.has_subclusters && header_.backing_file.empty() && options_.crypt == CryptMethod::kNone) {
           store_be<uint64_t>(cluster_.data() + i * format.l2_entry_bytes() + 8,
                              subcluster_bitmap(UINT32_MAX, 0));
         }

@@ -8,6 +8,7 @@
 
 #include "block/tool/command.h"
 #include "block/tool/disk.h"
+#include "block/tool/secrets.h"
 #include "block/tool/text.h"
 
 namespace vmm::block::tool {
@@ -25,6 +26,7 @@ struct Options {
   std::string second;
   bool is_strict = false;
   bool is_quiet = false;
+  Secrets secrets;
 };
 
 void say(const Options& options, const std::string& text) {
@@ -33,8 +35,9 @@ void say(const Options& options, const std::string& text) {
   }
 }
 
-Result<std::unique_ptr<Disk>> open(const std::string& path, const std::string& format) {
-  DiskOptions options{.path = path, .read_only = true};
+Result<std::unique_ptr<Disk>> open(const std::string& path, const std::string& format,
+                                   const Passphrases& passphrases) {
+  DiskOptions options{.path = path, .read_only = true, .passphrases = passphrases};
   VMM_ASSIGN_OR_RETURN(options.format, disk_format(format));
   return Disk::open(options);
 }
@@ -48,8 +51,9 @@ Status read_padded(Disk& disk, uint64_t offset, std::span<std::byte> to) {
 }
 
 Result<int> compare(const Options& options) {
-  VMM_ASSIGN_OR_RETURN(const auto first, open(options.first, options.first_format));
-  VMM_ASSIGN_OR_RETURN(const auto second, open(options.second, options.second_format));
+  VMM_ASSIGN_OR_RETURN(const Passphrases passphrases, options.secrets.passphrases());
+  VMM_ASSIGN_OR_RETURN(const auto first, open(options.first, options.first_format, passphrases));
+  VMM_ASSIGN_OR_RETURN(const auto second, open(options.second, options.second_format, passphrases));
   if (first->size_bytes() != second->size_bytes()) {
     if (options.is_strict) {
       say(options, "Strict mode: Image size mismatch!");
@@ -82,7 +86,7 @@ void add_compare(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("compare", "Tell whether two disks have the same contents");
   command->footer("Exit status: 0 identical, 1 different, 2 an error.");
-  command->add_option("-f", options->first_format, "Format of the first image: raw or qcow2")
+  command->add_option("-f", options->first_format, "Format of the first image: raw, qcow2, qcow or iso")
       ->required()
       ->type_name("FMT");
   command->add_option("-F", options->second_format, "Format of the second image")
@@ -91,6 +95,7 @@ void add_compare(CLI::App& app, Chosen& chosen) {
   command->add_flag("-s", options->is_strict,
                     "Strict: other sizes are a difference, even where only zeroes follow");
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
+  options->secrets.add_to(*command);
   command->add_option("FILENAME1", options->first)->required()->type_name("");
   command->add_option("FILENAME2", options->second)->required()->type_name("");
   // Known before all options are: their errors have the status too.

@@ -18,6 +18,8 @@
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
 #include "block/tool/disk.h"
+#include "block/tool/encrypt_options.h"
+#include "block/tool/secrets.h"
 #include "block/tool/text.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/unique_fd.h"
@@ -36,6 +38,7 @@ struct Options {
   std::string words;
   bool is_unsafe = false;
   bool is_quiet = false;
+  Secrets secrets;
 };
 
 // Makes the file if there is none, and takes it away again if the image does not come about. What is there
@@ -83,6 +86,7 @@ Result<std::unique_ptr<Disk>> open_backing(const Options& options) {
   }
   DiskOptions backing{.path = name.path, .read_only = true};
   VMM_ASSIGN_OR_RETURN(backing.format, disk_format(options.backing_format));
+  VMM_ASSIGN_OR_RETURN(backing.passphrases, options.secrets.passphrases());
   auto disk = Disk::open(backing);
   if (!disk) {
     return std::unexpected(disk.error().within("backing file"));
@@ -155,6 +159,10 @@ Status make(const Options& options, uint64_t size, const std::optional<qcow2::Cr
 
 Result<int> create(const Options& options) {
   VMM_ASSIGN_OR_RETURN(const Format format, disk_format(options.format));
+  if (format != Format::kRaw && format != Format::kQcow2) {
+    return fail_configuration("{}: images of the format {} are only read here; make a raw or a qcow2 one",
+                              options.path, options.format);
+  }
   VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse(options.words));
   if (format == Format::kRaw && !options.backing_file.empty()) {
     return fail_configuration("{}: a raw image stands on nothing; -f qcow2 can", options.path);
@@ -169,6 +177,9 @@ Result<int> create(const Options& options) {
   std::optional<qcow2::CreateOptions> qcow2_image;
   if (format == Format::kQcow2) {
     VMM_ASSIGN_OR_RETURN(qcow2_image, qcow2_options(options, words));
+    VMM_ASSIGN_OR_RETURN(NewEncryption encryption, make_encryption(words, options.secrets));
+    qcow2_image->crypt = encryption.method;
+    qcow2_image->crypto_header = std::move(encryption.header);
     qcow2_image->size_bytes = size;
     // Options that do not go together are refused before anything is lost.
     VMM_TRY(qcow2::data_offset(*qcow2_image, options.path));
@@ -189,13 +200,16 @@ void add_create(CLI::App& app, Chosen& chosen) {
   CLI::App* command = app.add_subcommand("create", "Make a new image");
   command->footer(
       "Options of qcow2: size, compat, cluster_size, refcount_bits, lazy_refcounts, extended_l2,\n"
-      "compression_type, preallocation (off or metadata). Of raw: size.");
+      "compression_type, preallocation (off or metadata), encrypt.format (luks or aes), encrypt.key-secret,\n"
+      "encrypt.cipher-alg, encrypt.cipher-mode, encrypt.ivgen-alg, encrypt.ivgen-hash-alg, encrypt.hash-alg,\n"
+      "encrypt.iter-time. Of raw: size.");
   command->add_option("-f", options->format, "Format: raw or qcow2")->required()->type_name("FMT");
   command->add_option("-b", options->backing_file, "The new image stands on this one")->type_name("FILE");
   command->add_option("-F", options->backing_format, "Format of the backing file: raw or qcow2")
       ->type_name("FMT");
   command->add_flag("-u", options->is_unsafe, "Do not look at the backing file");
   command->add_option("-o", options->words, "name=value,…, see below")->type_name("OPTIONS");
+  options->secrets.add_to(*command);
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
   command->add_option("FILENAME", options->path)->required()->type_name("");
   command

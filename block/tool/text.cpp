@@ -32,7 +32,14 @@ Result<Format> disk_format(const std::string& name) {
   if (name == "qcow2") {
     return Format::kQcow2;
   }
-  return fail_configuration("the format '{}' is not known here; raw and qcow2 are", name);
+  if (name == "qcow") {
+    return Format::kQcow;
+  }
+  if (name == "iso") {
+    return Format::kIso;
+  }
+  return fail_configuration("the format '{}' is not known here; raw, qcow2, and for reading qcow and iso are",
+                            name);
 }
 
 }  // namespace vmm::block::tool

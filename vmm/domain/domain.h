@@ -137,6 +137,8 @@ struct Disk {
   int source_line = 0;
   ImageFormat format = ImageFormat::kRaw;
   uint64_t metadata_cache_bytes = 0;  // with kQcow2; 0: the default
+  // <encryption><secret>: the name of the passphrase, which the command line brings. Only with kQcow2.
+  std::optional<std::string> secret;
   bool read_only = false;
   bool shareable = false;
   std::string serial;  // at most 20 bytes, what VIRTIO_BLK_T_GET_ID can carry

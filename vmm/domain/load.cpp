@@ -21,9 +21,14 @@ Result<std::string> read_file(const std::filesystem::path& path) {
   if (!file) {
     return fail_configuration("{}: cannot open the domain file: {}", path.native(), errno_text(errno));
   }
-  std::string text(kMaxFileBytes + 1, '\0');
+  // Grows with the file: memory that is never used is not touched.
+  constexpr size_t kFirstBytes = size_t{16} << 10U;
+  std::string text;
   size_t length = 0;
-  while (length < text.size()) {
+  while (length <= kMaxFileBytes) {
+    if (length == text.size()) {
+      text.resize(std::min(std::max(kFirstBytes, text.size() * 2), size_t{kMaxFileBytes} + 1));
+    }
     const ssize_t count = ::read(file.get(), text.data() + length, text.size() - length);
     if (count < 0 && errno == EINTR) {
       continue;

@@ -131,6 +131,31 @@ void read_source(const ReadContext& context, const Element& element, Disk& disk)
   disk.source = context.complete(source->value_of(wanted));
 }
 
+// In <source>, or where libvirt had it before.
+void read_encryption(const ReadContext& context, const Element& element, Disk& disk) {
+  const Element* source = element.child("source");
+  const Element* encryption = source == nullptr ? nullptr : source->child("encryption");
+  encryption = encryption == nullptr ? element.child("encryption") : encryption;
+  if (encryption == nullptr) {
+    return;
+  }
+  if (disk.format != ImageFormat::kQcow2) {
+    context.report.error(encryption->line, fmt::format("{}: only images of type='qcow2' are decrypted here",
+                                                       encryption->place));
+    return;
+  }
+  const Element* secret = encryption->child("secret");
+  const Attribute* uuid = secret == nullptr ? nullptr : secret->attribute("uuid");
+  const Attribute* name = secret == nullptr || uuid != nullptr ? uuid : secret->attribute("usage");
+  if (name == nullptr || name->value.empty()) {
+    context.report.error(
+        encryption->line,
+        fmt::format("{}: has no <secret type='passphrase' uuid='…'/> (or usage='…')", encryption->place));
+    return;
+  }
+  disk.secret = name->value;
+}
+
 // "vda", "vdaa": the name, and which bus it speaks of, matter; the guest names its disks itself.
 bool is_device_name(std::string_view name) {
   constexpr size_t kLongestName = 8;
@@ -265,6 +290,7 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
     read_driver(context, *driver, domain, disk);
   }
   read_source(context, element, disk);
+  read_encryption(context, element, disk);
   read_target(context, element, disk);
   read_serial_number(context, element, disk);
   read_blockio(context, element, disk);

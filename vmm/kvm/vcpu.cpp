@@ -68,8 +68,8 @@ Result<std::unique_ptr<Vcpu>> Vcpu::create(const Vm& vm, unsigned id, const Cpui
   }
   VMM_ASSIGN_OR_RETURN(Mapping run_page, Mapping::map("a vCPU's run page", vm.kvm().run_page_bytes(),
                                                       PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0));
-  std::unique_ptr<Vcpu> vcpu(new Vcpu(vm, id, std::move(fd), std::move(run_page), ports, mmio));
-  VMM_TRY(vcpu->set_up(cpuid));
+  std::unique_ptr<Vcpu> vcpu(new Vcpu(vm, id, cpuid, std::move(fd), std::move(run_page), ports, mmio));
+  VMM_TRY(vcpu->set_up(vcpu->fd_.get()));
   return vcpu;
 }
 

@@ -44,7 +44,8 @@ class Vcpu {
   unsigned id() const { return id_; }
 
   // Puts every register, MSR, the local APIC and the multiprocessing state back to power-on: the first vCPU
-  // at the reset vector, the others waiting for INIT and SIPI.
+  // at the reset vector, the others waiting for INIT and SIPI. The first time takes that state from a vCPU
+  // that never ran, in a VM of its own: reading it at every start would cost a tenth of the start.
   Status reset();
   // REQUIRES: after create() or reset().
   Status set_entry(const EntryState& entry);
@@ -65,11 +66,14 @@ class Vcpu {
  private:
   struct PowerOnState;
 
-  Vcpu(const Vm& vm, unsigned id, UniqueFd fd, Mapping run_page, const IoBus& ports, const IoBus& mmio);
-  Status set_up(const Cpuid& cpuid);
-  Status set_up_msrs();
-  Status set_up_local_apic();
-  Status save_power_on_state();
+  Vcpu(const Vm& vm, unsigned id, const Cpuid& cpuid, UniqueFd fd, Mapping run_page, const IoBus& ports,
+       const IoBus& mmio);
+  // Of the vCPU with that descriptor, this one's or the one that never runs.
+  Status set_up(int fd) const;
+  Status set_up_msrs(int fd) const;
+  Status set_up_local_apic(int fd) const;
+  Status find_power_on_state();
+  Status read_power_on_state(int fd);
   kvm_run& run_page() const;
   void answer_port_access();
   void answer_mmio_access();
@@ -81,11 +85,12 @@ class Vcpu {
   // Constant after construction.
   const Vm& vm_;
   const unsigned id_;
+  const Cpuid cpuid_;
   UniqueFd fd_;
   Mapping run_page_;
   const IoBus& ports_;
   const IoBus& mmio_;
-  std::unique_ptr<PowerOnState> power_on_state_;
+  std::unique_ptr<PowerOnState> power_on_state_;  // nullptr until the first reset
 
   std::string stop_reason_;
   std::vector<std::byte> faulting_instruction_;

@@ -75,20 +75,21 @@ struct Vcpu::PowerOnState {
   std::vector<kvm_msr_entry> msrs;
 };
 
-Vcpu::Vcpu(const Vm& vm, unsigned id, UniqueFd fd, Mapping run_page, const IoBus& ports, const IoBus& mmio)
+Vcpu::Vcpu(const Vm& vm, unsigned id, const Cpuid& cpuid, UniqueFd fd, Mapping run_page, const IoBus& ports,
+           const IoBus& mmio)
     : vm_(vm),
       id_(id),
+      cpuid_(cpuid),
       fd_(std::move(fd)),
       run_page_(std::move(run_page)),
       ports_(ports),
-      mmio_(mmio),
-      power_on_state_(std::make_unique<PowerOnState>()) {}
+      mmio_(mmio) {}
 
 Vcpu::~Vcpu() = default;
 
-Status Vcpu::set_up(const Cpuid& cpuid) {
+Status Vcpu::set_up(int fd) const {
   std::vector<kvm_cpuid_entry2> entries;
-  for (const CpuidEntry& entry : cpuid) {
+  for (const CpuidEntry& entry : cpuid_) {
     entries.push_back({.function = entry.leaf,
                        .index = entry.subleaf,
                        .flags = entry.has_subleaves ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0U,
@@ -99,27 +100,26 @@ Status Vcpu::set_up(const Cpuid& cpuid) {
                        .padding = {}});
   }
   KvmList<kvm_cpuid_entry2> list{std::span<const kvm_cpuid_entry2>(entries)};
-  if (kvm_ioctl(fd_.get(), kKvmSetCpuid2, list.argument()) < 0) {
+  if (kvm_ioctl(fd, kKvmSetCpuid2, list.argument()) < 0) {
     return fail("KVM refuses the CPUID of vCPU {}: {}", id_, errno_text(errno));
   }
-  VMM_TRY(set_up_msrs());
-  VMM_TRY(set_up_local_apic());
-  return save_power_on_state();
+  VMM_TRY(set_up_msrs(fd));
+  return set_up_local_apic(fd);
 }
 
-Status Vcpu::set_up_msrs() {
+Status Vcpu::set_up_msrs(int fd) const {
   // The second is what firmware would leave behind: all memory write-back unless a range says otherwise.
-  if (set_msr(fd_.get(), kMsrMiscEnable, kMiscEnableFastStrings) != 1 ||
-      set_msr(fd_.get(), kMsrMtrrDefType, kMtrrEnabledWriteBack) != 1) {
+  if (set_msr(fd, kMsrMiscEnable, kMiscEnableFastStrings) != 1 ||
+      set_msr(fd, kMsrMtrrDefType, kMtrrEnabledWriteBack) != 1) {
     return fail("KVM refuses the first MSRs of vCPU {}: {}", id_, errno_text(errno));
   }
   return {};
 }
 
-Status Vcpu::set_up_local_apic() {
+Status Vcpu::set_up_local_apic(int fd) const {
   // The wiring of a PC: LINT0 is the PIC, LINT1 is NMI (MultiProcessor Specification 1.4, 3.6.2.2).
   kvm_lapic_state state{};
-  if (kvm_ioctl(fd_.get(), KVM_GET_LAPIC, &state) < 0) {
+  if (kvm_ioctl(fd, KVM_GET_LAPIC, &state) < 0) {
     return fail("KVM does not show the local APIC of vCPU {}: {}", id_, errno_text(errno));
   }
   auto* registers = reinterpret_cast<std::byte*>(state.regs);
@@ -127,15 +127,26 @@ Status Vcpu::set_up_local_apic() {
     store_le<uint32_t>(registers + kApicLvtLint0, kDeliveryExtInt);
   }
   store_le<uint32_t>(registers + kApicLvtLint1, kDeliveryNmi);
-  if (kvm_ioctl(fd_.get(), KVM_SET_LAPIC, &state) < 0) {
+  if (kvm_ioctl(fd, KVM_SET_LAPIC, &state) < 0) {
     return fail("KVM refuses the local APIC of vCPU {}: {}", id_, errno_text(errno));
   }
   return {};
 }
 
-Status Vcpu::save_power_on_state() {
-  PowerOnState& state = *power_on_state_;
-  const int fd = fd_.get();
+Status Vcpu::find_power_on_state() {
+  VMM_ASSIGN_OR_RETURN(const UniqueFd vm, vm_.kvm().create_vm());
+  const bool has_irqchip = kvm_ioctl(vm.get(), KVM_CREATE_IRQCHIP, 0UL) >= 0;
+  const UniqueFd fd(has_irqchip ? kvm_ioctl(vm.get(), KVM_CREATE_VCPU, static_cast<unsigned long>(id_)) : -1);
+  if (!fd) {
+    return fail("KVM cannot create a vCPU to reset vCPU {} by: {}", id_, errno_text(errno));
+  }
+  VMM_TRY(set_up(fd.get()));
+  return read_power_on_state(fd.get());
+}
+
+Status Vcpu::read_power_on_state(int fd) {
+  auto found = std::make_unique<PowerOnState>();
+  PowerOnState& state = *found;
   const bool ok =
       kvm_ioctl(fd, KVM_GET_REGS, &state.regs) >= 0 && kvm_ioctl(fd, KVM_GET_SREGS, &state.sregs) >= 0 &&
       kvm_ioctl(fd, kKvmGetXsave, state.xsave.data()) >= 0 && kvm_ioctl(fd, KVM_GET_XCRS, &state.xcrs) >= 0 &&
@@ -154,10 +165,14 @@ Status Vcpu::save_power_on_state() {
   for_msrs(fd, kKvmGetMsrs, wanted, [&state](const kvm_msr_entry& entry) {
     state.msrs.push_back({.index = entry.index, .data = entry.index == kMsrTsc ? 0 : entry.data});
   });
+  power_on_state_ = std::move(found);
   return {};
 }
 
 Status Vcpu::reset() {
+  if (power_on_state_ == nullptr) {
+    VMM_TRY(find_power_on_state());
+  }
   PowerOnState& state = *power_on_state_;
   const int fd = fd_.get();
   const bool ok =

@@ -153,7 +153,17 @@ Status Disks::add(const domain::Disk& disk) {
 }
 
 Status Disks::open_image(const domain::Disk& disk, Disk& made) {
-  VMM_ASSIGN_OR_RETURN(made.image, block::open_disk(made.thread->loop(), to_block(disk)));
+  block::DiskOptions image_options = to_block(disk);
+  if (disk.secret) {
+    const auto secret = world_.secrets.find(*disk.secret);
+    if (secret == world_.secrets.end()) {
+      return fail_configuration(
+          "<encryption>: there is no passphrase '{}'; bring it with --secret id={},file=FILE", *disk.secret,
+          *disk.secret);
+    }
+    image_options.passphrases = {secret->second};
+  }
+  VMM_ASSIGN_OR_RETURN(made.image, block::open_disk(made.thread->loop(), image_options));
   add_error_policy(disk, made);
   virtio::VirtioBlock::Options options;
   options.name = made.name;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/disk_options.h"
 #include "block/error_policy.h"
 #include "devices/virtio/block.h"
 #include "devices/virtio/mmio.h"
@@ -29,6 +30,9 @@
 
 namespace vmm {
 
+// Passphrases by the names that the domain file has for them.
+using DiskSecrets = std::map<std::string, std::shared_ptr<const block::Secret>>;
+
 class Disks {
  public:
   // What disks are attached to.
@@ -37,6 +41,7 @@ class Disks {
     IoBus& mmio;
     Vm& vm;
     PcChipset* chipset;  // null: virtio-mmio
+    const DiskSecrets& secrets;
     // A request that the host could not do is held, as error_policy='stop' wants it: the guest is to be
     // paused until retry_held(). Called on an I/O thread.
     std::function<void(const std::string& disk, block::IoStatus status)> on_held;

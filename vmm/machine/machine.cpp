@@ -87,7 +87,8 @@ Machine::Machine(const domain::Domain& domain, EventLoop& main_loop, Kvm kvm, Gu
 
 Machine::~Machine() = default;
 
-Result<std::unique_ptr<Machine>> Machine::build(const domain::Domain& domain, EventLoop& main_loop) {
+Result<std::unique_ptr<Machine>> Machine::build(const domain::Domain& domain, EventLoop& main_loop,
+                                                const DiskSecrets& secrets) {
   VMM_ASSIGN_OR_RETURN(Kvm kvm, Kvm::open());
   if (domain.vcpus > kvm.max_vcpus()) {
     return fail("{}: <vcpu>: the guest wants {} vCPUs, this host's KVM gives at most {}",
@@ -96,7 +97,7 @@ Result<std::unique_ptr<Machine>> Machine::build(const domain::Domain& domain, Ev
   VMM_ASSIGN_OR_RETURN(GuestMemory memory, build_memory(domain));
   std::unique_ptr<Machine> machine(new Machine(domain, main_loop, std::move(kvm), std::move(memory)));
   VMM_TRY(machine->create_vm());
-  VMM_TRY(machine->create_devices());
+  VMM_TRY(machine->create_devices(secrets));
   VMM_TRY(machine->create_vcpus());
   VMM_TRY(machine->load_guest());
   return machine;
@@ -108,7 +109,7 @@ Status Machine::create_vm() {
   return {};
 }
 
-Status Machine::create_devices() {
+Status Machine::create_devices(const DiskSecrets& secrets) {
   const MachineSwitches switches = {
       .power_off = [this] { raise(Event::kPowerOff, 0); },
       .reset = [this] { raise(Event::kReset, 0); },
@@ -127,6 +128,7 @@ Status Machine::create_devices() {
                               .mmio = mmio_,
                               .vm = *vm_,
                               .chipset = chipset_.get(),
+                              .secrets = secrets,
                               .on_held = [this](const std::string& disk, block::IoStatus status) {
                                 main_loop_.post([this, disk, status] { pause_for_disk(disk, status); });
                               }}));

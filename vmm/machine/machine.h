@@ -36,8 +36,10 @@ enum class MachineEnd : uint8_t {
 
 class Machine {
  public:
-  // Everything that can fail on the host fails here, before the guest's first instruction.
-  static Result<std::unique_ptr<Machine>> build(const domain::Domain& domain, EventLoop& main_loop);
+  // Everything that can fail on the host fails here, before the guest's first instruction. The secrets
+  // outlive the machine.
+  static Result<std::unique_ptr<Machine>> build(const domain::Domain& domain, EventLoop& main_loop,
+                                                const DiskSecrets& secrets);
   ~Machine();
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
@@ -56,7 +58,7 @@ class Machine {
 
   Machine(const domain::Domain& domain, EventLoop& main_loop, Kvm kvm, GuestMemory memory);
   Status create_vm();
-  Status create_devices();
+  Status create_devices(const DiskSecrets& secrets);
   Status create_vcpus();
   Status load_guest();
 

@@ -1,0 +1,94 @@
+#include "block/tool/encrypt_options.h"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "block/crypto/cipher_spec.h"
+#include "block/crypto/digest.h"
+#include "block/crypto/luks.h"
+
+namespace vmm::block::tool {
+namespace {
+
+using std::chrono::milliseconds;
+
+struct Algorithm {
+  std::string_view name;
+  std::string_view luks_name;
+  size_t key_bytes;
+};
+constexpr Algorithm kAlgorithms[] = {
+    {"aes-128", "aes", 16}, {"aes-192", "aes", 24}, {"aes-256", "aes", 32}, {"cast5-128", "cast5", 16}};
+
+Result<CipherSpec> cipher_of(CreateWords& words) {
+  const std::string algorithm = words.take("encrypt.cipher-alg").value_or("aes-256");
+  const std::string mode = words.take("encrypt.cipher-mode").value_or("xts");
+  const std::string generator = words.take("encrypt.ivgen-alg").value_or("plain64");
+  const std::string hash = words.take("encrypt.ivgen-hash-alg").value_or("sha256");
+  for (const Algorithm& each : kAlgorithms) {
+    if (each.name != algorithm) {
+      continue;
+    }
+    const std::string iv = mode == "ecb" ? "" : generator == "essiv" ? "-essiv:" + hash : "-" + generator;
+    auto spec = parse_cipher_spec(each.luks_name, mode + iv, each.key_bytes * (mode == "xts" ? 2 : 1));
+    return spec ? std::move(spec) : std::unexpected(spec.error().within("-o encrypt"));
+  }
+  return fail_configuration(
+      "-o encrypt.cipher-alg={}: aes-128, aes-192, aes-256 and cast5-128 can be; this OpenSSL has no more",
+      algorithm);
+}
+
+Result<std::vector<std::byte>> make_luks_header(CreateWords& words, const Secret& passphrase) {
+  LuksFormat format;
+  VMM_ASSIGN_OR_RETURN(format.cipher, cipher_of(words));
+  const std::string hash = words.take("encrypt.hash-alg").value_or("sha256");
+  const auto found = find_hash(hash);
+  if (!found) {
+    return fail_configuration("-o encrypt.hash-alg={}: sha1, sha256, sha512 and the like can be", hash);
+  }
+  format.hash = *found;
+  VMM_ASSIGN_OR_RETURN(const std::optional<uint64_t> time, words.take_size("encrypt.iter-time"));
+  constexpr uint64_t kDefault = 2000;
+  constexpr uint64_t kMost = 60'000;
+  if (time && (*time == 0 || *time > kMost)) {
+    return fail_configuration("-o encrypt.iter-time={}: from 1 to {} milliseconds", *time, kMost);
+  }
+  // As qemu-img: an eighth for the digest.
+  const auto total = milliseconds(time.value_or(kDefault));
+  VMM_ASSIGN_OR_RETURN(format.slot_iterations,
+                       pbkdf2_iterations_for(format.hash, format.cipher.key_bytes, total));
+  VMM_ASSIGN_OR_RETURN(format.digest_iterations,
+                       pbkdf2_iterations_for(format.hash, kLuksDigestBytes, total / 8));
+  VMM_ASSIGN_OR_RETURN(NewLuks made, format_luks(format, passphrase));
+  return std::move(made.bytes);
+}
+
+}  // namespace
+
+Result<NewEncryption> make_encryption(CreateWords& words, const Secrets& secrets) {
+  VMM_ASSIGN_OR_RETURN(const bool is_old_word, words.take_flag("encryption", false));
+  const std::string format = words.take("encrypt.format").value_or(is_old_word ? "aes" : "");
+  if (format.empty()) {
+    return NewEncryption();
+  }
+  if (format != "luks" && format != "aes") {
+    return fail_configuration("-o encrypt.format={}: luks and aes can be", format);
+  }
+  const auto id = words.take("encrypt.key-secret");
+  if (!id) {
+    return fail_configuration(
+        "-o encrypt.format={} needs encrypt.key-secret=NAME, and --object secret,id=NAME,file=FILE", format);
+  }
+  VMM_ASSIGN_OR_RETURN(const std::shared_ptr<const Secret> passphrase, secrets.named(*id));
+  NewEncryption made;
+  made.method = format == "luks" ? qcow2::CryptMethod::kLuks : qcow2::CryptMethod::kAes;
+  if (made.method == qcow2::CryptMethod::kLuks) {
+    VMM_ASSIGN_OR_RETURN(made.header, make_luks_header(words, *passphrase));
+  }
+  return made;
+}
+
+}  // namespace vmm::block::tool

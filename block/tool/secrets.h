@@ -1,0 +1,32 @@
+// --object secret,id=NAME,file=FILE: the passphrases of encrypted images, for every command that reads data.
+//
+// Threads: values.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "block/crypto/secret_option.h"
+#include "block/disk_options.h"
+#include "vmm/base/error.h"
+
+namespace vmm::block::tool {
+
+class Secrets {
+ public:
+  // The options outlive the parsing of the command line.
+  void add_to(CLI::App& command);
+
+  // All of them: each encrypted image is opened with the one that fits. Reads files.
+  Result<Passphrases> passphrases() const;
+  // Errors: no secret of that name.
+  Result<std::shared_ptr<const Secret>> named(const std::string& id) const;
+
+ private:
+  Result<std::vector<NamedSecret>> load() const;
+
+  std::vector<std::string> objects_;
+};
+
+}  // namespace vmm::block::tool
