@@ -212,7 +212,8 @@ Extent Image::extent_of(const L2Place& place, uint64_t guest_offset, uint64_t le
   }
   Extent total = first_extent(entry_at(*place.table, place.index), guest_offset, length);
   uint32_t index = place.index;
-  while (total.length < length && ((guest_offset + total.length) & (cluster_bytes - 1)) == 0) {
+  while (total.kind != Extent::Kind::kError && total.length < length &&
+         ((guest_offset + total.length) & (cluster_bytes - 1)) == 0) {
     ++index;
     const Extent next = first_extent(entry_at(*place.table, index), guest_offset + total.length,
                                      std::min(length - total.length, cluster_bytes));
