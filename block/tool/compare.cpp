@@ -8,6 +8,7 @@
 
 #include "block/tool/command.h"
 #include "block/tool/disk.h"
+#include "block/tool/progress.h"
 #include "block/tool/secrets.h"
 #include "block/tool/text.h"
 
@@ -26,6 +27,7 @@ struct Options {
   std::string second;
   bool is_strict = false;
   bool is_quiet = false;
+  bool shows_progress = false;
   Secrets secrets;
 };
 
@@ -50,34 +52,88 @@ Status read_padded(Disk& disk, uint64_t offset, std::span<std::byte> to) {
   return there == 0 ? Status() : disk.read(offset, to.first(there));
 }
 
+// What is known of the disk there; behind its end there are zeroes.
+Result<BlockRun> map_padded(Disk& disk, uint64_t offset, uint64_t length) {
+  if (offset >= disk.size_bytes()) {
+    return BlockRun{.kind = BlockRun::Kind::kKnown, .length = length, .is_zero = true};
+  }
+  return disk.map(offset, std::min(length, disk.size_bytes() - offset));
+}
+
+bool is_of_one_kind(const BlockRun& first, const BlockRun& second) {
+  return first.is_data == second.is_data && first.is_zero == second.is_zero &&
+         first.is_present == second.is_present && first.offset.has_value() == second.offset.has_value();
+}
+
+class Comparison {
+ public:
+  Comparison(const Options& options, Disk& first, Disk& second)
+      : options_(options), first_(first), second_(second), left_(kStepBytes), right_(kStepBytes) {}
+
+  Result<Answer> run(Progress& progress) {
+    const uint64_t size = std::max(first_.size_bytes(), second_.size_bytes());
+    for (uint64_t offset = 0; offset < size;) {
+      VMM_ASSIGN_OR_RETURN(const BlockRun first, map_padded(first_, offset, size - offset));
+      VMM_ASSIGN_OR_RETURN(const BlockRun second, map_padded(second_, offset, first.length));
+      if (options_.is_strict && !is_of_one_kind(first, second)) {
+        difference_ = fmt::format("Strict mode: Offset {} block status mismatch!", offset);
+        return kDifferent;
+      }
+      uint64_t length = second.length;
+      if (!first.is_zero || !second.is_zero) {
+        length = std::min(length, kStepBytes);
+        VMM_ASSIGN_OR_RETURN(const bool is_same, compare_at(offset, static_cast<size_t>(length)));
+        if (!is_same) {
+          return kDifferent;
+        }
+      }
+      offset += length;
+      progress.show(offset, size);
+    }
+    return kIdentical;
+  }
+
+  const std::string& difference() const { return difference_; }
+
+ private:
+  Result<bool> compare_at(uint64_t offset, size_t length) {
+    VMM_TRY(read_padded(first_, offset, std::span(left_).first(length)));
+    VMM_TRY(read_padded(second_, offset, std::span(right_).first(length)));
+    const auto [at, other] =
+        std::mismatch(left_.begin(), left_.begin() + static_cast<ptrdiff_t>(length), right_.begin());
+    const auto same = static_cast<uint64_t>(at - left_.begin());
+    if (same < length) {
+      difference_ =
+          fmt::format("Content mismatch at offset {}!", (offset + same) / kSectorBytes * kSectorBytes);
+    }
+    return same == length;
+  }
+
+  const Options& options_;
+  Disk& first_;
+  Disk& second_;
+  std::vector<std::byte> left_;
+  std::vector<std::byte> right_;
+  std::string difference_;
+};
+
 Result<int> compare(const Options& options) {
   VMM_ASSIGN_OR_RETURN(const Passphrases passphrases, options.secrets.passphrases());
   VMM_ASSIGN_OR_RETURN(const auto first, open(options.first, options.first_format, passphrases));
   VMM_ASSIGN_OR_RETURN(const auto second, open(options.second, options.second_format, passphrases));
-  if (first->size_bytes() != second->size_bytes()) {
-    if (options.is_strict) {
-      say(options, "Strict mode: Image size mismatch!");
-      return kDifferent;
-    }
+  const bool is_other_size = first->size_bytes() != second->size_bytes();
+  if (is_other_size && options.is_strict) {
+    say(options, "Strict mode: Image size mismatch!");
+    return kDifferent;
+  }
+  if (is_other_size) {
     say(options, "Warning: Image size mismatch!");
   }
-  const uint64_t size = std::max(first->size_bytes(), second->size_bytes());
-  std::vector<std::byte> left(kStepBytes);
-  std::vector<std::byte> right(kStepBytes);
-  for (uint64_t offset = 0; offset < size; offset += kStepBytes) {
-    const size_t length = std::min(kStepBytes, size - offset);
-    VMM_TRY(read_padded(*first, offset, std::span(left).first(length)));
-    VMM_TRY(read_padded(*second, offset, std::span(right).first(length)));
-    const auto [at, other] =
-        std::mismatch(left.begin(), left.begin() + static_cast<ptrdiff_t>(length), right.begin());
-    if (const auto same = static_cast<uint64_t>(at - left.begin()); same < length) {
-      say(options,
-          fmt::format("Content mismatch at offset {}!", (offset + same) / kSectorBytes * kSectorBytes));
-      return kDifferent;
-    }
-  }
-  say(options, "Images are identical.");
-  return kIdentical;
+  Progress progress(options.shows_progress && !options.is_quiet);
+  Comparison comparison(options, *first, *second);
+  VMM_ASSIGN_OR_RETURN(const Answer answer, comparison.run(progress));
+  say(options, answer == kIdentical ? "Images are identical." : comparison.difference());
+  return answer;
 }
 
 }  // namespace
@@ -93,7 +149,8 @@ void add_compare(CLI::App& app, Chosen& chosen) {
       ->required()
       ->type_name("FMT");
   command->add_flag("-s", options->is_strict,
-                    "Strict: other sizes are a difference, even where only zeroes follow");
+                    "Strict: another size is a difference, and so is what is stored in another way");
+  command->add_flag("-p", options->shows_progress, "Show the progress");
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
   options->secrets.add_to(*command);
   command->add_option("FILENAME1", options->first)->required()->type_name("");

@@ -7,7 +7,6 @@
 #include "block/open.h"
 
 namespace vmm::block::tool {
-namespace {
 
 std::string_view status_text(IoStatus status) {
   switch (status) {
@@ -27,16 +26,53 @@ std::string_view status_text(IoStatus status) {
   return "";
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Disk>> Disk::open(const DiskOptions& options) {
-  VMM_ASSIGN_OR_RETURN(auto loop, EventLoop::create());
+Result<std::unique_ptr<Disk>> Disk::open(const DiskOptions& options, std::shared_ptr<EventLoop> loop) {
+  if (loop == nullptr) {
+    VMM_ASSIGN_OR_RETURN(loop, EventLoop::create());
+  }
   std::unique_ptr<Disk> disk(new Disk(std::move(loop)));
   DiskOptions wanted = options;
   wanted.for_guest = false;
   VMM_ASSIGN_OR_RETURN(disk->device_, open_disk(*disk->loop_, wanted));
   disk->path_ = options.path;
   return disk;
+}
+
+Disk::~Disk() {
+  if (device_ != nullptr) {
+    static_cast<void>(drain(*loop_, *device_, std::chrono::hours(1)));
+  }
+}
+
+Result<BlockRun> Disk::map(uint64_t offset, uint64_t length) {
+  BlockMap* const map = device_->block_map();
+  if (map == nullptr) {
+    return BlockRun{.kind = BlockRun::Kind::kKnown, .length = length, .is_present = true, .is_data = true};
+  }
+  struct Waiting {
+    bool is_told = false;
+    IoStatus status = IoStatus::kOk;
+  };
+  Waiting waiting;
+  Waiter waiter{.wake =
+                    [](Waiter& told, IoStatus status) {
+                      *static_cast<Waiting*>(told.context) = {.is_told = true, .status = status};
+                    },
+                .context = &waiting};
+  BlockRun run = map->map(DiskOffset(offset), length, waiter);
+  while (run.kind == BlockRun::Kind::kWait) {
+    while (!waiting.is_told) {
+      loop_->run_once(std::chrono::seconds(1));
+    }
+    waiting.is_told = false;
+    run = waiting.status == IoStatus::kOk
+              ? map->map(DiskOffset(offset), length, waiter)
+              : BlockRun{.kind = BlockRun::Kind::kError, .status = waiting.status};
+  }
+  if (run.kind == BlockRun::Kind::kError) {
+    return fail("{}: what is at offset {} cannot be told: {}", path_, offset, status_text(run.status));
+  }
+  return run;
 }
 
 Status Disk::read(uint64_t offset, std::span<std::byte> to) {

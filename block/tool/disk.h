@@ -1,6 +1,6 @@
 // Disk: an image with all that it stands on, read as a guest would read it, one step after the other.
 //
-// Threads: one; it has an event loop of its own, which runs while a step is waited for.
+// Threads: one, that of its event loop, which runs while a step is waited for.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +8,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "block/block_device.h"
+#include "block/block_map.h"
 #include "block/disk_options.h"
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
@@ -18,22 +20,32 @@ namespace vmm::block::tool {
 
 class Disk {
  public:
-  // Errors: those of open_disk().
-  static Result<std::unique_ptr<Disk>> open(const DiskOptions& options);
+  // Errors: those of open_disk(). Without a loop it gets one of its own.
+  static Result<std::unique_ptr<Disk>> open(const DiskOptions& options,
+                                            std::shared_ptr<EventLoop> loop = nullptr);
+  // Waits for what the image does of its own accord. REQUIRES: nothing else is in flight.
+  ~Disk();
+  Disk(const Disk&) = delete;
+  Disk& operator=(const Disk&) = delete;
 
   uint64_t size_bytes() const { return device_->size_bytes(); }
   const std::string& path() const { return path_; }
+  BlockDevice& device() { return *device_; }
 
-  // REQUIRES: the range lies in the disk.
+  // REQUIRES for both: the range is not empty and lies in the disk.
   Status read(uint64_t offset, std::span<std::byte> to);
+  Result<BlockRun> map(uint64_t offset, uint64_t length);
 
  private:
-  explicit Disk(std::unique_ptr<EventLoop> loop) : loop_(std::move(loop)) {}
+  explicit Disk(std::shared_ptr<EventLoop> loop) : loop_(std::move(loop)) {}
 
   // The device goes first.
-  std::unique_ptr<EventLoop> loop_;
+  std::shared_ptr<EventLoop> loop_;
   std::unique_ptr<BlockDevice> device_;
   std::string path_;
 };
+
+// "there is no space left", …
+std::string_view status_text(IoStatus status);
 
 }  // namespace vmm::block::tool

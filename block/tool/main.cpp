@@ -21,10 +21,13 @@ int main_with(int argument_count, char** arguments) {
   app.set_version_flag("--version", "vmm-img " VMM_VERSION);
   app.require_subcommand(1);
   Chosen chosen;
+  add_bench(app, chosen);
   add_check(app, chosen);
   add_compare(app, chosen);
+  add_convert(app, chosen);
   add_create(app, chosen);
   add_info(app, chosen);
+  add_map(app, chosen);
   add_snapshot(app, chosen);
   try {
     app.parse(argument_count, arguments);

@@ -1,6 +1,7 @@
 #include "block/tool/text.h"
 
 #include <array>
+#include <utility>
 
 namespace vmm::block::tool {
 
@@ -40,6 +41,22 @@ Result<Format> disk_format(const std::string& name) {
   }
   return fail_configuration("the format '{}' is not known here; raw, qcow2, and for reading qcow and iso are",
                             name);
+}
+
+Result<CacheMode> cache_mode(const std::string& name) {
+  constexpr std::array<std::pair<std::string_view, CacheMode>, 5> kModes = {
+      {{"none", CacheMode::kNone},
+       {"writeback", CacheMode::kWriteback},
+       {"writethrough", CacheMode::kWritethrough},
+       {"directsync", CacheMode::kDirectsync},
+       {"unsafe", CacheMode::kUnsafe}}};
+  for (const auto& [word, mode] : kModes) {
+    if (name == word) {
+      return mode;
+    }
+  }
+  return fail_configuration(
+      "the cache mode '{}' is not known; none, writeback, writethrough, directsync and unsafe are", name);
 }
 
 }  // namespace vmm::block::tool

@@ -21,4 +21,7 @@ std::string printable(std::string_view text);
 // For disks that are read and written as guests see them: "raw", "qcow2".
 Result<Format> disk_format(const std::string& name);
 
+// "none", "writeback", "writethrough", "directsync", "unsafe".
+Result<CacheMode> cache_mode(const std::string& name);
+
 }  // namespace vmm::block::tool

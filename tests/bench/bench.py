@@ -2,16 +2,16 @@
 each pair's figures (medians).
 
 Measurements: start (a program that ends at once), boot (stock kernel to the first line of /init), memory (resident
-beside the guest's), disk (a guest program in ring 3 that polls its virtqueue). All if none is named.
+beside the guest's), disk (a guest program in ring 3 that polls its virtqueue); image (vmm-img bench), open (vmm-img info
+and check). All if none is named.
 
-Runs where /dev/kvm is hardware KVM: on this machine, or in the lab (scripts/kvm-lab). Figures of the lab mean nothing
-outside it, their ratios do.
+Those with guests run where /dev/kvm is hardware KVM: on this machine, or in the lab (scripts/kvm-lab). Figures of the lab
+mean nothing outside it, their ratios do. The others run on this machine, with files in --folder.
 """
 
 import argparse
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +22,10 @@ sys.dont_write_bytecode = True
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SCRIPTS = os.path.join(TOP, "scripts")
 sys.path.insert(0, os.path.join(SCRIPTS, "lib"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import images  # noqa: E402
 import initramfs  # noqa: E402
+from figures import Table, pairs, peak_resident_kib, run_to_end  # noqa: E402
 
 FIRST_LINE = b"first line of init"
 RUN_SECONDS = 180
@@ -73,22 +76,6 @@ def cloud_kernel():
 
 
 # --- running -------------------------------------------------------------------------------------------------------
-
-def run_to_end(command):
-    """(wall seconds, CPU seconds) of a process from start to end."""
-    start = time.monotonic()
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, _, usage = os.wait4(child.pid, 0)
-    child.returncode = 0
-    return time.monotonic() - start, usage.ru_utime + usage.ru_stime
-
-
-def peak_resident_kib(command):
-    """The kernel counts what a process had before exec(2), so that a process smaller than Python must start it."""
-    report = subprocess.run(["/usr/bin/time", "-f", "peak %M", *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE, check=False, text=True, errors="replace").stderr.strip()
-    return int(re.search(r"peak (\d+)\Z", report)[1])
-
 
 def start_until(command, line):
     """The process, and the seconds until it printed `line`."""
@@ -146,23 +133,6 @@ def resident_beside_guest_kib(pid, guest_mib):
 
 
 # --- figures -------------------------------------------------------------------------------------------------------
-
-class Table:
-    def __init__(self, title):
-        self.failed = False
-        print(f"\n{title}\n{'':44} {'vmm':>12} {'QEMU':>12} {'ratio':>8}  wanted", flush=True)
-
-    def row(self, name, ours, theirs, wanted, at_most=True, unit=""):
-        ratio = statistics.median(a / b for a, b in zip(ours, theirs))
-        good = ratio <= wanted if at_most else ratio >= wanted
-        self.failed |= not good
-        print(f"{name:44} {number(statistics.median(ours)) + unit:>12} {number(statistics.median(theirs)) + unit:>12} "
-              f"{ratio:8.2f}  {'<=' if at_most else '>='} {wanted}{'' if good else '  MISSED'}", flush=True)
-
-
-def number(value):
-    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
-
 
 def measure_start(options, folder):
     program = f"{options.build}/guests/hello.elf"
@@ -241,7 +211,7 @@ def measure_disk(options, folder):
             table = Table(f"disk: {operation}, polling guest program, raw image, cache=none, {machine}; QEMU iothread, io_uring")
             for length in (4096, 65536):
                 for depth in (1, 32):
-                    cmdline = f"seconds={options.seconds} op={operation} bs={length} depth={depth} end=wait"
+                    cmdline = f"seconds={options.seconds} op={operation} bs={length} depth={depth}"
                     ours = vmm_command(options, folder, kernel=program, memory_mib=64, vcpus=1, machine=machine,
                                        cmdline=cmdline, disk=disk, iothread=True)
                     model = "virtio-blk-pci" if machine == "pc" else "virtio-blk-device"
@@ -272,15 +242,9 @@ def disk_figures(command):
     return operations * 1e9 / nanoseconds, used / operations / 1000
 
 
-def pairs(count, ours, theirs):
-    """Alternating, so that the machine's mood strikes both; one pair first that is not counted."""
-    result = []
-    for _ in range(count + 1):
-        result.append((ours(), theirs()))
-    return result[1:]
-
-
-MEASUREMENTS = {"start": measure_start, "boot": measure_boot, "memory": measure_memory, "disk": measure_disk}
+GUESTS = {"start": measure_start, "boot": measure_boot, "memory": measure_memory, "disk": measure_disk}
+IMAGES = {"image": images.measure_image, "open": images.measure_open}
+MEASUREMENTS = GUESTS | IMAGES
 
 
 # --- the whole -----------------------------------------------------------------------------------------------------
@@ -291,6 +255,8 @@ def parse_arguments():
     parser.add_argument("measurements", nargs="*", metavar="MEASUREMENT", help=", ".join(MEASUREMENTS))
     parser.add_argument("--pairs", type=int, default=9, help="counted pairs of each (default 9)")
     parser.add_argument("--seconds", type=int, default=1, help="of each disk measurement (default 1)")
+    parser.add_argument("--operations", type=int, default=40000, help="of each image measurement (default 40000)")
+    parser.add_argument("--folder", help="for the files of image and open; 20 GiB on the disk to measure (default: the build folder)")
     parser.add_argument("--build", default=os.path.join(TOP, "build"), help="build folder (default build)")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -299,21 +265,33 @@ def parse_arguments():
             parser.error(f"there is no measurement {name}; there are {', '.join(MEASUREMENTS)}")
     options.build = os.path.abspath(options.build)
     options.vmm = f"{options.build}/vmm"
-    if not os.access(options.vmm, os.X_OK):
-        parser.error(f"{options.vmm} is not there; build it first: cmake --preset release && cmake --build --preset release")
+    options.vmm_img = f"{options.build}/vmm-img"
+    programs = {options.vmm_img if name in IMAGES else options.vmm for name in options.measurements or MEASUREMENTS}
+    for program in sorted(programs):
+        if not os.access(program, os.X_OK):
+            parser.error(f"{program} is not there; build it first: cmake --preset release && cmake --build --preset release")
     return options
 
 
 def main():
     options = parse_arguments()
+    wanted = options.measurements or list(MEASUREMENTS)
     if not options.here:
+        with tempfile.TemporaryDirectory(prefix="vmm-bench.", dir=options.folder or options.build) as folder:
+            for name in wanted:
+                if name in IMAGES:
+                    IMAGES[name](options, folder)
+        wanted = [name for name in wanted if name in GUESTS]
+        if not wanted:
+            return
         subprocess.run([f"{SCRIPTS}/guest-image", "--prepare"], check=True)  # the lab cannot write to the cache
         os.execv(f"{SCRIPTS}/kvm-lab", [f"{SCRIPTS}/kvm-lab", "--time-limit", "3000", "--scratch", "2G", "--", sys.executable,
-                                        os.path.abspath(__file__), "--here", *sys.argv[1:]])
+                                        os.path.abspath(__file__), "--here", "--pairs", str(options.pairs), "--seconds",
+                                        str(options.seconds), "--build", options.build, *wanted])
     # The lab's scratch disk has O_DIRECT, which cache=none needs.
     with tempfile.TemporaryDirectory(prefix="vmm-bench.", dir=os.environ.get("VMM_LAB_SCRATCH")) as folder:
-        for name in options.measurements or MEASUREMENTS:
-            MEASUREMENTS[name](options, folder)
+        for name in wanted:
+            GUESTS[name](options, folder)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,29 @@ class Compare(ToolTest):
         self.qemu("qemu-io", "-f", "qcow2", "-c", "write -P 1 2M 512", long)
         self.assertEqual(self.expect_like_qemu(*formats, short, long), 1)
 
+    def test_what_is_stored_in_another_way_is_a_difference_if_strict(self):
+        formats = ("-f", "qcow2", "-F", "qcow2")
+        plain, zeroes, written = self.create("plain"), self.create("zeroes"), self.create("written")
+        self.qemu("qemu-io", "-f", "qcow2", "-c", "write -z 128k 64k", zeroes)
+        self.qemu("qemu-io", "-f", "qcow2", "-c", "write -P 0 128k 64k", written)
+        for first, second in ((plain, zeroes), (zeroes, written), (written, plain), (plain, plain)):
+            self.assertEqual(self.expect_like_qemu(*formats, first, second), 0)
+            wanted = 0 if first == second else 1
+            self.assertEqual(self.img("compare", "-s", *formats, first, second).status, wanted)
+            self.assertEqual(self._run("qemu-img", "compare", "-s", *formats, first, second).status, wanted)
+
+    def test_large_disks_that_hold_little_are_compared_at_once(self):
+        first, second = self.create("first", size="100T"), self.create("second", size="100T")
+        for path in (first, second):
+            self.qemu("qemu-io", "-f", "qcow2", "-c", "write -P 7 70T 100k", path)
+        self.assertEqual(self.expect_like_qemu("-f", "qcow2", "-F", "qcow2", first, second), 0)
+        self.qemu("qemu-io", "-f", "qcow2", "-c", "write -P 8 71680G 1k", second)
+        self.assertEqual(self.expect_like_qemu("-f", "qcow2", "-F", "qcow2", first, second), 1)
+
+    def test_progress_is_shown(self):
+        path = self.write("raw", b"x" * 3_000_000)
+        self.assertRegex(self.img("compare", "-p", "-f", "raw", "-F", "raw", path, path).output, r"\A    \(0\.00/100%\)\n(    \(.*/100%\)\n)*    \(100\.00/100%\)\n")
+
     def test_quiet_is_quiet(self):
         first, second = self.create("first"), self.create("second", size="2M")
         self.assertEqual(self.img("compare", "-q", "-f", "qcow2", "-F", "qcow2", first, second).output, "")

@@ -1,0 +1,389 @@
+#include "block/tool/copy_job.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "block/io_vector.h"
+#include "vmm/base/bytes.h"
+#include "vmm/base/check.h"
+
+namespace vmm::block::tool {
+namespace {
+
+constexpr uint64_t kChunkBytes = uint64_t{1} << 20U;
+constexpr uint64_t kMaxZeroesBytes = uint64_t{256} << 20U;
+// Of one chunk.
+constexpr uint32_t kMaxWritesInFlight = 16;
+
+bool is_zero(const std::byte* bytes, uint64_t length) {
+  const iovec buffer{.iov_base = const_cast<std::byte*>(bytes), .iov_len = static_cast<size_t>(length)};
+  return buffers_are_zero(std::span(&buffer, 1));
+}
+
+}  // namespace
+
+CopyJob::CopyJob(EventLoop& loop, Sources& sources, BlockDevice& target, std::string target_path,
+                 const CopyOptions& options, Progress progress)
+    : loop_(loop),
+      sources_(sources),
+      target_(target),
+      target_path_(std::move(target_path)),
+      options_(options),
+      progress_(std::move(progress)),
+      size_(sources.size_bytes()),
+      chunk_bytes_(std::max(kChunkBytes / options.unit_bytes, uint64_t{1}) * options.unit_bytes) {}
+
+CopyJob::~CopyJob() { VMM_CHECK(under_way_.empty(), "a copy was ended with requests in flight"); }
+
+Status CopyJob::make_chunks() {
+  if (options_.is_compressed) {
+    workers_ = std::make_unique<WorkerPool>(loop_, options_.requests);
+    for (size_t i = 0; i < workers_->count(); ++i) {
+      compressors_.push_back(make_compressor(target_.compressed_writes()->compression()));
+      if (compressors_.back() == nullptr) {
+        return fail("{}: the host is out of memory", target_path_);
+      }
+    }
+  }
+  for (uint32_t i = 0; i < options_.requests; ++i) {
+    Chunk& chunk = *chunks_.emplace_back(std::make_unique<Chunk>());
+    chunk.job = this;
+    chunk.data = make_aligned_memory(static_cast<size_t>(chunk_bytes_));
+    if (options_.is_compressed) {
+      chunk.stored = make_aligned_memory(static_cast<size_t>(chunk_bytes_));
+    }
+    if (chunk.data == nullptr || (options_.is_compressed && chunk.stored == nullptr)) {
+      return fail("{}: the host is out of memory; fewer requests (-m) need less", target_path_);
+    }
+    free_.push_back(&chunk);
+  }
+  return {};
+}
+
+Status CopyJob::run() {
+  VMM_TRY(make_chunks());
+  while (!under_way_.empty() || (status_ && position_ < size_)) {
+    if (status_ && position_ < size_ && !free_.empty() && sources_.can_accept()) {
+      auto chunk = next_chunk();
+      if (!chunk) {
+        fail_with(std::unexpected(chunk.error()));
+      } else if (*chunk != nullptr) {
+        under_way_.push_back(*chunk);
+        start_read(**chunk);
+      }
+      continue;
+    }
+    loop_.run_once(std::chrono::seconds(1));
+  }
+  VMM_TRY(status_);
+  return flush();
+}
+
+void CopyJob::fail_with(Status status) {
+  if (status_) {
+    status_ = std::move(status);
+  }
+}
+
+// --- What comes next ---
+
+Result<Sources::Run> CopyJob::source_run(uint64_t offset) const {
+  VMM_ASSIGN_OR_RETURN(Sources::Run run,
+                       sources_.run_at(offset, size_ - offset, options_.target_has_backing));
+  if (options_.target_has_backing && run.kind == Sources::Kind::kZeroes) {
+    if (offset >= options_.backing_bytes) {
+      run.kind = Sources::Kind::kNothing;
+    } else {
+      run.length = std::min(run.length, options_.backing_bytes - offset);
+    }
+  }
+  if (options_.writes_zeroes && run.kind == Sources::Kind::kZeroes) {
+    run.kind = Sources::Kind::kData;
+  }
+  return run;
+}
+
+// Runs that follow each other are one, as far as is of use.
+Result<Sources::Run> CopyJob::run_at(uint64_t offset) {
+  if (run_.length == 0 || offset < run_offset_ || offset >= run_offset_ + run_.length) {
+    VMM_ASSIGN_OR_RETURN(run_, source_run(offset));
+    run_offset_ = offset;
+    is_run_whole_ = false;
+  }
+  uint64_t end = run_offset_ + run_.length;
+  while (!is_run_whole_ && end - offset < chunk_bytes_ && end < size_) {
+    VMM_ASSIGN_OR_RETURN(const Sources::Run next, source_run(end));
+    is_run_whole_ = next.kind != run_.kind;
+    end += is_run_whole_ ? 0 : next.length;
+  }
+  run_.length = end - run_offset_;
+  return Sources::Run{.kind = run_.kind, .length = end - offset};
+}
+
+// nullptr: there is nothing to be done for what comes next.
+Result<CopyJob::Chunk*> CopyJob::next_chunk() {
+  VMM_ASSIGN_OR_RETURN(const Sources::Run run, run_at(position_));
+  const bool is_last = position_ + run.length == size_;
+  const uint64_t whole = is_last ? run.length : align_down(run.length, options_.unit_bytes);
+  Chunk* chunk = nullptr;
+  uint64_t length = whole;
+  if (run.kind == Sources::Kind::kData || whole == 0) {
+    VMM_ASSIGN_OR_RETURN(length, data_length());
+    chunk = free_.back();
+    chunk->is_zeroes = false;
+  } else if (run.kind == Sources::Kind::kZeroes && !options_.target_is_zero) {
+    length = std::min(whole, align_down(kMaxZeroesBytes, options_.unit_bytes));
+    chunk = free_.back();
+    chunk->is_zeroes = true;
+  }
+  if (chunk == nullptr) {
+    done_ += length;
+    progress_(done_, size_);
+  } else {
+    free_.pop_back();
+    chunk->offset = position_;
+    chunk->length = length;
+    chunk->written = 0;
+  }
+  position_ += length;
+  return chunk;
+}
+
+// To the next whole unit that need not be read.
+Result<uint64_t> CopyJob::data_length() {
+  const uint64_t limit = std::min(size_, position_ + chunk_bytes_);
+  uint64_t end = position_;
+  while (end < limit) {
+    VMM_ASSIGN_OR_RETURN(const Sources::Run run, run_at(end));
+    const uint64_t unit = position_ + align_up(end - position_, options_.unit_bytes);
+    const bool has_unit = end + run.length >= unit + options_.unit_bytes || end + run.length == size_;
+    if (run.kind != Sources::Kind::kData && unit > position_ && unit < limit && has_unit) {
+      return unit - position_;
+    }
+    end += run.length;
+  }
+  return limit - position_;
+}
+
+// --- Reading ---
+
+void CopyJob::start_read(Chunk& chunk) {
+  chunk.state = State::kReading;
+  if (chunk.is_zeroes) {
+    end_of_read(chunk);
+    return;
+  }
+  // So that no end of a part is that of the chunk before all parts have begun.
+  ++chunk.in_flight;
+  for (uint64_t at = 0; at < chunk.length;) {
+    const Sources::Part part = sources_.first_part(chunk.offset + at, chunk.length - at);
+    std::byte* const to = chunk.data.get() + at;
+    if (part.disk == nullptr) {
+      std::memset(to, 0, static_cast<size_t>(part.length));
+    } else {
+      chunk.vectors.push_back({.iov_base = to, .iov_len = static_cast<size_t>(part.length)});
+      BlockRequest request;
+      request.op = BlockOp::kRead;
+      request.offset = DiskOffset(part.offset);
+      request.length_bytes = part.length;
+      request.buffers = std::span(&chunk.vectors.back(), 1);
+      request.completion = Completion(read_done, &chunk, chunk.offset + at);
+      ++chunk.in_flight;
+      part.disk->device().submit(std::move(request));
+    }
+    at += part.length;
+  }
+  if (--chunk.in_flight == 0) {
+    end_of_read(chunk);
+  }
+}
+
+void CopyJob::read_done(void* context, uint64_t cookie, IoStatus status) {
+  auto& chunk = *static_cast<Chunk*>(context);
+  if (status != IoStatus::kOk) {
+    const Sources::Part part = chunk.job->sources_.first_part(cookie, 1);
+    chunk.job->fail_with(
+        fail("{} cannot be read from offset {} on: {}", part.disk->path(), part.offset, status_text(status)));
+  }
+  if (--chunk.in_flight == 0) {
+    chunk.job->end_of_read(chunk);
+  }
+}
+
+void CopyJob::end_of_read(Chunk& chunk) {
+  chunk.vectors.clear();
+  if (!options_.is_compressed || chunk.is_zeroes || !status_) {
+    chunk.state = State::kWriting;
+    pump();
+    return;
+  }
+  chunk.state = State::kCompressing;
+  workers_->run([this, &chunk](size_t worker) { compress(chunk, *compressors_[worker]); },
+                [this, &chunk] {
+                  chunk.state = State::kWriting;
+                  pump();
+                });
+}
+
+// On a worker's thread.
+void CopyJob::compress(Chunk& chunk, Compressor& compressor) const {
+  const uint64_t unit = options_.unit_bytes;
+  chunk.stored_bytes.clear();
+  for (uint64_t begin = 0; begin < chunk.length; begin += unit) {
+    std::byte* const data = chunk.data.get() + begin;
+    const uint64_t length = std::min(unit, chunk.length - begin);
+    std::memset(data + length, 0, static_cast<size_t>(unit - length));
+    const std::span<const std::byte> plain(data, static_cast<size_t>(unit));
+    const std::span<std::byte> stored(chunk.stored.get() + begin, static_cast<size_t>(unit - 1));
+    chunk.stored_bytes.push_back(is_zero_unit(chunk, begin) ? 0 : compressor.run(plain, stored));
+  }
+}
+
+// --- Writing ---
+
+void CopyJob::pump() {
+  if (std::exchange(is_pumping_, true)) {
+    wants_pump_ = true;
+    return;
+  }
+  do {
+    wants_pump_ = false;
+    write_in_order();
+  } while (wants_pump_);
+  is_pumping_ = false;
+}
+
+void CopyJob::write_in_order() {
+  for (size_t i = 0; i < under_way_.size();) {
+    Chunk& chunk = *under_way_[i];
+    if (is_written(chunk)) {
+      under_way_.erase(under_way_.begin() + static_cast<ptrdiff_t>(i));
+      done_ += chunk.length;
+      free_.push_back(&chunk);
+      progress_(done_, size_);
+      continue;
+    }
+    if (chunk.written < chunk.length && !options_.is_out_of_order) {
+      return;
+    }
+    ++i;
+  }
+}
+
+bool CopyJob::is_written(Chunk& chunk) {
+  if (chunk.state != State::kWriting) {
+    return false;
+  }
+  if (!status_) {
+    chunk.written = chunk.length;
+  }
+  write_some(chunk);
+  return chunk.written == chunk.length && chunk.in_flight == 0;
+}
+
+void CopyJob::write_some(Chunk& chunk) {
+  while (chunk.written < chunk.length && chunk.in_flight < kMaxWritesInFlight && target_.can_accept()) {
+    const uint64_t begin = chunk.written;
+    if (chunk.is_zeroes) {
+      chunk.written = chunk.length;
+      submit_write(chunk, BlockOp::kWriteZeroes, 0, chunk.length);
+      continue;
+    }
+    bool is_zero = false;
+    const uint64_t length = stretch(chunk, is_zero);
+    chunk.written += length;
+    // Of a cluster that the target has more of, only the part that is copied is written.
+    const bool is_cluster =
+        length == options_.unit_bytes || chunk.offset + begin + length == target_.size_bytes();
+    const size_t stored =
+        options_.is_compressed && is_cluster ? chunk.stored_bytes[begin / options_.unit_bytes] : 0;
+    if (is_zero && options_.target_is_zero) {
+      continue;
+    }
+    if (is_zero) {
+      submit_write(chunk, BlockOp::kWriteZeroes, begin, length);
+    } else if (stored > 0) {
+      submit_stored(chunk, begin, length, stored);
+    } else {
+      submit_write(chunk, BlockOp::kWrite, begin, length);
+    }
+  }
+}
+
+bool CopyJob::is_zero_unit(const Chunk& chunk, uint64_t begin) const {
+  return !options_.writes_zeroes &&
+         is_zero(chunk.data.get() + begin, std::min(options_.unit_bytes, chunk.length - begin));
+}
+
+// How much of the chunk is to be written in the same way from where it is on.
+uint64_t CopyJob::stretch(const Chunk& chunk, bool& is_zero) const {
+  uint64_t end = std::min(chunk.written + options_.unit_bytes, chunk.length);
+  is_zero = is_zero_unit(chunk, chunk.written);
+  while (!options_.is_compressed && end < chunk.length && is_zero_unit(chunk, end) == is_zero) {
+    end = std::min(end + options_.unit_bytes, chunk.length);
+  }
+  return end - chunk.written;
+}
+
+void CopyJob::submit_write(Chunk& chunk, BlockOp op, uint64_t begin, uint64_t length) {
+  BlockRequest request;
+  request.op = op;
+  request.offset = DiskOffset(chunk.offset + begin);
+  request.length_bytes = length;
+  if (op == BlockOp::kWrite) {
+    chunk.vectors.push_back({.iov_base = chunk.data.get() + begin, .iov_len = static_cast<size_t>(length)});
+    request.buffers = std::span(&chunk.vectors.back(), 1);
+  } else {
+    request.may_unmap = true;
+  }
+  request.completion = Completion(write_done, &chunk, chunk.offset + begin);
+  ++chunk.in_flight;
+  target_.submit(std::move(request));
+}
+
+void CopyJob::submit_stored(Chunk& chunk, uint64_t begin, uint64_t length, size_t stored) {
+  BlockRequest request;
+  request.op = BlockOp::kWrite;
+  request.offset = DiskOffset(chunk.offset + begin);
+  request.length_bytes = length;
+  chunk.vectors.push_back({.iov_base = chunk.stored.get() + begin, .iov_len = stored});
+  request.buffers = std::span(&chunk.vectors.back(), 1);
+  request.completion = Completion(write_done, &chunk, chunk.offset + begin);
+  ++chunk.in_flight;
+  target_.compressed_writes()->submit_compressed(std::move(request));
+}
+
+void CopyJob::write_done(void* context, uint64_t cookie, IoStatus status) {
+  auto& chunk = *static_cast<Chunk*>(context);
+  CopyJob& job = *chunk.job;
+  if (status != IoStatus::kOk) {
+    job.fail_with(
+        fail("{} cannot be written from offset {} on: {}", job.target_path_, cookie, status_text(status)));
+  }
+  if (--chunk.in_flight == 0) {
+    chunk.vectors.clear();
+  }
+  job.pump();
+}
+
+Status CopyJob::flush() {
+  BlockRequest request;
+  request.op = BlockOp::kFlush;
+  request.completion = Completion(flush_done, this, 0);
+  target_.submit(std::move(request));
+  while (!flushed_) {
+    loop_.run_once(std::chrono::seconds(1));
+  }
+  if (*flushed_ != IoStatus::kOk) {
+    return fail("{} cannot be flushed: {}", target_path_, status_text(*flushed_));
+  }
+  return {};
+}
+
+void CopyJob::flush_done(void* context, uint64_t /*cookie*/, IoStatus status) {
+  static_cast<CopyJob*>(context)->flushed_ = status;
+}
+
+}  // namespace vmm::block::tool

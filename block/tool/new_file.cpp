@@ -1,0 +1,107 @@
+#include "block/tool/new_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "vmm/base/unique_fd.h"
+
+namespace vmm::block::tool {
+namespace {
+
+constexpr std::string_view kSuffix = ".part";
+constexpr unsigned kNewMode = 0666;
+
+unsigned process_umask() {
+  const mode_t mask = ::umask(0);
+  ::umask(mask);
+  return mask;
+}
+
+Status sync_path(const std::string& path, int flags) {
+  const UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC));
+  if (!fd || ::fsync(fd.get()) != 0) {
+    return fail("{} cannot be flushed: {}", path, errno_text(errno));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status flush_file(const std::string& path) { return sync_path(path, O_RDONLY); }
+
+Result<NewFile> NewFile::create(const std::string& path) {
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0) {
+    NewFile file(path, {});
+    VMM_TRY(file.make_beside(kNewMode & ~process_umask()));
+    return file;
+  }
+  std::error_code error;
+  const std::string name = std::filesystem::canonical(path, error);
+  if (error) {
+    return fail("{} cannot be found: {}", path, error.message());
+  }
+  // Locked, so that nobody's image is taken away; a folder or a pipe is refused by name.
+  VMM_ASSIGN_OR_RETURN(ImageFile old, open_image_file({.path = path, .for_guest = false}));
+  const bool is_block_device = old.files.main.is_block_device;
+  NewFile file(name, std::move(old));
+  if (is_block_device) {
+    file.old_ = {};  // the image takes the lock itself
+    file.path_ = name;
+    return file;
+  }
+  VMM_TRY(file.make_beside(info.st_mode & 07777U));
+  // Who may not give it to the owner of the old one keeps it.
+  static_cast<void>(!::chown(file.path_.c_str(), info.st_uid, info.st_gid));
+  return file;
+}
+
+Status NewFile::make_beside(unsigned mode) {
+  std::string pattern = name_ + ".XXXXXX" + std::string(kSuffix);
+  const UniqueFd fd(::mkostemps(pattern.data(), static_cast<int>(kSuffix.size()), O_CLOEXEC));
+  if (!fd) {
+    return fail("{} cannot be made: {}", name_, errno_text(errno));
+  }
+  path_ = pattern;
+  is_temporary_ = true;
+  if (::fchmod(fd.get(), mode) != 0) {
+    return fail("{} cannot be given its permissions: {}", path_, errno_text(errno));
+  }
+  return {};
+}
+
+NewFile::NewFile(NewFile&& other) noexcept
+    : name_(std::move(other.name_)),
+      path_(std::move(other.path_)),
+      old_(std::move(other.old_)),
+      is_temporary_(std::exchange(other.is_temporary_, false)) {}
+
+NewFile::~NewFile() {
+  if (is_temporary_) {
+    ::unlink(path_.c_str());
+  }
+}
+
+Status NewFile::keep() {
+  VMM_TRY(flush_file(path_));
+  if (!is_temporary_) {
+    return {};
+  }
+  if (std::rename(path_.c_str(), name_.c_str()) != 0) {
+    return fail("{} cannot be given its name: {}", name_, errno_text(errno));
+  }
+  is_temporary_ = false;
+  const std::string folder = std::filesystem::path(name_).parent_path();
+  return sync_path(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY);
+}
+
+}  // namespace vmm::block::tool

@@ -1,0 +1,46 @@
+// NewFile: the file of an image that is being made. It gets its name when the image is complete.
+//
+// Until then it lies beside, as NAME.XXXXXX.part, and goes away if the image does not come about; a process
+// that is killed leaves it there, and what had the name before is as it was. A block device is written in
+// place. Threads: one. Errors name the file.
+#pragma once
+
+#include <string>
+
+#include "block/image_file.h"
+#include "vmm/base/error.h"
+
+namespace vmm::block::tool {
+
+class NewFile {
+ public:
+  // An image that has the name must not be in use; it stays locked, for writing, until this one takes its
+  // place.
+  static Result<NewFile> create(const std::string& path);
+  NewFile(NewFile&& other) noexcept;
+  NewFile& operator=(NewFile&&) = delete;
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+  ~NewFile();
+
+  // Where to write to.
+  const std::string& path() const { return path_; }
+  bool is_block_device() const { return path_ == name_; }
+
+  // What was written becomes durable, and gets the name. REQUIRES: nothing is written any more.
+  Status keep();
+
+ private:
+  NewFile(std::string name, ImageFile old) : name_(std::move(name)), old_(std::move(old)) {}
+  Status make_beside(unsigned mode);
+
+  std::string name_;  // without symbolic links
+  std::string path_;
+  ImageFile old_;
+  bool is_temporary_ = false;
+};
+
+// What was written to the file, by whomever, becomes durable.
+Status flush_file(const std::string& path);
+
+}  // namespace vmm::block::tool

@@ -1,0 +1,54 @@
+// New images, as create and convert make them: what the user wants, checked before anything is lost.
+//
+// Threads: one; blocks. Errors name the option or the file.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "block/disk_options.h"
+#include "block/qcow2/create.h"
+#include "block/tool/create_options.h"
+#include "block/tool/disk.h"
+#include "block/tool/new_file.h"
+#include "block/tool/secrets.h"
+#include "vmm/base/error.h"
+
+namespace vmm::block::tool {
+
+struct NewImageOptions {
+  std::string path;
+  std::string format;
+  std::string backing_file;
+  std::string backing_format;
+  bool is_unsafe = false;  // the backing file is not looked at
+  Secrets secrets;
+};
+
+// What a new image is to be.
+struct ImagePlan {
+  Format format = Format::kRaw;
+  uint64_t size_bytes = 0;  // a multiple of 512
+  qcow2::Preallocation preallocation = qcow2::Preallocation::kOff;
+  std::optional<qcow2::CreateOptions> qcow2;
+
+  // What is allocated, zeroed and copied as one.
+  uint64_t unit_bytes() const;
+};
+
+// raw and qcow2 can be made. Backing files need a format, and raw images have none.
+Result<Format> new_format(const NewImageOptions& options);
+
+// What the new image stands on; nullptr: nothing, or is_unsafe. While it is open its files are locked, so
+// that none of them can be overwritten by the new image.
+Result<std::unique_ptr<Disk>> open_backing(const NewImageOptions& options);
+
+// Takes the words that the format has; others are an error. The size is rounded up to 512.
+Result<ImagePlan> plan_image(const NewImageOptions& options, CreateWords& words, uint64_t size_bytes);
+
+// Into a file that is empty, or a block device. Flushed, unless it is raw.
+Status make_image(const NewFile& file, const ImagePlan& plan);
+
+}  // namespace vmm::block::tool

@@ -1,0 +1,49 @@
+#include "block/tool/sources.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "vmm/base/bytes.h"
+
+namespace vmm::block::tool {
+namespace {
+
+constexpr uint64_t kSectorBytes = 512;
+
+}  // namespace
+
+void Sources::add(std::unique_ptr<Disk> disk) {
+  const uint64_t begin = size_bytes();
+  const uint64_t end = begin + align_up(disk->size_bytes(), kSectorBytes);
+  if (end > begin) {
+    disks_.push_back({.disk = std::move(disk), .begin = begin, .end = end});
+  }
+}
+
+bool Sources::can_accept() const {
+  return std::ranges::all_of(disks_, [](const Entry& entry) { return entry.disk->device().can_accept(); });
+}
+
+Sources::Part Sources::first_part(uint64_t offset, uint64_t length) const {
+  const auto entry = std::ranges::upper_bound(disks_, offset, {}, [](const Entry& each) { return each.end; });
+  const uint64_t within = offset - entry->begin;
+  const uint64_t size = entry->disk->size_bytes();
+  if (within >= size) {
+    return {.length = std::min(length, entry->end - offset)};
+  }
+  return {.disk = entry->disk.get(), .offset = within, .length = std::min(length, size - within)};
+}
+
+Result<Sources::Run> Sources::run_at(uint64_t offset, uint64_t length, bool with_own_only) {
+  const Part part = first_part(offset, length);
+  if (part.disk == nullptr) {
+    return Run{.kind = Kind::kZeroes, .length = part.length};
+  }
+  VMM_ASSIGN_OR_RETURN(const BlockRun run, part.disk->map(part.offset, part.length));
+  if (with_own_only && run.depth > 0) {
+    return Run{.kind = Kind::kNothing, .length = run.length};
+  }
+  return Run{.kind = run.is_zero ? Kind::kZeroes : Kind::kData, .length = run.length};
+}
+
+}  // namespace vmm::block::tool

@@ -1,0 +1,54 @@
+// Sources: disks one behind the other, read as one, and what is known of it without reading.
+//
+// Threads: one, that of the disks' loop, which runs while a step is waited for.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "block/tool/disk.h"
+#include "vmm/base/error.h"
+
+namespace vmm::block::tool {
+
+class Sources {
+ public:
+  enum class Kind : uint8_t {
+    kData,
+    kZeroes,
+    kNothing,  // the disk's own image has nothing there, and stands on another one
+  };
+  struct Run {
+    Kind kind = Kind::kData;
+    uint64_t length = 0;
+  };
+  // A part of a range, in one of the disks; disk nullptr: zeroes behind a disk that ends within a sector.
+  struct Part {
+    Disk* disk = nullptr;
+    uint64_t offset = 0;
+    uint64_t length = 0;
+  };
+
+  void add(std::unique_ptr<Disk> disk);
+
+  // A multiple of 512.
+  uint64_t size_bytes() const { return disks_.empty() ? 0 : disks_.back().end; }
+  bool can_accept() const;
+
+  // The first part of [offset, offset + length). with_own_only: what comes from a backing file is kNothing.
+  // REQUIRES: the range is not empty and lies below size_bytes().
+  Result<Run> run_at(uint64_t offset, uint64_t length, bool with_own_only);
+  Part first_part(uint64_t offset, uint64_t length) const;
+
+ private:
+  struct Entry {
+    std::unique_ptr<Disk> disk;
+    uint64_t begin = 0;
+    uint64_t end = 0;
+  };
+  std::vector<Entry> disks_;
+};
+
+}  // namespace vmm::block::tool

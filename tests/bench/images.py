@@ -1,0 +1,122 @@
+"""Measures of the block layer: vmm-img against qemu-img on the same files, on this machine and without KVM."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+sys.dont_write_bytecode = True
+from figures import Table, pairs, peak_resident_kib, run_to_end
+
+GIB = 1 << 30
+IMAGE_BYTES = GIB
+
+
+def bench_arguments(path, length, depth, count, *, cache, write=False, step=None):
+    arguments = ["bench", "-c", str(count), "-d", str(depth), "-s", str(length), "-t", cache, "-i", "io_uring"]
+    arguments += ["-S", str(step)] if step else []
+    arguments += ["-w"] if write else []
+    return [*arguments, "-f", "qcow2", path]
+
+
+def figures(command, count):
+    """(operations a second, microseconds of processor time for each), without what opening costs."""
+    text = {}
+    wall, cpu = run_to_end(command, text)
+    seconds = float(re.search(r"Run completed in ([\d.]+) seconds", text["output"])[1])
+    del wall
+    return count / seconds, cpu / count * 1e6
+
+
+def create(path, *options, size=IMAGE_BYTES, form="qcow2"):
+    subprocess.run(["qemu-img", "create", "-q", "-f", form, *options, path, str(size)], check=True)
+    return path
+
+
+def filled(path, *options):
+    """An image with data in every cluster."""
+    create(path, *options)
+    subprocess.run(["qemu-img", "bench", "-q", "-w", "-f", "qcow2", "-t", "unsafe", "-s", "1M", "-d", "8", "-c",
+                    str(IMAGE_BYTES >> 20), path], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["sync", path], check=True)
+    return path
+
+
+def fio_rate(path, length, depth, write):
+    """Operations a second on a raw file: what the disk gives. Random within the file, as `step` makes it for the images."""
+    output = subprocess.run(["fio", "--name=raw", f"--filename={path}", "--direct=1", "--ioengine=io_uring", f"--bs={length}",
+                             f"--iodepth={depth}", f"--rw={'write' if write else 'read'}", f"--size={IMAGE_BYTES}",
+                             "--time_based", "--runtime=1", "--output-format=terse", "--minimal"],
+                            check=True, stdout=subprocess.PIPE, text=True).stdout.split(";")
+    return float(output[48 if write else 7])
+
+
+def compare(table, name, options, ours, theirs, count, *, rate, cpu=None, before=lambda: None):
+    def run(command):
+        before()
+        return figures(command, count)
+    samples = pairs(options.pairs, lambda: run([options.vmm_img, *ours]), lambda: run(["qemu-img", *theirs]))
+    table.row(f"{name}: operations/s", [a[0] for a, _ in samples], [b[0] for _, b in samples], rate, False)
+    if cpu:
+        table.row(f"{name}: CPU per operation", [a[1] for a, _ in samples], [b[1] for _, b in samples], cpu, unit=" us")
+    return [a[0] for a, _ in samples]
+
+
+def measure_image(options, folder):
+    path = filled(os.path.join(folder, "full.qcow2"))
+    raw = os.path.join(folder, "full.raw")
+    subprocess.run(["qemu-img", "convert", "-O", "raw", "-S", "0", path, raw], check=True)
+    table = Table("image: qcow2, allocated clusters, -t none; qemu-img bench -i io_uring")
+    for length in (4096, 65536):
+        for depth in (1, 32):
+            for write in (False, True):
+                count = options.operations if depth > 1 else options.operations // 4
+                arguments = bench_arguments(path, length, depth, count, cache="none", write=write)
+                name = f"{length >> 10} KiB, depth {depth}, {'rewrite' if write else 'read'}"
+                ours = compare(table, name, options, arguments, arguments, count, rate=1.0, cpu=0.7)
+                disk = [fio_rate(raw, length, depth, write) for _ in range(3)]
+                table.row(f"{name}: operations/s by fio's on raw", sorted(ours)[len(ours) // 2:][:1],
+                          sorted(disk)[1:2], 0.95, False)
+    os.remove(raw)
+    table = Table("image: qcow2, -t writeback (page cache), depth 32; qemu-img bench")
+    for write in (False, True):
+        arguments = bench_arguments(path, 4096, 32, options.operations, cache="writeback", write=write)
+        compare(table, f"4 KiB, {'rewrite' if write else 'read'}", options, arguments, arguments, options.operations, rate=1.5)
+    measure_allocation(options, folder, path)
+    os.remove(path)
+
+
+def measure_allocation(options, folder, base):
+    table = Table("image: allocating writes, -t none; qemu-img bench -i io_uring")
+    fresh = os.path.join(folder, "fresh.qcow2")
+    for depth in (1, 32):
+        count = min(options.operations, IMAGE_BYTES // 65536)
+        arguments = bench_arguments(fresh, 65536, depth, count, cache="none", write=True)
+        compare(table, f"64 KiB into an empty image, depth {depth}", options, arguments, arguments, count, rate=1.3,
+                before=lambda: create(fresh))
+        arguments = bench_arguments(fresh, 4096, depth, count, cache="none", write=True, step=65536)
+        compare(table, f"4 KiB into an overlay, depth {depth}", options, arguments, arguments, count, rate=1.3,
+                before=lambda: create(fresh, "-b", base, "-F", "qcow2"))
+    os.remove(fresh)
+
+
+def measure_open(options, folder):
+    """Opening and checking, with the memory that they take at most."""
+    chain = create(os.path.join(folder, "layer0.qcow2"), size=10 * GIB)
+    for number in range(1, 51):
+        below, chain = chain, os.path.join(folder, f"layer{number}.qcow2")
+        create(chain, "-b", below, "-F", "qcow2", size=10 * GIB)
+    large = create(os.path.join(folder, "large.qcow2"), size=1024 * GIB)
+    full = create(os.path.join(folder, "64g.qcow2"), "-o", "preallocation=metadata", size=64 * GIB)
+    table = Table("open: opening and checking; qemu-img info, check")
+    for name, arguments in (("info of a chain of 50 overlays", ["info", "-f", "qcow2", "--backing-chain", chain]),
+                            ("info of an image of 1 TiB", ["info", "-f", "qcow2", large]),
+                            ("check of 64 GiB of clusters", ["check", "-f", "qcow2", full])):
+        ours, theirs = [options.vmm_img, *arguments], ["qemu-img", *arguments]
+        samples = pairs(options.pairs, lambda: run_to_end(ours), lambda: run_to_end(theirs))
+        table.row(f"{name}: wall", [a[0] * 1000 for a, _ in samples], [b[0] * 1000 for _, b in samples], 1.0, unit=" ms")
+        peaks = pairs(3, lambda: peak_resident_kib(ours) / 1024, lambda: peak_resident_kib(theirs) / 1024)
+        table.row(f"{name}: peak memory", [a for a, _ in peaks], [b for _, b in peaks], 1.0, unit=" MiB")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
