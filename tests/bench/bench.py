@@ -211,7 +211,7 @@ def measure_disk(options, folder):
             table = Table(f"disk: {operation}, polling guest program, raw image, cache=none, {machine}; QEMU iothread, io_uring")
             for length in (4096, 65536):
                 for depth in (1, 32):
-                    cmdline = f"seconds={options.seconds} op={operation} bs={length} depth={depth}"
+                    cmdline = f"seconds={options.seconds} op={operation} bs={length} depth={depth} end=wait"
                     ours = vmm_command(options, folder, kernel=program, memory_mib=64, vcpus=1, machine=machine,
                                        cmdline=cmdline, disk=disk, iothread=True)
                     model = "virtio-blk-pci" if machine == "pc" else "virtio-blk-device"
