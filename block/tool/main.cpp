@@ -28,6 +28,7 @@ int main_with(int argument_count, char** arguments) {
   add_create(app, chosen);
   add_info(app, chosen);
   add_map(app, chosen);
+  add_resize(app, chosen);
   add_snapshot(app, chosen);
   try {
     app.parse(argument_count, arguments);

@@ -12,6 +12,7 @@
 
 #include "block/backing_name.h"
 #include "block/image_file.h"
+#include "block/open.h"
 #include "block/qcow2/image.h"
 #include "block/qcow2/open_image.h"
 #include "block/qcow2/resize.h"
@@ -146,7 +147,7 @@ Status resize_data_file(const Options& options, const qcow2::Header& header, uin
   return data.file->sync();
 }
 
-Status run(Disk& disk, EventLoop& loop, BlockOp op, const qcow2::DiskRange& range) {
+Status run(BlockDevice& disk, EventLoop& loop, BlockOp op, const qcow2::DiskRange& range) {
   std::optional<IoStatus> result;
   BlockRequest request;
   request.op = op;
@@ -156,24 +157,34 @@ Status run(Disk& disk, EventLoop& loop, BlockOp op, const qcow2::DiskRange& rang
       Completion([](void* context, uint64_t /*cookie*/,
                     IoStatus status) { *static_cast<std::optional<IoStatus>*>(context) = status; },
                  &result, 0);
-  disk.device().submit(std::move(request));
+  disk.submit(std::move(request));
   while (!result) {
     loop.run_once(std::chrono::seconds(1));
   }
-  return *result == IoStatus::kOk
-             ? Status()
-             : fail("{}: what is new cannot be filled with zeroes: {}", disk.path(), status_text(*result));
+  return *result == IoStatus::kOk ? Status() : fail("a request failed");
 }
 
 // With the size that the disk is to have; its header still has the old one.
 Status write_zeroes(const Options& options, const Passphrases& passphrases, uint64_t size,
                     const qcow2::DiskRange& range) {
-  const DiskOptions disk_options{
-      .path = options.path, .format = Format::kQcow2, .disk_bytes = size, .passphrases = passphrases};
-  VMM_ASSIGN_OR_RETURN(std::shared_ptr<EventLoop> loop, EventLoop::create());
-  VMM_ASSIGN_OR_RETURN(const auto disk, Disk::open(disk_options, loop));
-  VMM_TRY(run(*disk, *loop, BlockOp::kWriteZeroes, range));
-  return run(*disk, *loop, BlockOp::kFlush, {});
+  const DiskOptions disk_options{.path = options.path,
+                                 .format = Format::kQcow2,
+                                 .for_guest = false,
+                                 .disk_bytes = size,
+                                 .passphrases = passphrases};
+  VMM_ASSIGN_OR_RETURN(const auto loop, EventLoop::create());
+  VMM_ASSIGN_OR_RETURN(const auto disk, open_disk(*loop, disk_options));
+  Status done = run(*disk, *loop, BlockOp::kWriteZeroes, range);
+  if (done) {
+    done = run(*disk, *loop, BlockOp::kFlush, {});
+  }
+  static_cast<void>(drain(*loop, *disk, std::chrono::minutes(1)));
+  return done ? Status()
+              : fail(
+                    "{}: what is new cannot be filled with zeroes, and the disk stays as it was; is there "
+                    "space "
+                    "left?",
+                    options.path);
 }
 
 Result<qcow2::Preallocation> qcow2_preallocation(const Options& options, const Target& target) {
