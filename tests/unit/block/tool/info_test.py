@@ -36,6 +36,18 @@ class Info(ToolTest):
         self.qemu("qemu-img", "snapshot", "-c", "a name that is longer than its column", path)
         self.expect_like_qemu(path, "qcow2")
 
+    def test_dirty_bitmaps_are_listed_with_their_flags(self):
+        path = self.create("image")
+        self.qemu("qemu-img", "bitmap", "--add", path, "enabled")
+        self.qemu("qemu-img", "bitmap", "--add", "--disable", "-g", "16k", path, "disabled")
+        self.expect_like_qemu(path, "qcow2")
+        # We do not track what we write: one that ought to is not consistent any more.
+        self.qemu("qemu-img", "create", "-q", "-f", "raw", self.path("raw"), "1M")
+        self.assertEqual(self.img("convert", "-n", "-f", "raw", "-O", "qcow2", self.path("raw"), path).status, 0)
+        self.expect_like_qemu(path, "qcow2")
+        bitmaps = self.json("info", "-f", "qcow2", "--output=json", path)["format-specific"]["data"]["bitmaps"]
+        self.assertEqual([bitmap["flags"] for bitmap in bitmaps], [["in-use", "auto"], []])
+
     def test_raw_and_qcow(self):
         self.expect_like_qemu(self.create("image", format="raw"), "raw")
         self.expect_like_qemu(self.create("old", format="qcow"), "qcow")
