@@ -24,6 +24,11 @@ constexpr uint32_t kBitmapAuto = 1U << 1U;
 
 // "If this flag is set, the software must consider the bitmap as 'enabled' and start tracking": we do not.
 Status give_up_tracking_bitmaps(SyncFile& file, const BitmapsExtension& bitmaps) {
+  VMM_ASSIGN_OR_RETURN(const uint64_t file_bytes, file.size());
+  if (bitmaps.directory_offset > file_bytes ||
+      bitmaps.directory_bytes > file_bytes - bitmaps.directory_offset) {
+    return fail("{}: its bitmap directory reaches past the end of the file", file.path());
+  }
   std::vector<std::byte> directory(static_cast<size_t>(bitmaps.directory_bytes));
   VMM_TRY(file.read(FileOffset(bitmaps.directory_offset), directory));
   size_t at = 0;

@@ -105,6 +105,11 @@ Status ReferenceWalk::add_bitmaps(ReferenceVisitor& visitor) {
     return {};
   }
   const BitmapsExtension& bitmaps = *header_->bitmaps;
+  if (bitmaps.directory_offset > file_bytes_ ||
+      bitmaps.directory_bytes > file_bytes_ - bitmaps.directory_offset) {
+    visitor.damage("the bitmap directory reaches past the end of the file");
+    return {};
+  }
   ranges_.push_back(
       {.offset = bitmaps.directory_offset, .bytes = bitmaps.directory_bytes, .what = "bitmap directory"});
   std::vector<std::byte> directory(static_cast<size_t>(bitmaps.directory_bytes));

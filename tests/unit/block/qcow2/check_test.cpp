@@ -117,6 +117,20 @@ TEST_F(Qcow2Check, ACorruptImageIsRefusedForWriting) {
   EXPECT_THAT(status.error().message(), testing::HasSubstr("marked as corrupt"));
 }
 
+TEST_F(Qcow2Check, ABitmapDirectoryPastTheEndOfTheFileIsDamageAndIsNotWrittenTo) {
+  Header now = header();
+  now.autoclear = kAutoclearBitmaps;
+  now.bitmaps =
+      BitmapsExtension{.count = 1, .directory_bytes = 60'000'000, .directory_offset = last_cluster() * 4096};
+  ASSERT_TRUE(write_header(*disk_, now));
+  EXPECT_GE(check_of(*disk_).corruptions, 1U);
+  const uint64_t bytes = disk_->content().size();
+  const Status status = prepare_for_writing(*disk_, now);
+  ASSERT_FALSE(status);
+  EXPECT_THAT(status.error().message(), testing::HasSubstr("bitmap directory"));
+  EXPECT_EQ(disk_->content().size(), bytes);
+}
+
 TEST_F(Qcow2Check, SnapshotsAndCompressedClustersAreCounted) {
   Crafter crafter(*disk_);
   crafter.add_compressed(100, 5);
