@@ -46,8 +46,8 @@ struct DiskOptions {
   std::optional<Format> backing_format;
   // For the tables of each layer in memory; 0: a default that is enough for 256 GiB in clusters of 64 KiB.
   uint64_t metadata_cache_bytes = 0;
-  // A qcow2 image's disk counts as so long, for which its L1 table has been made (qcow2/resize.h); 0: what its
-  // header says.
+  // A qcow2 image's disk counts as so long, for which its L1 table has been made (qcow2/resize.h); 0: what
+  // its header says.
   uint64_t disk_bytes = 0;
   // For whatever is encrypted in the chain.
   Passphrases passphrases;

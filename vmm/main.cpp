@@ -16,13 +16,13 @@
 #include <utility>
 #include <vector>
 
-#include "block/crypto/secret_option.h"
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/domain/load.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/secrets.h"
 #include "vmm/version.h"
 
 namespace vmm {
@@ -89,24 +89,10 @@ class EndSignals {
   bool has_asked_politely_ = false;
 };
 
-Result<DiskSecrets> read_secrets(const Options& options) {
-  DiskSecrets secrets;
-  for (const std::string& text : options.secrets) {
-    auto secret = block::read_secret_option(text);
-    if (!secret) {
-      return std::unexpected(secret.error().within("--secret"));
-    }
-    if (!secrets.emplace(secret->id, secret->passphrase).second) {
-      return fail_configuration("--secret: there are two of the id '{}'", secret->id);
-    }
-  }
-  return secrets;
-}
-
 Result<MachineEnd> run(const Options& options) {
   VMM_TRY(log::open(options.log_level, options.log_path));
   VMM_ASSIGN_OR_RETURN(const domain::Domain domain, domain::load_domain(options.domain_path));
-  VMM_ASSIGN_OR_RETURN(const DiskSecrets secrets, read_secrets(options));
+  VMM_ASSIGN_OR_RETURN(const DiskSecrets secrets, read_secrets(options.secrets));
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
   VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, *loop, secrets));

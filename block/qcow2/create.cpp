@@ -69,7 +69,8 @@ Status check_options(const CreateOptions& options, const std::string& path) {
   }
   if (options.crypt != CryptMethod::kNone && options.version == 2 &&
       options.preallocation != Preallocation::kOff) {
-    return fail("{}: what is preallocated in an encrypted image must read as zeroes; that needs version 3", path);
+    return fail("{}: what is preallocated in an encrypted image must read as zeroes; that needs version 3",
+                path);
   }
   if (!options.backing_file.empty() && options.preallocation != Preallocation::kOff && !options.extended_l2) {
     return fail("{}: preallocation would hide the backing file; use one of them", path);
@@ -182,8 +183,9 @@ class Creator {
         // With subclusters the place is reserved, and none of them is in use.
         // Zeroes in the file are no zeroes once they are decrypted.
         const bool needs_zero_flag = options_.crypt != CryptMethod::kNone && !format.has_subclusters;
-        store_be<uint64_t>(cluster_.data() + i * format.l2_entry_bytes(),
-                           (place << header_.cluster_bits) | kEntryCopied | (needs_zero_flag ? kEntryZero : 0));
+        store_be<uint64_t>(
+            cluster_.data() + i * format.l2_entry_bytes(),
+            (place << header_.cluster_bits) | kEntryCopied | (needs_zero_flag ? kEntryZero : 0));
         if (format.has_subclusters && header_.backing_file.empty() && options_.crypt == CryptMethod::kNone) {
           store_be<uint64_t>(cluster_.data() + i * format.l2_entry_bytes() + 8,
                              subcluster_bitmap(UINT32_MAX, 0));

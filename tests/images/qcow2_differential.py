@@ -69,18 +69,49 @@ class Image:
                 if self.data_file == "raw":
                     options.append("data_file_raw=on")
         options.append(f"cluster_size={cluster}")
-        words = ["qemu-img", "create", "-q", "-f", "qcow2"]
+        self.secret, self.encryption = [], ""
+        if self.data_file == "" and rng.random() < 0.2:
+            options += self.make_encryption()
+        words = ["qemu-img", "create", "-q", "-f", "qcow2", *self.secret]
         if self.data_file != "raw" and rng.random() < 0.5:
             words += self.make_backing()
-        elif rng.random() < 0.2 and self.data_file == "":
+        elif rng.random() < 0.2 and self.data_file == "" and not self.encryption:
             options.append(f"preallocation={rng.choice(['metadata', 'falloc', 'full'])}")
         self.options = ",".join(options)
         self.held = {}  # what each snapshot holds
-        run(words + ["-o", self.options, self.path, str(self.size)])
+        for _ in range(20):  # making a LUKS header, qemu-img measures its processor, and on a busy machine may fail to
+            made = run(words + ["-o", self.options, self.path, str(self.size)], ok=(0, 1))
+            if "accurate CPU usage" not in made.stderr:
+                break
+        if made.returncode:
+            raise Failure(made.stderr)
         narrow = any(f"refcount_bits={bits}," in self.options for bits in (1, 2, 4, 8))
         self.may_snapshot = self.data_file == "" and not narrow and rng.random() < 0.4
         # QEMU compresses only into clusters that are not there yet.
-        self.may_compress = self.data_file == "" and not narrow and "preallocation" not in self.options
+        self.may_compress = self.data_file == "" and not narrow and "preallocation" not in self.options and not self.encryption
+
+    def make_encryption(self):
+        rng = self.rng
+        passphrase = os.path.join(self.folder, "passphrase")
+        with open(passphrase, "w", encoding="ascii") as file:
+            file.write("swordfish")
+        self.secret = ["--object", f"secret,id=s,file={passphrase}"]
+        self.encryption = rng.choice(["luks", "luks", "aes"])
+        options = [f"encrypt.format={self.encryption}", "encrypt.key-secret=s"]
+        if self.encryption == "luks":
+            options.append("encrypt.iter-time=10")
+            options += rng.choice([[], ["encrypt.cipher-alg=aes-128"], ["encrypt.cipher-mode=cbc", "encrypt.ivgen-alg=essiv"]])
+        return options
+
+    def theirs(self, *more):
+        """The image, in the words of qemu-img and qemu-io."""
+        if not self.encryption:
+            return ["-f", "qcow2", *more, self.path]
+        return [*self.secret, "--image-opts", *more, f"driver=qcow2,file.filename={self.path},encrypt.key-secret=s"]
+
+    def ours(self):
+        """And in those of disk_ops."""
+        return ["--passphrase-file", os.path.join(self.folder, "passphrase"), self.path] if self.encryption else [self.path]
 
     def make_backing(self):
         rng = self.rng
@@ -139,7 +170,7 @@ class Image:
             lines += ["b", "f", "b", "kill"]
         else:
             lines += ["b", f"dump {self.folder}/ours.raw"]
-        done = run(words + [self.path], "\n".join(lines) + "\n")
+        done = run(words + self.ours(), "\n".join(lines) + "\n")
         if done.stdout:
             raise Failure(f"operations failed:\n{done.stdout}")
         if lines[-1] != "kill":
@@ -192,20 +223,22 @@ class Image:
             else:
                 lines.append(f"discard {offset} {length}")
                 self.discard(offset, length)
-        run(["qemu-io", "-f", "qcow2", "-d", "unmap", self.path], "\n".join(lines) + "\nq\n")
+        run(["qemu-io", *self.theirs("-d", "unmap")], "\n".join(lines) + "\nq\n")
 
     def snapshots(self, tool):
         """Makes, applies and deletes snapshots: each by us or by QEMU."""
         for _ in range(self.rng.choice([0, 1, 2, 3])):
-            snapshot = [tool, "snapshot", "-f", "qcow2"] if self.rng.random() < 0.6 else ["qemu-img", "snapshot"]
+            by_us = self.rng.random() < 0.6
+            snapshot = [tool, "snapshot", "-f", "qcow2"] if by_us else ["qemu-img", "snapshot"]
+            place = [self.path] if by_us or not self.encryption else self.theirs()
             kind = self.rng.choice("ccaad")
             if kind == "c" or not self.held:
                 name = f"s{len(self.held)}-{self.rng.randrange(1 << 30)}"
-                run(snapshot + ["-c", name, self.path])
+                run(snapshot + ["-c", name, *place])
                 self.held[name] = bytes(self.model)
             else:
                 name = self.rng.choice(sorted(self.held))
-                run(snapshot + ["-" + kind, name, self.path])
+                run(snapshot + ["-" + kind, name, *place])
                 if kind == "a":
                     self.model = bytearray(self.held[name])
                 else:
@@ -213,9 +246,9 @@ class Image:
             self.check()
 
     def check(self, leaks_ok=False):
-        done = run(["qemu-img", "check", "-f", "qcow2", self.path], ok=(0, 3) if leaks_ok else (0,))
+        done = run(["qemu-img", "check", *self.theirs()], ok=(0, 3) if leaks_ok else (0,))
         if done.returncode == 3:
-            run(["qemu-img", "check", "-q", "-r", "leaks", "-f", "qcow2", self.path], ok=(0, 3))
+            run(["qemu-img", "check", "-q", "-r", "leaks", *self.theirs()], ok=(0, 3))
 
     def compare(self, path, what):
         with open(path, "rb") as file:
@@ -237,10 +270,10 @@ class Image:
 
     def look(self, tool):
         theirs = f"{self.folder}/theirs.raw"
-        run(["qemu-img", "convert", "-q", "-f", "qcow2", "-O", "raw", self.path, theirs])
+        run(["qemu-img", "convert", "-q", "-O", "raw", *self.theirs(), theirs])
         self.compare(theirs, "QEMU reads")
         ours = f"{self.folder}/ours.raw"
-        run([tool, "--read-only", self.path], f"dump {ours}\n")
+        run([tool, "--read-only", *self.ours()], f"dump {ours}\n")
         self.compare(ours, "we read")
         if self.data_file == "raw" and open(f"{self.folder}/data.raw", "rb").read(self.size) != self.model:
             raise Failure("the raw data file differs")

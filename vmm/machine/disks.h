@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "block/block_device.h"
-#include "block/disk_options.h"
 #include "block/error_policy.h"
 #include "devices/virtio/block.h"
 #include "devices/virtio/mmio.h"
@@ -27,11 +26,9 @@
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/io_thread.h"
 #include "vmm/machine/pc_chipset.h"
+#include "vmm/machine/secrets.h"
 
 namespace vmm {
-
-// Passphrases by the names that the domain file has for them.
-using DiskSecrets = std::map<std::string, std::shared_ptr<const block::Secret>>;
 
 class Disks {
  public:

@@ -139,6 +139,30 @@ TEST(DomainDisk, Qcow2HasACacheOfItsOwn) {
               ElementsAre(HasSubstr("give a size from 1 byte to 1 GiB")));
 }
 
+TEST(DomainDisk, EncryptionNamesItsSecretInEitherPlace) {
+  EXPECT_EQ(only_disk(with_disks(disk("<driver type='qcow2'/><encryption format='luks'>"
+                                      "<secret type='passphrase' uuid='5b0c' usage='x'/></encryption>")))
+                .secret,
+            "5b0c");
+  EXPECT_EQ(only_disk(with_disks("<disk><driver type='qcow2'/><source file='a'><encryption format='luks'>"
+                                 "<secret type='passphrase' usage='disk one'/></encryption></source>"
+                                 "<target dev='vda'/></disk>"))
+                .secret,
+            "disk one");
+  EXPECT_EQ(only_disk(with_disks(disk("<driver type='qcow2'/>"))).secret, std::nullopt);
+}
+
+TEST(DomainDisk, EncryptionThatCannotBeIsRefused) {
+  EXPECT_THAT(
+      errors(with_disks(disk("<encryption format='luks'><secret type='passphrase' uuid='5'/></encryption>"))),
+      ElementsAre(HasSubstr("only images of type='qcow2' are decrypted")));
+  EXPECT_THAT(errors(with_disks(disk("<driver type='qcow2'/><encryption format='luks'/>"))),
+              ElementsAre(HasSubstr("has no <secret type='passphrase'")));
+  EXPECT_THAT(errors(with_disks(disk("<driver type='qcow2'/><encryption format='luks2'>"
+                                     "<secret type='passphrase' uuid='5'/></encryption>"))),
+              ElementsAre(HasSubstr("LUKS1")));
+}
+
 TEST(DomainDisk, NativeIoIsIoUringWithAWarning) {
   const auto reading = with_disks(disk("<driver io='native' cache='none'/>"));
   EXPECT_EQ(only_disk(reading).io, IoMode::kIoUring);

@@ -1,0 +1,21 @@
+#include "vmm/machine/secrets.h"
+
+#include "block/crypto/secret_option.h"
+
+namespace vmm {
+
+Result<DiskSecrets> read_secrets(const std::vector<std::string>& options) {
+  DiskSecrets secrets;
+  for (const std::string& text : options) {
+    auto secret = block::read_secret_option(text);
+    if (!secret) {
+      return std::unexpected(secret.error().within("--secret"));
+    }
+    if (!secrets.emplace(secret->id, secret->passphrase).second) {
+      return fail_configuration("--secret: there are two of the id '{}'", secret->id);
+    }
+  }
+  return secrets;
+}
+
+}  // namespace vmm
