@@ -100,7 +100,9 @@ Status resize_raw(const Options& options) {
   if (grown && size > target.image.size_bytes) {
     grown = fill_raw(options, target, target.image.size_bytes, size);
     if (!grown) {
-      static_cast<void>(target.file->resize(target.image.size_bytes));
+      if (const Status back = target.file->resize(target.image.size_bytes); !back) {
+        return back;
+      }
     }
   }
   VMM_TRY(std::move(grown));
