@@ -25,8 +25,8 @@ void run(std::span<const std::byte> input) {
   if (input.empty()) {
     return;
   }
-  std::vector<std::byte> bytes(kSystemAreaBytes, input.front());
-  bytes.insert(bytes.end(), input.begin(), input.end());
+  std::vector<std::byte> bytes(kSystemAreaBytes + input.size(), input.front());
+  std::ranges::copy(input, bytes.begin() + kSystemAreaBytes);
   MemoryFile file(std::move(bytes));
   const auto info = read_iso_info(file);
   VMM_CHECK(file.bytes_read <= kMostReadBytes, "too much was read");

@@ -20,7 +20,7 @@ class Formats(ToolTest):
         self.raw = self.write("raw", bytes(data))
 
     def expect_same(self, name, format, *secret):
-        result = self.img("compare", *secret, "-s", "-f", format, "-F", "raw", self.path(name), self.raw)
+        result = self.img("compare", *secret, "-f", format, "-F", "raw", self.path(name), self.raw)
         self.assertEqual((result.status, result.output), (0, "Images are identical.\n"), result.errors)
 
     def converted(self, name, format, *options):
