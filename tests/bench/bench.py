@@ -29,6 +29,9 @@ from figures import Table, pairs, peak_resident_kib, run_to_end  # noqa: E402
 
 FIRST_LINE = b"first line of init"
 RUN_SECONDS = 180
+LAB_SECONDS = 900
+LAB_ATTEMPTS = 4
+STATUS_TIME_LIMIT, STATUS_LAB_FAILED = 124, 125  # of kvm-lab
 MICROVM = "microvm,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=on"
 QEMU = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none", "-no-reboot"]
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -150,7 +153,7 @@ def measure_start(options, folder):
 def measure_boot(options, folder):
     kernel, initrd = cloud_kernel(), bench_initramfs(folder, "exec /bin/busybox poweroff -f")
     cmdline = "console=ttyS0 quiet"
-    for vcpus in (1, 2):
+    for vcpus in chosen_parts(options, BOOT_PARTS):
         ours = vmm_command(options, folder, kernel=kernel, initrd=initrd, memory_mib=256, vcpus=vcpus, cmdline=cmdline)
         common = [*QEMU, "-m", "256", "-smp", str(vcpus), "-serial", "stdio", "-kernel", kernel, "-initrd", initrd,
                   "-append", cmdline]
@@ -206,23 +209,19 @@ def measure_disk(options, folder):
     disk = os.path.join(folder, "disk.raw")
     make_disk(disk, 256)
     drive = f"if=none,id=d,format=raw,file={disk},cache=none,aio=io_uring"
-    for machine in ("pc", "microvm"):
-        for operation in ("randread", "randwrite"):
-            table = Table(f"disk: {operation}, polling guest program, raw image, cache=none, {machine}; QEMU iothread, io_uring")
-            for length in (4096, 65536):
-                for depth in (1, 32):
-                    cmdline = f"seconds={options.seconds} op={operation} bs={length} depth={depth} end=wait"
-                    ours = vmm_command(options, folder, kernel=program, memory_mib=64, vcpus=1, machine=machine,
-                                       cmdline=cmdline, disk=disk, iothread=True)
-                    model = "virtio-blk-pci" if machine == "pc" else "virtio-blk-device"
-                    theirs = [*QEMU, "-M", "pc" if machine == "pc" else MICROVM, "-m", "64", "-serial", "stdio",
-                              "-kernel", program, "-append", cmdline, "-object", "iothread,id=io0", "-drive", drive,
-                              "-device", f"{model},drive=d,iothread=io0"]
-                    samples = pairs(options.pairs, lambda: disk_figures(ours), lambda: disk_figures(theirs))
-                    name = f"{length >> 10} KiB, depth {depth}"
-                    table.row(f"{name}: operations/s", [a[0] for a, _ in samples], [b[0] for _, b in samples], 1.0, False)
-                    table.row(f"{name}: host CPU per operation", [a[1] for a, _ in samples], [b[1] for _, b in samples],
-                              0.8, unit=" us")
+    for machine, operation, length, depth in chosen_parts(options, DISK_PARTS):
+        cmdline = f"seconds={options.seconds} op={operation} bs={length} depth={depth} end=wait"
+        ours = vmm_command(options, folder, kernel=program, memory_mib=64, vcpus=1, machine=machine, cmdline=cmdline,
+                           disk=disk, iothread=True)
+        model = "virtio-blk-pci" if machine == "pc" else "virtio-blk-device"
+        theirs = [*QEMU, "-M", "pc" if machine == "pc" else MICROVM, "-m", "64", "-serial", "stdio", "-kernel", program,
+                  "-append", cmdline, "-object", "iothread,id=io0", "-drive", drive, "-device",
+                  f"{model},drive=d,iothread=io0"]
+        samples = pairs(options.pairs, lambda: disk_figures(ours), lambda: disk_figures(theirs))
+        table = Table(f"disk: {operation} {length >> 10} KiB, depth {depth}, polling guest program, raw image, cache=none, "
+                      f"{machine}; QEMU iothread, io_uring")
+        table.row("operations/s", [a[0] for a, _ in samples], [b[0] for _, b in samples], 1.0, False)
+        table.row("host CPU per operation", [a[1] for a, _ in samples], [b[1] for _, b in samples], 0.8, unit=" us")
 
 
 def disk_figures(command):
@@ -242,6 +241,17 @@ def disk_figures(command):
     return operations * 1e9 / nanoseconds, used / operations / 1000
 
 
+# What is measured in a lab of its own: the shorter a lab lives, the rarer its emulator freezes.
+BOOT_PARTS = (1, 2)  # vCPUs
+DISK_PARTS = tuple((machine, operation, length, depth) for machine in ("pc", "microvm")
+                   for operation in ("randread", "randwrite") for length in (4096, 65536) for depth in (1, 32))
+PARTS = {"boot": BOOT_PARTS, "disk": DISK_PARTS}
+
+
+def chosen_parts(options, parts):
+    return parts if options.part is None else (parts[options.part],)
+
+
 GUESTS = {"start": measure_start, "boot": measure_boot, "memory": measure_memory, "disk": measure_disk}
 IMAGES = {"image": images.measure_image, "open": images.measure_open}
 MEASUREMENTS = GUESTS | IMAGES
@@ -258,6 +268,7 @@ def parse_arguments():
     parser.add_argument("--operations", type=int, default=40000, help="of each image measurement (default 40000)")
     parser.add_argument("--folder", help="for the files of image and open; 20 GiB on the disk to measure (default: the build folder)")
     parser.add_argument("--build", default=os.path.join(TOP, "build"), help="build folder (default build)")
+    parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     for name in options.measurements:
@@ -273,6 +284,19 @@ def parse_arguments():
     return options
 
 
+def measure_in_lab(options, name, part):
+    """Once more where the lab itself failed."""
+    command = [f"{SCRIPTS}/kvm-lab", "--time-limit", str(LAB_SECONDS), "--scratch", "2G", "--", sys.executable,
+               os.path.abspath(__file__), "--here", "--pairs", str(options.pairs), "--seconds", str(options.seconds),
+               "--build", options.build, *([] if part is None else ["--part", str(part)]), name]
+    for _ in range(LAB_ATTEMPTS):
+        status = subprocess.run(command, check=False).returncode
+        if status not in (STATUS_TIME_LIMIT, STATUS_LAB_FAILED):
+            break
+    if status:
+        raise SystemExit(f"{name}: status {status}")
+
+
 def main():
     options = parse_arguments()
     wanted = options.measurements or list(MEASUREMENTS)
@@ -285,9 +309,10 @@ def main():
         if not wanted:
             return
         subprocess.run([f"{SCRIPTS}/guest-image", "--prepare"], check=True)  # the lab cannot write to the cache
-        os.execv(f"{SCRIPTS}/kvm-lab", [f"{SCRIPTS}/kvm-lab", "--time-limit", "3000", "--scratch", "2G", "--", sys.executable,
-                                        os.path.abspath(__file__), "--here", "--pairs", str(options.pairs), "--seconds",
-                                        str(options.seconds), "--build", options.build, *wanted])
+        for name in wanted:
+            for part in range(len(PARTS.get(name, (None,)))):
+                measure_in_lab(options, name, part if name in PARTS else None)
+        return
     # The lab's scratch disk has O_DIRECT, which cache=none needs.
     with tempfile.TemporaryDirectory(prefix="vmm-bench.", dir=os.environ.get("VMM_LAB_SCRATCH")) as folder:
         for name in wanted:
