@@ -193,7 +193,11 @@ Status Vcpu::reset() {
 }
 
 Status Vcpu::set_entry(const EntryState& entry) {
-  kvm_sregs sregs = power_on_state_->sregs;
+  // Those of power-on: nothing has run since.
+  kvm_sregs sregs{};
+  if (kvm_ioctl(fd_.get(), KVM_GET_SREGS, &sregs) < 0) {
+    return fail("KVM does not show the registers of vCPU {}: {}", id_, errno_text(errno));
+  }
   sregs.cs = to_kvm(entry.code);
   sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = to_kvm(entry.data);
   sregs.tr = to_kvm(entry.task);
