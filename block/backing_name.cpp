@@ -15,8 +15,6 @@ constexpr int kMaxJsonDepth = 8;
 
 using Json = nlohmann::json;
 
-bool is_file_driver(const std::string& name) { return name == "file" || name == "host_device"; }
-
 const std::string* string_of(const Json& object, const char* key) {
   const auto found = object.find(key);
   return found == object.end() ? nullptr : found->get_ptr<const std::string*>();
@@ -72,6 +70,8 @@ bool has_protocol(std::string_view name) {
 }
 
 }  // namespace
+
+bool is_file_driver(const std::string& name) { return name == "file" || name == "host_device"; }
 
 Result<BackingName> parse_backing_name(const std::string& name, const std::string& image) {
   BackingName result;

@@ -16,6 +16,9 @@ struct BackingName {
   std::optional<std::string> format;  // where a "json:" name says it
 };
 
+// Names of the drivers for files and block devices: where one stands for a format, the image is raw.
+bool is_file_driver(const std::string& name);
+
 // `image`: path of the image that has the name.
 Result<BackingName> parse_backing_name(const std::string& name, const std::string& image);
 

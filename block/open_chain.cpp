@@ -26,7 +26,7 @@ std::optional<Format> format_named(const std::string& name) {
   if (name == "qcow2") {
     return Format::kQcow2;
   }
-  if (name == "raw" || name == "file" || name == "host_device") {
+  if (name == "raw" || is_file_driver(name)) {
     return Format::kRaw;
   }
   if (name == "qcow") {

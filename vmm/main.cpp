@@ -149,7 +149,7 @@ Status read_log_level(std::string_view text, Options& options) {
 
 enum class Command : uint8_t { kRun, kHelp, kVersion };
 
-// getopt(3), because a library for command lines costs a tenth of a guest's whole start.
+// getopt(3): a library for command lines made a start noticeably longer (docs/limits.md, "start").
 Result<Command> read_command_line(int argument_count, char** arguments, Options& options) {
   enum Choice : int { kDomain = 256, kSecret, kLog, kLogLevel, kShowVersion };
   static constexpr option kOptions[] = {{"domain", required_argument, nullptr, kDomain},
@@ -182,7 +182,10 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
       case ':':
         return fail_configuration("{}: a value is missing behind it; see --help", arguments[optind - 1]);
       default:
-        return fail_configuration("{}: there is no such option; see --help", arguments[optind - 1]);
+        // Of several letters behind one dash, getopt has not passed the argument yet.
+        return optopt > 0 && optopt < kDomain
+                   ? fail_configuration("-{}: there is no such option; see --help", static_cast<char>(optopt))
+                   : fail_configuration("{}: there is no such option; see --help", arguments[optind - 1]);
     }
   }
   if (optind < argument_count) {

@@ -3,6 +3,8 @@
 #include <optional>
 #include <utility>
 
+#include "vmm/base/option_words.h"
+
 namespace vmm::block {
 namespace {
 
@@ -41,16 +43,8 @@ Status take_word(const std::string& word, Words& words) {
 
 Result<NamedSecret> read_secret_option(std::string_view text) {
   Words words;
-  std::string word;
-  for (size_t i = 0; i <= text.size(); ++i) {
-    if (i < text.size() && text[i] == ',' && i + 1 < text.size() && text[i + 1] == ',') {
-      word.push_back(text[i++]);
-    } else if (i < text.size() && text[i] != ',') {
-      word.push_back(text[i]);
-    } else {
-      VMM_TRY(take_word(word, words));
-      word.clear();
-    }
+  for (const std::string& word : split_option_words(text)) {
+    VMM_TRY(take_word(word, words));
   }
   if (!words.id || words.file.has_value() == words.variable.has_value()) {
     return fail_configuration("a secret is given as id=NAME,file=FILE or id=NAME,env=VARIABLE");

@@ -172,6 +172,18 @@ class Creator {
     return {};
   }
 
+  L2Entry preallocated_entry(const EntryFormat& format, uint64_t host_offset) const {
+    if (!header_.backing_file.empty()) {
+      // With subclusters: the place is reserved, and none of them is in use.
+      return {.descriptor = host_offset | kEntryCopied};
+    }
+    if (options_.crypt != CryptMethod::kNone) {
+      return zeroes_at(format, host_offset);
+    }
+    return {.descriptor = host_offset | kEntryCopied,
+            .bitmap = format.has_subclusters ? subcluster_bitmap(UINT32_MAX, 0) : 0};
+  }
+
   Status write_l2_tables() {
     const EntryFormat format = header_.entry_format();
     const uint64_t clusters = divide_up(header_.size_bytes, header_.cluster_bytes());
@@ -180,15 +192,11 @@ class Creator {
       std::ranges::fill(cluster_, std::byte{0});
       for (uint64_t i = 0; i < header_.l2_entries() && cluster < clusters; ++i, ++cluster) {
         const uint64_t place = format.has_data_file ? cluster : layout_.data + cluster;
-        // With subclusters the place is reserved, and none of them is in use.
-        // Zeroes in the file are no zeroes once they are decrypted.
-        const bool needs_zero_flag = options_.crypt != CryptMethod::kNone && !format.has_subclusters;
-        store_be<uint64_t>(
-            cluster_.data() + i * format.l2_entry_bytes(),
-            (place << header_.cluster_bits) | kEntryCopied | (needs_zero_flag ? kEntryZero : 0));
-        if (format.has_subclusters && header_.backing_file.empty() && options_.crypt == CryptMethod::kNone) {
-          store_be<uint64_t>(cluster_.data() + i * format.l2_entry_bytes() + 8,
-                             subcluster_bitmap(UINT32_MAX, 0));
+        const L2Entry entry = preallocated_entry(format, place << header_.cluster_bits);
+        std::byte* at = cluster_.data() + i * format.l2_entry_bytes();
+        store_be<uint64_t>(at, entry.descriptor);
+        if (format.has_subclusters) {
+          store_be<uint64_t>(at + 8, entry.bitmap);
         }
       }
       VMM_TRY(file_.write(FileOffset((layout_.l2 + table) << header_.cluster_bits), cluster_));

@@ -64,6 +64,13 @@ constexpr uint64_t subcluster_bitmap(uint32_t allocated, uint32_t zeroes) {
   return uint64_t{allocated} | (uint64_t{zeroes} << 32U);
 }
 
+// A place that is kept for a cluster which reads as zeroes. Where clusters are encrypted, zeroes in the file
+// would not be zeroes any more. REQUIRES: version 3.
+constexpr L2Entry zeroes_at(const EntryFormat& format, uint64_t host_offset) {
+  return {.descriptor = host_offset | kEntryCopied | (format.has_subclusters ? 0 : kEntryZero),
+          .bitmap = format.has_subclusters ? subcluster_bitmap(0, UINT32_MAX) : 0};
+}
+
 // "Compressed Clusters Descriptor": x = 62 - (cluster_bits - 8). REQUIRES: the entry is compressed.
 constexpr CompressedRange compressed_range(const EntryFormat& format, uint64_t descriptor) {
   const uint32_t x = 62 - (format.cluster_bits - 8);

@@ -243,6 +243,13 @@ Result<uint64_t> MetadataChange::write_new_l1(std::span<const uint64_t> l1) {
   return write_new(table_bytes(l1));
 }
 
+Status MetadataChange::replace_l1(Header& header, std::span<const uint64_t> l1) {
+  VMM_TRY(refer(header_.l1_offset, uint64_t{header_.l1_entries} * sizeof(uint64_t), -1));
+  VMM_ASSIGN_OR_RETURN(header.l1_offset, write_new_l1(l1));
+  header.l1_entries = static_cast<uint32_t>(l1.size());
+  return {};
+}
+
 // --- L2 tables ---
 
 Status MetadataChange::read_l2(uint64_t offset) { return file_->read(FileOffset(offset), l2_); }

@@ -65,6 +65,9 @@ class MetadataChange {
   // L1 tables to be are copies of this one and follow.
   Status settle_flags(std::vector<uint64_t>& l1, uint32_t users);
 
+  // Writes it anew and gives the old one up; `header` follows.
+  Status replace_l1(Header& header, std::span<const uint64_t> l1);
+
   // The new metadata become the image's. Of `header` what lies in bytes 24 to 71 is written; the refcount
   // table's place is filled in.
   Status commit(Header& header);

@@ -22,14 +22,6 @@ Result<std::vector<uint64_t>> read_l1(SyncFile& file, const Header& header) {
   return read_table(file, header.l1_offset, uint64_t{header.l1_entries} * sizeof(uint64_t));
 }
 
-Status replace_l1(const Header& before, Header& now, const std::vector<uint64_t>& l1,
-                  MetadataChange& change) {
-  VMM_TRY(change.refer(before.l1_offset, uint64_t{before.l1_entries} * sizeof(uint64_t), -1));
-  VMM_ASSIGN_OR_RETURN(now.l1_offset, change.write_new_l1(l1));
-  now.l1_entries = static_cast<uint32_t>(l1.size());
-  return {};
-}
-
 // Ends the disk after this cluster; what is behind, VM state too, would be data of a longer disk.
 Status cut(const Header& header, uint64_t clusters, std::vector<uint64_t>& l1, MetadataChange& change) {
   const uint32_t l2_bits = header.entry_format().l2_bits();
@@ -61,6 +53,7 @@ Status give_places(SyncFile& file, const Header& header, uint64_t size_bytes, st
   if (first >= end) {
     return {};
   }
+  const bool is_encrypted = header.crypt != CryptMethod::kNone;
   uint64_t place = 0;
   if (!format.has_data_file) {
     VMM_ASSIGN_OR_RETURN(place, change.allocate_at_end((end - first) << format.cluster_bits));
@@ -73,8 +66,9 @@ Status give_places(SyncFile& file, const Header& header, uint64_t size_bytes, st
         return {};
       }
       const uint64_t at = format.has_data_file ? cluster : (place >> format.cluster_bits) + (cluster - first);
-      entry.descriptor = (at << format.cluster_bits) | kEntryCopied;
-      entry.bitmap = format.has_subclusters ? subcluster_bitmap(UINT32_MAX, 0) : 0;
+      entry = is_encrypted ? zeroes_at(format, at << format.cluster_bits)
+                           : L2Entry{.descriptor = (at << format.cluster_bits) | kEntryCopied,
+                                     .bitmap = format.has_subclusters ? subcluster_bitmap(UINT32_MAX, 0) : 0};
       return {};
     }));
   }
@@ -107,6 +101,10 @@ Status check_resize(const Header& header, uint64_t size_bytes, const std::string
 }
 
 Status begin_growing(SyncFile& file, Header& header, uint64_t size_bytes, Preallocation preallocation) {
+  if (preallocation != Preallocation::kOff && header.crypt != CryptMethod::kNone && header.version < 3) {
+    return fail("{}: what is preallocated in an encrypted image must read as zeroes; that needs version 3",
+                file.path());
+  }
   VMM_ASSIGN_OR_RETURN(MetadataChange change, MetadataChange::begin(file, header));
   VMM_ASSIGN_OR_RETURN(auto l1, read_l1(file, header));
   VMM_TRY(cut(header, clusters_of(header, header.size_bytes), l1, change));
@@ -119,7 +117,7 @@ Status begin_growing(SyncFile& file, Header& header, uint64_t size_bytes, Preall
   }
   VMM_TRY(change.settle_flags(l1, 1));
   Header now = header;
-  VMM_TRY(replace_l1(header, now, l1, change));
+  VMM_TRY(change.replace_l1(now, l1));
   VMM_TRY(change.commit(now));
   header = std::move(now);
   return {};
@@ -153,7 +151,7 @@ Status shrink(SyncFile& file, Header& header, uint64_t size_bytes) {
   l1.resize(std::max<size_t>(header.l1_entries_for(size_bytes), 1));
   VMM_TRY(change.settle_flags(l1, 1));
   Header now = header;
-  VMM_TRY(replace_l1(header, now, l1, change));
+  VMM_TRY(change.replace_l1(now, l1));
   now.size_bytes = size_bytes;
   VMM_TRY(change.commit(now));
   header = std::move(now);

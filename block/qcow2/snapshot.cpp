@@ -63,14 +63,6 @@ Result<std::vector<uint64_t>> snapshot_l1(SyncFile& file, const Snapshot& snapsh
   return read_table(file, snapshot.l1_offset, l1_bytes(snapshot.l1_entries));
 }
 
-Status replace_active(const Header& before, Header& now, const std::vector<uint64_t>& l1,
-                      MetadataChange& change) {
-  VMM_TRY(change.refer(before.l1_offset, l1_bytes(before.l1_entries), -1));
-  VMM_ASSIGN_OR_RETURN(now.l1_offset, change.write_new_l1(l1));
-  now.l1_entries = static_cast<uint32_t>(l1.size());
-  return {};
-}
-
 Status replace_snapshots(const Header& before, Header& now, const SnapshotTable& old,
                          const std::vector<Snapshot>& snapshots, MetadataChange& change,
                          const SyncFile& file) {
@@ -108,7 +100,7 @@ Status create_snapshot(SyncFile& file, Header& header, const NewSnapshot& wanted
   VMM_TRY(at.change.settle_flags(at.active, 2));
   VMM_ASSIGN_OR_RETURN(snapshot.l1_offset, at.change.write_new_l1(at.active));
   Header now = header;
-  VMM_TRY(replace_active(header, now, at.active, at.change));
+  VMM_TRY(at.change.replace_l1(now, at.active));
   std::vector<Snapshot> snapshots = at.table.snapshots;
   snapshots.push_back(std::move(snapshot));
   VMM_TRY(replace_snapshots(header, now, at.table, snapshots, at.change, file));
@@ -139,7 +131,7 @@ Status apply_snapshot(SyncFile& file, Header& header, const std::string& which) 
   l1.resize(std::max<size_t>({l1.size(), static_cast<size_t>(needed), 1}));
   VMM_TRY(at.change.settle_flags(l1, 1));
   Header now = header;
-  VMM_TRY(replace_active(header, now, l1, at.change));
+  VMM_TRY(at.change.replace_l1(now, l1));
   now.size_bytes = snapshot.disk_bytes;
   VMM_TRY(at.change.commit(now));
   header = std::move(now);
@@ -158,7 +150,7 @@ Status delete_snapshot(SyncFile& file, Header& header, const std::string& which)
   VMM_TRY(at.change.refer(gone.l1_offset, l1_bytes(gone.l1_entries), -1));
   VMM_TRY(at.change.settle_flags(at.active, 1));
   Header now = header;
-  VMM_TRY(replace_active(header, now, at.active, at.change));
+  VMM_TRY(at.change.replace_l1(now, at.active));
   VMM_TRY(replace_snapshots(header, now, at.table, snapshots, at.change, file));
   VMM_TRY(at.change.commit(now));
   header = std::move(now);

@@ -33,7 +33,7 @@ struct Options {
   NewImageOptions target;
   std::string words;
   std::string sparse = "4k";
-  std::string target_cache = "unsafe";
+  std::string target_cache;  // empty: see convert()
   std::string source_cache = "writeback";
   uint32_t requests = 8;
   bool is_compressed = false;
@@ -175,6 +175,10 @@ Status copy_to_existing(const Options& options, const std::shared_ptr<EventLoop>
 Result<int> convert(Options& options) {
   VMM_TRY(check_options(options));
   options.target.path = options.paths.back();
+  if (options.target_cache.empty()) {
+    // What fails half-way is thrown away, but for a target that is there already.
+    options.target_cache = options.is_existing ? "writeback" : "unsafe";
+  }
   VMM_TRY(new_format(options.target));
   VMM_TRY(cache_mode(options.target_cache));
   VMM_TRY(sparse_bytes(options));
@@ -203,8 +207,8 @@ void add_target_options(CLI::App& command, Options& options) {
   command
       .add_option(
           "-t", options.target_cache,
-          "Cache of the target: none, writeback, writethrough, directsync, unsafe (if absent; what is\n"
-          "complete is flushed all the same)")
+          "Cache of the target: none, writeback (if absent, with -n), writethrough, directsync, unsafe (if\n"
+          "absent; the complete image is flushed all the same)")
       ->type_name("CACHE");
 }
 

@@ -5,32 +5,21 @@
 #include <memory>
 #include <utility>
 
+#include "vmm/base/option_words.h"
+
 namespace vmm::block::tool {
 
 Result<CreateWords> CreateWords::parse(std::string_view text) {
   CreateWords words;
-  std::string word;
-  const auto finish = [&]() -> Status {
+  if (text.empty()) {
+    return words;
+  }
+  for (const std::string& word : split_option_words(text)) {
     const size_t equals = word.find('=');
-    if (word.empty() || equals == 0 || equals == std::string::npos) {
+    if (equals == 0 || equals == std::string::npos) {
       return fail_configuration("-o takes name=value, and '{}' is none", word);
     }
     words.words_[word.substr(0, equals)] = word.substr(equals + 1);
-    word.clear();
-    return {};
-  };
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != ',') {
-      word.push_back(text[i]);
-    } else if (i + 1 < text.size() && text[i + 1] == ',') {
-      word.push_back(',');
-      ++i;
-    } else {
-      VMM_TRY(finish());
-    }
-  }
-  if (!text.empty()) {
-    VMM_TRY(finish());
   }
   return words;
 }

@@ -75,14 +75,13 @@ Result<BlockRun> Disk::map(uint64_t offset, uint64_t length) {
   return run;
 }
 
-Status Disk::read(uint64_t offset, std::span<std::byte> to) {
-  const iovec buffer{.iov_base = to.data(), .iov_len = to.size()};
+IoStatus Disk::run(BlockOp op, uint64_t offset, uint64_t length, std::span<const iovec> buffers) {
   std::optional<IoStatus> result;
   BlockRequest request;
-  request.op = BlockOp::kRead;
+  request.op = op;
   request.offset = DiskOffset(offset);
-  request.length_bytes = to.size();
-  request.buffers = std::span(&buffer, 1);
+  request.length_bytes = length;
+  request.buffers = buffers;
   request.completion =
       Completion([](void* context, uint64_t /*cookie*/,
                     IoStatus status) { *static_cast<std::optional<IoStatus>*>(context) = status; },
@@ -91,9 +90,15 @@ Status Disk::read(uint64_t offset, std::span<std::byte> to) {
   while (!result) {
     loop_->run_once(std::chrono::seconds(1));
   }
-  if (*result != IoStatus::kOk) {
+  return *result;
+}
+
+Status Disk::read(uint64_t offset, std::span<std::byte> to) {
+  const iovec buffer{.iov_base = to.data(), .iov_len = to.size()};
+  const IoStatus status = run(BlockOp::kRead, offset, to.size(), std::span(&buffer, 1));
+  if (status != IoStatus::kOk) {
     return fail("{}: the {} bytes at offset {} cannot be read: {}", path_, to.size(), offset,
-                status_text(*result));
+                status_text(status));
   }
   return {};
 }

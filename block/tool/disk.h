@@ -32,7 +32,8 @@ class Disk {
   const std::string& path() const { return path_; }
   BlockDevice& device() { return *device_; }
 
-  // REQUIRES for both: the range is not empty and lies in the disk.
+  // REQUIRES for all: the range is not empty (but of kFlush) and lies in the disk.
+  IoStatus run(BlockOp op, uint64_t offset, uint64_t length, std::span<const iovec> buffers = {});
   Status read(uint64_t offset, std::span<std::byte> to);
   Result<BlockRun> map(uint64_t offset, uint64_t length);
 

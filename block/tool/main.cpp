@@ -16,7 +16,7 @@ int report(const std::string& message, int status) {
 }
 
 int main_with(int argument_count, char** arguments) {
-  CLI::App app{"Makes, shows, checks and compares disk images."};
+  CLI::App app{"Makes, shows, checks, converts, compares and resizes disk images."};
   app.name("vmm-img");
   app.set_version_flag("--version", "vmm-img " VMM_VERSION);
   app.require_subcommand(1);

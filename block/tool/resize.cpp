@@ -1,18 +1,11 @@
 // vmm-img resize: another size for the disk in an image.
-#include <fcntl.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "block/backing_name.h"
 #include "block/image_file.h"
-#include "block/open.h"
 #include "block/qcow2/image.h"
 #include "block/qcow2/open_image.h"
 #include "block/qcow2/resize.h"
@@ -74,19 +67,6 @@ Result<uint64_t> wanted_size(const Options& options, uint64_t old_bytes) {
 
 // --- Raw ---
 
-Status fill_raw(const Options& options, const Target& target, uint64_t from, uint64_t to) {
-  if (options.preallocation == "falloc") {
-    const int error = ::posix_fallocate(target.image.files.main.fd.get(), static_cast<off_t>(from),
-                                        static_cast<off_t>(to - from));
-    return error == 0 ? Status() : fail("{}: space cannot be allocated: {}", options.path, errno_text(error));
-  }
-  const std::vector<std::byte> zeroes(options.preallocation == "full" ? size_t{1} << 20U : 0);
-  for (uint64_t at = from; !zeroes.empty() && at < to; at += zeroes.size()) {
-    VMM_TRY(target.file->write(FileOffset(at), std::span(zeroes).first(std::min(to - at, zeroes.size()))));
-  }
-  return {};
-}
-
 Status resize_raw(const Options& options) {
   if (options.preallocation == "metadata") {
     return fail_configuration("--preallocation=metadata: a raw image has none; off, falloc and full can be");
@@ -98,7 +78,10 @@ Status resize_raw(const Options& options) {
   VMM_ASSIGN_OR_RETURN(const uint64_t size, wanted_size(options, target.image.size_bytes));
   Status grown = target.file->resize(size);
   if (grown && size > target.image.size_bytes) {
-    grown = fill_raw(options, target, target.image.size_bytes, size);
+    if (options.preallocation != "off") {
+      grown = target.file->allocate(FileOffset(target.image.size_bytes), size - target.image.size_bytes,
+                                    options.preallocation == "full");
+    }
     if (!grown) {
       if (const Status back = target.file->resize(target.image.size_bytes); !back) {
         return back;
@@ -123,8 +106,7 @@ Result<uint64_t> backing_bytes(const Options& options, const qcow2::Header& head
                 options.path, header.backing_file);
   }
   DiskOptions backing{.path = name.path, .read_only = true, .passphrases = passphrases};
-  VMM_ASSIGN_OR_RETURN(backing.format,
-                       disk_format(*format == "file" || *format == "host_device" ? "raw" : *format));
+  VMM_ASSIGN_OR_RETURN(backing.format, disk_format(is_file_driver(*format) ? "raw" : *format));
   auto disk = Disk::open(backing);
   if (!disk) {
     return std::unexpected(disk.error().within("backing file"));
@@ -149,44 +131,21 @@ Status resize_data_file(const Options& options, const qcow2::Header& header, uin
   return data.file->sync();
 }
 
-Status run(BlockDevice& disk, EventLoop& loop, BlockOp op, const qcow2::DiskRange& range) {
-  std::optional<IoStatus> result;
-  BlockRequest request;
-  request.op = op;
-  request.offset = DiskOffset(range.offset);
-  request.length_bytes = range.bytes;
-  request.completion =
-      Completion([](void* context, uint64_t /*cookie*/,
-                    IoStatus status) { *static_cast<std::optional<IoStatus>*>(context) = status; },
-                 &result, 0);
-  disk.submit(std::move(request));
-  while (!result) {
-    loop.run_once(std::chrono::seconds(1));
-  }
-  return *result == IoStatus::kOk ? Status() : fail("a request failed");
-}
-
 // With the size that the disk is to have; its header still has the old one.
 Status write_zeroes(const Options& options, const Passphrases& passphrases, uint64_t size,
                     const qcow2::DiskRange& range) {
-  const DiskOptions disk_options{.path = options.path,
-                                 .format = Format::kQcow2,
-                                 .for_guest = false,
-                                 .disk_bytes = size,
-                                 .passphrases = passphrases};
-  VMM_ASSIGN_OR_RETURN(const auto loop, EventLoop::create());
-  VMM_ASSIGN_OR_RETURN(const auto disk, open_disk(*loop, disk_options));
-  Status done = run(*disk, *loop, BlockOp::kWriteZeroes, range);
-  if (done) {
-    done = run(*disk, *loop, BlockOp::kFlush, {});
+  VMM_ASSIGN_OR_RETURN(
+      const auto disk,
+      Disk::open(
+          {.path = options.path, .format = Format::kQcow2, .disk_bytes = size, .passphrases = passphrases}));
+  IoStatus status = disk->run(BlockOp::kWriteZeroes, range.offset, range.bytes);
+  if (status == IoStatus::kOk) {
+    status = disk->run(BlockOp::kFlush, 0, 0);
   }
-  static_cast<void>(drain(*loop, *disk, std::chrono::minutes(1)));
-  return done ? Status()
-              : fail(
-                    "{}: what is new cannot be filled with zeroes, and the disk stays as it was; is there "
-                    "space "
-                    "left?",
-                    options.path);
+  return status == IoStatus::kOk
+             ? Status()
+             : fail("{}: what is new cannot be filled with zeroes, and the disk stays as it was: {}",
+                    options.path, status_text(status));
 }
 
 Result<qcow2::Preallocation> qcow2_preallocation(const Options& options, const Target& target) {

@@ -1,6 +1,7 @@
 #include "block/tool/secrets.h"
 
 #include <string_view>
+#include <utility>
 
 namespace vmm::block::tool {
 
@@ -12,7 +13,10 @@ void Secrets::add_to(CLI::App& command) {
       ->allow_extra_args(false);
 }
 
-Result<std::vector<NamedSecret>> Secrets::load() const {
+Status Secrets::load() const {
+  if (loaded_) {
+    return {};
+  }
   constexpr std::string_view kPrefix = "secret,";
   std::vector<NamedSecret> secrets;
   for (const std::string& object : objects_) {
@@ -25,21 +29,22 @@ Result<std::vector<NamedSecret>> Secrets::load() const {
     }
     secrets.push_back(std::move(*secret));
   }
-  return secrets;
+  loaded_ = std::move(secrets);
+  return {};
 }
 
 Result<Passphrases> Secrets::passphrases() const {
-  VMM_ASSIGN_OR_RETURN(const std::vector<NamedSecret> secrets, load());
+  VMM_TRY(load());
   Passphrases all;
-  for (const NamedSecret& secret : secrets) {
+  for (const NamedSecret& secret : *loaded_) {
     all.push_back(secret.passphrase);
   }
   return all;
 }
 
 Result<std::shared_ptr<const Secret>> Secrets::named(const std::string& id) const {
-  VMM_ASSIGN_OR_RETURN(const std::vector<NamedSecret> secrets, load());
-  for (const NamedSecret& secret : secrets) {
+  VMM_TRY(load());
+  for (const NamedSecret& secret : *loaded_) {
     if (secret.id == id) {
       return secret.passphrase;
     }

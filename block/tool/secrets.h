@@ -4,6 +4,8 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,15 +20,16 @@ class Secrets {
   // The options outlive the parsing of the command line.
   void add_to(CLI::App& command);
 
-  // All of them: each encrypted image is opened with the one that fits. Reads files.
+  // All of them: each encrypted image is opened with the one that fits. Files are read once.
   Result<Passphrases> passphrases() const;
   // Errors: no secret of that name.
   Result<std::shared_ptr<const Secret>> named(const std::string& id) const;
 
  private:
-  Result<std::vector<NamedSecret>> load() const;
+  Status load() const;
 
   std::vector<std::string> objects_;
+  mutable std::optional<std::vector<NamedSecret>> loaded_;
 };
 
 }  // namespace vmm::block::tool

@@ -8,7 +8,7 @@ import time
 
 
 def run_to_end(command, text=None):
-    """(wall seconds, CPU seconds) of a process from start to end. What it printed becomes text["output"]; then it must succeed."""
+    """(wall seconds, CPU seconds) of a process from start to end. What it printed becomes text["output"]. It must succeed."""
     output = subprocess.DEVNULL if text is None else subprocess.PIPE
     start = time.monotonic()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.DEVNULL, text=True)
@@ -17,7 +17,7 @@ def run_to_end(command, text=None):
         child.stdout.close()
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
-    if text is not None and child.returncode:
+    if child.returncode:
         raise SystemExit(f"{' '.join(command)}: failed with status {child.returncode}")
     return time.monotonic() - start, usage.ru_utime + usage.ru_stime
 

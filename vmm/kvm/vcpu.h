@@ -45,7 +45,7 @@ class Vcpu {
 
   // Puts every register, MSR, the local APIC and the multiprocessing state back to power-on: the first vCPU
   // at the reset vector, the others waiting for INIT and SIPI. The first time takes that state from a vCPU
-  // that never ran, in a VM of its own: reading it at every start would cost a tenth of the start.
+  // that never ran, in a VM of its own: reading it, a hundred MSRs, is nothing for every start.
   Status reset();
   // REQUIRES: after create() or reset().
   Status set_entry(const EntryState& entry);

@@ -101,6 +101,12 @@ class Resize(ToolTest):
         self.assertEqual(result["allocated-clusters"], 48)
         self.io(path, "read -P 0 0 4M", "write -P 1 1M 3M")
         self.check(path)
+        key = ["-o", "encrypt.format=luks,encrypt.iter-time=10,encrypt.key-secret=s"]
+        for name, options in (("zero-flag", []), ("subclusters", ["-o", "extended_l2=on"])):
+            encrypted = self.create(name, *key, *options, size="1M")
+            self.resize("qcow2", encrypted, "--object", self.secret, "--preallocation=metadata", "4M")
+            image = f"driver=qcow2,file.filename={encrypted},encrypt.key-secret=s"
+            self.qemu("qemu-io", "--object", self.secret, "--image-opts", "-c", "read -P 0 0 4M", image)
         self.assertIn("full", self.refusal("-f", "qcow2", "--preallocation=full", path, "5M"))
         self.assertIn("only what grows", self.refusal("-f", "qcow2", "--preallocation=metadata", "--shrink", path, "1M"))
 
