@@ -190,7 +190,9 @@ umount /mnt
         with Guest(script, disks=[Disk("disk.img", driver="cache='none'")]) as guest:
             image = guest.path("disk.img")
             make_file_system(image, FILE_SYSTEM_BYTES)
-            under_vmm = guest.run().values()["written"]
+            first = guest.run()
+            self.assert_ended_well(first)
+            under_vmm = first.values()["written"]
             qemu = Run(["qemu-system-x86_64", "-accel", "kvm", "-machine", "pc", "-cpu", "host", "-m", "256", "-nodefaults",
                         "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", kernel_path(), "-initrd", guest.path("initrd.img"),
                         "-append", "console=ttyS0 quiet loglevel=1 panic=-1", "-drive", f"if=virtio,format=raw,file={image}"])
