@@ -28,6 +28,7 @@ SCRIPTS = os.path.join(TOP, "scripts")
 JOBS = "2"
 LAB_SECONDS = 900
 LAB_SECONDS_ALL = 1800
+LABS = 2  # side by side, as many as there are CPUs for
 LAB_REPEATS = 4
 LAB_START_SECONDS = 60  # a lab for less is not worth its start
 TEST_SECONDS = 300  # for a test that sets no limit of its own
@@ -128,8 +129,8 @@ def ctest_selection(labels, everything):
     return ["-L", f"^({labels})$"] + ([] if everything else ["-LE", "^long$"])
 
 
-def ctest_command(folder, selection, junit):
-    return ["ctest", "--test-dir", folder, *selection, "-j", JOBS, "--output-on-failure", "--no-tests=ignore",
+def ctest_command(folder, selection, junit, jobs=JOBS):
+    return ["ctest", "--test-dir", folder, *selection, "-j", jobs, "--output-on-failure", "--no-tests=ignore",
             "--timeout", str(TEST_SECONDS), "--output-junit", junit]
 
 
@@ -139,15 +140,15 @@ def test_names(folder, selection):
     return [test["name"] for test in json.loads(listing).get("tests", [])]
 
 
-def run_and_show(command, environment=None):
+def run_and_show(command, prefix=""):
     """(status, output); the output is shown while it comes."""
     child = subprocess.Popen(command, cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             text=True, errors="replace", env=environment)
+                             text=True, errors="replace")
     lines = []
     for line in child.stdout:
         lines.append(line)
         if not re.match(r"^ *Start +\d+: |^Internal ctest changing|^Test project ", line):
-            print(line, end="", flush=True)
+            print(prefix + line, end="", flush=True)
     return child.wait(), "".join(lines)
 
 
@@ -196,9 +197,8 @@ def run_ctest(run, title, folder, labels, everything):
 
 
 def run_ctest_in_lab(run, title, folder, labels, everything, emulated):
-    selection = ctest_selection(labels, everything)
     run.phase(title)
-    names = test_names(folder, selection)
+    names = test_names(folder, ctest_selection(labels, everything))
     if not names:
         print("none")
         return
@@ -207,13 +207,14 @@ def run_ctest_in_lab(run, title, folder, labels, everything, emulated):
         return
     seconds = int(os.environ.get("VMM_LAB_SECONDS") or (LAB_SECONDS_ALL if everything else LAB_SECONDS))
     deadline = time.monotonic() + seconds
-    results = run_in_one_lab(folder, selection, seconds)
-    if results is None:
-        results = {}
-    elif emulated:
-        repeat_in_other_labs(run, title, folder, names, results, deadline)
+    if not emulated:
+        results = run_in_one_lab(folder, names, seconds, "lab", JOBS, [])
+    else:
+        results = run_in_labs(folder, names, seconds)
+        if results is not None:
+            repeat_in_other_labs(run, title, folder, names, results, deadline)
     for name in names:
-        run.count(name, results.get(name, "no result"))
+        run.count(name, (results or {}).get(name, "no result"))
 
 
 def repeat_in_other_labs(run, title, folder, names, results, deadline):
@@ -227,25 +228,36 @@ def repeat_in_other_labs(run, title, folder, names, results, deadline):
         run.phase(f"{title}: {len(rest)} once more, in another lab")
         for name in rest:
             print(f"{name}: {results.get(name, 'no result')}")
-        only = "|".join(re.escape(name) for name in rest)
-        again = run_in_one_lab(folder, ["-R", f"^({only})$"], seconds) or {}
+        again = run_in_labs(folder, rest, seconds) or {}
         for name in rest:
             if again.get(name) == "passed" and results.get(name) == "failed":
                 print(f"PASSED THE SECOND TIME ONLY: {name}")
         results |= again
 
 
-def run_in_one_lab(folder, selection, seconds):
+def run_in_labs(folder, names, seconds):
+    """In several labs side by side, each with one CPU: QEMU's emulator is reliable where it is one thread."""
+    shares = [share for share in (names[first::LABS] for first in range(LABS)) if share]
+    with concurrent.futures.ThreadPoolExecutor(LABS) as pool:
+        parts = list(pool.map(lambda number, share: run_in_one_lab(folder, share, seconds, f"lab-{number}", "1", ["--smp", "1"]),
+                              range(1, len(shares) + 1), shares))
+    if all(part is None for part in parts):
+        return None
+    return {name: result for part in parts for name, result in (part or {}).items()}
+
+
+def run_in_one_lab(folder, names, seconds, lab, jobs, options):
     """The results by name of the tests that came to their end; None where the lab did not start."""
-    out = f"{folder}/lab"
+    out = f"{folder}/{lab}"
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
     junit = f"{out}/junit.xml"
     # Temporary files on the scratch disk: unlike the lab's other folders it has O_DIRECT.
     inside = 'touch "$VMM_LAB_OUT/$0" && TMPDIR=$VMM_LAB_SCRATCH exec "$@"'
-    _, output = run_and_show([f"{SCRIPTS}/kvm-lab", "--time-limit", str(seconds), "--scratch", "8G", "--out", out,
-                              "--console-log", f"{folder}/lab-console.log", "--",
-                              "sh", "-c", inside, LAB_STARTED, *ctest_command(folder, selection, junit)])
+    tests = ctest_command(folder, ["-R", f"^({'|'.join(map(re.escape, names))})$"], junit, jobs)
+    _, output = run_and_show([f"{SCRIPTS}/kvm-lab", "--time-limit", str(seconds), "--scratch", "8G", "--out", out, *options,
+                              "--console-log", f"{folder}/{lab}-console.log", "--", "sh", "-c", inside, LAB_STARTED, *tests],
+                             f"{lab}: ")
     if not os.path.exists(f"{out}/{LAB_STARTED}"):
         print("The lab did not start, so its tests have failed. To count them as skipped: VMM_TESTS_WITHOUT_KVM=1")
         return None

@@ -12,7 +12,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from guest import BOOT_SECONDS, MIB, STDIO, Guest, GuestTest, main  # noqa: E402
 
-BYTES = MIB
+BYTES = MIB // 8  # each is an exit of the guest, some 100 us in the lab
 # The same bytes on both sides, without a file to carry them: lines of a counter.
 FLOOD = f"""
 awk 'BEGIN {{ for (i = 1; i <= {BYTES // 16}; i++) printf "%015d\\n", i }}' >/tmp-flood
@@ -28,9 +28,9 @@ def flood():
 
 
 class Stdio(GuestTest):
-    def test_a_megabyte_arrives_complete_and_in_order(self):
+    def test_long_output_arrives_complete_and_in_order(self):
         with Guest(FLOOD, modules=()) as guest:
-            run = guest.run(2 * BOOT_SECONDS)
+            run = guest.run()
         self.assert_ended_well(run)
         output = run.output.replace(b"\r\n", b"\n")
         got = output.partition(b"begin\n")[2].rpartition(b"end\n")[0]
