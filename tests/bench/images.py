@@ -52,6 +52,14 @@ def fio_rate(path, length, depth, write):
     return float(output[48 if write else 7])
 
 
+def compare_peaks(table, name, ours, theirs, before=lambda: None):
+    def peak(command):
+        before()
+        return peak_resident_kib(command) / 1024
+    peaks = pairs(1, lambda: peak(ours), lambda: peak(theirs))
+    table.row(f"{name}: peak memory", [a for a, _ in peaks], [b for _, b in peaks], 1.0, unit=" MiB")
+
+
 def compare(table, name, options, ours, theirs, count, *, rate, cpu=None, before=lambda: None):
     def run(command):
         before()
@@ -60,6 +68,7 @@ def compare(table, name, options, ours, theirs, count, *, rate, cpu=None, before
     table.row(f"{name}: operations/s", [a[0] for a, _ in samples], [b[0] for _, b in samples], rate, False)
     if cpu:
         table.row(f"{name}: CPU per operation", [a[1] for a, _ in samples], [b[1] for _, b in samples], cpu, unit=" us")
+    compare_peaks(table, name, [options.vmm_img, *ours], ["qemu-img", *theirs], before)
     return [a[0] for a, _ in samples]
 
 
@@ -85,6 +94,8 @@ def measure_image(options, folder):
         compare(table, f"4 KiB, {'rewrite' if write else 'read'}", options, arguments, arguments, options.operations, rate=1.5)
     measure_allocation(options, folder, path)
     os.remove(path)
+    measure_encrypted(options, folder)
+    measure_large(options, folder)
 
 
 def measure_allocation(options, folder, base):
@@ -99,6 +110,54 @@ def measure_allocation(options, folder, base):
         compare(table, f"4 KiB into an overlay, depth {depth}", options, arguments, arguments, count, rate=1.3,
                 before=lambda: create(fresh, "-b", base, "-F", "qcow2"))
     os.remove(fresh)
+
+
+def measure_large(options, folder):
+    """Reads that go to another L2 table each time, all over the disk: the larger one's tables are 32 MiB."""
+    step = 77 * (GIB // 2) + (68 << 10)
+    commands = {}
+    for size in (256 * GIB, GIB):
+        path = create(os.path.join(folder, f"{size}.qcow2"), "-o", "preallocation=metadata", size=size)
+        commands[size] = [options.vmm_img, *bench_arguments(path, 4096, 32, options.operations, cache="none", step=step)]
+    rates = pairs(options.pairs, *(lambda command=command: figures(command, options.operations)[0]
+                                   for command in commands.values()))
+    table = Table("image: 4 KiB reads far apart, depth 32, qcow2", "256 GiB", "1 GiB")
+    table.row("vmm-img bench: operations/s", [a for a, _ in rates], [b for _, b in rates], 0.5, False)
+    for command in commands.values():
+        os.remove(command[-1])
+
+
+def measure_encrypted(options, folder):
+    """By convert: qemu-img bench opens no encrypted image. 64 KiB clusters, sixteen requests at a time."""
+    passphrase = os.path.join(folder, "passphrase")
+    with open(passphrase, "w", encoding="utf-8") as file:
+        file.write("correct horse")
+    raw, path = os.path.join(folder, "plain.raw"), os.path.join(folder, "luks.qcow2")
+    with open(raw, "wb") as file:
+        for _ in range(IMAGE_BYTES >> 22):
+            file.write(os.urandom(1 << 22))
+    secret = ["--object", f"secret,id=s,file={passphrase}"]
+    subprocess.run(["qemu-img", "convert", *secret, "-f", "raw", "-O", "qcow2", "-o",
+                    "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", raw, path], check=True)
+    subprocess.run(["sync", path], check=True)
+    target = os.path.join(folder, "target.raw")
+    with open(target, "wb") as file:
+        file.truncate(IMAGE_BYTES)
+    image = f"driver=qcow2,encrypt.key-secret=s,file.filename={path}"
+    common = ["convert", "-n", "-m", "16", "-W", "-T", "none", "-t", "none", *secret]
+    table = Table("image: qcow2 with LUKS, 1 GiB, -T none -t none; qemu-img convert -n -m 16 -W")
+    for name, ours, theirs in (
+            ("to raw", ["-f", "qcow2", "-O", "raw", path, target], ["--image-opts", "-O", "raw", image, target]),
+            ("rewrite from raw", ["-f", "raw", "-O", "qcow2", raw, path],
+             ["--image-opts", "--target-image-opts", f"driver=raw,file.filename={raw}", image])):
+        ours, theirs = [options.vmm_img, *common, *ours], ["qemu-img", *common, *theirs]
+        samples = pairs(options.pairs, lambda: run_to_end(ours), lambda: run_to_end(theirs))
+        table.row(f"{name}: MiB/s", [(IMAGE_BYTES >> 20) / a[0] for a, _ in samples],
+                  [(IMAGE_BYTES >> 20) / b[0] for _, b in samples], 1.3, False)
+        table.row(f"{name}: CPU", [a[1] * 1000 for a, _ in samples], [b[1] * 1000 for _, b in samples], 1.0, unit=" ms")
+        compare_peaks(table, name, ours, theirs)
+    for file in (raw, path, target):
+        os.remove(file)
 
 
 def measure_open(options, folder):
@@ -116,7 +175,6 @@ def measure_open(options, folder):
         ours, theirs = [options.vmm_img, *arguments], ["qemu-img", *arguments]
         samples = pairs(options.pairs, lambda: run_to_end(ours), lambda: run_to_end(theirs))
         table.row(f"{name}: wall", [a[0] * 1000 for a, _ in samples], [b[0] * 1000 for _, b in samples], 1.0, unit=" ms")
-        peaks = pairs(3, lambda: peak_resident_kib(ours) / 1024, lambda: peak_resident_kib(theirs) / 1024)
-        table.row(f"{name}: peak memory", [a for a, _ in peaks], [b for _, b in peaks], 1.0, unit=" MiB")
+        compare_peaks(table, name, ours, theirs)
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
