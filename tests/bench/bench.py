@@ -33,6 +33,7 @@ LAB_SECONDS = 900
 LAB_ATTEMPTS = 4
 STATUS_TIME_LIMIT, STATUS_LAB_FAILED = 124, 125  # of kvm-lab
 MICROVM = "microvm,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=on"
+MODERN_MMIO = ["-global", "virtio-mmio.force-legacy=false"]  # virtio 1.2, which the guest program speaks
 QEMU = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none", "-no-reboot"]
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -214,8 +215,8 @@ def measure_disk(options, folder):
         ours = vmm_command(options, folder, kernel=program, memory_mib=64, vcpus=1, machine=machine, cmdline=cmdline,
                            disk=disk, iothread=True)
         model = "virtio-blk-pci" if machine == "pc" else "virtio-blk-device"
-        theirs = [*QEMU, "-M", "pc" if machine == "pc" else MICROVM, "-m", "64", "-serial", "stdio", "-kernel", program,
-                  "-append", cmdline, "-object", "iothread,id=io0", "-drive", drive, "-device",
+        theirs = [*QEMU, "-M", "pc" if machine == "pc" else MICROVM, *MODERN_MMIO, "-m", "64", "-serial", "stdio", "-kernel",
+                  program, "-append", cmdline, "-object", "iothread,id=io0", "-drive", drive, "-device",
                   f"{model},drive=d,iothread=io0"]
         samples = pairs(options.pairs, lambda: disk_figures(ours), lambda: disk_figures(theirs))
         table = Table(f"disk: {operation} {length >> 10} KiB, depth {depth}, polling guest program, raw image, cache=none, "
