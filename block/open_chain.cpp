@@ -168,7 +168,9 @@ class ChainOpener {
     qcow2::Image::Options image_options;
     VMM_ASSIGN_OR_RETURN(image_options.cipher, cipher_of(header, *sync, options));
     if (!options.read_only) {
-      VMM_TRY(qcow2::prepare_for_writing(*sync, header));
+      // A disk that is being resized is written to behind its old end only, where no bitmap looks.
+      VMM_TRY(options.disk_bytes == 0 ? qcow2::prepare_for_writing(*sync, header)
+                                      : qcow2::prepare_for_maintenance(*sync, header));
     }
     header.size_bytes = options.disk_bytes == 0 ? header.size_bytes : options.disk_bytes;
     qcow2::Image::Files files;

@@ -1,6 +1,7 @@
 #include "block/crypto/secret.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,12 +16,25 @@
 namespace vmm::block {
 namespace {
 
+// Of a pipe whose writer takes its time: until there is something to read, or nobody who could write it.
+Status wait_for_writer(int fd, const std::string& path) {
+  pollfd wanted{.fd = fd, .events = POLLIN, .revents = 0};
+  if (::poll(&wanted, 1, -1) < 0 && errno != EINTR) {
+    return fail("the passphrase file {} cannot be waited for: {}", path, errno_text(errno));
+  }
+  return {};
+}
+
 // Up to to.size() bytes; fewer at the end of the file.
 Result<size_t> read_up_to(int fd, const std::string& path, std::span<std::byte> to) {
   size_t done = 0;
   while (done < to.size()) {
     const ssize_t moved = ::read(fd, to.data() + done, to.size() - done);
     if (moved < 0 && errno == EINTR) {
+      continue;
+    }
+    if (moved < 0 && errno == EAGAIN) {
+      VMM_TRY(wait_for_writer(fd, path));
       continue;
     }
     if (moved < 0) {
@@ -69,7 +83,8 @@ void Secret::wipe() {
 }
 
 Result<Secret> passphrase_from_file(const std::string& path) {
-  // Not waiting: a pipe without a writer must not hang a tool.
+  // Opening does not wait: a pipe that nobody has open for writing is empty. One with a writer, as a shell
+  // makes with <(…), is read up to its end.
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) {
     return fail("the passphrase file {} cannot be opened: {}", path, errno_text(errno));

@@ -43,8 +43,8 @@ class Secret {
 inline constexpr size_t kMaxPassphraseBytes = size_t{64} << 10U;
 
 // The whole file is the passphrase, with every line feed in it, as for qemu-img's secret objects and
-// cryptsetup's
-// --key-file. Errors: none there, not readable, empty, longer than kMaxPassphraseBytes.
+// cryptsetup's --key-file. A pipe with a writer is waited for until the writer closes it, and read once.
+// Errors: none there, not readable, empty, longer than kMaxPassphraseBytes.
 Result<Secret> passphrase_from_file(const std::string& path);
 
 // Errors: not set, empty, longer than kMaxPassphraseBytes.

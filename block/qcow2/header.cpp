@@ -75,7 +75,7 @@ class Parser {
                   area_.size());
     }
     header_.incompatible = field<uint64_t>(kIncompatibleFieldOffset);
-    header_.compatible = field<uint64_t>(80);
+    header_.compatible = field<uint64_t>(kCompatibleFieldOffset);
     header_.autoclear = field<uint64_t>(kAutoclearFieldOffset);
     header_.refcount_order = field<uint32_t>(96);
     header_.header_bytes = field<uint32_t>(100);
@@ -180,7 +180,8 @@ class Parser {
     }
     const BitmapsExtension bitmaps{.count = load_be<uint32_t>(data.data()),
                                    .directory_bytes = load_be<uint64_t>(data.data() + 8),
-                                   .directory_offset = load_be<uint64_t>(data.data() + 16)};
+                                   .directory_offset = load_be<uint64_t>(data.data() + 16),
+                                   .place = at + kExtensionHeadBytes};
     constexpr uint64_t kMaxDirectoryBytes = uint64_t{64} << 20U;
     if (bitmaps.count == 0 || bitmaps.directory_bytes == 0 || bitmaps.directory_bytes > kMaxDirectoryBytes ||
         !is_table_offset(bitmaps.directory_offset)) {
@@ -255,11 +256,12 @@ class Parser {
           "{}: extended L2 entries need clusters of 16 KiB or more; cluster_bits (header, byte 20) is {}",
           path_, header_.cluster_bits);
     }
-    if (header_.has(kIncompatibleDataFile) &&
-        (header_.snapshot_count != 0 || header_.crypt != CryptMethod::kNone)) {
-      return fail(
-          "{}: has an external data file together with internal snapshots or encryption, which cannot be",
-          path_);
+    if (header_.has(kIncompatibleDataFile) && header_.snapshot_count != 0) {
+      return fail("{}: has an external data file together with internal snapshots, which cannot be", path_);
+    }
+    if ((header_.autoclear & kAutoclearBitmaps) == 0) {
+      // "must be considered inconsistent": others may have used their clusters for something else since.
+      header_.bitmaps.reset();
     }
     if ((header_.autoclear & kAutoclearRawDataFile) != 0 && !header_.has(kIncompatibleDataFile)) {
       // The specification does not allow it; without a data file the bit says nothing.

@@ -51,6 +51,7 @@ constexpr uint64_t kL1SizeFieldOffset = 36;         // l1_size, l1_table_offset:
 constexpr uint64_t kRefcountTableFieldOffset = 48;  // refcount_table_offset, _clusters: 12 bytes
 constexpr uint64_t kSnapshotsFieldOffset = 60;      // nb_snapshots, snapshots_offset: 12 bytes
 constexpr uint64_t kIncompatibleFieldOffset = 72;
+constexpr uint64_t kCompatibleFieldOffset = 80;
 constexpr uint64_t kAutoclearFieldOffset = 88;
 
 enum class CryptMethod : uint8_t { kNone = 0, kAes = 1, kLuks = 2 };
@@ -65,6 +66,7 @@ struct BitmapsExtension {
   uint32_t count = 0;
   uint64_t directory_bytes = 0;
   uint64_t directory_offset = 0;
+  uint64_t place = 0;  // of these fields, in the file
 };
 
 struct FeatureName {
@@ -102,7 +104,7 @@ struct Header {
   std::optional<std::string> backing_format;
   std::string data_file;  // empty: not named
   std::optional<CryptoHeader> crypto_header;
-  std::optional<BitmapsExtension> bitmaps;
+  std::optional<BitmapsExtension> bitmaps;  // only while autoclear bit 0 says that they are consistent
   std::vector<FeatureName> feature_names;
   std::vector<UnknownExtension> unknown_extensions;
 

@@ -14,7 +14,8 @@ namespace {
 // Refcount blocks in memory: enough for 16 TiB in clusters of 64 KiB.
 constexpr uint64_t kMaxBlockBytes = uint64_t{512} << 20U;
 constexpr uint64_t kSwitchOffset = 24;
-constexpr size_t kSwitchBytes = 48;
+constexpr size_t kSwitchBytesV2 = 48;
+constexpr size_t kSwitchBytesV3 = 72;
 
 uint64_t divide_up(uint64_t value, uint64_t by) { return value / by + (value % by != 0 ? 1 : 0); }
 
@@ -26,9 +27,9 @@ std::vector<std::byte> table_bytes(std::span<const uint64_t> table) {
   return bytes;
 }
 
-// "Header", bytes 24 to 71.
-std::array<std::byte, kSwitchBytes> switch_bytes(const Header& header) {
-  std::array<std::byte, kSwitchBytes> bytes{};
+// "Header", from byte 24 on.
+std::vector<std::byte> switch_bytes(const Header& header) {
+  std::vector<std::byte> bytes(header.version < 3 ? kSwitchBytesV2 : kSwitchBytesV3);
   const auto at = [&bytes](size_t offset) { return bytes.data() + (offset - kSwitchOffset); };
   store_be<uint64_t>(at(24), header.size_bytes);
   store_be<uint32_t>(at(32), static_cast<uint32_t>(header.crypt));
@@ -38,6 +39,11 @@ std::array<std::byte, kSwitchBytes> switch_bytes(const Header& header) {
   store_be<uint32_t>(at(56), header.refcount_table_clusters);
   store_be<uint32_t>(at(60), header.snapshot_count);
   store_be<uint64_t>(at(64), header.snapshots_offset);
+  if (header.version >= 3) {
+    store_be<uint64_t>(at(kIncompatibleFieldOffset), header.incompatible);
+    store_be<uint64_t>(at(kCompatibleFieldOffset), header.compatible);
+    store_be<uint64_t>(at(kAutoclearFieldOffset), header.autoclear);
+  }
   return bytes;
 }
 

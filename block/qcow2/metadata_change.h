@@ -5,8 +5,9 @@
 // always a moment at which a crash leaves an image with errors, and version 2 has no dirty bit to tell of it.
 // So nothing that the image refers to is written over. Changed L2 tables, L1 tables, the snapshot table,
 // refcount blocks and the refcount table are written to clusters that are free; when they are durable, one
-// write changes bytes 24 to 71 of the header (disk size, L1 table, refcount table, snapshot table), which lie
-// in one sector, and that is made durable. Then the clusters that were given up are given back to the host.
+// write changes bytes 24 to 71 of the header (disk size, L1 table, refcount table, snapshot table), in
+// version 3 to 95 (feature bits), which lie in one sector, and that is made durable. Then the clusters that
+// were given up are given back to the host.
 //
 // So at every instant, in version 2 as in version 3, the image is the old one or the new one, whole, without
 // errors and without leaks (as long as a sector is written whole or not at all): what an interrupted change
@@ -68,7 +69,7 @@ class MetadataChange {
   // Writes it anew and gives the old one up; `header` follows.
   Status replace_l1(Header& header, std::span<const uint64_t> l1);
 
-  // The new metadata become the image's. Of `header` what lies in bytes 24 to 71 is written; the refcount
+  // The new metadata become the image's. Of `header` what lies in those bytes is written; the refcount
   // table's place is filled in.
   Status commit(Header& header);
 

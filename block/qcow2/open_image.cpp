@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "block/qcow2/bitmaps.h"
 #include "block/qcow2/check.h"
 #include "block/qcow2/snapshot_table.h"
 #include "vmm/base/bytes.h"
@@ -14,39 +15,6 @@ Status write_field(SyncFile& file, uint64_t offset, uint64_t value) {
   std::array<std::byte, sizeof(uint64_t)> bytes{};
   store_be<uint64_t>(bytes.data(), value);
   return file.write(FileOffset(offset), bytes);
-}
-
-// "Bitmaps": an entry of the directory.
-constexpr size_t kBitmapFixedBytes = 24;
-constexpr size_t kBitmapFlagsOffset = 12;
-constexpr uint32_t kBitmapInUse = 1U << 0U;
-constexpr uint32_t kBitmapAuto = 1U << 1U;
-
-// "If this flag is set, the software must consider the bitmap as 'enabled' and start tracking": we do not.
-Status give_up_tracking_bitmaps(SyncFile& file, const BitmapsExtension& bitmaps) {
-  VMM_ASSIGN_OR_RETURN(const uint64_t file_bytes, file.size());
-  if (bitmaps.directory_offset > file_bytes ||
-      bitmaps.directory_bytes > file_bytes - bitmaps.directory_offset) {
-    return fail("{}: its bitmap directory reaches past the end of the file", file.path());
-  }
-  std::vector<std::byte> directory(static_cast<size_t>(bitmaps.directory_bytes));
-  VMM_TRY(file.read(FileOffset(bitmaps.directory_offset), directory));
-  size_t at = 0;
-  for (uint32_t i = 0; i < bitmaps.count; ++i) {
-    if (at + kBitmapFixedBytes > directory.size()) {
-      return fail("{}: its bitmap directory is shorter than its {} entries", file.path(), bitmaps.count);
-    }
-    std::byte* entry = directory.data() + at;
-    const auto flags = load_be<uint32_t>(entry + kBitmapFlagsOffset);
-    if ((flags & kBitmapAuto) != 0) {
-      store_be<uint32_t>(entry + kBitmapFlagsOffset, flags | kBitmapInUse);
-    }
-    const size_t name_bytes = load_be<uint16_t>(entry + 18);
-    const size_t extra_bytes = load_be<uint32_t>(entry + 20);
-    at = align_up(at + kBitmapFixedBytes + name_bytes + extra_bytes, 8);
-  }
-  VMM_TRY(file.write(FileOffset(bitmaps.directory_offset), directory));
-  return file.sync();
 }
 
 }  // namespace
@@ -85,10 +53,7 @@ Status prepare_for_maintenance(SyncFile& file, Header& header) {
 
 Status prepare_for_writing(SyncFile& file, Header& header) {
   VMM_TRY(prepare_for_maintenance(file, header));
-  if (header.bitmaps && (header.autoclear & kAutoclearBitmaps) != 0) {
-    VMM_TRY(give_up_tracking_bitmaps(file, *header.bitmaps));
-  }
-  return {};
+  return give_up_tracking_bitmaps(file, header);
 }
 
 Status note_metadata(SyncFile& file, ImageState& state) {

@@ -4,13 +4,13 @@
 #include <array>
 #include <utility>
 
+#include "block/qcow2/bitmaps.h"
 #include "block/qcow2/image.h"
 #include "vmm/base/bytes.h"
 
 namespace vmm::block::qcow2 {
 namespace {
 
-constexpr size_t kBitmapFixedBytes = 24;
 // Snapshots' L1 tables together: more than that is no image but an attack.
 constexpr uint64_t kL1BytesBeyondFile = uint64_t{64} << 20U;
 constexpr uint64_t kL1TimesFile = 16;
@@ -112,19 +112,9 @@ Status ReferenceWalk::add_bitmaps(ReferenceVisitor& visitor) {
   }
   ranges_.push_back(
       {.offset = bitmaps.directory_offset, .bytes = bitmaps.directory_bytes, .what = "bitmap directory"});
-  std::vector<std::byte> directory(static_cast<size_t>(bitmaps.directory_bytes));
-  VMM_TRY(file_->read(FileOffset(bitmaps.directory_offset), directory));
-  size_t at = 0;
-  for (uint32_t i = 0; i < bitmaps.count; ++i) {
-    if (at + kBitmapFixedBytes > directory.size()) {
-      visitor.damage(fmt::format("the bitmap directory is shorter than its {} entries", bitmaps.count));
-      return {};
-    }
-    const std::byte* entry = directory.data() + at;
-    VMM_TRY(add_bitmap_table(load_be<uint64_t>(entry), load_be<uint32_t>(entry + 8), visitor));
-    at = align_up(at + kBitmapFixedBytes + load_be<uint16_t>(entry + 18) + load_be<uint32_t>(entry + 20), 8);
-  }
-  return {};
+  return visit_bitmaps(*file_, *header_, [&](const Bitmap& bitmap) {
+    return add_bitmap_table(bitmap.table_offset, bitmap.table_entries, visitor);
+  });
 }
 
 Status ReferenceWalk::add_bitmap_table(uint64_t offset, uint32_t entries, ReferenceVisitor& visitor) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "block/qcow2/bitmaps.h"
 #include "block/qcow2/image.h"
 #include "block/qcow2/metadata_change.h"
 #include "vmm/base/bytes.h"
@@ -44,9 +45,20 @@ Status cut(const Header& header, uint64_t clusters, std::vector<uint64_t>& l1, M
   });
 }
 
+// Behind the end of the file, as long as it takes.
+Result<uint64_t> new_space(SyncFile& file, uint64_t bytes, Preallocation preallocation,
+                           MetadataChange& change) {
+  VMM_ASSIGN_OR_RETURN(const uint64_t place, change.allocate_at_end(bytes));
+  VMM_TRY(file.resize(place + bytes));
+  if (preallocation != Preallocation::kMetadata) {
+    VMM_TRY(file.allocate(FileOffset(place), bytes, preallocation == Preallocation::kFull));
+  }
+  return place;
+}
+
 // A place for each cluster from the one after the end of the disk on that has none.
 Status give_places(SyncFile& file, const Header& header, uint64_t size_bytes, std::vector<uint64_t>& l1,
-                   MetadataChange& change) {
+                   Preallocation preallocation, MetadataChange& change) {
   const EntryFormat format = header.entry_format();
   const uint64_t first = clusters_of(header, header.size_bytes);
   const uint64_t end = clusters_of(header, size_bytes);
@@ -56,8 +68,7 @@ Status give_places(SyncFile& file, const Header& header, uint64_t size_bytes, st
   const bool is_encrypted = header.crypt != CryptMethod::kNone;
   uint64_t place = 0;
   if (!format.has_data_file) {
-    VMM_ASSIGN_OR_RETURN(place, change.allocate_at_end((end - first) << format.cluster_bits));
-    VMM_TRY(file.resize(place + ((end - first) << format.cluster_bits)));
+    VMM_ASSIGN_OR_RETURN(place, new_space(file, (end - first) << format.cluster_bits, preallocation, change));
   }
   for (uint64_t table = first >> format.l2_bits(); table <= (end - 1) >> format.l2_bits(); ++table) {
     VMM_TRY(change.change_l2(l1[table], [&](uint64_t index, L2Entry& entry) -> Status {
@@ -75,9 +86,41 @@ Status give_places(SyncFile& file, const Header& header, uint64_t size_bytes, st
   return {};
 }
 
+Status make_room(SyncFile& file, Header& header, uint64_t size_bytes, Preallocation preallocation) {
+  VMM_ASSIGN_OR_RETURN(MetadataChange change, MetadataChange::begin(file, header));
+  VMM_ASSIGN_OR_RETURN(auto l1, read_l1(file, header));
+  VMM_TRY(cut(header, clusters_of(header, header.size_bytes), l1, change));
+  l1.resize(std::max(static_cast<size_t>(header.l1_entries_for(size_bytes)), l1.size()));
+  if (preallocation != Preallocation::kOff) {
+    VMM_TRY(give_places(file, header, size_bytes, l1, preallocation, change));
+  }
+  if (l1.size() == header.l1_entries && !change.has_changes()) {
+    return {};
+  }
+  VMM_TRY(change.settle_flags(l1, 1));
+  Header now = header;
+  VMM_TRY(change.replace_l1(now, l1));
+  VMM_TRY(change.commit(now));
+  header = std::move(now);
+  return {};
+}
+
+// `now` has the new size.
+Status commit_with_bitmaps(SyncFile& file, Header& header, Header now, MetadataChange& change) {
+  std::optional<BitmapsExtension> bitmaps;
+  if (header.bitmaps) {
+    VMM_ASSIGN_OR_RETURN(bitmaps, resized_bitmaps(file, header, now.size_bytes, change));
+    now.autoclear &= ~kAutoclearBitmaps;
+  }
+  VMM_TRY(change.commit(now));
+  header = std::move(now);
+  return bitmaps ? replace_bitmaps(file, header, *bitmaps) : Status();
+}
+
 }  // namespace
 
-Status check_resize(const Header& header, uint64_t size_bytes, const std::string& path) {
+Status check_resize(SyncFile& file, const Header& header, uint64_t size_bytes) {
+  const std::string& path = file.path();
   if (size_bytes % kSectorBytes != 0) {
     return fail("{}: the new size {} is not a multiple of {}", path, size_bytes, kSectorBytes);
   }
@@ -91,13 +134,7 @@ Status check_resize(const Header& header, uint64_t size_bytes, const std::string
         "them first, or convert the image to version 3",
         path);
   }
-  if (header.bitmaps) {
-    return fail(
-        "{}: has dirty bitmaps, whose size is that of the disk; remove them first (qemu-img bitmap "
-        "--remove)",
-        path);
-  }
-  return {};
+  return check_bitmap_resize(file, header, size_bytes);
 }
 
 Status begin_growing(SyncFile& file, Header& header, uint64_t size_bytes, Preallocation preallocation) {
@@ -105,22 +142,15 @@ Status begin_growing(SyncFile& file, Header& header, uint64_t size_bytes, Preall
     return fail("{}: what is preallocated in an encrypted image must read as zeroes; that needs version 3",
                 file.path());
   }
-  VMM_ASSIGN_OR_RETURN(MetadataChange change, MetadataChange::begin(file, header));
-  VMM_ASSIGN_OR_RETURN(auto l1, read_l1(file, header));
-  VMM_TRY(cut(header, clusters_of(header, header.size_bytes), l1, change));
-  l1.resize(std::max(static_cast<size_t>(header.l1_entries_for(size_bytes)), l1.size()));
-  if (preallocation == Preallocation::kMetadata) {
-    VMM_TRY(give_places(file, header, size_bytes, l1, change));
+  VMM_ASSIGN_OR_RETURN(const uint64_t file_bytes, file.size());
+  Status grown = make_room(file, header, size_bytes, preallocation);
+  if (!grown && preallocation != Preallocation::kOff) {
+    // What was set aside is nobody's. The image reads the same where this fails too.
+    if (const auto now = read_header(file); now && now->l1_offset == header.l1_offset) {
+      static_cast<void>(!file.resize(file_bytes));
+    }
   }
-  if (l1.size() == header.l1_entries && !change.has_changes()) {
-    return {};
-  }
-  VMM_TRY(change.settle_flags(l1, 1));
-  Header now = header;
-  VMM_TRY(change.replace_l1(now, l1));
-  VMM_TRY(change.commit(now));
-  header = std::move(now);
-  return {};
+  return grown;
 }
 
 std::optional<DiskRange> zeroes_needed(const Header& header, uint64_t size_bytes, uint64_t backing_bytes,
@@ -136,6 +166,12 @@ std::optional<DiskRange> zeroes_needed(const Header& header, uint64_t size_bytes
 }
 
 Status finish_growing(SyncFile& file, Header& header, uint64_t size_bytes) {
+  if (header.bitmaps) {
+    VMM_ASSIGN_OR_RETURN(MetadataChange change, MetadataChange::begin(file, header));
+    Header now = header;
+    now.size_bytes = size_bytes;
+    return commit_with_bitmaps(file, header, std::move(now), change);
+  }
   std::array<std::byte, sizeof(uint64_t)> bytes{};
   store_be<uint64_t>(bytes.data(), size_bytes);
   VMM_TRY(file.write(FileOffset(kSizeFieldOffset), bytes));
@@ -153,9 +189,7 @@ Status shrink(SyncFile& file, Header& header, uint64_t size_bytes) {
   Header now = header;
   VMM_TRY(change.replace_l1(now, l1));
   now.size_bytes = size_bytes;
-  VMM_TRY(change.commit(now));
-  header = std::move(now);
-  return {};
+  return commit_with_bitmaps(file, header, std::move(now), change);
 }
 
 }  // namespace vmm::block::qcow2

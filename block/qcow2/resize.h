@@ -7,8 +7,9 @@
 // Shrinking is one step.
 //
 // Each step is a MetadataChange or one write to the header: a crash leaves the old size or the new one, and
-// no errors, in version 2 and 3. `header` follows; after an error it is to be read again. Blocks; under the
-// image's lock for writing; REQUIRES: prepare_for_maintenance().
+// no errors, in version 2 and 3. Dirty bitmaps follow with the size; a crash just then leaves them marked as
+// inconsistent. `header` follows; after an error it is to be read again. Blocks; under the image's lock for
+// writing; REQUIRES: prepare_for_maintenance().
 #pragma once
 
 #include <cstdint>
@@ -21,13 +22,14 @@
 
 namespace vmm::block::qcow2 {
 
-// Refuses by name what cannot be resized: images with dirty bitmaps, whose size is the disk's; those of
-// version 2 with internal snapshots, which need not say of what size their disk is; sizes that are no
-// multiple of 512 or need larger clusters.
-Status check_resize(const Header& header, uint64_t size_bytes, const std::string& path);
+// Refuses by name what cannot be resized: images of version 2 with internal snapshots, which need not say of
+// what size their disk is; dirty bitmaps that would become too large; sizes that are no multiple of 512 or
+// need larger clusters.
+Status check_resize(SyncFile& file, const Header& header, uint64_t size_bytes);
 
-// With Preallocation::kMetadata the new part's clusters get their places, behind the end of the file.
-// REQUIRES: check_resize(); the disk is not to become shorter.
+// With preallocation the new part's clusters get their places, behind the end of the file, which has the
+// space that they take with kFalloc, and zeroes there with kFull. An external data file is the caller's to
+// extend. REQUIRES: check_resize(); the disk is not to become shorter.
 Status begin_growing(SyncFile& file, Header& header, uint64_t size_bytes, Preallocation preallocation);
 
 struct DiskRange {

@@ -146,6 +146,10 @@ Status fill_up(const NewFile& file, const ImagePlan& plan) {
 Status copy_to_new(const Options& options, const std::shared_ptr<EventLoop>& loop, Sources& sources) {
   VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse(options.words));
   VMM_ASSIGN_OR_RETURN(const ImagePlan plan, plan_image(options.target, words, sources.size_bytes()));
+  if (!plan.data_path.empty()) {
+    return fail_configuration(
+        "-o data_file: make the image first (vmm-img create), and then convert into it with -n");
+  }
   // Keeps the lock on it until the new image has its own.
   VMM_ASSIGN_OR_RETURN(auto backing, open_backing(options.target));
   VMM_ASSIGN_OR_RETURN(NewFile file, NewFile::create(options.target.path));

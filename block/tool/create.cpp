@@ -1,8 +1,10 @@
 // vmm-img create: makes a new image.
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "block/tool/command.h"
@@ -32,6 +34,19 @@ Result<uint64_t> wanted_size(const Options& options, CreateWords& words, const D
   return fail_configuration("{}: the size of the new disk is missing", options.image.path);
 }
 
+// The data file first: an image without it would be no image.
+Status keep_both(NewFile& file, std::optional<NewFile>& data, const ImagePlan& plan) {
+  if (data) {
+    VMM_TRY(data->keep(false));
+  }
+  Status kept = file.keep();
+  if (!kept && data && !data->is_block_device()) {
+    std::error_code error;
+    std::filesystem::remove(plan.data_path, error);
+  }
+  return kept;
+}
+
 Result<int> create(const Options& options) {
   VMM_TRY(new_format(options.image));
   VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse(options.words));
@@ -39,8 +54,9 @@ Result<int> create(const Options& options) {
   VMM_ASSIGN_OR_RETURN(const uint64_t size, wanted_size(options, words, backing.get()));
   VMM_ASSIGN_OR_RETURN(const ImagePlan plan, plan_image(options.image, words, size));
   VMM_ASSIGN_OR_RETURN(NewFile file, NewFile::create(options.image.path));
+  VMM_ASSIGN_OR_RETURN(std::optional<NewFile> data, make_data_file(plan));
   VMM_TRY(make_image(file, plan));
-  VMM_TRY(file.keep());
+  VMM_TRY(keep_both(file, data, plan));
   if (!options.is_quiet) {
     static_cast<void>(std::printf("Formatting '%s', fmt=%s size=%llu\n", options.image.path.c_str(),
                                   options.image.format.c_str(),
@@ -58,9 +74,8 @@ void add_create(CLI::App& app, Chosen& chosen) {
       "Options of qcow2: size, compat, cluster_size, refcount_bits, lazy_refcounts, extended_l2,\n"
       "compression_type, preallocation (off, metadata, falloc or full), encrypt.format (luks or aes),\n"
       "encrypt.key-secret, encrypt.cipher-alg, encrypt.cipher-mode, encrypt.ivgen-alg,\n"
-      "encrypt.ivgen-hash-alg, encrypt.hash-alg, encrypt.iter-time. Of raw: size, preallocation (off, "
-      "falloc\n"
-      "or full).");
+      "encrypt.ivgen-hash-alg, encrypt.hash-alg, encrypt.iter-time, data_file (a new file, or a block\n"
+      "device), data_file_raw. Of raw: size, preallocation (off, falloc or full).");
   command->add_option("-f", options->image.format, "Format: raw or qcow2")->required()->type_name("FMT");
   command->add_option("-b", options->image.backing_file, "The new image stands on this one")
       ->type_name("FILE");

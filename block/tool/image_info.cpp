@@ -11,6 +11,7 @@
 #include "block/image_file.h"
 #include "block/iso/iso_info.h"
 #include "block/qcow1/header.h"
+#include "block/qcow2/bitmaps.h"
 #include "block/qcow2/image.h"
 #include "block/qcow2/snapshot_table.h"
 #include "block/sync_file.h"
@@ -109,43 +110,21 @@ Result<Tree> luks_tree(Source& source, const qcow2::CryptoHeader& place) {
   return tree;
 }
 
-// "Bitmaps": entries of the directory.
-Result<Tree> bitmaps_tree(Source& source, const qcow2::BitmapsExtension& bitmaps) {
-  constexpr size_t kFixedBytes = 24;
-  constexpr uint32_t kMaxGranularityBits = 63;
-  VMM_ASSIGN_OR_RETURN(const uint64_t file_bytes, source.file.size());
-  if (bitmaps.directory_offset > file_bytes ||
-      bitmaps.directory_bytes > file_bytes - bitmaps.directory_offset) {
-    return fail("{}: its bitmap directory reaches past the end of the file", source.file.path());
-  }
-  std::vector<std::byte> directory(static_cast<size_t>(bitmaps.directory_bytes));
-  VMM_TRY(source.file.read(FileOffset(bitmaps.directory_offset), directory));
+Result<Tree> bitmaps_tree(Source& source, const qcow2::Header& header) {
   Tree list = Tree::array();
-  size_t at = 0;
-  for (uint32_t i = 0; i < bitmaps.count; ++i) {
-    const std::span<const std::byte> rest = std::span(directory).subspan(std::min(at, directory.size()));
-    const size_t name_bytes = read_be_at<uint16_t>(rest, 18).value_or(0);
-    const size_t extra_bytes = read_be_at<uint32_t>(rest, 20).value_or(0);
-    if (rest.size() < kFixedBytes || rest.size() - kFixedBytes < name_bytes + extra_bytes) {
-      return fail("{}: its bitmap directory is shorter than its {} entries", source.file.path(),
-                  bitmaps.count);
+  VMM_TRY(qcow2::visit_bitmaps(source.file, header, [&list](const qcow2::Bitmap& bitmap) -> Status {
+    Tree flags = Tree::array();
+    if ((bitmap.flags & qcow2::kBitmapInUse) != 0) {
+      flags.push_back("in-use");
     }
-    const auto flags = load_be<uint32_t>(rest.data() + 12);
-    Tree names = Tree::array();
-    if ((flags & 1U) != 0) {
-      names.push_back("in-use");
+    if ((bitmap.flags & qcow2::kBitmapAuto) != 0) {
+      flags.push_back("auto");
     }
-    if ((flags & 2U) != 0) {
-      names.push_back("auto");
-    }
-    const auto name = rest.subspan(kFixedBytes + extra_bytes, name_bytes);
-    std::string text(name_bytes, ' ');
-    std::ranges::transform(name, text.begin(), [](std::byte byte) { return static_cast<char>(byte); });
-    const auto bits = std::min(std::to_integer<uint32_t>(rest[17]), kMaxGranularityBits);
-    list.push_back(
-        {{"flags", std::move(names)}, {"name", printable(text)}, {"granularity", uint64_t{1} << bits}});
-    at = align_up(at + kFixedBytes + name_bytes + extra_bytes, 8);
-  }
+    list.push_back({{"flags", std::move(flags)},
+                    {"name", printable(bitmap.name)},
+                    {"granularity", uint64_t{1} << bitmap.granularity_bits}});
+    return {};
+  }));
   return list;
 }
 
@@ -157,7 +136,7 @@ Result<Tree> qcow2_specific(Source& source, const qcow2::Header& header) {
     data["lazy-refcounts"] = (header.compatible & qcow2::kCompatibleLazyRefcounts) != 0;
   }
   if (header.bitmaps) {
-    VMM_ASSIGN_OR_RETURN(data["bitmaps"], bitmaps_tree(source, *header.bitmaps));
+    VMM_ASSIGN_OR_RETURN(data["bitmaps"], bitmaps_tree(source, header));
   }
   data["refcount-bits"] = 1U << header.refcount_order;
   if (header.crypt == qcow2::CryptMethod::kAes) {

@@ -34,6 +34,19 @@ Status sync_path(const std::string& path, int flags) {
   return {};
 }
 
+// For a name that nobody else may have got meanwhile; file systems without that do it all the same.
+bool rename_to(const std::string& from, const std::string& to, bool may_replace) {
+  if (!may_replace) {
+    if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) {
+      return true;
+    }
+    if (errno != EINVAL) {
+      return false;
+    }
+  }
+  return std::rename(from.c_str(), to.c_str()) == 0;
+}
+
 }  // namespace
 
 Status flush_file(const std::string& path) { return sync_path(path, O_RDONLY); }
@@ -91,12 +104,12 @@ NewFile::~NewFile() {
   }
 }
 
-Status NewFile::keep() {
+Status NewFile::keep(bool may_replace) {
   VMM_TRY(flush_file(path_));
   if (!is_temporary_) {
     return {};
   }
-  if (std::rename(path_.c_str(), name_.c_str()) != 0) {
+  if (!rename_to(path_, name_, may_replace)) {
     return fail("{} cannot be given its name: {}", name_, errno_text(errno));
   }
   is_temporary_ = false;

@@ -27,8 +27,9 @@ class NewFile {
   const std::string& path() const { return path_; }
   bool is_block_device() const { return path_ == name_; }
 
-  // What was written becomes durable, and gets the name. REQUIRES: nothing is written any more.
-  Status keep();
+  // What was written becomes durable, and gets the name. With may_replace = false what has the name meanwhile
+  // keeps it, and that is an error. REQUIRES: nothing is written any more.
+  Status keep(bool may_replace = true);
 
  private:
   NewFile(std::string name, ImageFile old) : name_(std::move(name)), old_(std::move(old)) {}

@@ -46,6 +46,42 @@ Result<uint32_t> take_power_of_two(CreateWords& words, const std::string& name, 
   return static_cast<uint32_t>(std::countr_zero(value));
 }
 
+// A raw data file holds the whole disk in its order, whatever the tables say: they are complete from the
+// start.
+Status take_data_file(CreateWords& words, ImagePlan& plan, qcow2::CreateOptions& create,
+                      const std::string& path) {
+  create.data_file = words.take("data_file").value_or("");
+  VMM_ASSIGN_OR_RETURN(create.data_file_raw, words.take_flag("data_file_raw", false));
+  if (create.data_file_raw && plan.preallocation == qcow2::Preallocation::kOff) {
+    plan.preallocation = qcow2::Preallocation::kMetadata;
+  }
+  if (create.data_file.empty()) {
+    return {};
+  }
+  VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(create.data_file, path));
+  plan.data_path = name.path;
+  std::error_code error;
+  if (std::filesystem::weakly_canonical(plan.data_path, error) ==
+      std::filesystem::weakly_canonical(path, error)) {
+    return fail_configuration("{}: an image cannot be its own data file; give that another name", path);
+  }
+  return {};
+}
+
+Status fill_data_file(const ImagePlan& plan, const std::string& path) {
+  VMM_ASSIGN_OR_RETURN(const ImageFile data, open_image_file({.path = path, .for_guest = false}));
+  const auto sync = make_sync_file(data.files.main, path);
+  if (data.files.main.is_block_device && data.size_bytes < plan.size_bytes) {
+    return fail("{}: the block device has {} bytes, fewer than the {} of the disk", path, data.size_bytes,
+                plan.size_bytes);
+  }
+  VMM_TRY(sync->resize(plan.size_bytes));
+  const bool is_full = plan.preallocation == qcow2::Preallocation::kFull;
+  return is_full || plan.preallocation == qcow2::Preallocation::kFalloc
+             ? sync->allocate(FileOffset(0), plan.size_bytes, is_full)
+             : Status();
+}
+
 Result<qcow2::CreateOptions> qcow2_options(const NewImageOptions& options, CreateWords& words) {
   qcow2::CreateOptions create;
   create.backing_file = options.backing_file;
@@ -128,6 +164,7 @@ Result<ImagePlan> plan_image(const NewImageOptions& options, CreateWords& words,
   VMM_ASSIGN_OR_RETURN(plan.preallocation, take_preallocation(words, plan.format));
   if (plan.format == Format::kQcow2) {
     VMM_ASSIGN_OR_RETURN(plan.qcow2, qcow2_options(options, words));
+    VMM_TRY(take_data_file(words, plan, *plan.qcow2, options.path));
     plan.qcow2->size_bytes = plan.size_bytes;
     plan.qcow2->preallocation = plan.preallocation;
     // Options that do not go together are refused before anything is lost.
@@ -135,6 +172,23 @@ Result<ImagePlan> plan_image(const NewImageOptions& options, CreateWords& words,
   }
   VMM_TRY(words.expect_empty(options.format));
   return plan;
+}
+
+Result<std::optional<NewFile>> make_data_file(const ImagePlan& plan) {
+  if (plan.data_path.empty()) {
+    return std::nullopt;
+  }
+  std::error_code error;
+  const std::filesystem::file_status found = std::filesystem::status(plan.data_path, error);
+  if (std::filesystem::exists(found) && !std::filesystem::is_block_file(found)) {
+    return fail(
+        "{}: there is such a file already, and as a new data file it would be emptied; remove it first, or "
+        "name another one",
+        plan.data_path);
+  }
+  VMM_ASSIGN_OR_RETURN(NewFile file, NewFile::create(plan.data_path));
+  VMM_TRY(fill_data_file(plan, file.path()));
+  return std::optional(std::move(file));
 }
 
 Status make_image(const NewFile& file, const ImagePlan& plan) {

@@ -33,6 +33,7 @@ struct ImagePlan {
   uint64_t size_bytes = 0;  // a multiple of 512
   qcow2::Preallocation preallocation = qcow2::Preallocation::kOff;
   std::optional<qcow2::CreateOptions> qcow2;
+  std::string data_path;  // of the external data file; empty: none
 
   // What is allocated, zeroed and copied as one.
   uint64_t unit_bytes() const;
@@ -47,6 +48,10 @@ Result<std::unique_ptr<Disk>> open_backing(const NewImageOptions& options);
 
 // Takes the words that the format has; others are an error. The size is rounded up to 512.
 Result<ImagePlan> plan_image(const NewImageOptions& options, CreateWords& words, uint64_t size_bytes);
+
+// The external data file of the plan, complete but for its name; nothing: there is none. One that is there
+// already is refused, so that nobody's data are lost; but for a block device, which is taken as it is.
+Result<std::optional<NewFile>> make_data_file(const ImagePlan& plan);
 
 // Into a file that is empty, or a block device. Flushed, unless it is raw.
 Status make_image(const NewFile& file, const ImagePlan& plan);

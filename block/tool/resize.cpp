@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "block/backing_name.h"
 #include "block/image_file.h"
@@ -67,6 +68,22 @@ Result<uint64_t> wanted_size(const Options& options, uint64_t old_bytes) {
 
 // --- Raw ---
 
+// As long as it was if it fails.
+Status resize_file(const Target& target, uint64_t size, std::string_view preallocation) {
+  const uint64_t old_bytes = target.image.size_bytes;
+  Status grown = target.file->resize(size);
+  if (grown && size > old_bytes && (preallocation == "falloc" || preallocation == "full")) {
+    grown = target.file->allocate(FileOffset(old_bytes), size - old_bytes, preallocation == "full");
+    if (!grown) {
+      if (const Status back = target.file->resize(old_bytes); !back) {
+        return back;
+      }
+    }
+  }
+  VMM_TRY(std::move(grown));
+  return target.file->sync();
+}
+
 Status resize_raw(const Options& options) {
   if (options.preallocation == "metadata") {
     return fail_configuration("--preallocation=metadata: a raw image has none; off, falloc and full can be");
@@ -76,20 +93,7 @@ Status resize_raw(const Options& options) {
     return fail("{} is a block device, whose size is not for us to change", options.path);
   }
   VMM_ASSIGN_OR_RETURN(const uint64_t size, wanted_size(options, target.image.size_bytes));
-  Status grown = target.file->resize(size);
-  if (grown && size > target.image.size_bytes) {
-    if (options.preallocation != "off") {
-      grown = target.file->allocate(FileOffset(target.image.size_bytes), size - target.image.size_bytes,
-                                    options.preallocation == "full");
-    }
-    if (!grown) {
-      if (const Status back = target.file->resize(target.image.size_bytes); !back) {
-        return back;
-      }
-    }
-  }
-  VMM_TRY(std::move(grown));
-  return target.file->sync();
+  return resize_file(target, size, options.preallocation);
 }
 
 // --- qcow2 ---
@@ -114,9 +118,11 @@ Result<uint64_t> backing_bytes(const Options& options, const qcow2::Header& head
   return (*disk)->size_bytes();
 }
 
-// A raw data file reads right without the tables, and so is as long as the disk.
+// A raw data file reads right without the tables, and so is as long as the disk. So is one with
+// preallocation.
 Status resize_data_file(const Options& options, const qcow2::Header& header, uint64_t size) {
-  if (!header.has(qcow2::kIncompatibleDataFile) || (header.autoclear & qcow2::kAutoclearRawDataFile) == 0) {
+  const bool is_raw = (header.autoclear & qcow2::kAutoclearRawDataFile) != 0;
+  if (!header.has(qcow2::kIncompatibleDataFile) || (!is_raw && options.preallocation == "off")) {
     return {};
   }
   VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(header.data_file, options.path));
@@ -127,8 +133,7 @@ Status resize_data_file(const Options& options, const qcow2::Header& header, uin
                : fail("{}: its data file {} is a block device of {} bytes, too short", options.path,
                       name.path, data.image.size_bytes);
   }
-  VMM_TRY(data.file->resize(size));
-  return data.file->sync();
+  return resize_file(data, size, options.preallocation);
 }
 
 // With the size that the disk is to have; its header still has the old one.
@@ -152,15 +157,13 @@ Result<qcow2::Preallocation> qcow2_preallocation(const Options& options, const T
   if (options.preallocation == "off") {
     return qcow2::Preallocation::kOff;
   }
-  if (options.preallocation != "metadata") {
-    return fail_configuration("--preallocation={}: of a qcow2 image, off and metadata can be",
-                              options.preallocation);
-  }
   if (target.image.files.main.is_block_device) {
     return fail("{} is a block device, whose free space is not known to be zeroes; use --preallocation=off",
                 options.path);
   }
-  return qcow2::Preallocation::kMetadata;
+  return options.preallocation == "metadata" ? qcow2::Preallocation::kMetadata
+         : options.preallocation == "falloc" ? qcow2::Preallocation::kFalloc
+                                             : qcow2::Preallocation::kFull;
 }
 
 Result<std::optional<uint64_t>> shrink_or_begin(const Options& options, const Passphrases& passphrases,
@@ -168,7 +171,7 @@ Result<std::optional<uint64_t>> shrink_or_begin(const Options& options, const Pa
   VMM_ASSIGN_OR_RETURN(const Target target, open_target(options.path));
   VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*target.file));
   VMM_ASSIGN_OR_RETURN(const uint64_t size, wanted_size(options, header.size_bytes));
-  VMM_TRY(qcow2::check_resize(header, size, options.path));
+  VMM_TRY(qcow2::check_resize(*target.file, header, size));
   VMM_ASSIGN_OR_RETURN(const qcow2::Preallocation preallocation, qcow2_preallocation(options, target));
   VMM_ASSIGN_OR_RETURN(const uint64_t backing, backing_bytes(options, header, passphrases));
   VMM_TRY(qcow2::prepare_for_maintenance(*target.file, header));
@@ -226,7 +229,7 @@ void add_resize(CLI::App& app, Chosen& chosen) {
   command->add_option("-f", options->format, "Format: raw or qcow2")->required()->type_name("FMT");
   command
       ->add_option("--preallocation", options->preallocation,
-                   "Of what is new: off (what is used if absent); raw: falloc, full; qcow2: metadata")
+                   "Of what is new: off (what is used if absent), metadata (qcow2), falloc, full")
       ->check(CLI::IsMember({"off", "metadata", "falloc", "full"}).description(""))
       ->type_name("MODE");
   command->add_flag("--shrink", options->may_shrink, "The disk may become shorter");

@@ -156,12 +156,12 @@ void change(MemoryImage file) {
   static_cast<void>(delete_snapshot(file, *header, "new"));
   expect_sound();
   const uint64_t less = header->size_bytes / 2 / 512 * 512;
-  if (check_resize(*header, less, "image")) {
+  if (check_resize(file, *header, less)) {
     static_cast<void>(shrink(file, *header, less));
     expect_sound();
   }
   const uint64_t more = less + 512 * 1000;
-  if (header->size_bytes == less && check_resize(*header, more, "image")) {
+  if (header->size_bytes == less && check_resize(file, *header, more)) {
     static_cast<void>(begin_growing(file, *header, more, Preallocation::kMetadata));
     expect_sound();
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <map>
 
 #include "block/qcow2/resize.h"
@@ -18,7 +19,9 @@ class WatchedFile final : public SyncFile {
 
   std::function<void()> after_call = [] {};
   uint64_t calls = 0;
+  // Calls from the one on fail, those from the other on not any more.
   uint64_t fail_from = UINT64_MAX;
+  uint64_t fail_until = UINT64_MAX;
 
   const std::string& path() const override { return disk_->path(); }
   Result<uint64_t> size() override { return disk_->size(); }
@@ -42,8 +45,9 @@ class WatchedFile final : public SyncFile {
  private:
   template <typename Call>
   Status counted(Call call) {
-    if (calls++ >= fail_from) {
-      return fail("the disk is full");
+    const uint64_t number = calls++;
+    if (number >= fail_from && number < fail_until) {
+      return fail("{}: the disk is full", path());
     }
     VMM_TRY(call());
     after_call();
@@ -125,6 +129,43 @@ inline Status change_and_crash(const std::shared_ptr<CrashDisk>& disk, const Wor
   return done;
 }
 
+// Makes the change once for each of its writes, syncs and resizes, which fails then, alone or with all that
+// follow: an error in words, an image that is the old one or the new one and has no errors, and where it is
+// the old one the next try works. `disk` stays as it is.
+inline void fail_at_each_step(const CrashDisk& disk, const WorldOptions& options, const Change& change) {
+  const WholeState before = state_of(disk.content(), options);
+  auto changed = std::make_shared<CrashDisk>(disk.content());
+  ASSERT_TRUE(change_image(*changed, change));
+  const WholeState after = state_of(changed->content(), options);
+  for (const uint64_t times : std::initializer_list<uint64_t>{1, 1'000'000}) {
+    uint64_t failures = 0;
+    bool is_over = false;
+    for (uint64_t step = 0; !is_over; ++step) {
+      SCOPED_TRACE(fmt::format("step {}, {} times", step, times));
+      ASSERT_LT(step, 1000U);
+      auto copy = std::make_shared<CrashDisk>(disk.content());
+      WatchedFile file(copy);
+      file.fail_from = step;
+      file.fail_until = step + times;
+      const Status done = change_image(file, change);
+      is_over = file.calls <= step;
+      failures += done ? 0 : 1;
+      EXPECT_TRUE(done || done.error().message().find("the disk is full") != std::string::npos)
+          << done.error().message();
+      const CheckResult result = check_of(*copy);
+      ASSERT_TRUE(result.is_clean()) << text_of(result);
+      const WholeState left = state_of(copy->content(), options);
+      ASSERT_TRUE(left == before || left == after);
+      if (!done && left == before) {
+        ASSERT_TRUE(change_image(*copy, change));
+        ASSERT_TRUE(check_of(*copy).is_clean());
+        ASSERT_EQ(state_of(copy->content(), options), after);
+      }
+    }
+    EXPECT_GT(failures, 2U);
+  }
+}
+
 inline Change creates(const std::string& name) {
   return [name](SyncFile& file, Header& header) {
     return create_snapshot(file, header,
@@ -141,7 +182,7 @@ inline Change deletes(const std::string& which) {
 // Where zeroes would be needed, it remains at the preparation.
 inline Change grows(uint64_t size_bytes, uint64_t backing_bytes, Preallocation preallocation) {
   return [=](SyncFile& file, Header& header) -> Status {
-    VMM_TRY(check_resize(header, size_bytes, file.path()));
+    VMM_TRY(check_resize(file, header, size_bytes));
     VMM_TRY(begin_growing(file, header, size_bytes, preallocation));
     return zeroes_needed(header, size_bytes, backing_bytes, preallocation)
                ? Status()
@@ -150,7 +191,7 @@ inline Change grows(uint64_t size_bytes, uint64_t backing_bytes, Preallocation p
 }
 inline Change shrinks(uint64_t size_bytes) {
   return [=](SyncFile& file, Header& header) -> Status {
-    VMM_TRY(check_resize(header, size_bytes, file.path()));
+    VMM_TRY(check_resize(file, header, size_bytes));
     return shrink(file, header, size_bytes);
   };
 }

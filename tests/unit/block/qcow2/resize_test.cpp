@@ -36,7 +36,7 @@ class Qcow2Resize : public testing::Test {
     const auto before = content();
     std::optional<DiskRange> zeroes;
     ASSERT_TRUE(run([&](SyncFile& file, Header& header) -> Status {
-      VMM_TRY(check_resize(header, size_bytes, file.path()));
+      VMM_TRY(check_resize(file, header, size_bytes));
       zeroes = zeroes_needed(header, size_bytes, backing_bytes(), preallocation);
       return begin_growing(file, header, size_bytes, preallocation);
     }));
@@ -133,15 +133,29 @@ TEST_F(Qcow2Resize, WhatIsNewCanHaveItsPlaces) {
       OpenImage image(disk_, options_, false);
       ASSERT_EQ(image.write_value(0, 512, 5), IoStatus::kOk);
     }
-    grow(3000 * kSectorBytes, Preallocation::kMetadata);
-    const uint64_t bytes = disk_->content().size();
-    {
-      OpenImage image(disk_, options_, false);
-      ASSERT_EQ(image.write_value(1000 * kSectorBytes, 2000 * kSectorBytes, 6), IoStatus::kOk);
+    for (const Preallocation preallocation :
+         {Preallocation::kMetadata, Preallocation::kFalloc, Preallocation::kFull}) {
+      const uint64_t old_bytes = header().size_bytes;
+      grow(old_bytes + 1500 * kSectorBytes, preallocation);
+      const uint64_t bytes = disk_->content().size();
+      {
+        OpenImage image(disk_, options_, false);
+        ASSERT_EQ(image.write_value(old_bytes + 1000 * kSectorBytes, 500 * kSectorBytes, 6), IoStatus::kOk);
+      }
+      EXPECT_EQ(disk_->content().size(), bytes);
+      expect_clean();
     }
-    EXPECT_EQ(disk_->content().size(), bytes);
-    expect_clean();
   }
+}
+
+TEST_F(Qcow2Resize, NothingRemainsOfSpaceThatCouldNotBeSetAside) {
+  start();
+  const auto before = disk_->content();
+  WatchedFile file(disk_);
+  file.fail_from = 1;  // after the file was made longer
+  file.fail_until = 2;
+  EXPECT_FALSE(change_image(file, grows(uint64_t{4} << 20U, 0, Preallocation::kFalloc)));
+  EXPECT_EQ(disk_->content(), before);
 }
 
 TEST_F(Qcow2Resize, ShrinkingGivesBackWhatLiesBehindTheEnd) {
@@ -192,6 +206,26 @@ TEST_F(Qcow2Resize, WhatCannotBeIsRefusedByName) {
   start();
   ASSERT_TRUE(run(creates("s")));
   EXPECT_THAT(refusal(grows(1 << 20U, 0, Preallocation::kOff)), HasSubstr("internal snapshots"));
+}
+
+TEST_F(Qcow2Resize, AFailureAtAnyStepLeavesTheOldImageOrTheNewOneAndTheNextTryWorks) {
+  options_.create.cluster_bits = 9;
+  options_.create.size_bytes = 1 << 20U;
+  for (const uint32_t version : {2U, 3U}) {
+    options_.create.version = version;
+    start();
+    {
+      OpenImage image(disk_, options_, false);
+      ASSERT_EQ(image.write_value(0, 65536, 5), IoStatus::kOk);
+      ASSERT_EQ(image.write_value(700 * 1024, 65536, 6), IoStatus::kOk);
+    }
+    for (const Change& change :
+         {grows(8 << 20U, 0, Preallocation::kOff), grows(1'500'160, 0, Preallocation::kMetadata),
+          grows(1'500'160, 0, Preallocation::kFalloc), shrinks(710 * 1024), shrinks(4096)}) {
+      fail_at_each_step(*disk_, options_, change);
+      ASSERT_FALSE(HasFailure());
+    }
+  }
 }
 
 TEST_F(Qcow2Resize, ACrashLeavesTheOldSizeOrTheNewOne) {

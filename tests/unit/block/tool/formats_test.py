@@ -5,7 +5,7 @@ import random
 import subprocess
 import unittest
 
-from tool import PASSPHRASE, ToolTest
+from tool import PASSPHRASE, VMM_IMG, ToolTest
 
 KEY = ["-o", "encrypt.key-secret=s,encrypt.iter-time=10"]
 
@@ -67,6 +67,12 @@ class Formats(ToolTest):
         result = self.img("compare", "--object", f"secret,id=s,data={PASSPHRASE}", "-f", "raw", "-F", "raw", self.raw, self.raw)
         self.assertEqual(result.status, 2)
         self.assertNotIn(PASSPHRASE, result.errors)
+
+    def test_a_passphrase_may_come_from_a_pipe(self):
+        self.converted("luks", "qcow2", *KEY, "-o", "encrypt.format=luks")
+        command = f"'{VMM_IMG}' compare --object secret,id=s,file=<(printf {PASSPHRASE}) -f qcow2 -F raw luks raw"
+        result = self._run("bash", "-c", command)
+        self.assertEqual((result.status, result.output), (0, "Images are identical.\n"), result.errors)
 
     def test_what_we_encrypt_qemu_reads(self):
         for options in ("encrypt.format=luks", "encrypt.format=luks,encrypt.cipher-alg=aes-128,encrypt.cipher-mode=cbc,encrypt.ivgen-alg=essiv",

@@ -1,9 +1,11 @@
 """vmm-img resize: what is new reads as zeroes, for QEMU too, and what would be lost is asked about."""
 
 import os
+import resource
+import subprocess
 import unittest
 
-from tool import ToolTest
+from tool import VMM_IMG, ToolTest
 
 
 class Resize(ToolTest):
@@ -70,7 +72,7 @@ class Resize(ToolTest):
         self.resize("qcow2", path, "--object", self.secret, "3M")
         self.qemu(*io, "-c", "read -P 7 0 1000k", "-c", "read -P 0 1000k 2072k", image)
 
-    def test_snapshots_and_bitmaps_stand_in_the_way_where_they_would_be_lost(self):
+    def test_snapshots_keep_their_size_and_stand_in_the_way_where_they_would_lose_it(self):
         path = self.create("image", size="4M")
         self.io(path, "write -P 7 0 4M")
         self.qemu("qemu-img", "snapshot", "-c", "s", path)
@@ -81,8 +83,6 @@ class Resize(ToolTest):
         self.qemu("qemu-img", "snapshot", "-a", "s", path)
         self.io(path, "read -P 7 0 4M")
         self.check(path)
-        self.qemu("qemu-img", "bitmap", "--add", path, "b")
-        self.assertIn("dirty bitmaps", self.refusal("-f", "qcow2", path, "9M"))
         old = self.create("old", "-o", "compat=0.10")
         self.qemu("qemu-img", "snapshot", "-c", "s", old)
         self.assertIn("internal snapshots", self.refusal("-f", "qcow2", old, "9M"))
@@ -101,14 +101,44 @@ class Resize(ToolTest):
         self.assertEqual(result["allocated-clusters"], 48)
         self.io(path, "read -P 0 0 4M", "write -P 1 1M 3M")
         self.check(path)
+        for mode in ("falloc", "full"):
+            for options in ([], ["-o", "compat=0.10"], ["-o", "extended_l2=on"], ["-o", "cluster_size=512"]):
+                with self.subTest(mode=mode, options=options):
+                    ours, theirs = self.create("ours", *options, size="1000k"), self.create("theirs", *options, size="1000k")
+                    for path in (ours, theirs):
+                        self.io(path, "write -P 7 900k 100k")
+                    self.resize("qcow2", ours, f"--preallocation={mode}", "4M")
+                    self.qemu("qemu-img", "resize", "-q", f"--preallocation={mode}", theirs, "4M")
+                    self.check(ours)
+                    self.assertGreaterEqual(os.stat(ours).st_blocks * 512, 3 << 20)
+                    allocated = [self.json("check", "-f", "qcow2", "--output=json", each)["allocated-clusters"] for each in (ours, theirs)]
+                    self.assertEqual(*allocated)
+                    self.qemu("qemu-img", "compare", ours, theirs)
+                    size = os.path.getsize(ours)
+                    self.io(ours, "read -P 7 900k 100k", "read -P 0 1000k 3096k", "write -P 1 1M 3M")
+                    self.assertEqual(os.path.getsize(ours), size)
+                    self.check(ours)
         key = ["-o", "encrypt.format=luks,encrypt.iter-time=10,encrypt.key-secret=s"]
         for name, options in (("zero-flag", []), ("subclusters", ["-o", "extended_l2=on"])):
             encrypted = self.create(name, *key, *options, size="1M")
             self.resize("qcow2", encrypted, "--object", self.secret, "--preallocation=metadata", "4M")
             image = f"driver=qcow2,file.filename={encrypted},encrypt.key-secret=s"
             self.qemu("qemu-io", "--object", self.secret, "--image-opts", "-c", "read -P 0 0 4M", image)
-        self.assertIn("full", self.refusal("-f", "qcow2", "--preallocation=full", path, "5M"))
         self.assertIn("only what grows", self.refusal("-f", "qcow2", "--preallocation=metadata", "--shrink", path, "1M"))
+
+    def test_where_there_is_no_room_the_disk_stays_as_it_was(self):
+        for format in ("raw", "qcow2"):
+            path = self.create("image", size="1M", format=format)
+            size = os.path.getsize(path)
+            done = subprocess.run([VMM_IMG, "resize", "-f", format, "--preallocation=full", path, "8M"], restore_signals=False,
+                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20)),
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+            self.assertEqual(os.path.getsize(path), size)
+            self.assertEqual(self.json("info", "-f", format, "--output=json", path)["virtual-size"], 1 << 20)
+        self.check(path)
+        self.resize("qcow2", path, "--preallocation=full", "8M")
+        self.check(path)
 
     def test_a_raw_data_file_is_as_long_as_the_disk(self):
         data = self.path("data")
