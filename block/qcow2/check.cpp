@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "block/qcow2/open_image.h"
+#include "block/qcow2/reference_counts.h"
 #include "block/qcow2/reference_walk.h"
 #include "vmm/base/bytes.h"
 
@@ -73,8 +74,7 @@ class Checker final : public ReferenceVisitor {
       if (cluster >= window_end_) {
         next_reference_ = std::min(next_reference_, cluster);
       } else if (cluster >= window_begin_) {
-        uint32_t& count = counted_[cluster - window_begin_];
-        count += std::min(times, UINT32_MAX - count);
+        counted_.add(cluster - window_begin_, times);
       }
     }
   }
@@ -84,14 +84,14 @@ class Checker final : public ReferenceVisitor {
     if (cluster < window_begin_ || cluster >= window_end_ || cluster >= clusters_) {
       return false;
     }
-    const uint64_t refcount =
-        is_fixing_flags_ ? counted_[cluster - window_begin_] : stored_[cluster - window_begin_];
-    if (is_copied == (refcount == 1)) {
+    const size_t index = cluster - window_begin_;
+    const bool is_one = is_fixing_flags_ ? counted_[index] == 1 : is_stored_one_[index];
+    if (is_copied == is_one) {
       return false;
     }
     if (mode_ == Mode::kCheck) {
       damage(fmt::format("an {} has a wrong copied flag for offset {:#x}, whose refcount is {}", what,
-                         host_offset, refcount));
+                         host_offset, is_one ? "1" : "not 1"));
     }
     return is_fixing_flags_;
   }
@@ -148,10 +148,10 @@ class Checker final : public ReferenceVisitor {
     window_begin_ = begin;
     window_end_ = std::min(begin + kWindowClusters, std::max(clusters_, begin + 1));
     next_reference_ = UINT64_MAX;
-    counted_.assign(static_cast<size_t>(window_end_ - begin), 0);
-    stored_.assign(counted_.size(), 0);
+    counted_.reset(static_cast<size_t>(window_end_ - begin));
+    is_stored_one_.assign(counted_.size(), false);
     if (mode_ != Mode::kRebuild) {
-      VMM_TRY(load_stored());
+      VMM_TRY(note_stored_ones());
     }
     is_fixing_flags_ = false;
     VMM_TRY(walk.run(*this, {.with_refcount_structures = mode_ != Mode::kRebuild,
@@ -183,21 +183,22 @@ class Checker final : public ReferenceVisitor {
     return {};
   }
 
+  bool has_block(uint64_t block) const { return block < table_.size() && table_[block] != 0; }
+
   Status read_block(uint64_t block) {
     block_bytes_.resize(static_cast<size_t>(header_.cluster_bytes()));
     return file_.read(FileOffset(table_[block]), block_bytes_);
   }
 
-  Status load_stored() {
+  Status note_stored_ones() {
     return for_each_block([this](uint64_t first, uint64_t count, uint64_t block) -> Status {
-      if (block >= table_.size() || table_[block] == 0) {
+      if (!has_block(block)) {
         return {};
       }
       VMM_TRY(read_block(block));
       const uint64_t skip = first % header_.refcounts_per_block();
       for (uint64_t i = 0; i < count; ++i) {
-        stored_[first - window_begin_ + i] = static_cast<uint32_t>(
-            std::min<uint64_t>(load_refcount(block_bytes_.data(), skip + i, order_), UINT32_MAX));
+        is_stored_one_[first - window_begin_ + i] = load_refcount(block_bytes_.data(), skip + i, order_) == 1;
       }
       return {};
     });
@@ -205,18 +206,31 @@ class Checker final : public ReferenceVisitor {
 
   Status compare() {
     return for_each_block([this](uint64_t first, uint64_t count, uint64_t block) -> Status {
-      bool is_wrong = false;
-      for (uint64_t cluster = first; cluster < first + count; ++cluster) {
-        is_wrong = judge(cluster) || is_wrong;
+      const bool is_there = has_block(block);
+      if (is_there) {
+        VMM_TRY(read_block(block));
       }
-      return is_wrong && mode_ != Mode::kCheck ? repair_block(first, count, block) : Status();
+      const uint64_t skip = first % header_.refcounts_per_block();
+      bool is_changed = false;
+      for (uint64_t i = 0; i < count; ++i) {
+        const uint64_t stored = is_there ? load_refcount(block_bytes_.data(), skip + i, order_) : 0;
+        const uint32_t counted = counted_[first - window_begin_ + i];
+        if (!judge(first + i, stored, counted)) {
+          continue;
+        }
+        if (!is_there) {
+          needs_rebuild_ = true;
+        } else if (counted <= max_refcount(order_)) {  // else it stays an error
+          store_refcount(block_bytes_.data(), skip + i, order_, counted);
+          is_changed = true;
+        }
+      }
+      return is_changed ? file_.write(FileOffset(table_[block]), block_bytes_) : Status();
     });
   }
 
   // True: to be repaired.
-  bool judge(uint64_t cluster) {
-    const uint32_t counted = counted_[cluster - window_begin_];
-    const uint32_t stored = stored_[cluster - window_begin_];
+  bool judge(uint64_t cluster, uint64_t stored, uint32_t counted) {
     if (counted > 0) {
       result_.image_end_offset = std::max(result_.image_end_offset, (cluster + 1) << bits_);
     }
@@ -227,27 +241,7 @@ class Checker final : public ReferenceVisitor {
     ++(is_leak ? result_.leaks : result_.corruptions);
     say(fmt::format("{} cluster {}: refcount {}, references {}", is_leak ? "leaked" : "ERROR", cluster,
                     stored, counted));
-    return is_leak || mode_ == Mode::kRepairAll;
-  }
-
-  Status repair_block(uint64_t first, uint64_t count, uint64_t block) {
-    if (block >= table_.size() || table_[block] == 0) {
-      needs_rebuild_ = true;
-      return {};
-    }
-    VMM_TRY(read_block(block));
-    const uint64_t skip = first % header_.refcounts_per_block();
-    for (uint64_t i = 0; i < count; ++i) {
-      const uint32_t counted = counted_[first - window_begin_ + i];
-      const uint32_t stored = stored_[first - window_begin_ + i];
-      if (counted < stored || (counted > stored && mode_ == Mode::kRepairAll)) {
-        if (counted > max_refcount(order_)) {
-          continue;  // stays an error
-        }
-        store_refcount(block_bytes_.data(), skip + i, order_, counted);
-      }
-    }
-    return file_.write(FileOffset(table_[block]), block_bytes_);
+    return mode_ == Mode::kRepairAll || (is_leak && mode_ == Mode::kRepairLeaks);
   }
 
   // --- A new refcount structure behind the end of the file ---
@@ -278,7 +272,7 @@ class Checker final : public ReferenceVisitor {
   Status write_rebuilt() {
     for (uint64_t cluster = std::max(rebuild_begin_, window_begin_);
          cluster < std::min(clusters_, window_end_); ++cluster) {
-      counted_[cluster - window_begin_] = 1;
+      counted_.set(cluster - window_begin_, 1);
     }
     return for_each_block([this](uint64_t first, uint64_t count, uint64_t block) -> Status {
       VMM_TRY(read_block(block));
@@ -323,8 +317,8 @@ class Checker final : public ReferenceVisitor {
   uint64_t window_begin_ = 0;
   uint64_t window_end_ = 0;
   uint64_t next_reference_ = UINT64_MAX;
-  std::vector<uint32_t> counted_;
-  std::vector<uint32_t> stored_;
+  ReferenceCounts counted_;
+  std::vector<bool> is_stored_one_;
   std::vector<std::byte> block_bytes_;
 
   uint64_t rebuild_begin_ = 0;

@@ -10,6 +10,7 @@
 //   r OFFSET LENGTH        read, and throw away
 //   b                      barrier: wait for all
 //   dump FILE              barrier; the whole disk as a raw file (holes where it reads as zeroes)
+//   say TEXT               barrier; prints it
 //   kill                   barrier; ends the process without closing the disk
 // Status 0: all done (failed operations are printed); 1: the image could not be opened, or a dump failed.
 #include <fcntl.h>
@@ -84,6 +85,9 @@ class Driver {
       words >> path;
       wait_for_all();
       return dump(path);
+    } else if (name == "say") {
+      wait_for_all();
+      std::cout << line.substr(4) << std::endl;
     } else if (name == "kill") {
       wait_for_all();
       std::cout.flush();

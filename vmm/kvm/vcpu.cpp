@@ -20,6 +20,8 @@ namespace vmm {
 namespace {
 
 constexpr size_t kInstructionBytes = 15;  // the longest x86 instruction
+constexpr uint64_t kResetRip = 0xfff0;
+constexpr uint64_t kResetCodeBase = 0xffff0000;
 
 void ignore_signal(int /*signal_number*/) {}
 
@@ -186,6 +188,11 @@ std::string Vcpu::describe_stop(const GuestMemory& memory) const {
     return fmt::format("vCPU {}: {} (registers unavailable)", id_, stop_reason_);
   }
   std::string text = fmt::format("vCPU {}: {}\n", id_, stop_reason_);
+  // AMD leaves the registers undefined after a shutdown (APM volume 2, 15.14.3), and KVM then resets the
+  // vCPU.
+  if (run_page().exit_reason == KVM_EXIT_SHUTDOWN && r.rip == kResetRip && s.cs.base == kResetCodeBase) {
+    text += "  the processor does not tell its registers at a shutdown; these are those of a reset:\n";
+  }
   text +=
       fmt::format("  rip {:016x} rflags {:016x} rsp {:016x} rbp {:016x}\n", r.rip, r.rflags, r.rsp, r.rbp);
   text += fmt::format("  rax {:016x} rbx {:016x} rcx {:016x} rdx {:016x}\n", r.rax, r.rbx, r.rcx, r.rdx);
