@@ -91,13 +91,20 @@ bool Reclaimer::step() {
     run.count -= count.same;
     return true;
   }
-  released_ = {.first = run.first, .count = count.same};
+  const uint32_t bits = state_.format.cluster_bits;
+  const ClusterRun same{.first = run.first, .count = count.same};
   run.first += count.same;
   run.count -= count.same;
+  if (state_.map.overlaps(same.first << bits, same.count << bits)) {
+    // Some entry pointed at metadata: punched out, the image would be lost.
+    state_.mark_corrupt(
+        fmt::format("metadata near offset {:#x} were given up as if they were data", same.first << bits));
+    return true;
+  }
+  released_ = same;
   if (count.value > 1) {
     return release();
   }
-  const uint32_t bits = state_.format.cluster_bits;
   for (uint64_t cluster = released_.first; cluster < released_.first + released_.count; ++cluster) {
     if (state_.map.may_be_table(cluster)) {
       l2_cache_.forget(cluster << bits, state_.cluster_bytes());

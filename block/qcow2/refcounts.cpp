@@ -78,7 +78,12 @@ Outcome Refcounts::release(const ClusterRun& run, Waiter& waiter) {
   }
   for (uint64_t i = 0; i < run.count; ++i) {
     const uint64_t value = load_refcount(bytes, place.index + i, order_);
-    VMM_CHECK(value > 0, "a reference without a refcount is given up");
+    if (value == 0) {
+      // Two entries of the refcount table that are one block.
+      state_.mark_corrupt(fmt::format("cluster at offset {:#x} was in use, and has a refcount of 0",
+                                      (run.first + i) << state_.format.cluster_bits));
+      continue;
+    }
     store_refcount(bytes, place.index + i, order_, value - 1);
     if (value == 1) {
       next_free_ = std::min(next_free_, run.first + i);

@@ -11,9 +11,10 @@
 namespace vmm::block::qcow2 {
 namespace {
 
-// Snapshots' L1 tables together: more than that is no image but an attack.
+// Snapshots' L1 tables together, each of which has a place of its own in the file: more than that is no image
+// but an attack.
 constexpr uint64_t kL1BytesBeyondFile = uint64_t{64} << 20U;
-constexpr uint64_t kL1TimesFile = 16;
+constexpr uint64_t kL1TimesFile = 2;
 
 }  // namespace
 

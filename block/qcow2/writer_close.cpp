@@ -40,6 +40,9 @@ Status release_runs(SyncFile& file, const ImageState& state, const std::vector<C
   for (const ClusterRun& run : runs) {
     for (uint64_t cluster = run.first; cluster < run.first + run.count; ++cluster) {
       const uint64_t block = cluster / per_block;
+      if (state.map.overlaps(cluster << state.format.cluster_bits, state.cluster_bytes())) {
+        continue;  // some entry pointed at metadata
+      }
       if (block >= state.refcount_table.size() || state.refcount_table[block] == 0) {
         continue;
       }
