@@ -31,6 +31,8 @@ LAB_SECONDS_ALL = 1800
 LABS = 2  # side by side, as many as there are CPUs for
 LAB_REPEATS = 4
 LAB_START_SECONDS = 60  # a lab for less is not worth its start
+LINES_OF_A_FAILURE = 15  # repeated at the end, for a reader who has only the end
+FAILURES_REPEATED = 5
 TEST_SECONDS = 300  # for a test that sets no limit of its own
 FUZZ_SECONDS = 40
 CHECK_SECONDS = 3600
@@ -41,7 +43,7 @@ PROGRESS = re.compile(r"^ *\d+/\d+ Test +#\d+: (\S+) .*?(Passed|\*\*\*\w[\w ]*?)
 class Run:
     def __init__(self):
         self.passed = self.skipped = 0
-        self.failures = []  # (phase, name)
+        self.failures = []  # (phase, name, the end of what it printed)
         self._start = time.monotonic()
         self._phase = ""
 
@@ -57,16 +59,16 @@ class Run:
         self.passed += passed
         self.skipped += skipped
 
-    def fail(self, name):
-        self.failures.append((self._phase, name))
+    def fail(self, name, printed=""):
+        self.failures.append((self._phase, name, printed.strip().splitlines()[-LINES_OF_A_FAILURE:]))
 
-    def count(self, name, result):
+    def count(self, name, result, printed=""):
         if result == "passed":
             self.ok()
         elif result == "skipped":
             self.ok(0, 1)
         else:
-            self.fail(f"{name} ({result})")
+            self.fail(f"{name} ({result})", printed)
 
     def skip(self, count, why):
         self.skipped += count
@@ -88,7 +90,10 @@ class Run:
 
     def finish(self):
         print(f"\n== [{time.monotonic() - self._start:5.0f} s] end")
-        for phase, name in self.failures:
+        for phase, name, printed in self.failures[:FAILURES_REPEATED]:
+            if printed:
+                print(f"-- {phase}: {name}", *printed, sep="\n")
+        for phase, name, _ in self.failures:
             print(f"FAILED {phase}: {name}")
         if self.passed == 0 and not self.failures:
             print("nothing was tested")
@@ -154,9 +159,11 @@ def run_and_show(command, prefix=""):
 
 def count_results(run, names, junit, status, output):
     """Every test of `names` is counted once, whatever became of it; one that has no result has failed."""
-    results = results_of_junit(junit) if os.path.exists(junit) else results_of_progress(output)
+    found = os.path.exists(junit)
+    results = results_of_junit(junit) if found else results_of_progress(output)
+    printed = output_of_failures(junit) if found else {}
     for name in names:
-        run.count(name, results.get(name, "no result"))
+        run.count(name, results.get(name, "no result"), printed.get(name, ""))
     if status and all(results.get(name) in ("passed", "skipped") for name in names):
         run.fail(f"ctest ended with status {status}")
 
@@ -173,6 +180,11 @@ def results_of_junit(path):
         if results.get(case.get("name"), "passed") in ("passed", "skipped"):
             results[case.get("name")] = result
     return results
+
+
+def output_of_failures(path):
+    return {case.get("name"): case.findtext("system-out") or ""
+            for case in xml.etree.ElementTree.parse(path).getroot().iter("testcase") if case.find("failure") is not None}
 
 
 def results_of_progress(output):
@@ -213,8 +225,17 @@ def run_ctest_in_lab(run, title, folder, labels, everything, emulated):
         results = run_in_labs(folder, names, seconds)
         if results is not None:
             repeat_in_other_labs(run, title, folder, names, results, deadline)
+    printed = output_in_labs(folder)
     for name in names:
-        run.count(name, (results or {}).get(name, "no result"))
+        run.count(name, (results or {}).get(name, "no result"), printed.get(name, ""))
+
+
+def output_in_labs(folder):
+    """Of the labs that ran last."""
+    found = {}
+    for junit in glob.glob(f"{folder}/lab*/junit.xml"):
+        found |= output_of_failures(junit)
+    return found
 
 
 def repeat_in_other_labs(run, title, folder, names, results, deadline):

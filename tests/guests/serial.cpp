@@ -28,7 +28,11 @@ constexpr uint8_t kOverrun = 0x02;
 constexpr uint8_t kTransmitIdle = 0x60;
 constexpr uint8_t kLoop = 0x10;
 constexpr uint8_t kOut2 = 0x08;  // gates the interrupt line on a PC
+
+// What kIdentify tells, in its low four bits.
 constexpr uint8_t kNothingPending = 0x01;
+constexpr uint8_t kReceived = 0x04;
+constexpr uint8_t kTimedOut = 0x0c;
 
 constinit volatile uint32_t interrupts = 0;
 constinit volatile uint8_t last_identity = 0;
@@ -150,6 +154,10 @@ bool transmitter_empty_interrupts(uint32_t irq) {
   return at_once && identified && cleared;
 }
 
+bool tells_of_data(uint8_t identity) {
+  return (identity & 0x0f) == kReceived || (identity & 0x0f) == kTimedOut;
+}
+
 bool received_data_interrupts(uint32_t irq) {
   out8(port + kFifo, 0x07);
   out8(port + kModemControl, kLoop | kOut2);
@@ -161,31 +169,40 @@ bool received_data_interrupts(uint32_t irq) {
   enable_interrupts();
   // In loopback the interrupt line of a PC is gated off (OUT2 is disconnected); emulators differ, so the
   // identification is what counts, and the line is tested with typed input.
-  wait_until([] { return (in8(port + kIdentify) & 0x0f) == 0x04 || received != 0; });
+  wait_until([] { return tells_of_data(in8(port + kIdentify)) || received != 0; });
   disable_interrupts();
-  const bool seen = received == 1 ? input[0] == 'R' && (last_identity & 0x0e) == 0x04
-                                  : (in8(port + kIdentify) & 0x0f) == 0x04 && in8(port + kData) == 'R';
+  const bool seen = received == 1 ? input[0] == 'R' && tells_of_data(last_identity)
+                                  : tells_of_data(in8(port + kIdentify)) && in8(port + kData) == 'R';
   out8(port + kEnable, 0);
   out8(port + kModemControl, 0x03);
   route(irq, kRouteMasked);
   return seen && (in8(port + kIdentify) & kNothingPending) != 0;
 }
 
-// A trigger level of 8: seven bytes do not interrupt by it (a time-out may), eight do.
-bool trigger_level_is_obeyed() {
-  out8(port + kFifo, 0x87);
-  out8(port + kModemControl, kLoop);
-  out8(port + kEnable, 0x01);
-  for (uint8_t i = 0; i < 7; i++) out8(port + kData, i);
-  settle();
-  const bool not_yet = (in8(port + kIdentify) & 0x0f) != 0x04;
-  out8(port + kData, 7);
-  settle();
-  const bool now = (in8(port + kIdentify) & 0x0f) == 0x04;
-  out8(port + kEnable, 0);
-  out8(port + kFifo, 0x07);
-  out8(port + kModemControl, 0x03);
-  return not_yet && now;
+// A trigger level of 8: seven bytes do not interrupt by it, eight do. The time-out of a FIFO that is not read
+// hides this, and comes whenever the host lets this CPU wait for four characters' time: then once more.
+struct Identities {
+  uint8_t below;
+  uint8_t reached;
+};
+Identities identities_at_trigger_level() {
+  constexpr uint32_t kAttempts = 200;
+  Identities seen = {kTimedOut, kTimedOut};
+  for (uint32_t i = 0; i < kAttempts && (seen.below == kTimedOut || seen.reached == kTimedOut); i++) {
+    out8(port + kFifo, 0x87);
+    out8(port + kModemControl, kLoop);
+    out8(port + kEnable, 0x01);
+    for (uint8_t byte = 0; byte < 7; byte++) out8(port + kData, byte);
+    settle();
+    seen.below = in8(port + kIdentify) & 0x0f;
+    out8(port + kData, 7);
+    settle();
+    seen.reached = in8(port + kIdentify) & 0x0f;
+    out8(port + kEnable, 0);
+    out8(port + kFifo, 0x07);
+    out8(port + kModemControl, 0x03);
+  }
+  return seen;
 }
 
 void test_port(uint32_t number) {
@@ -199,7 +216,7 @@ void test_port(uint32_t number) {
   const bool loop = loopback_returns_bytes();
   const bool overrun = loopback_overruns();
   const bool modem = loopback_returns_modem_lines();
-  const bool trigger = trigger_level_is_obeyed();
+  const Identities trigger = identities_at_trigger_level();
   const bool transmitter = !has_io_apic() || transmitter_empty_interrupts(kIrqs[number]);
   const bool receiver = !has_io_apic() || received_data_interrupts(kIrqs[number]);
   if (console) {
@@ -213,7 +230,8 @@ void test_port(uint32_t number) {
   check("loopback returns bytes in order", loop);
   check("loopback of more than the FIFO holds overruns", overrun);
   check("loopback returns modem lines", modem);
-  check("trigger level is obeyed", trigger);
+  check("trigger level is obeyed", trigger.below == kNothingPending && trigger.reached == kReceived,
+        "identity ", Hex{trigger.below}, " below it, ", Hex{trigger.reached}, " at it");
   check("transmitter empty interrupts", transmitter);
   check("received data is identified", receiver, "interrupts ", interrupts, " identity ", Hex{last_identity},
         " received ", received);
