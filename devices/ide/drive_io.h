@@ -1,0 +1,87 @@
+// DriveIo: the I/O thread's half of an IDE drive: runs its jobs on its disk, one at a time, and changes the
+// disk between two of them.
+//
+// Threads: every public method from any; the disk is touched, and Client and callbacks are called, on the
+// loop's thread only, with no lock held. Must outlive the loop's last turn.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include "block/block_device.h"
+#include "devices/ide/disk_job.h"
+#include "vmm/base/event_loop.h"
+#include "vmm/base/thread_annotations.h"
+
+namespace vmm::ide {
+
+class DriveIo {
+ public:
+  class Client {
+   public:
+    // Gets the job back, with its buffer.
+    virtual void job_done(DiskJob job, block::IoStatus status) = 0;
+
+   protected:
+    ~Client() = default;
+  };
+
+  // disk: null where there is none (an empty CD drive), else it outlives its use. All jobs then end in
+  // kIoError.
+  DriveIo(EventLoop& loop, block::BlockDevice* disk, Client& client)
+      : loop_(loop), client_(client), disk_(disk) {}
+  // REQUIRES: the loop does not run, and no job is in flight.
+  ~DriveIo() = default;
+  DriveIo(const DriveIo&) = delete;
+  DriveIo& operator=(const DriveIo&) = delete;
+
+  // Runs the job after the one that runs now. It takes the place of one that has not begun; where a later one
+  // is known already, this one is void: it is dropped, and nobody hears of it.
+  void start(DiskJob job) VMM_EXCLUDES(mutex_);
+
+  // Begins no more jobs, and calls back when none runs. In turns with resume().
+  void quiesce(std::function<void()> on_quiet) VMM_EXCLUDES(mutex_);
+  void resume() VMM_EXCLUDES(mutex_);
+
+  // From on_changed on, the disk before is not used any more. Happens while quiesced too.
+  void change_disk(block::BlockDevice* disk, std::function<void()> on_changed) VMM_EXCLUDES(mutex_);
+
+ private:
+  struct Change {
+    block::BlockDevice* disk = nullptr;
+    std::function<void()> on_changed;
+  };
+  // What the loop's thread has still to do.
+  struct Orders {
+    std::optional<DiskJob> job;
+    uint64_t newest_number = 0;
+    std::vector<Change> changes;
+    bool is_quiesced = false;
+    std::function<void()> on_quiet;
+    bool is_watched = false;  // a posted turn(), or the end of a job, will look here
+  };
+
+  void wake_loop() VMM_EXCLUDES(mutex_);
+  void turn();
+  bool step() VMM_EXCLUDES(mutex_);
+  bool follow_orders() VMM_EXCLUDES(mutex_);
+  void submit();
+  void finished(block::IoStatus status);
+
+  EventLoop& loop_;
+  Client& client_;
+
+  Mutex mutex_;
+  Orders orders_ VMM_GUARDED_BY(mutex_);
+
+  // The loop's thread only.
+  block::BlockDevice* disk_;
+  bool is_in_turn_ = false;
+  std::optional<DiskJob> current_;
+  bool is_submitted_ = false;  // current_ is with the disk
+  std::optional<block::IoStatus> result_;
+  iovec buffer_{};
+};
+
+}  // namespace vmm::ide

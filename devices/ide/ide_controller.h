@@ -1,0 +1,53 @@
+// The IDE function of the PIIX3, 00:01.1 (Intel 290550, section 2.3 and 2.7): two channels at the ports that
+// PCs have always had them at, and a bus master behind BAR 4.
+//
+// Threads: channels and drives are described in ide_channel.h; configuration from any thread.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "devices/ide/ide_channel.h"
+#include "devices/pci/pci_function.h"
+
+namespace vmm::ide {
+
+inline constexpr size_t kChannelCount = 2;
+
+class IdeController final : public pci::PciFunction {
+ public:
+  static constexpr size_t kBusMasterBar = 4;
+  static constexpr uint64_t kBusMasterPorts = kChannelCount * BusMaster::kPorts;
+
+  // lines: IRQ 14 and 15. Everything passed outlives the controller.
+  IdeController(const std::array<InterruptLine*, kChannelCount>& lines, const GuestMemory& memory);
+
+  IdeChannel& channel(size_t index) { return channels_[index]; }
+
+  // What firmware does: both channels answer at their ports, where the command register lets them. After each
+  // reset, for guests that begin without firmware.
+  void enable_channels() VMM_EXCLUDES(config_mutex_);
+
+  void write_config(uint8_t offset, std::span<const std::byte> data) override;
+  void reset() override;
+
+ private:
+  class BusMasterPorts final : public BusDevice {
+   public:
+    explicit BusMasterPorts(IdeController& controller) : controller_(controller) {}
+    void read(uint64_t offset, std::span<std::byte> data) override;
+    void write(uint64_t offset, std::span<const std::byte> data) override;
+
+   private:
+    IdeController& controller_;
+  };
+
+  void apply_config() VMM_REQUIRES(config_mutex_);
+
+  std::array<IdeChannel, kChannelCount> channels_;
+  BusMasterPorts bus_master_ports_{*this};
+};
+
+}  // namespace vmm::ide
