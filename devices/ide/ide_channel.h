@@ -21,6 +21,7 @@
 #include "block/block_device.h"
 #include "devices/ide/atapi_drive.h"
 #include "devices/ide/bus_master.h"
+#include "devices/ide/cd_tray.h"
 #include "devices/ide/drive_io.h"
 #include "devices/ide/ide_drive.h"
 #include "vmm/base/event_loop.h"
@@ -31,8 +32,6 @@
 #include "vmm/core/line_driver.h"
 
 namespace vmm::ide {
-
-class CdTray;
 
 inline constexpr uint8_t kDrivesPerChannel = 2;
 
@@ -99,7 +98,7 @@ class IdeChannel {
 
     IdeChannel& channel;
     const std::unique_ptr<IdeDrive> drive;  // its state is guarded by the channel's mutex
-    std::unique_ptr<CdTray> tray;
+    std::optional<CdTray> tray;             // of a CD-ROM drive
     DriveIo io;
   };
 
@@ -135,42 +134,6 @@ class IdeChannel {
   mutable Mutex mutex_;
   State state_ VMM_GUARDED_BY(mutex_);
   BusMaster bus_master_ VMM_GUARDED_BY(mutex_);
-};
-
-// CdTray: the host's hand at a CD-ROM drive: eject, insert, change.
-//
-// Threads: any; callbacks come on the drive's loop. One hand at a time: a medium is taken out before another
-// is put in.
-class CdTray {
- public:
-  struct Status {
-    bool has_medium = false;
-    bool is_open = false;
-    bool is_locked = false;  // the guest prevents removal
-  };
-  enum class Opened : uint8_t {
-    kOpen,        // it is (or was) out
-    kGuestAsked,  // locked: the guest sees somebody press the button, and may open it
-  };
-
-  CdTray(IdeChannel& channel, uint8_t drive, AtapiDrive& cdrom)
-      : channel_(channel), drive_(drive), cdrom_(cdrom) {}
-
-  Status status() const;
-  // is_forced: opens a locked tray too, and a read that is under way fails.
-  Opened open(bool is_forced);
-  // Over a medium, that is a new one to the guest.
-  void close();
-  // The medium is gone for the guest at once; from on_removed on, nobody uses its BlockDevice.
-  void remove(std::function<void()> on_removed);
-  // The medium is there for the guest before on_inserted, or when the tray closes.
-  // REQUIRES: the disk outlives its removal.
-  void insert(block::BlockDevice& disk, std::function<void()> on_inserted);
-
- private:
-  IdeChannel& channel_;
-  const uint8_t drive_;
-  AtapiDrive& cdrom_;  // guarded by the channel's mutex
 };
 
 }  // namespace vmm::ide
