@@ -48,7 +48,8 @@ def kernel_path():
     return f"{folder}/boot/vmlinuz-{version}"
 
 
-def build_initramfs(script, modules=MODULES):
+def build_initramfs(script, modules=MODULES, files=None):
+    """`files`: more of them, text by path."""
     folder, version = initramfs.kernel("cloud")
     archive = initramfs.Archive()
     archive.folder("dev")
@@ -56,9 +57,11 @@ def build_initramfs(script, modules=MODULES):
     archive.file("init", INIT.encode(), 0o755)
     archive.file("script", script.encode(), 0o644)
     archive.file("bin/busybox", initramfs.static_busybox(), 0o755)
-    files = initramfs.module_files(folder, version, modules)
-    archive.file("modules/order", "".join(os.path.basename(file) + "\n" for file in files).encode())
-    for file in files:
+    for path, text in (files or {}).items():
+        archive.file(path, text.encode())
+    module_files = initramfs.module_files(folder, version, modules)
+    archive.file("modules/order", "".join(os.path.basename(file) + "\n" for file in module_files).encode())
+    for file in module_files:
         with open(file, "rb") as module:
             archive.file(f"modules/{os.path.basename(file)}", module.read())
     return archive.finish()
@@ -67,14 +70,15 @@ def build_initramfs(script, modules=MODULES):
 class Disk:
     """An image in the guest's folder; `driver` and `inside` are more of the <driver>'s attributes and of the <disk>."""
 
-    def __init__(self, name, size_bytes=None, driver="", inside=""):
+    def __init__(self, name, size_bytes=None, driver="", inside="", image_format="raw"):
         self.name = name
+        self.image_format = image_format
         self.size_bytes = size_bytes  # None: the image is there already
         self.driver = driver
         self.inside = inside
 
     def element(self, number):
-        return (f"<disk type='file' device='disk'><driver name='qemu' type='raw' {self.driver}/>"
+        return (f"<disk type='file' device='disk'><driver name='qemu' type='{self.image_format}' {self.driver}/>"
                 f"<source file={quoteattr(self.name)}/><target dev='vd{chr(ord('a') + number)}' bus='virtio'/>{self.inside}</disk>")
 
 
@@ -82,12 +86,12 @@ class Guest:
     """Use as a context. `before` and `after` are elements of the domain before and after its <os>."""
 
     def __init__(self, script="", *, machine="pc", cpus=1, memory_mib=256, acpi=True, cmdline="", disks=(), before="", after="",
-                 serials=STDIO, modules=MODULES, kernel=None, folder=None):
+                 serials=STDIO, modules=MODULES, files=None, kernel=None, folder=None):
         self._temporary = tempfile.TemporaryDirectory(prefix="vmm-linux.", dir=folder or os.environ.get("VMM_LAB_SCRATCH"))
         self.folder = self._temporary.name
         self.domain = self.path("domain.xml")
         with open(self.path("initrd.img"), "wb") as file:
-            file.write(build_initramfs(script, modules))
+            file.write(build_initramfs(script, modules, files))
         for disk in disks:
             if disk.size_bytes is not None:
                 with open(self.path(disk.name), "wb") as file:
@@ -115,6 +119,9 @@ class Guest:
         return self
 
     def __exit__(self, *_):
+        self.remove()
+
+    def remove(self):
         self._temporary.cleanup()
 
     def path(self, name):
@@ -127,9 +134,9 @@ class Guest:
     def start(self, options=()):
         return Run([VMM, "--domain", self.domain, *options])
 
-    def run(self, seconds=BOOT_SECONDS):
+    def run(self, seconds=BOOT_SECONDS, options=()):
         """vmm from start to end, with nothing on its standard input."""
-        with self.start() as run:
+        with self.start(options) as run:
             run.process.stdin.close()
             run.wait_end(seconds)
             return run
