@@ -148,7 +148,7 @@ bool AtaDisk::run_other(uint8_t code) {
 // Nothing where the address is a place that the present translation does not have.
 std::optional<uint64_t> AtaDisk::sector_of_short() const {
   const uint32_t low = task(reg::kLbaLow);
-  const uint32_t middle = task(reg::kLbaHigh) << 8U | task(reg::kLbaMid);
+  const uint32_t middle = uint32_t{task(reg::kLbaHigh)} << 8 | task(reg::kLbaMid);
   const uint32_t high = task(reg::kDevice) & device_bit::kHeads;
   if ((task(reg::kDevice) & device_bit::kLba) != 0) {
     return uint64_t{high << 24 | middle << 8 | low};
@@ -173,7 +173,7 @@ AtaDisk::Extent AtaDisk::extent(Addressing addressing) const {
       result.sector |= uint64_t{task_before(offset)} << (8 * (offset - reg::kLbaLow) + 24) |
                        uint64_t{task(offset)} << (8 * (offset - reg::kLbaLow));
     }
-    const uint32_t count = task_before(reg::kCount) << 8U | task(reg::kCount);
+    const uint32_t count = uint32_t{task_before(reg::kCount)} << 8 | task(reg::kCount);
     result.count = count == 0 ? 0x1'0000 : count;
   }
   result.is_valid = result.sector <= sectors_ && result.count <= sectors_ - result.sector;
@@ -401,7 +401,7 @@ void AtaDisk::set_features() {
 // ACS-2, section 7.10: TRIM, with its ranges in blocks of 512 bytes.
 void AtaDisk::begin_trim() {
   constexpr uint8_t kTrim = 0x01;
-  const uint32_t blocks = task_before(reg::kCount) << 8U | task(reg::kCount);
+  const uint32_t blocks = uint32_t{task_before(reg::kCount)} << 8 | task(reg::kCount);
   if (!has_trim_ || task(reg::kFeatures) != kTrim || blocks == 0 || blocks > kMaxTrimBlocks) {
     return abort();
   }

@@ -3,12 +3,12 @@
 namespace vmm::ide {
 
 void IdentifyData::set_transfer_modes(uint8_t multiword_dma, uint8_t ultra_dma) {
-  set(63, multiword_dma << 8 | 0x07);  // multiword DMA 0 to 2
-  set(64, 0x0003);                     // PIO 3 and 4
+  set(63, uint32_t{multiword_dma} << 8 | 0x07);  // multiword DMA 0 to 2
+  set(64, 0x0003);                               // PIO 3 and 4
   for (size_t word = 65; word <= 68; ++word) {
     set(word, 120);  // nanoseconds a cycle
   }
-  set(88, ultra_dma << 8 | 0x3f);  // ultra DMA 0 to 5
+  set(88, uint32_t{ultra_dma} << 8 | 0x3f);  // ultra DMA 0 to 5
 }
 
 void IdentifyData::set_reset_result(bool is_device_1) { set(93, is_device_1 ? 0x6b00 : 0x600b); }

@@ -11,7 +11,7 @@ namespace vmm::ide {
 
 // Minute 99, second 59, frame 74 is the last address of a CD; larger images are DVDs.
 inline constexpr uint32_t kMaxCdBlocks = (99 * 60 + 59) * 75 + 74 - 150;
-inline constexpr bool is_dvd(const MmcState& state) { return state.blocks > kMaxCdBlocks; }
+constexpr bool is_dvd(const MmcState& state) { return state.blocks > kMaxCdBlocks; }
 
 Outcome inquiry(const Cdb& cdb);
 Outcome request_sense(const Sense& sense);
