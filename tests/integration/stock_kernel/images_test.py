@@ -11,7 +11,7 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guest import MIB, Disk, Guest, GuestTest, main  # noqa: E402
+from guest import BOOT_SECONDS, MIB, Disk, Guest, GuestTest, main  # noqa: E402
 from programs import ProgramsDisk  # noqa: E402
 
 KIB = 1 << 10
@@ -187,7 +187,7 @@ write more && verify more verified.more
 
     def test_a_reset_in_the_middle_of_writing(self):
         guest = self.guest("echo b >/proc/sysrq-trigger")
-        run = guest.run()
+        run = guest.run(2 * BOOT_SECONDS)
         self.assert_ended_well(run)
         self.assertEqual(run.text().count("middle=yes"), 1)
         self.assert_written(run.values())
@@ -198,7 +198,7 @@ write more && verify more verified.more
     def test_a_kill_in_the_middle_of_writing(self):
         guest = self.guest("")
         with guest.start() as run:
-            run.wait_for("^middle=yes")
+            run.wait_for("^middle=yes", 2 * BOOT_SECONDS)
             run.process.kill()
             run.wait_end()
         self.assert_written(run.values())
@@ -208,7 +208,7 @@ write more && verify more verified.more
         trimmed = self.trimmed_by(self.FLUSHED_ROUNDS + 1, before)
         for name in self.OVERLAYS:
             self.assert_each_sector_is_one_of(self.content(guest, name), before, after, trimmed)
-        run = guest.run()
+        run = guest.run(2 * BOOT_SECONDS)
         self.assert_ended_well(run)
         self.assertNotIn("flushed", run.values())
         self.assert_verified(run.values())
