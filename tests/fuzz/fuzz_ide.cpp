@@ -24,7 +24,7 @@ namespace {
 
 constexpr uint64_t kRamBytes = 64 << 10;
 constexpr uint64_t kDiskBytes = 300 << 10;
-constexpr uint32_t kCdBlocks = 80;
+constexpr uint64_t kCdBytes = 80 * uint64_t{ide::kCdBlockBytes};
 constexpr int kMaxSteps = 2000;
 constexpr int kTurns = 2;
 constexpr size_t kImages = 4;
@@ -295,8 +295,8 @@ class Machine {
   std::array<size_t, kImages> checked_{};  // of each history
 
   static std::array<block::FakeBlockDevice, kImages> make_images() {
-    return {block::FakeBlockDevice(kDiskBytes), block::FakeBlockDevice(kCdBlocks * ide::kCdBlockBytes),
-            block::FakeBlockDevice(kCdBlocks * ide::kCdBlockBytes), block::FakeBlockDevice(1000)};
+    return {block::FakeBlockDevice(kDiskBytes), block::FakeBlockDevice(kCdBytes),
+            block::FakeBlockDevice(kCdBytes), block::FakeBlockDevice(1000)};
   }
 };
 

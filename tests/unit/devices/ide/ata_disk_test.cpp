@@ -73,9 +73,9 @@ TEST_P(AtaDiskTest, TellsTheHostThatItHasNoSmart) {
 TEST_P(AtaDiskTest, ReadsSectorsByPortWithAnInterruptForEach) {
   rig.add_disk(kMiB);
   const int before = driver.rises();
-  const auto result = driver.pio_in({.code = 0x20, .device = kLba, .count = 3, .lba = 5}, 3 * 512);
+  const auto result = driver.pio_in({.code = 0x20, .device = kLba, .count = 3, .lba = 5}, 3 * kSector);
   EXPECT_TRUE(result.is_good());
-  EXPECT_EQ(result.data, IdeRig::pattern(5 * 512, 3 * 512));
+  EXPECT_EQ(result.data, IdeRig::pattern(5 * kSector, 3 * kSector));
   if (GetParam() == FakeAtaDriver::Waits::kInterrupt) {
     EXPECT_EQ(driver.rises() - before, 3);
   }
@@ -83,19 +83,20 @@ TEST_P(AtaDiskTest, ReadsSectorsByPortWithAnInterruptForEach) {
 
 TEST_P(AtaDiskTest, ACountOfZeroIs256Sectors) {
   rig.add_disk(kMiB);
-  const auto result = driver.pio_in({.code = 0x20, .device = kLba, .count = 0, .lba = 1}, 256 * 512);
+  const auto result = driver.pio_in({.code = 0x20, .device = kLba, .count = 0, .lba = 1}, 256 * kSector);
   EXPECT_TRUE(result.is_good());
-  EXPECT_EQ(result.data, IdeRig::pattern(512, 256 * 512));
+  EXPECT_EQ(result.data, IdeRig::pattern(512, 256 * kSector));
 }
 
 TEST_P(AtaDiskTest, ReadsMultipleSectorsInBlocks) {
   rig.add_disk(kMiB);
   EXPECT_TRUE(driver.no_data({.code = 0xc6, .count = 8}).is_good());
   EXPECT_EQ(word(identify(), 59), 0x0108);
-  const auto result = driver.pio_in({.code = 0xc4, .device = kLba, .count = 20, .lba = 2}, 20 * 512, 8 * 512);
+  const auto result =
+      driver.pio_in({.code = 0xc4, .device = kLba, .count = 20, .lba = 2}, 20 * kSector, 8 * kSector);
   EXPECT_TRUE(result.is_good());
   EXPECT_EQ(result.blocks, (std::vector<size_t>{4096, 4096, 2048}));
-  EXPECT_EQ(result.data, IdeRig::pattern(1024, 20 * 512));
+  EXPECT_EQ(result.data, IdeRig::pattern(1024, 20 * kSector));
 }
 
 TEST_P(AtaDiskTest, MultipleModeIsAPowerOfTwoAndCanBeOff) {
@@ -108,21 +109,21 @@ TEST_P(AtaDiskTest, MultipleModeIsAPowerOfTwoAndCanBeOff) {
 
 TEST_P(AtaDiskTest, WritesSectorsByPort) {
   auto& disk = rig.add_disk(kMiB);
-  const Bytes data = IdeRig::pattern(777, 300 * 512);
+  const Bytes data = IdeRig::pattern(777, 300 * kSector);
   const auto result =
       driver.pio_out({.code = 0x34, .device = kLba, .count = 300, .lba = 9, .is_extended = true}, data);
   EXPECT_TRUE(result.is_good());
-  EXPECT_EQ(IdeRig::contents(disk, 9 * 512, data.size()), data);
-  EXPECT_EQ(IdeRig::contents(disk, 8 * 512, 512), IdeRig::pattern(8 * 512, 512));
-  EXPECT_EQ(IdeRig::contents(disk, 309 * 512, 512), IdeRig::pattern(309 * 512, 512));
+  EXPECT_EQ(IdeRig::contents(disk, 9 * kSector, data.size()), data);
+  EXPECT_EQ(IdeRig::contents(disk, 8 * kSector, 512), IdeRig::pattern(8 * kSector, 512));
+  EXPECT_EQ(IdeRig::contents(disk, 309 * kSector, 512), IdeRig::pattern(309 * kSector, 512));
 }
 
 TEST_P(AtaDiskTest, WritesMultipleSectorsInBlocks) {
   auto& disk = rig.add_disk(kMiB);
-  const Bytes data = IdeRig::pattern(3, 20 * 512);
+  const Bytes data = IdeRig::pattern(3, 20 * kSector);
   EXPECT_TRUE(
-      driver.pio_out({.code = 0xc5, .device = kLba, .count = 20, .lba = 4}, data, 16 * 512).is_good());
-  EXPECT_EQ(IdeRig::contents(disk, 4 * 512, data.size()), data);
+      driver.pio_out({.code = 0xc5, .device = kLba, .count = 20, .lba = 4}, data, 16 * kSector).is_good());
+  EXPECT_EQ(IdeRig::contents(disk, 4 * kSector, data.size()), data);
 }
 
 TEST_P(AtaDiskTest, ReadsByDmaThroughScatteredMemory) {
@@ -134,12 +135,12 @@ TEST_P(AtaDiskTest, ReadsByDmaThroughScatteredMemory) {
   Bytes data = rig.ram_bytes(IdeRig::kData, 1000);
   const Bytes rest = rig.ram_bytes(IdeRig::kData + 0x8000, 3096);
   data.insert(data.end(), rest.begin(), rest.end());
-  EXPECT_EQ(data, IdeRig::pattern(3 * 512, 8 * 512));
+  EXPECT_EQ(data, IdeRig::pattern(3 * kSector, 8 * kSector));
 }
 
 TEST_P(AtaDiskTest, WritesByDmaInSeveralSteps) {
   auto& disk = rig.add_disk(2 * kMiB);
-  const uint32_t length = 1000 * 512;
+  const uint32_t length = 1000 * kSector;
   rig.put_ram(IdeRig::kData, IdeRig::pattern(99, length));
   std::vector<Prd> table;
   for (uint32_t place = 0; place < length; place += 0x1'0000) {
@@ -150,7 +151,7 @@ TEST_P(AtaDiskTest, WritesByDmaInSeveralSteps) {
   const auto result =
       driver.dma({.code = 0x35, .device = kLba, .count = 1000, .lba = 7, .is_extended = true}, false, table);
   EXPECT_TRUE(result.is_good());
-  EXPECT_EQ(IdeRig::contents(disk, 7 * 512, length), IdeRig::pattern(99, length));
+  EXPECT_EQ(IdeRig::contents(disk, 7 * kSector, length), IdeRig::pattern(99, length));
   for (const auto& record : disk.history()) {
     EXPECT_LE(record.length_bytes, kStepBytes);
   }
@@ -196,7 +197,7 @@ TEST_P(AtaDiskTest, AddressesBeyond28Bits) {
   const auto result =
       driver.pio_in({.code = 0x24, .device = kLba, .count = 1, .lba = 0xfedc'ba98, .is_extended = true}, 512);
   EXPECT_TRUE(result.is_good());
-  EXPECT_EQ(disk.last_offset, uint64_t{0xfedc'ba98} * 512);
+  EXPECT_EQ(disk.last_offset, uint64_t{0xfedc'ba98} * kSector);
   EXPECT_TRUE(driver.no_data({.code = 0x27, .device = kLba, .is_extended = true}).is_good());
   EXPECT_EQ(driver.get(reg::kLbaLow), 0xff);
   driver.set_control(0x88);
@@ -209,10 +210,10 @@ TEST_P(AtaDiskTest, AddressesBeyond28Bits) {
 TEST_P(AtaDiskTest, ReadsByCylinderHeadAndSector) {
   rig.add_disk(8 * kMiB);
   // Cylinder 2, head 3, sector 4 of 16 heads and 63 sectors.
-  const uint64_t sector = (2 * 16 + 3) * 63 + 3;
+  const uint64_t sector = (uint64_t{2} * 16 + 3) * 63 + 3;
   const auto result = driver.pio_in({.code = 0x20, .device = 0xa3, .count = 1, .lba = 2 << 8 | 4}, 512);
   EXPECT_TRUE(result.is_good());
-  EXPECT_EQ(result.data, IdeRig::pattern(sector * 512, 512));
+  EXPECT_EQ(result.data, IdeRig::pattern(sector * kSector, 512));
 }
 
 TEST_P(AtaDiskTest, AnotherTranslationIsObeyed) {
@@ -223,7 +224,7 @@ TEST_P(AtaDiskTest, AnotherTranslationIsObeyed) {
   EXPECT_EQ(word(data, 55), 4);
   EXPECT_EQ(word(data, 56), 17);
   const auto result = driver.pio_in({.code = 0x20, .device = 0xa1, .count = 1, .lba = 1 << 8 | 1}, 512);
-  EXPECT_EQ(result.data, IdeRig::pattern((4 + 1) * 17 * 512, 512));
+  EXPECT_EQ(result.data, IdeRig::pattern(85 * kSector, 512));
   EXPECT_EQ(driver.no_data({.code = 0x91, .device = 0xa3, .count = 0}).error, 0x04);
 }
 
@@ -356,9 +357,9 @@ TEST_P(AtaDiskTest, TrimDiscardsItsRanges) {
       driver.dma({.code = 0x06, .device = kLba, .features = 1, .count = 1, .is_extended = true}, false,
                  {{.address = IdeRig::kData, .count = 512, .is_last = true}});
   EXPECT_TRUE(result.is_good());
-  EXPECT_EQ(IdeRig::contents(disk, 10 * 512, 4 * 512), Bytes(4 * 512));
-  EXPECT_EQ(IdeRig::contents(disk, 100 * 512, 512), Bytes(512));
-  EXPECT_EQ(IdeRig::contents(disk, 14 * 512, 512), IdeRig::pattern(14 * 512, 512));
+  EXPECT_EQ(IdeRig::contents(disk, 10 * kSector, 4 * kSector), Bytes(4 * kSector));
+  EXPECT_EQ(IdeRig::contents(disk, 100 * kSector, 512), Bytes(512));
+  EXPECT_EQ(IdeRig::contents(disk, 14 * kSector, 512), IdeRig::pattern(14 * kSector, 512));
   EXPECT_EQ(disk.history().size(), 2U);
 }
 

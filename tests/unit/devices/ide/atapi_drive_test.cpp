@@ -34,8 +34,8 @@ TEST_P(AtapiDriveTest, IdentifiesItselfAsAPacketDevice) {
   EXPECT_TRUE(result.is_good());
   ASSERT_EQ(result.data.size(), 512U);
   EXPECT_EQ(result.data[0] | result.data[1] << 8, 0x85c0);
-  EXPECT_EQ(result.data[2 * 49 + 1] & 0x01, 0x01);
-  EXPECT_EQ(result.data[2 * 125], 0);
+  EXPECT_EQ(result.data[99] & 0x01, 0x01);
+  EXPECT_EQ(result.data[250], 0);
 }
 
 TEST_P(AtapiDriveTest, IdentifyDeviceIsAbortedWithTheSignature) {
@@ -61,7 +61,7 @@ TEST_P(AtapiDriveTest, ReadsBlocksByPort) {
   add(1000);
   const auto result = driver.packet({0x28, 0, 0, 0, 0, 7, 0, 0, 3}, 2048);
   EXPECT_TRUE(result.is_good());
-  EXPECT_EQ(result.data, IdeRig::pattern(7 * 2048, 3 * 2048));
+  EXPECT_EQ(result.data, IdeRig::pattern(7 * kCdBlock, 3 * kCdBlock));
   EXPECT_EQ(result.blocks, (std::vector<size_t>{2048, 2048, 2048}));
   EXPECT_EQ(driver.get(reg::kCount) & 0x03, 0x03);
 }
@@ -78,7 +78,7 @@ TEST_P(AtapiDriveTest, LongReadsTakeSteps) {
   add(1000);
   const auto result = driver.packet({0xa8, 0, 0, 0, 0, 1, 0, 0, 0, 200}, 0xfffe);
   EXPECT_TRUE(result.is_good());
-  EXPECT_EQ(result.data, IdeRig::pattern(2048, 200 * 2048));
+  EXPECT_EQ(result.data, IdeRig::pattern(2048, 200 * kCdBlock));
   for (const auto& record : rig.medium->history()) {
     EXPECT_LE(record.length_bytes, kStepBytes);
   }
@@ -87,13 +87,14 @@ TEST_P(AtapiDriveTest, LongReadsTakeSteps) {
 TEST_P(AtapiDriveTest, ReadsByDma) {
   add(1000);
   std::vector<Prd> table;
+  table.reserve(7);
   for (uint32_t i = 0; i < 7; ++i) {
     table.push_back(
         {.address = IdeRig::kData + i * 0x1'0000, .count = i < 6 ? 0 : 0x4000U, .is_last = i == 6});
   }
   const auto result = driver.packet_dma({0x28, 0, 0, 0, 0, 2, 0, 0, 200}, true, table);
   EXPECT_TRUE(result.is_good());
-  EXPECT_EQ(rig.ram_bytes(IdeRig::kData, 200 * 2048), IdeRig::pattern(2 * 2048, 200 * 2048));
+  EXPECT_EQ(rig.ram_bytes(IdeRig::kData, 200 * kCdBlock), IdeRig::pattern(2 * kCdBlock, 200 * kCdBlock));
 }
 
 TEST_P(AtapiDriveTest, RepliesByDmaToo) {

@@ -196,8 +196,8 @@ TEST_F(IdeChannelTest, AWriteThatAResetOverrunsKeepsItsPlaceAndItsData) {
   disk.complete_all();
   ASSERT_TRUE(driver.wait_not_busy());
   EXPECT_EQ(IdeRig::contents(disk, 0, 512), IdeRig::pattern(0, 512));
-  EXPECT_EQ(IdeRig::contents(disk, 5 * 512, 512), first);
-  EXPECT_EQ(IdeRig::contents(disk, 6 * 512, 512), second);
+  EXPECT_EQ(IdeRig::contents(disk, 5 * kSector, 512), first);
+  EXPECT_EQ(IdeRig::contents(disk, 6 * kSector, 512), second);
 }
 
 TEST_F(IdeChannelTest, ResetInTheMiddleOfADataBlockEndsIt) {
@@ -210,7 +210,7 @@ TEST_F(IdeChannelTest, ResetInTheMiddleOfADataBlockEndsIt) {
   EXPECT_EQ(in<uint16_t>(driver.command_block(), 0), 0);
   EXPECT_EQ(driver.alternate_status(), 0x50);
   EXPECT_EQ(driver.pio_in({.code = 0x20, .device = kLba, .count = 1, .lba = 9}, 512).data,
-            IdeRig::pattern(9 * 512, 512));
+            IdeRig::pattern(9 * kSector, 512));
 }
 
 TEST_F(IdeChannelTest, DiagnosticIsRunByBothAndReportedByTheMaster) {
@@ -300,8 +300,8 @@ TEST_F(IdeChannelTest, HardwareResetForgetsWhatDriversSet) {
   EXPECT_TRUE(driver.no_data({.code = 0xef, .features = 0x03, .count = 0x22}).is_good());
   rig.controller.channel(0).reset();
   const Bytes data = driver.pio_in({.code = 0xec}, 512).data;
-  EXPECT_EQ(data.at(85 * 2) & 0x20, 0x20);
-  EXPECT_EQ(data.at(63 * 2 + 1), 0);
+  EXPECT_EQ(data.at(170) & 0x20, 0x20);
+  EXPECT_EQ(data.at(127), 0);
 }
 
 TEST_F(IdeChannelTest, AQuiescedDriveBeginsNothingUntilItIsResumed) {

@@ -19,6 +19,10 @@
 
 namespace vmm::ide {
 
+// Bytes; wide, so that products of them are.
+inline constexpr size_t kSector = 512;
+inline constexpr size_t kCdBlock = kCdBlockBytes;
+
 inline uint8_t pattern_at(uint64_t offset) {
   return static_cast<uint8_t>((offset ^ (offset >> 9) ^ (offset >> 17)) & 0xff);
 }

@@ -53,7 +53,7 @@ TEST(IdeThreads, EveryReadIsAnsweredByInterrupt) {
     driver.start_dma(true);
     ASSERT_TRUE(eventually([&] { return driver.line(); })) << i;
     ASSERT_TRUE(driver.end_dma().is_good()) << i;
-    ASSERT_EQ(rig.ram_bytes(IdeRig::kData, 1024), IdeRig::pattern(uint64_t{i} * 512, 1024));
+    ASSERT_EQ(rig.ram_bytes(IdeRig::kData, 1024), IdeRig::pattern(i * kSector, 1024));
   }
 }
 
@@ -83,7 +83,7 @@ TEST(IdeThreads, ResetsAndCommandsOfTwoVcpusLeaveAWorkingDrive) {
   ASSERT_TRUE(eventually([&] { return (driver.alternate_status() & 0x80) == 0; }));
   FakeAtaDriver::Result result;
   driver.read_block(result, 512);
-  EXPECT_EQ(result.data, IdeRig::pattern(7 * 512, 512));
+  EXPECT_EQ(result.data, IdeRig::pattern(7 * kSector, 512));
 }
 
 TEST(IdeThreads, DiscsAreChangedWhileTheGuestReads) {
