@@ -16,6 +16,11 @@ namespace vmm::ide {
 
 inline constexpr size_t kChannelCount = 2;
 
+// Where PCs have the channels.
+inline constexpr std::array<uint16_t, kChannelCount> kCommandBlocks = {0x1f0, 0x170};
+inline constexpr std::array<uint16_t, kChannelCount> kControlBlocks = {0x3f6, 0x376};
+inline constexpr std::array<uint32_t, kChannelCount> kChannelIrqs = {14, 15};
+
 class IdeController final : public pci::PciFunction {
  public:
   static constexpr size_t kBusMasterBar = 4;

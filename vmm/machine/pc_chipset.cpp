@@ -24,6 +24,7 @@ std::array<InterruptLine*, pci::kIsaIrqCount> routable_irqs(IsaInterrupts& inter
 PcChipset::PcChipset(IoBus& ports, IoBus& mmio, IsaInterrupts& interrupts, BusDevice& reset_port,
                      BusDevice& power_block)
     : ports_(ports),
+      interrupts_(interrupts),
       power_block_(power_block),
       power_block_base_(layout::kPmBase),
       isa_bridge_(routable_irqs(interrupts)),
@@ -41,7 +42,31 @@ Result<std::unique_ptr<PcChipset>> PcChipset::create(IoBus& ports, IoBus& mmio, 
   return chipset;
 }
 
-Status PcChipset::assign_resources() { return pci::assign_resources(bus_); }
+Result<ide::IdeController*> PcChipset::ide(const GuestMemory& memory) {
+  if (ide_ != nullptr) {
+    return ide_.get();
+  }
+  std::array<InterruptLine*, ide::kChannelCount> lines{};
+  for (size_t i = 0; i < lines.size(); ++i) {
+    lines[i] = &interrupts_.make_input(ide::kChannelIrqs[i]);
+  }
+  ide_ = std::make_unique<ide::IdeController>(lines, memory);
+  VMM_TRY(bus_.attach({.slot = 1, .function = 1}, *ide_));
+  for (size_t i = 0; i < ide::kChannelCount; ++i) {
+    ide::IdeChannel& channel = ide_->channel(i);
+    VMM_TRY(ports_.add(ide::kCommandBlocks[i], ide::IdeChannel::kCommandPorts, channel.command_block()));
+    VMM_TRY(ports_.add(ide::kControlBlocks[i], ide::IdeChannel::kControlPorts, channel.control_block()));
+  }
+  return ide_.get();
+}
+
+Status PcChipset::assign_resources() {
+  VMM_TRY(pci::assign_resources(bus_));
+  if (ide_ != nullptr) {
+    ide_->enable_channels();
+  }
+  return {};
+}
 
 void PcChipset::move_power_block(std::optional<uint16_t> base) {
   if (power_block_base_) {

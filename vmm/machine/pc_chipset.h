@@ -8,11 +8,13 @@
 #include <memory>
 #include <optional>
 
+#include "devices/ide/ide_controller.h"
 #include "devices/pci/host_bridge.h"
 #include "devices/pci/pci_bus.h"
 #include "devices/pci/piix3.h"
 #include "devices/pci/piix4_pm.h"
 #include "vmm/base/error.h"
+#include "vmm/core/guest_memory.h"
 #include "vmm/core/io_bus.h"
 #include "vmm/machine/isa_interrupts.h"
 
@@ -31,6 +33,10 @@ class PcChipset {
   // A wire from pin INTA# of a slot.
   InterruptLine& intx(uint8_t slot) { return isa_bridge_.intx(slot, pci::InterruptPin::kIntA); }
 
+  // The IDE controller, 00:01.1, without drives; made when it is first asked for: a guest that has no IDE
+  // drive does not look for one. The memory outlives the chipset.
+  Result<ide::IdeController*> ide(const GuestMemory& memory);
+
   // Gives every function its addresses, as firmware would. After all are attached, and after each reset().
   Status assign_resources();
   void reset() { bus_.reset(); }
@@ -41,12 +47,14 @@ class PcChipset {
   void move_power_block(std::optional<uint16_t> base);
 
   IoBus& ports_;
+  IsaInterrupts& interrupts_;
   BusDevice& power_block_;
   std::optional<uint16_t> power_block_base_;
 
   pci::HostBridge host_bridge_;
   pci::Piix3 isa_bridge_;
   pci::Piix4Pm power_function_;
+  std::unique_ptr<ide::IdeController> ide_;
   pci::PciBus bus_;
 };
 
