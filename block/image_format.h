@@ -64,6 +64,7 @@ class TransferPeriods {
       on_end_(context_);
     }
   }
+  bool are_under_way() const { return under_way_[0] + under_way_[1] > 0; }
   // The period before the present one is over.
   bool is_previous_over() const { return under_way_[current_ ^ 1U] == 0; }
   // REQUIRES: is_previous_over().

@@ -247,10 +247,12 @@ class ChainOpener {
     }
     const std::optional<std::string>& named = name.format ? name.format : file_format;
     if (!named) {
-      return fail(
-          "{}: does not say which format its backing file {} has, and a format is never guessed; write it "
-          "into the image (qemu-img rebase -u -b … -F …)",
-          options.path, *file);
+      return fail("{}: does not say which format its backing file {} has, and a format is never guessed; {}",
+                  options.path, *file,
+                  options.format == Format::kQcow
+                      ? "version 1 of qcow has no place for it: convert the image (qemu-img convert -f qcow "
+                        "-O qcow2), or name the format in the domain file (<backingStore>)"
+                      : "write it into the image (qemu-img rebase -u -b … -F …)");
     }
     const auto format = format_named(*named);
     if (!format) {

@@ -87,8 +87,10 @@ Result<std::unique_ptr<Image>> Image::open(Files files, Header header, Options o
     }
     VMM_ASSIGN_OR_RETURN(refcount_table, read_table(sync, header.refcount_table_offset, bytes));
   }
-  return std::unique_ptr<Image>(new Image(std::move(files), std::move(header), std::move(l1),
-                                          std::move(refcount_table), std::move(options)));
+  std::unique_ptr<Image> image(new Image(std::move(files), std::move(header), std::move(l1),
+                                         std::move(refcount_table), std::move(options)));
+  image->state_.used_end = file_size;
+  return image;
 }
 
 Image::Image(Files files, Header header, std::vector<uint64_t> l1, std::vector<uint64_t> refcount_table,
@@ -138,6 +140,11 @@ Image::L2Place Image::find_l2(uint64_t guest_offset, Waiter* waiter) {
   const uint64_t table_offset = l1_entry & kEntryOffsetMask;
   if (table_offset == 0) {
     return {.entries = l2_entries - l2_index};
+  }
+  if (table_offset >= state_.used_end) {
+    state_.mark_corrupt(fmt::format("the L2 table at {:#x} (L1 entry {}) lies past the end of the file",
+                                    table_offset, l1_index));
+    return {.outcome = Outcome::kError};
   }
   const uint32_t slice_entries = l2_cache_.slice_bytes() / format.l2_entry_bytes();
   const uint64_t slice = l2_cache_.slice_of(table_offset + uint64_t{l2_index} * format.l2_entry_bytes());

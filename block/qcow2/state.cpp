@@ -20,7 +20,7 @@ void ImageState::mark_corrupt(std::string_view reason) {
 void ImageState::use_up_to(uint64_t end_bytes) {
   constexpr uint64_t kAheadBytes = uint64_t{64} << 20U;
   used_end = std::max(used_end, end_bytes);
-  if (extend_ahead == nullptr || used_end <= file_end) {
+  if (extend_ahead == nullptr || used_end <= file_end || !transfers.are_under_way()) {
     return;
   }
   // A hole: it takes no space.

@@ -59,8 +59,9 @@ struct ImageState {
   // corrupt bit is to be set.
   void mark_corrupt(std::string_view reason);
 
-  // Clusters up to there are in use. Where extend_ahead is set, the file is made longer before the writes
-  // come: a direct write past the end of a file keeps all others waiting.
+  // Clusters up to there are in use. Where extend_ahead is set and others write too, the file is made longer
+  // before the write comes: a direct write past the end of a file keeps all others waiting. One that is alone
+  // is quicker there than in a hole.
   void use_up_to(uint64_t end_bytes);
   // The file ends with its last cluster again.
   void cut_to_use();

@@ -129,8 +129,9 @@ class Bench {
       request.length_bytes = plan_.length;
       request.buffers = std::span(&buffers_[cookie], 1);
       plan_.offset += plan_.step;
+      plan_.offset %= device_.size_bytes();
       if (plan_.offset > device_.size_bytes() - plan_.length) {
-        plan_.offset %= device_.size_bytes() - plan_.length + 1;
+        plan_.offset = 0;
       }
     }
     request.completion = Completion(done, this, cookie);

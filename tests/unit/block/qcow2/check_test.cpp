@@ -88,6 +88,13 @@ TEST_F(Qcow2Check, AnEntryPastTheEndOfTheFileIsACorruption) {
   EXPECT_GE(check_of(*disk_).corruptions, 1U);
 }
 
+TEST_F(Qcow2Check, WhatAnL2TablePastTheEndOfTheFileWouldHoldIsAnErrorAndNotZeroes) {
+  put_be64(header().l1_offset, disk_->content().size() | kEntryCopied);
+  std::array<std::byte, 4096> bytes{};
+  OpenImage image(disk_, options_, true);
+  EXPECT_EQ(image.transfer(BlockOp::kRead, 0, bytes), IoStatus::kIoError);
+}
+
 TEST_F(Qcow2Check, RefcountBlocksThatAreGoneAreWrittenAnew) {
   put_be64(header().refcount_table_offset, 0);
   EXPECT_GE(check_of(*disk_).corruptions, 1U);

@@ -37,6 +37,23 @@ class Qcow2Writer : public testing::Test {
   std::shared_ptr<CrashDisk> disk_;
 };
 
+// A write to the first cluster that the host has not done yet.
+struct LateWrite {
+  explicit LateWrite(OpenImage& image) {
+    BlockRequest request;
+    request.op = BlockOp::kWrite;
+    request.length_bytes = bytes.size();
+    request.buffers = std::span(&buffer, 1);
+    request.completion = Completion(
+        [](void* context, uint64_t, IoStatus) { *static_cast<bool*>(context) = true; }, &is_done, 0);
+    image->submit(std::move(request));
+  }
+
+  std::vector<std::byte> bytes = std::vector<std::byte>(kClusterBytes, std::byte{0xee});
+  iovec buffer = {.iov_base = bytes.data(), .iov_len = bytes.size()};
+  bool is_done = false;
+};
+
 TEST_F(Qcow2Writer, ZeroesAndDiscardsNeverShowTheBackingFileAgain) {
   make_overlay();
   {
@@ -91,16 +108,7 @@ TEST_F(Qcow2Writer, AFreedClusterIsNotUsedAgainWhileAWriteToItIsUnderWay) {
     ASSERT_EQ(image->write_value(0, kClusterBytes, 5), IoStatus::kOk);
     ASSERT_EQ(image->change(BlockOp::kFlush, 0, 0), IoStatus::kOk);
     // The late one stays with the host, while its cluster is discarded and others are written.
-    std::vector<std::byte> late(kClusterBytes, std::byte{0xee});
-    const iovec buffer{.iov_base = late.data(), .iov_len = late.size()};
-    BlockRequest request;
-    request.op = BlockOp::kWrite;
-    request.length_bytes = late.size();
-    request.buffers = std::span(&buffer, 1);
-    bool is_done = false;
-    request.completion = Completion(
-        [](void* context, uint64_t, IoStatus) { *static_cast<bool*>(context) = true; }, &is_done, 0);
-    (*image)->submit(std::move(request));
+    LateWrite late(*image);
     ASSERT_EQ(disk_->waiting(), 1U);
     image->hold_first(true);
     ASSERT_EQ(image->change(BlockOp::kDiscard, 0, kClusterBytes), IoStatus::kOk);
@@ -110,7 +118,7 @@ TEST_F(Qcow2Writer, AFreedClusterIsNotUsedAgainWhileAWriteToItIsUnderWay) {
     }
     image->hold_first(false);
     image->settle();
-    EXPECT_TRUE(is_done);
+    EXPECT_TRUE(late.is_done);
   }
   for (uint64_t i = 1; i < 20; ++i) {
     EXPECT_EQ(value_at(i * kClusterBytes), 6U) << i;
@@ -118,15 +126,20 @@ TEST_F(Qcow2Writer, AFreedClusterIsNotUsedAgainWhileAWriteToItIsUnderWay) {
   expect_clean();
 }
 
-TEST_F(Qcow2Writer, AFileMadeLongerAheadEndsWithItsLastCluster) {
+TEST_F(Qcow2Writer, AFileMadeLongerAheadOfWritesSideBySideEndsWithItsLastCluster) {
   options_.may_extend_ahead = true;
   make();
   const size_t before = disk_->content().size();
   {
     auto image = open();
     ASSERT_EQ(image->write_value(0, 8 * kClusterBytes, 5), IoStatus::kOk);
-    EXPECT_GT(disk_->content().size(), before + (size_t{32} << 20U));
+    EXPECT_EQ(disk_->content().size(), before + 9 * kClusterBytes);
+    const LateWrite late(*image);
+    image->hold_first(true);
     ASSERT_EQ(image->write_value(8 * kClusterBytes, kClusterBytes, 6), IoStatus::kOk);
+    EXPECT_GT(disk_->content().size(), before + (size_t{32} << 20U));
+    image->hold_first(false);
+    image->settle();
   }
   // An L2 table, and the data.
   EXPECT_EQ(disk_->content().size(), before + 10 * kClusterBytes);

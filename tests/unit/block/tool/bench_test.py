@@ -39,6 +39,15 @@ class Bench(ToolTest):
         self.assertEqual(self.img("bench", "-w", "-f", "qcow2", "-s", "12k", "-c", "100", path).status, 0)
         self.qemu("qemu-img", "check", "-f", "qcow2", path)
 
+    def test_past_the_end_it_goes_on_as_if_the_disk_began_again(self):
+        # 0, 192k, 384k = 128k; and, where no request fits any more, at the beginning.
+        path = self.create("image", format="raw", size="256k")
+        self.img("bench", "-w", "--pattern", "1", "-f", "raw", "-s", "64k", "-S", "192k", "-c", "3", "-d", "1", path)
+        self.qemu("qemu-io", "-f", "raw", "-c", "read -P 1 0 64k", "-c", "read -P 0 64k 64k", "-c", "read -P 1 128k 128k", path)
+        path = self.create("image", format="raw", size="100k")
+        self.img("bench", "-w", "--pattern", "1", "-f", "raw", "-s", "64k", "-o", "36k", "-c", "2", "-d", "1", path)
+        self.qemu("qemu-io", "-f", "raw", "-c", "read -P 1 0 100k", path)
+
     def test_what_makes_no_sense_is_refused(self):
         path = self.create("image")
         for arguments in ([path], ["-f", "qcow2", "-o", "1M", path], ["-f", "qcow2", "-s", "2M", path], ["-f", "qcow2", "-d", "0", path],

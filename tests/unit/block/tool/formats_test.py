@@ -42,6 +42,13 @@ class Formats(ToolTest):
         self.assertNotEqual(result.status, 0)
         self.assertIn("only read here", result.errors)
 
+    def test_qcow_of_version_1_cannot_tell_the_format_of_its_backing_file(self):
+        base = self.create("base", format="raw", size="1M")
+        overlay = self.create("old", "-b", base, "-F", "raw", format="qcow")
+        result = self.img("convert", "-f", "qcow", "-O", "raw", overlay, self.path("copy"))
+        self.assertNotEqual(result.status, 0)
+        self.assertIn("convert the image", result.errors)
+
     def test_encrypted_images_of_all_kinds(self):
         for name, format, options in (("luks", "qcow2", "luks"), ("aes", "qcow2", "aes"), ("old-aes", "qcow", "aes")):
             with self.subTest(name=name):

@@ -189,6 +189,8 @@ ROWS = [
           ("the largest L1 table", lambda image: grow_l1(image, 32 * MIB // 8, 0)),
           ("an L2 table four thousand times", lambda image: grow_l1(image, 4 * KIB, COPIED | image.l2)),
           ("four thousand L2 tables past the end", lambda image: grow_l1(image, 4 * KIB, COPIED | 1 << 40))),
+    *rows("full", "past the end", ("an L2 table past the end", lambda image: image.put(image.l1, "Q", COPIED | 1 << 40)),
+          ("half a million L2 tables past the end", lambda image: grow_l1(image, 512 * KIB, COPIED | 1 << 40))),
     *rows("small clusters", None, ("the largest L1 table", lambda image: grow_l1(image, 32 * MIB // 8, 0)),
           ("an L2 table thirty thousand times", lambda image: grow_l1(image, 30 * KIB, COPIED | image.l2))),
     # --- L2 ---
