@@ -274,6 +274,7 @@ Bytes make_ssdt(const AcpiConfig& config) {
   aml::append(body, aml::name_integer("VCOM", config.serial_mask));
   aml::append(body, aml::name_integer("VKBD", config.has_i8042 ? 1 : 0));
   if (config.machine == MachineKind::kPc) {
+    aml::append(body, aml::name_integer("VP3B", config.pci_window32_start));
     const GuestRange window = config.pci_window64.value_or(GuestRange{});
     aml::append(body, aml::name_integer("VP6B", window.start.value()));
     aml::append(body, aml::name_integer("VP6L", window.length_bytes));

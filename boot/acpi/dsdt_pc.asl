@@ -6,6 +6,7 @@ DefinitionBlock ("dsdt_pc.aml", "DSDT", 2, "VMM   ", "VMMPC   ", 0x00000001)
 {
 #include "common.asl"
 
+    External (\VP3B, IntObj)  // 32-bit memory window: first address; it ends below 0xFEB00000
     External (\VP6B, IntObj)  // 64-bit memory window: first address
     External (\VP6L, IntObj)  // and length; 0: there is none
 
@@ -29,8 +30,10 @@ DefinitionBlock ("dsdt_pc.aml", "DSDT", 2, "VMM   ", "VMMPC   ", 0x00000001)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, Cacheable, ReadWrite,
                     0x00000000, 0x000A0000, 0x000BFFFF, 0x00000000, 0x00020000)
                 DWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
-                    0x00000000, 0xC0000000, 0xFEAFFFFF, 0x00000000, 0x3EB00000)
+                    0x00000000, 0xC0000000, 0xFEAFFFFF, 0x00000000, 0x3EB00000, , , PW32)
             })
+            CreateDWordField (RES0, \_SB.PCI0.PW32._MIN, P3MN)
+            CreateDWordField (RES0, \_SB.PCI0.PW32._LEN, P3LN)
             Name (RES6, ResourceTemplate ()
             {
                 QWordMemory (ResourceProducer, PosDecode, MinFixed, MaxFixed, NonCacheable, ReadWrite,
@@ -42,6 +45,8 @@ DefinitionBlock ("dsdt_pc.aml", "DSDT", 2, "VMM   ", "VMMPC   ", 0x00000001)
             CreateQWordField (RES6, \_SB.PCI0.PW64._LEN, P6LN)
             Method (_CRS, 0, Serialized)
             {
+                P3MN = \VP3B
+                P3LN = 0xFEB00000 - \VP3B
                 If (\VP6L == 0)
                 {
                     Return (RES0)

@@ -3,6 +3,10 @@
 namespace vmm::pci {
 namespace {
 
+// By these firmware knows a virtual machine of QEMU's kind, with a configuration device and nothing to train.
+constexpr uint16_t kSubsystemVendor = 0x1af4;
+constexpr uint16_t kSubsystem = 0x1100;
+
 constexpr size_t kPmccfg = 0x50;
 constexpr size_t kPam0 = 0x59;  // to PAM6, 0x5f
 constexpr size_t kPamCount = 7;
@@ -11,7 +15,12 @@ constexpr size_t kSmram = 0x72;
 }  // namespace
 
 HostBridge::HostBridge()
-    : PciFunction({.vendor_id = 0x8086, .device_id = 0x1237, .revision = 2, .class_code = 0x06'00'00}) {
+    : PciFunction({.vendor_id = 0x8086,
+                   .device_id = 0x1237,
+                   .revision = 2,
+                   .class_code = 0x06'00'00,
+                   .subsystem_vendor_id = kSubsystemVendor,
+                   .subsystem_id = kSubsystem}) {
   const MutexLock lock(config_mutex_);
   config_.define<uint16_t>(kPmccfg, 0, 0xffff);
   for (size_t i = 0; i < kPamCount; ++i) {

@@ -8,6 +8,8 @@ namespace vmm::pci {
 namespace {
 
 constexpr size_t kPmBase = 0x40;
+constexpr size_t kDeviceActivityB = 0x58;
+constexpr uint8_t kApmcEnable = 0x02;  // bit 25
 constexpr size_t kPmRegMisc = 0x80;
 constexpr size_t kSmbusBase = 0x90;
 constexpr size_t kSmbusHostConfig = 0xd2;
@@ -26,6 +28,8 @@ Piix4Pm::Piix4Pm(BaseHandler on_base_change)
     // There is no SMBus behind these; firmware sets them all the same.
     config_.define<uint32_t>(kSmbusBase, 1, 0xfff0);
     config_.define<uint8_t>(kSmbusHostConfig, 0, 0x0f);
+    // APMC_EN is set for good: firmware takes it that its SMI handler is there, and installs none.
+    config_.define<uint8_t>(kDeviceActivityB + 3, kApmcEnable, 0);
     // The SCI is wired to its IRQ, not to a PIRQ: no pin, but the line says where.
     config_.define<uint8_t>(kInterruptLine, static_cast<uint8_t>(layout::kSciIrq), 0xff);
   }

@@ -14,6 +14,8 @@ inline constexpr uint64_t kOneMiB = 0x100000;
 inline constexpr uint64_t kMmioHoleStart =
     0xc000'0000;  // RAM below 4 GiB ends here at the latest; the rest is above 4 GiB
 inline constexpr uint64_t kPciMmioStart = 0xc000'0000;  // 32-bit PCI memory window
+// SeaBIOS puts BARs from here where RAM ends at or below it, else from kPciMmioStart.
+inline constexpr uint64_t kFirmwarePciMmioStart = 0x8000'0000;
 inline constexpr uint64_t kPciMmioEnd = 0xfeb0'0000;
 inline constexpr uint64_t kVirtioMmioStart =
     0xfeb0'0000;  // machine='microvm': slot n at +n * kVirtioMmioStride
@@ -37,7 +39,9 @@ inline constexpr uint16_t kCmosIndex = 0x70;  // and 0x71
 inline constexpr uint16_t kPostCode = 0x80;
 inline constexpr uint16_t kSystemControlA = 0x92;
 inline constexpr uint16_t kDebugPort = 0x402;
-inline constexpr uint16_t kElcr = 0x4d0;  // and 0x4d1
+inline constexpr uint16_t kFwCfg = 0x510;     // selector (16 bits), data at 0x511
+inline constexpr uint16_t kFwCfgDma = 0x514;  // 8 ports
+inline constexpr uint16_t kElcr = 0x4d0;      // and 0x4d1
 inline constexpr uint16_t kPciConfigAddress = 0xcf8;
 inline constexpr uint16_t kResetControl = 0xcf9;
 inline constexpr uint16_t kPciConfigData = 0xcfc;

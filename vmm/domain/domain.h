@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -46,16 +47,29 @@ struct MemoryBacking {
 enum class MachineType : uint8_t { kPc, kMicrovm };
 enum class BootDevice : uint8_t { kHardDisk, kCdrom, kFloppy, kNetwork };
 
+// <sysinfo type='smbios'>: what the SMBIOS tables say. The names are libvirt's, which checks them no further.
+struct SmbiosEntries {
+  std::map<std::string, std::string> bios, system, board, chassis;
+  std::vector<std::string> oem_strings;
+};
+
 struct Os {
   int line = 0;
   MachineType machine = MachineType::kPc;
-  std::filesystem::path kernel;  // never empty in this release: booting by firmware is refused
+  std::filesystem::path kernel;  // empty: firmware boots the guest, machine='pc' only
   int kernel_line = 0;
   std::filesystem::path initrd;  // empty: none
   int initrd_line = 0;
   std::string command_line;
   int command_line_line = 0;
+  std::filesystem::path loader;  // firmware; empty: SeaBIOS where distributions put it
+  int loader_line = 0;
   std::vector<BootDevice> boot_devices;  // <boot dev=…/> in the order of the file
+  std::optional<uint32_t>
+      boot_menu_ms;                  // <bootmenu enable='yes' timeout=…/>: how long it waits; absent: no menu
+  bool firmware_uses_serial = true;  // <bios useserial=…/>
+  std::optional<SmbiosEntries> smbios;      // with <smbios mode='sysinfo'/>
+  std::optional<uint32_t> reboot_after_ms;  // <bios rebootTimeout=…/>: where nothing boots; absent: never
 };
 
 // --- CPU ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-// Identity, memory, booting, features, clock and life cycle.
+// Identity, memory, features, clock and life cycle.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -92,24 +92,6 @@ void read_memory_backing(const ReadContext& context, const Element& element, Mem
   }
   backing.locked = element.child("locked") != nullptr;
   backing.share_pages = element.child("nosharepages") == nullptr;
-}
-
-MachineType machine_type(std::string_view machine) {
-  return machine == "microvm" ? MachineType::kMicrovm : MachineType::kPc;
-}
-
-void read_path(const ReadContext& context, const Element& os, std::string_view name,
-               std::filesystem::path& path, int& line) {
-  const Element* element = os.child(name);
-  if (element == nullptr) {
-    return;
-  }
-  line = element->line;
-  if (element->text.empty()) {
-    context.report.error(line, fmt::format("{}: empty; give a path", element->place));
-    return;
-  }
-  path = context.complete(element->text);
 }
 
 void read_timer(const ReadContext& context, const Element& timer, Clock& clock) {
@@ -256,41 +238,6 @@ void read_memory(const ReadContext& context, const Element& root, Domain& domain
   }
   if (const Element* backing = root.child("memoryBacking")) {
     read_memory_backing(context, *backing, domain.memory_backing);
-  }
-}
-
-void read_os(const ReadContext& context, const Element& root, Domain& domain) {
-  const Element* os = root.child("os");
-  if (os == nullptr) {
-    if (!root.has_refused_children) {
-      context.report.error(root.line,
-                           "<domain>: has no <os>; say what to boot in <os><type>hvm</type><kernel>…");
-    }
-    return;
-  }
-  domain.os.line = os->line;
-  if (const Element* type = os->child("type")) {
-    domain.os.machine = machine_type(type->value_of("machine"));
-  } else if (!os->has_refused_children) {
-    context.report.error(os->line, "<os>: has no <type>; write <type>hvm</type>");
-  }
-  read_path(context, *os, "kernel", domain.os.kernel, domain.os.kernel_line);
-  read_path(context, *os, "initrd", domain.os.initrd, domain.os.initrd_line);
-  if (const Element* command_line = os->child("cmdline")) {
-    domain.os.command_line = command_line->text;
-    domain.os.command_line_line = command_line->line;
-  }
-  if (os->child("kernel") == nullptr && !os->has_refused_children) {
-    context.report.error(os->line, "<os>: firmware boot is not there yet; give <kernel>");
-  }
-  for (const Element& each : os->children) {
-    if (each.name == "boot") {
-      domain.os.boot_devices.push_back(read_choice(context, each, "dev", BootDevice::kHardDisk,
-                                                   {{"hd", BootDevice::kHardDisk},
-                                                    {"cdrom", BootDevice::kCdrom},
-                                                    {"fd", BootDevice::kFloppy},
-                                                    {"network", BootDevice::kNetwork}}));
-    }
   }
 }
 

@@ -80,17 +80,29 @@ Status Vm::set_up_irqchip() {
 }
 
 Status Vm::set_up_memory(const GuestMemory& memory) {
-  uint32_t slot = 0;
   for (const GuestMemory::Region& region : memory.regions()) {
-    kvm_userspace_memory_region where{};
-    where.slot = slot++;
-    where.guest_phys_addr = region.start.value();
-    where.memory_size = region.mapping.size();
-    where.userspace_addr = reinterpret_cast<uint64_t>(region.mapping.data());
-    if (kvm_ioctl(fd(), KVM_SET_USER_MEMORY_REGION, &where) < 0) {
-      return fail("KVM refuses {} bytes of guest memory at {:#x}: {}", where.memory_size,
-                  where.guest_phys_addr, errno_text(errno));
-    }
+    VMM_TRY(add_slot(region.start, region.mapping, 0));
+  }
+  return {};
+}
+
+Status Vm::add_rom(GuestAddress start, const Mapping& content) {
+  if (kvm_.capability(KVM_CAP_READONLY_MEM) <= 0) {
+    return fail("this host's KVM has no read-only memory (KVM_CAP_READONLY_MEM), which firmware needs");
+  }
+  return add_slot(start, content, KVM_MEM_READONLY);
+}
+
+Status Vm::add_slot(GuestAddress start, const Mapping& content, uint32_t flags) {
+  kvm_userspace_memory_region where{};
+  where.slot = slots_++;
+  where.flags = flags;
+  where.guest_phys_addr = start.value();
+  where.memory_size = content.size();
+  where.userspace_addr = reinterpret_cast<uint64_t>(content.data());
+  if (kvm_ioctl(fd(), KVM_SET_USER_MEMORY_REGION, &where) < 0) {
+    return fail("KVM refuses {} bytes of guest memory at {:#x}: {}", where.memory_size, where.guest_phys_addr,
+                errno_text(errno));
   }
   return {};
 }

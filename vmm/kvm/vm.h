@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "vmm/base/error.h"
+#include "vmm/base/mapping.h"
 #include "vmm/base/thread_annotations.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/core/doorbell.h"
@@ -31,6 +32,10 @@ class Vm final : public DoorbellRegistry, public MsiSink {
 
   int fd() const { return fd_.get(); }
   const Kvm& kvm() const { return kvm_; }
+
+  // Memory that the guest can read and run and not write to: a write ends at the MMIO bus. `content` outlives
+  // the Vm. REQUIRES: no vCPU runs; not where RAM is.
+  Status add_rom(GuestAddress start, const Mapping& content);
 
   // The level-triggered interrupt input `gsi` (0-23). Lines may outlive neither the Vm nor be made twice for
   // one input: sources that share an input are OR-ed before it.
@@ -57,6 +62,7 @@ class Vm final : public DoorbellRegistry, public MsiSink {
   Status set_up_addresses();
   Status set_up_irqchip();
   Status set_up_memory(const GuestMemory& memory);
+  Status add_slot(GuestAddress start, const Mapping& content, uint32_t flags);
   Status save_irqchip();
   Status apply_doorbell(const Doorbell& doorbell, const EventFd& event, uint32_t flags);
   Status bind_irqfd(const EventFd& event, uint32_t gsi, uint32_t flags);
@@ -70,6 +76,7 @@ class Vm final : public DoorbellRegistry, public MsiSink {
   const Kvm& kvm_;
   UniqueFd fd_;
   const bool has_pit_;
+  uint32_t slots_ = 0;  // memory slots in use
   std::unique_ptr<ChipStates> power_on_state_;
 
   Mutex routes_mutex_;

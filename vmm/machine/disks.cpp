@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "block/open.h"
+#include "boot/firmware_files.h"
 #include "vmm/base/check.h"
 #include "vmm/core/layout.h"
 
@@ -141,6 +142,7 @@ Status Disks::add(const domain::Disk& disk) {
   Disk made;
   made.name = "disk " + disk.target;
   made.thread = io_threads_.at(disk.iothread.value_or(0)).get();
+  made.boot_order = disk.boot_order;
   made.is_volatile = disk.cache == domain::CacheMode::kUnsafe;
   VMM_TRY(open_image(disk, made));
   if (world_.chipset != nullptr) {
@@ -222,6 +224,7 @@ Status Disks::attach_to_pci(const domain::Disk& disk, Disk& made) {
                                        .doorbells = doorbells_for(disk, world_.vm),
                                        .msi = world_.vm,
                                        .intx = world_.chipset->intx(slot)};
+  made.boot_path = boot::virtio_disk_path(slot);
   VMM_ASSIGN_OR_RETURN(made.pci, virtio::VirtioPci::create(*made.device, world));
   return world_.chipset->bus().attach({.slot = slot, .function = 0}, *made.pci);
 }
@@ -242,6 +245,26 @@ Status Disks::attach_to_mmio(const domain::Disk& disk, Disk& made) {
   VMM_TRY(world_.mmio.add(address.value(), virtio::VirtioMmio::kLengthBytes, *made.mmio));
   virtio_mmio_mask_ |= 1U << slot;
   return {};
+}
+
+std::vector<std::string> Disks::boot_paths() const {
+  std::map<uint32_t, std::string> ordered;
+  for (const Disk& disk : disks_) {
+    if (disk.boot_order) {
+      ordered[*disk.boot_order] = disk.boot_path;
+    }
+  }
+  const auto& kinds = domain_.os.boot_devices;
+  const bool wants_disks =
+      kinds.empty() || std::ranges::find(kinds, domain::BootDevice::kHardDisk) != kinds.end();
+  std::vector<std::string> paths;
+  if (ordered.empty() && wants_disks && !disks_.empty()) {
+    paths.push_back(disks_.front().boot_path);
+  }
+  for (auto& [order, path] : ordered) {
+    paths.push_back(std::move(path));
+  }
+  return paths;
 }
 
 void Disks::start() {

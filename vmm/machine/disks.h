@@ -53,6 +53,10 @@ class Disks {
   // Bit n: virtio-mmio slot n is taken.
   uint32_t virtio_mmio_mask() const { return virtio_mmio_mask_; }
 
+  // What firmware is to boot from, by its own names: by <boot order=…/>, else the first disk where <boot
+  // dev=…/> names hard disks or nothing. machine='pc' only.
+  std::vector<std::string> boot_paths() const;
+
   void start();
 
   // Stops taking requests and waits for those in flight. In turns with resume().
@@ -69,7 +73,9 @@ class Disks {
 
  private:
   struct Disk {
-    std::string name;  // "disk vda"
+    std::string name;       // "disk vda"
+    std::string boot_path;  // machine='pc': firmware's name
+    std::optional<uint32_t> boot_order;
     IoThread* thread = nullptr;
     bool is_volatile = false;  // cache='unsafe': nobody asked for flushes
     std::unique_ptr<block::BlockDevice> image;

@@ -132,8 +132,10 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
                               .on_held = [this](const std::string& disk, block::IoStatus status) {
                                 main_loop_.post([this, disk, status] { pause_for_disk(disk, status); });
                               }}));
-  if (chipset_ != nullptr) {
-    VMM_TRY(chipset_->assign_resources());
+  VMM_TRY(assign_resources());
+  if (domain_.os.kernel.empty()) {
+    VMM_ASSIGN_OR_RETURN(firmware_, Firmware::create(domain_, memory_, ports_, *vm_));
+    describe_to_firmware();
   }
   VMM_ASSIGN_OR_RETURN(retry_timer_, main_loop_.make_timer([this] { go_on_after_pause(); }));
   return {};
@@ -153,8 +155,27 @@ Status Machine::create_vcpus() {
   return {};
 }
 
+void Machine::describe_to_firmware() {
+  if (domain_.features.acpi) {
+    boot::AcpiConfig config = make_acpi_config(domain_, cpu_plan_, 0);
+    if (domain_.memory_bytes <= layout::kFirmwarePciMmioStart) {
+      config.pci_window32_start = layout::kFirmwarePciMmioStart;
+    }
+    firmware_->set_acpi(config);
+  }
+  firmware_->set_boot_order(disks_->boot_paths());
+}
+
+// Firmware gives the PCI functions their addresses itself.
+Status Machine::assign_resources() {
+  return chipset_ != nullptr && !domain_.os.kernel.empty() ? chipset_->assign_resources() : Status();
+}
+
+// The vCPUs are in the state of a reset by now, in which firmware begins.
+Status Machine::load_guest() { return firmware_ != nullptr ? firmware_->reset() : load_kernel(); }
+
 // Puts the kernel, or the program, into memory and the first vCPU at its beginning.
-Status Machine::load_guest() {
+Status Machine::load_kernel() {
   std::optional<GuestAddress> rsdp;
   const uint32_t mmio_mask = disks_->virtio_mmio_mask();
   boot::DirectBoot direct{.kernel_path = domain_.os.kernel,
@@ -324,9 +345,7 @@ Status Machine::reset() {
   }
   VMM_TRY(discard_memory(memory_));
   disks_->resume();
-  if (chipset_ != nullptr) {
-    VMM_TRY(chipset_->assign_resources());
-  }
+  VMM_TRY(assign_resources());
   return load_guest();
 }
 

@@ -20,6 +20,7 @@
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/disks.h"
+#include "vmm/machine/firmware.h"
 #include "vmm/machine/isa_interrupts.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/platform.h"
@@ -60,7 +61,10 @@ class Machine {
   Status create_vm();
   Status create_devices(const DiskSecrets& secrets);
   Status create_vcpus();
+  void describe_to_firmware();
+  Status assign_resources();
   Status load_guest();
+  Status load_kernel();
 
   void raise(Event event, unsigned vcpu_index);
   void handle_event();
@@ -86,6 +90,7 @@ class Machine {
   IoBus ports_;
   IoBus mmio_;
   std::unique_ptr<Vm> vm_;
+  std::unique_ptr<Firmware> firmware_;  // where there is no <kernel>
   std::unique_ptr<IsaInterrupts> interrupts_;
   std::unique_ptr<Platform> platform_;
   std::unique_ptr<PcChipset> chipset_;  // machine='pc' only

@@ -347,6 +347,13 @@ TEST(AcpiTablesPc, WindowFor64BitBarsIsInTheSsdt) {
       AllOf(HasSubstr("Name (VP6B, 0x0000001000000000)"), HasSubstr("Name (VP6L, 0x0000000800000000)")));
 }
 
+TEST(AcpiTablesPc, WindowFor32BitBarsIsInTheSsdtAndBeginsWhereTheFirmwarePutsThem) {
+  AcpiConfig config = config_with_cpus(MachineKind::kPc, 1);
+  EXPECT_THAT(Disassembly(AcpiGuest(config)).text("SSDT"), HasSubstr("Name (VP3B, 0xC0000000)"));
+  config.pci_window32_start = layout::kFirmwarePciMmioStart;
+  EXPECT_THAT(Disassembly(AcpiGuest(config)).text("SSDT"), HasSubstr("Name (VP3B, 0x80000000)"));
+}
+
 TEST(AcpiTablesPc, InterruptsOfSlotsFollowThePiix3) {
   const Disassembly tables(AcpiGuest(config_with_cpus(MachineKind::kPc, 1)));
   const std::string dsdt = tables.text("dsdt");

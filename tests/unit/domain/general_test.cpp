@@ -1,4 +1,5 @@
 // Identity, memory, booting, features, clock and life cycle.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -231,12 +232,56 @@ TEST(DomainOs, VersionedPcIsPc) {
   EXPECT_EQ(reading.domain->os.machine, MachineType::kPc);
 }
 
-TEST(DomainOs, FirmwareBootIsRefusedForNow) {
-  EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type></os>"})),
-              ElementsAre("guest.xml:4: <os>: firmware boot is not there yet; give <kernel>"));
+TEST(DomainOs, WithoutAKernelFirmwareBootsTheGuest) {
+  const auto reading = read(DomainText{.os = "<os><type>hvm</type></os>"});
+  ASSERT_TRUE(reading.domain) << errors(reading).front();
+  const Os& os = reading.domain->os;
+  EXPECT_TRUE(os.kernel.empty());
+  EXPECT_TRUE(os.loader.empty());
+  EXPECT_TRUE(os.firmware_uses_serial);
+  EXPECT_EQ(os.boot_menu_ms, std::nullopt);
+  EXPECT_EQ(os.reboot_after_ms, std::nullopt);
+}
+
+TEST(DomainOs, FirmwareAndItsMenuAreRead) {
+  const auto reading = read(DomainText{
+      .os = "<os firmware='bios'><type>hvm</type><loader type='rom' readonly='yes'>bios.bin</loader>"
+            "<bootmenu enable='yes' timeout='500'/><bios useserial='no' rebootTimeout='0'/></os>"});
+  ASSERT_TRUE(reading.domain) << errors(reading).front();
+  const Os& os = reading.domain->os;
+  EXPECT_EQ(os.loader, "/images/bios.bin");
+  EXPECT_EQ(os.boot_menu_ms, 500U);
+  EXPECT_FALSE(os.firmware_uses_serial);
+  EXPECT_EQ(os.reboot_after_ms, 0U);
+}
+
+TEST(DomainOs, TheMenuWaitsThreeSecondsAndARebootTimeoutOfMinusOneIsNever) {
+  const auto reading =
+      read(DomainText{.os = "<os><type>hvm</type><bootmenu enable='yes'/><bios rebootTimeout='-1'/></os>"});
+  ASSERT_TRUE(reading.domain) << errors(reading).front();
+  EXPECT_EQ(reading.domain->os.boot_menu_ms, 3000U);
+  EXPECT_EQ(reading.domain->os.reboot_after_ms, std::nullopt);
+  EXPECT_THAT(
+      errors(read(DomainText{.os = "<os><type>hvm</type><bootmenu enable='yes' timeout='70000'/></os>"})),
+      ElementsAre(HasSubstr("guest.xml:4: <os>/<bootmenu timeout='70000'>")));
+}
+
+TEST(DomainOs, UefiIsRefusedForNow) {
+  constexpr std::string_view kAnswer = "UEFI is not there yet; leave it out, and SeaBIOS boots the guest";
   EXPECT_THAT(errors(read(DomainText{
                   .os = "<os><type>hvm</type><loader readonly='yes' type='pflash'>/OVMF.fd</loader></os>"})),
-              ElementsAre("guest.xml:4: <os>/<loader>: firmware boot is not there yet; give <kernel>"));
+              ElementsAre(fmt::format("guest.xml:4: <os>/<loader type='pflash'>: {}", kAnswer)));
+  EXPECT_THAT(errors(read(DomainText{.os = "<os firmware='efi'><type>hvm</type></os>"})),
+              ElementsAre(fmt::format("guest.xml:4: <os firmware='efi'>: {}", kAnswer)));
+}
+
+TEST(DomainOs, WhatFirmwareCannotDoIsRefused) {
+  EXPECT_THAT(errors(read(DomainText{.os = "<os><type machine='microvm'>hvm</type></os>"})),
+              ElementsAre(HasSubstr("machine='microvm' has no firmware; give <kernel>")));
+  EXPECT_THAT(
+      errors(read(DomainText{.os = "<os><type>hvm</type><initrd>i</initrd><cmdline>c</cmdline></os>"})),
+      ElementsAre("guest.xml:4: <os>/<initrd>: is for a <kernel>; give one, or remove it",
+                  "guest.xml:4: <os>/<cmdline>: is for a <kernel>; give one, or remove it"));
 }
 
 TEST(DomainOs, BadTypeOrEmptyPathIsRefused) {

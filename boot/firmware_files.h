@@ -1,0 +1,45 @@
+// What the firmware is told, as files of its configuration device (devices/fw_cfg.h).
+//
+// Interface: the names and layouts that SeaBIOS reads (its docs/Runtime_config.md and
+// src/fw/romfile_loader.h; QEMU's docs/specs/fw_cfg.rst); integers are little-endian. Threads: values.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "boot/acpi_tables.h"
+#include "boot/smbios.h"
+#include "vmm/core/guest_address.h"
+
+namespace vmm::boot {
+
+struct FirmwareFile {
+  std::string name;
+  std::vector<std::byte> content;
+};
+
+// "etc/e820": where RAM lies.
+FirmwareFile memory_file(std::span<const GuestRange> ram);
+
+// "etc/acpi/tables", "etc/acpi/rsdp", and "etc/table-loader", by which the firmware places them, adds their
+// addresses to the pointers and makes the checksums.
+std::vector<FirmwareFile> acpi_files(const AcpiConfig& config);
+
+// "etc/smbios/smbios-anchor" and "…-tables", which the firmware puts where systems look for them.
+std::vector<FirmwareFile> smbios_files(const SmbiosConfig& config);
+
+// "bootorder": what is tried, first to last. `others`: what is not named is tried afterwards.
+FirmwareFile boot_order_file(std::span<const std::string> device_paths, bool others);
+
+// A file that holds one number.
+FirmwareFile number_file(std::string name, uint64_t value, size_t bytes);
+
+// Open Firmware's names, as SeaBIOS compares them.
+std::string virtio_disk_path(uint8_t pci_slot);
+std::string ide_drive_path(uint8_t pci_slot, uint8_t pci_function, unsigned channel, unsigned unit);
+
+}  // namespace vmm::boot

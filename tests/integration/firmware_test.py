@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""SeaBIOS, as Debian ships it, and what it boots: boot sectors and isolinux, which is not ours."""
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from linux_guest import VMM, Session  # noqa: E402
+from media import boot_disk, isolinux_iso  # noqa: E402
+
+SECONDS = 120
+SEABIOS = "/usr/share/seabios/bios.bin"
+
+
+class FirmwareTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="vmm-firmware.", dir=os.environ.get("VMM_LAB_SCRATCH"))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def domain(self, *disks, os_elements="", others="", vcpus=1, memory=64):
+        """`disks`: file, format, and what else stands in the element."""
+        elements = "".join(f"<disk type='file' device='disk'><driver name='qemu' type='{form}'/><source file='{name}'/>"
+                           f"<target dev='vd{chr(ord('a') + number)}' bus='virtio'/>{more}</disk>"
+                           for number, (name, form, more) in enumerate(disks))
+        with open(self.path("guest.xml"), "w", encoding="utf-8") as file:
+            file.write(f"<domain type='kvm'><name>firmware</name><memory unit='MiB'>{memory}</memory><vcpu>{vcpus}</vcpu>"
+                       f"<os><type arch='x86_64' machine='pc'>hvm</type>{os_elements}</os><features><acpi/></features>{others}"
+                       f"<devices>{elements}<serial type='stdio'/></devices></domain>")
+        return self.path("guest.xml")
+
+    def start(self, domain):
+        return Session([VMM, "--domain", domain])
+
+    def boot_disk(self, name, text, form="raw"):
+        boot_disk(self.path(name), text)
+        return name, form, ""
+
+    def refusal(self, domain, status):
+        with self.start(domain) as session:
+            self.assertEqual(session.wait_end(SECONDS), status)
+            return session.process.stderr.read().decode()
+
+
+class Boot(FirmwareTest):
+    def test_a_boot_sector_prints_and_starts_the_machine_again(self):
+        with self.start(self.domain(self.boot_disk("disk", "the first disk"))) as session:
+            session.wait_for(rb"SeaBIOS \(version", SECONDS)
+            for _ in range(3):
+                session.wait_for(rb"the first disk", SECONDS)
+                session.type("x")
+            session.wait_for(rb"the first disk", SECONDS)
+            session.type("\x01x")
+            self.assertEqual(session.wait_end(), 0)
+
+    def test_isolinux_boots_an_isohybrid_image_as_a_disk_and_restarts(self):
+        isolinux_iso(self.path("disc.iso"))
+        # isolinux writes to the serial port by itself.
+        domain = self.domain(("disc.iso", "raw", "<readonly/>"), os_elements="<bios useserial='no'/>", vcpus=2, memory=3072)
+        with self.start(domain) as session:
+            for _ in range(2):
+                session.wait_for(rb"ISOLINUX 6", SECONDS)
+                session.wait_for(rb"boot: ", SECONDS)
+                session.type("reboot\r")
+            session.type("\x01x")
+            self.assertEqual(session.wait_end(), 0)
+
+    def test_the_order_is_the_domains(self):
+        one, two = self.boot_disk("one", "the first disk"), self.boot_disk("two", "the second disk")
+        with self.start(self.domain((*one[:2], "<boot order='2'/>"), (*two[:2], "<boot order='1'/>"))) as session:
+            session.wait_for(rb"the second disk", SECONDS)
+
+    def test_nothing_to_boot_from_is_said_and_tried_again_when_the_domain_wants_it(self):
+        with open(self.path("empty"), "wb") as file:
+            file.truncate(1 << 20)
+        domain = self.domain(("empty", "raw", ""), os_elements="<bios rebootTimeout='100'/>")
+        with self.start(domain) as session:
+            for _ in range(2):
+                session.wait_for(rb"No bootable device", SECONDS)
+
+    def test_the_boot_menu_lists_the_disks(self):
+        disk = self.boot_disk("disk", "the first disk")
+        with self.start(self.domain(disk, os_elements="<bootmenu enable='yes' timeout='60000'/>")) as session:
+            session.wait_for(rb"Press ESC for boot menu", SECONDS)
+            session.type("\x1b")
+            session.wait_for(rb"1\. Virtio disk", SECONDS)
+            session.type("1")
+            session.wait_for(rb"the first disk", SECONDS)
+
+    def test_another_firmware_is_taken_by_its_name(self):
+        shutil.copy(SEABIOS, self.path("mine.bin"))
+        disk = self.boot_disk("disk", "the first disk")
+        with self.start(self.domain(disk, os_elements="<loader type='rom'>mine.bin</loader>")) as session:
+            session.wait_for(rb"the first disk", SECONDS)
+
+
+class BadFirmware(FirmwareTest):
+    def test_is_refused_by_name(self):
+        disk = self.boot_disk("disk", "the first disk")
+        for name, size, reason in (("missing", None, "No such file"), ("odd", 1000, "multiple of 64 KiB"), ("empty", 0, "empty")):
+            if size is not None:
+                with open(self.path(name), "wb") as file:
+                    file.truncate(size)
+            errors = self.refusal(self.domain(disk, os_elements=f"<loader>{name}</loader>"), 1)
+            self.assertTrue(re.search(rf"guest\.xml:1: <os>: .*{name}.*{reason}", errors), errors)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,148 @@
+// <os> and <sysinfo>: what boots the guest, and what its firmware says of it.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "vmm/domain/reader.h"
+
+namespace vmm::domain {
+
+namespace {
+
+constexpr uint32_t kMostMilliseconds = 65535;
+constexpr uint32_t kMenuMilliseconds = 3000;
+constexpr size_t kMostCharacters = 64;
+
+MachineType machine_type(std::string_view machine) {
+  return machine == "microvm" ? MachineType::kMicrovm : MachineType::kPc;
+}
+
+void read_path(const ReadContext& context, const Element& os, std::string_view name,
+               std::filesystem::path& path, int& line) {
+  const Element* element = os.child(name);
+  if (element == nullptr) {
+    return;
+  }
+  line = element->line;
+  if (element->text.empty()) {
+    context.report.error(line, fmt::format("{}: empty; give a path", element->place));
+    return;
+  }
+  path = context.complete(element->text);
+}
+
+// <bios rebootTimeout='-1'/> says "never".
+std::optional<uint32_t> reboot_timeout(const ReadContext& context, const Element& bios) {
+  if (trimmed(bios.value_of("rebootTimeout")) == "-1") {
+    return std::nullopt;
+  }
+  return read_number(context, bios, "rebootTimeout", 0, kMostMilliseconds);
+}
+
+void read_firmware(const ReadContext& context, const Element& element, Os& os) {
+  read_path(context, element, "loader", os.loader, os.loader_line);
+  if (const Element* menu = element.child("bootmenu");
+      menu != nullptr && read_flag(context, *menu, "enable", false)) {
+    os.boot_menu_ms =
+        read_number(context, *menu, "timeout", 0, kMostMilliseconds).value_or(kMenuMilliseconds);
+  }
+  if (const Element* bios = element.child("bios")) {
+    os.firmware_uses_serial = read_flag(context, *bios, "useserial", true);
+    os.reboot_after_ms = reboot_timeout(context, *bios);
+  }
+  if (element.child("kernel") != nullptr || element.has_refused_children) {
+    return;
+  }
+  if (os.machine == MachineType::kMicrovm) {
+    context.report.error(os.line,
+                         "<os>: machine='microvm' has no firmware; give <kernel>, or use machine='pc'");
+  }
+  for (const std::string_view name : {"initrd", "cmdline"}) {
+    if (const Element* child = element.child(name)) {
+      context.report.error(child->line,
+                           fmt::format("{}: is for a <kernel>; give one, or remove it", child->place));
+    }
+  }
+}
+
+std::map<std::string, std::string> read_entries(const ReadContext& context, const Element& sysinfo,
+                                                std::string_view name) {
+  std::map<std::string, std::string> entries;
+  const Element* group = sysinfo.child(name);
+  if (group == nullptr) {
+    return entries;
+  }
+  for (const Element& entry : group->children) {
+    if (entry.text.size() > kMostCharacters) {
+      context.report.error(entry.line, fmt::format("{}: {} characters are too many; {} fit", entry.place,
+                                                   entry.text.size(), kMostCharacters));
+    }
+    // OEM strings have no names.
+    const std::string_view key = entry.value_of("name");
+    entries[key.empty() ? fmt::format("{:03}", entries.size()) : std::string(key)] = entry.text;
+  }
+  return entries;
+}
+
+void read_smbios(const ReadContext& context, const Element& root, Domain& domain) {
+  const Element* os = root.child("os");
+  const Element* smbios = os == nullptr ? nullptr : os->child("smbios");
+  if (smbios == nullptr || smbios->value_of("mode") != "sysinfo") {
+    return;
+  }
+  const Element* sysinfo = root.child("sysinfo");
+  if (sysinfo == nullptr) {
+    if (!root.has_refused_children) {
+      context.report.error(
+          smbios->line,
+          fmt::format("{}: there is no <sysinfo type='smbios'>; add it, or remove this", smbios->place));
+    }
+    return;
+  }
+  SmbiosEntries& entries = domain.os.smbios.emplace();
+  entries.bios = read_entries(context, *sysinfo, "bios");
+  entries.system = read_entries(context, *sysinfo, "system");
+  entries.board = read_entries(context, *sysinfo, "baseBoard");
+  entries.chassis = read_entries(context, *sysinfo, "chassis");
+  for (auto& [number, text] : read_entries(context, *sysinfo, "oemStrings")) {
+    entries.oem_strings.push_back(text);
+  }
+}
+
+}  // namespace
+
+void read_os(const ReadContext& context, const Element& root, Domain& domain) {
+  const Element* os = root.child("os");
+  if (os == nullptr) {
+    if (!root.has_refused_children) {
+      context.report.error(root.line, "<domain>: has no <os>; write at least <os><type>hvm</type></os>");
+    }
+    return;
+  }
+  domain.os.line = os->line;
+  if (const Element* type = os->child("type")) {
+    domain.os.machine = machine_type(type->value_of("machine"));
+  } else if (!os->has_refused_children) {
+    context.report.error(os->line, "<os>: has no <type>; write <type>hvm</type>");
+  }
+  read_path(context, *os, "kernel", domain.os.kernel, domain.os.kernel_line);
+  read_path(context, *os, "initrd", domain.os.initrd, domain.os.initrd_line);
+  if (const Element* command_line = os->child("cmdline")) {
+    domain.os.command_line = command_line->text;
+    domain.os.command_line_line = command_line->line;
+  }
+  read_firmware(context, *os, domain.os);
+  for (const Element& each : os->children) {
+    if (each.name == "boot") {
+      domain.os.boot_devices.push_back(read_choice(context, each, "dev", BootDevice::kHardDisk,
+                                                   {{"hd", BootDevice::kHardDisk},
+                                                    {"cdrom", BootDevice::kCdrom},
+                                                    {"fd", BootDevice::kFloppy},
+                                                    {"network", BootDevice::kNetwork}}));
+    }
+  }
+  read_smbios(context, root, domain);
+}
+
+}  // namespace vmm::domain
