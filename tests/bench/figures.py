@@ -34,10 +34,14 @@ class Table:
         print(f"\n{title}\n{'':44} {ours:>12} {theirs:>12} {'ratio':>8}  wanted", flush=True)
 
     def row(self, name, ours, theirs, wanted, at_most=True, unit=""):
+        """`wanted` may be None: the figure is only to be known."""
         ratio = statistics.median(a / b for a, b in zip(ours, theirs))
-        good = ratio <= wanted if at_most else ratio >= wanted
+        promise = ""
+        if wanted is not None:
+            good = ratio <= wanted if at_most else ratio >= wanted
+            promise = f"{'<=' if at_most else '>='} {wanted}{'' if good else '  MISSED'}"
         print(f"{name:44} {number(statistics.median(ours)) + unit:>12} {number(statistics.median(theirs)) + unit:>12} "
-              f"{ratio:8.2f}  {'<=' if at_most else '>='} {wanted}{'' if good else '  MISSED'}", flush=True)
+              f"{ratio:8.2f}  {promise}", flush=True)
 
 
 def number(value):

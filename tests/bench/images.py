@@ -1,5 +1,6 @@
 """Measures of the block layer: vmm-img against qemu-img on the same files, on this machine and without KVM."""
 
+import json
 import os
 import re
 import shutil
@@ -43,13 +44,22 @@ def filled(path, *options):
     return path
 
 
-def fio_rate(path, length, depth, write):
-    """Operations a second on a raw file: what the disk gives. Random within the file, as `step` makes it for the images."""
+def fio_figures(path, length, depth, write, *more):
+    """(operations a second, microseconds of processor time for each) on a raw file: what the disk and the kernel give."""
     output = subprocess.run(["fio", "--name=raw", f"--filename={path}", "--direct=1", "--ioengine=io_uring", f"--bs={length}",
                              f"--iodepth={depth}", f"--rw={'write' if write else 'read'}", f"--size={IMAGE_BYTES}",
-                             "--time_based", "--runtime=1", "--output-format=terse", "--minimal"],
-                            check=True, stdout=subprocess.PIPE, text=True).stdout.split(";")
-    return float(output[48 if write else 7])
+                             "--output-format=json", *(more or ("--time_based", "--runtime=1"))],
+                            check=True, stdout=subprocess.PIPE, text=True).stdout
+    job = json.loads(output)["jobs"][0]
+    rate = job["write" if write else "read"]["iops"]
+    return rate, (job["usr_cpu"] + job["sys_cpu"]) / 100 / rate * 1e6
+
+
+def fio_rate_of_new_space(path, length, depth, count):
+    """Operations a second where the file system has to find the place."""
+    if os.path.exists(path):
+        os.remove(path)
+    return fio_figures(path, length, depth, True, "--fallocate=none", f"--number_ios={count}")[0]
 
 
 def compare_peaks(table, name, ours, theirs, before=lambda: None):
@@ -69,24 +79,30 @@ def compare(table, name, options, ours, theirs, count, *, rate, cpu=None, before
     if cpu:
         table.row(f"{name}: CPU per operation", [a[1] for a, _ in samples], [b[1] for _, b in samples], cpu, unit=" us")
     compare_peaks(table, name, [options.vmm_img, *ours], ["qemu-img", *theirs], before)
-    return [a[0] for a, _ in samples]
+
+
+def title_of(length, depth, write):
+    return f"{length >> 10} KiB, depth {depth}, {'rewrite' if write else 'read'}"
 
 
 def measure_image(options, folder):
     path = filled(os.path.join(folder, "full.qcow2"))
     raw = os.path.join(folder, "full.raw")
     subprocess.run(["qemu-img", "convert", "-O", "raw", "-S", "0", path, raw], check=True)
+    cases = [(length, depth, write, options.operations if depth > 1 else options.operations // 4)
+             for length in (4096, 65536) for depth in (1, 32) for write in (False, True)]
     table = Table("image: qcow2, allocated clusters, -t none; qemu-img bench -i io_uring")
-    for length in (4096, 65536):
-        for depth in (1, 32):
-            for write in (False, True):
-                count = options.operations if depth > 1 else options.operations // 4
-                arguments = bench_arguments(path, length, depth, count, cache="none", write=write)
-                name = f"{length >> 10} KiB, depth {depth}, {'rewrite' if write else 'read'}"
-                ours = compare(table, name, options, arguments, arguments, count, rate=1.0, cpu=0.7)
-                disk = [fio_rate(raw, length, depth, write) for _ in range(3)]
-                table.row(f"{name}: operations/s by fio's on raw", sorted(ours)[len(ours) // 2:][:1],
-                          sorted(disk)[1:2], 0.95, False)
+    for length, depth, write, count in cases:
+        arguments = bench_arguments(path, length, depth, count, cache="none", write=write)
+        compare(table, title_of(length, depth, write), options, arguments, arguments, count, rate=1.0, cpu=0.7)
+    table = Table("image: the same, beside fio on a raw file", "vmm", "fio")
+    for length, depth, write, count in cases:
+        command = [options.vmm_img, *bench_arguments(path, length, depth, count, cache="none", write=write)]
+        samples = pairs(options.pairs, lambda: figures(command, count), lambda: fio_figures(raw, length, depth, write))
+        table.row(f"{title_of(length, depth, write)}: operations/s", [a[0] for a, _ in samples], [b[0] for _, b in samples], 0.95, False)
+        # The kernel's share, which no program that reads at this depth is without.
+        table.row(f"{title_of(length, depth, write)}: CPU per operation", [a[1] for a, _ in samples], [b[1] for _, b in samples],
+                  None, unit=" us")
     os.remove(raw)
     table = Table("image: qcow2, -t writeback (page cache), depth 32; qemu-img bench")
     for write in (False, True):
@@ -98,9 +114,14 @@ def measure_image(options, folder):
     measure_large(options, folder)
 
 
+def rate_in_new_image(path, command, count):
+    create(path)
+    return figures(command, count)[0]
+
+
 def measure_allocation(options, folder, base):
     table = Table("image: allocating writes, -t none; qemu-img bench -i io_uring")
-    fresh = os.path.join(folder, "fresh.qcow2")
+    fresh, raw = os.path.join(folder, "fresh.qcow2"), os.path.join(folder, "fresh.raw")
     for depth in (1, 32):
         count = min(options.operations, IMAGE_BYTES // 65536)
         arguments = bench_arguments(fresh, 65536, depth, count, cache="none", write=True)
@@ -109,6 +130,14 @@ def measure_allocation(options, folder, base):
         arguments = bench_arguments(fresh, 4096, depth, count, cache="none", write=True, step=65536)
         compare(table, f"4 KiB into an overlay, depth {depth}", options, arguments, arguments, count, rate=1.3,
                 before=lambda: create(fresh, "-b", base, "-F", "qcow2"))
+    table = Table("image: 64 KiB into an empty image, beside fio into an empty file", "vmm", "fio")
+    for depth in (1, 32):
+        count = min(options.operations, IMAGE_BYTES // 65536)
+        command = [options.vmm_img, *bench_arguments(fresh, 65536, depth, count, cache="none", write=True)]
+        samples = pairs(options.pairs, lambda: rate_in_new_image(fresh, command, count),
+                        lambda: fio_rate_of_new_space(raw, 65536, depth, count))
+        table.row(f"64 KiB, depth {depth}: operations/s", [a for a, _ in samples], [b for _, b in samples], 0.95, False)
+    os.remove(raw)
     os.remove(fresh)
 
 
