@@ -12,6 +12,7 @@ import re
 import selectors
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,9 @@ def parse_arguments():
     parser.add_argument("--memory", type=int, default=64, metavar="MiB")
     parser.add_argument("--disk", action="append", default=[], metavar="MiB[,OPTION…]",
                         help="an empty raw disk on virtio-blk; options: ro, queues=N, iothread, discard, queue-size=N")
+    parser.add_argument("--ide-disk", type=int, metavar="MiB", help="an empty raw disk, first channel's master")
+    parser.add_argument("--cdrom", type=int, metavar="MiB",
+                        help="a disc, second channel's master; each block begins with its number (32 bits)")
     parser.add_argument("--cache", help="of the disks (default: none where the folder can do it, else writeback)")
     parser.add_argument("--io", choices=("io_uring", "threads"))
     parser.add_argument("--features-off", default="", metavar="NAME,…", help="CPU features to take away")
@@ -97,6 +101,27 @@ def disk_element(options, disk):
             f"{'<readonly/>' if disk.read_only else ''}</disk>")
 
 
+def make_ide_images(options, folder):
+    """Paths by target."""
+    images = {}
+    if options.ide_disk:
+        images["hda"] = os.path.join(folder, "ide.raw")
+        with open(images["hda"], "wb") as file:
+            file.truncate(options.ide_disk << 20)
+    if options.cdrom:
+        images["hdc"] = os.path.join(folder, "cd.iso")
+        with open(images["hdc"], "wb") as file:
+            for block in range(options.cdrom << 20 >> 11):
+                file.write(struct.pack("<I", block) + bytes(2044))
+    return images
+
+
+def ide_elements(images):
+    kinds = {"hda": ("disk", ""), "hdc": ("cdrom", "<readonly/>")}
+    return "".join(f"<disk type='file' device='{kinds[target][0]}'><driver name='qemu' type='raw'/><source file='{escape(path)}'/>"
+                   f"<target dev='{target}' bus='ide'/>{kinds[target][1]}</disk>" for target, path in images.items())
+
+
 def domain_xml(options, disks):
     features = "".join(f"<feature policy='disable' name='{name}'/>" for name in options.features_off.split(",") if name)
     topology = "<topology sockets='{}' cores='{}' threads='{}'/>".format(*options.topology.split(",")) if options.topology else ""
@@ -111,7 +136,7 @@ def domain_xml(options, disks):
   <os><type arch='x86_64' machine='{options.machine}'>hvm</type><kernel>{escape(os.path.abspath(options.program))}</kernel><cmdline>{escape(options.cmdline)}</cmdline></os>
   <features><acpi/></features>{cpu}
   <on_reboot>{options.on_reboot}</on_reboot>
-  <devices>{"".join(disk_element(options, disk) for disk in disks)}{serial}</devices>
+  <devices>{"".join(disk_element(options, disk) for disk in disks)}{ide_elements(options.ide_images)}{serial}</devices>
 </domain>
 """
 
@@ -143,6 +168,9 @@ def qemu_command(options, disks):
             command += ["-object", f"iothread,id=io{number}"]
             device += f",iothread=io{number}"
         command += ["-device", device]
+    for target, path in options.ide_images.items():
+        kind = "media=cdrom,readonly=on" if target == "hdc" else "media=disk"
+        command += ["-drive", f"if=ide,index={ord(target[2]) - ord('a')},format=raw,file={path},{kind}"]
     return command
 
 
@@ -251,6 +279,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="vmm-guest.", dir=os.environ.get("VMM_LAB_SCRATCH")) as temp:
         options.cache = options.cache or ("none" if has_direct_io(temp) else "writeback")
         disks = [Disk(text, temp, number) for number, text in enumerate(options.disk)]
+        options.ide_images = make_ide_images(options, temp)
         options.control = os.path.join(temp, "control")
         if options.monitor == "qemu":
             command = qemu_command(options, disks)
