@@ -201,11 +201,13 @@ void IdeChannel::read_data(std::span<std::byte> data) {
   {
     const MutexLock lock(mutex_);
     IdeDrive* drive = selected();
-    if (drive == nullptr || drive->state().phase != IdeDrive::Phase::kPioIn) {
+    if (drive == nullptr) {
       std::ranges::fill(data, std::byte{0});
       return;
     }
-    drive->read_data(data);
+    if (!drive->read_data(data)) {
+      return;  // a string instruction reads hundreds of words: nothing else happens between them
+    }
     effects = settle();
   }
   carry_out(std::move(effects));
@@ -216,10 +218,9 @@ void IdeChannel::write_data(std::span<const std::byte> data) {
   {
     const MutexLock lock(mutex_);
     IdeDrive* drive = selected();
-    if (drive == nullptr) {
+    if (drive == nullptr || !drive->write_data(data)) {
       return;
     }
-    drive->write_data(data);
     effects = settle();
   }
   carry_out(std::move(effects));

@@ -44,29 +44,33 @@ void IdeDrive::start_command(uint8_t code) {
   execute(code);
 }
 
-void IdeDrive::read_data(std::span<std::byte> data) {
+bool IdeDrive::read_data(std::span<std::byte> data) {
   std::ranges::fill(data, std::byte{0});
   if (state_.phase != Phase::kPioIn) {
-    return;
+    return false;
   }
   const size_t count = std::min<size_t>(data.size(), state_.window_end - state_.position);
   std::copy_n(buffer_.begin() + state_.position, count, data.begin());
   state_.position += static_cast<uint32_t>(count);
-  if (state_.position == state_.window_end) {
-    window_done();
+  if (state_.position < state_.window_end) {
+    return false;
   }
+  window_done();
+  return true;
 }
 
-void IdeDrive::write_data(std::span<const std::byte> data) {
+bool IdeDrive::write_data(std::span<const std::byte> data) {
   if (state_.phase != Phase::kPioOut) {
-    return;
+    return false;
   }
   const size_t count = std::min<size_t>(data.size(), state_.window_end - state_.position);
   std::copy_n(data.begin(), count, buffer_.begin() + state_.position);
   state_.position += static_cast<uint32_t>(count);
-  if (state_.position == state_.window_end) {
-    window_done();
+  if (state_.position < state_.window_end) {
+    return false;
   }
+  window_done();
+  return true;
 }
 
 // ATA/ATAPI-7 volume 1, table 25.

@@ -59,9 +59,10 @@ class IdeDrive {
   bool wants_data() const { return (state_.task.status & status_bit::kDataRequest) != 0; }
   void start_command(uint8_t code);
 
-  // The data port. Bytes beyond the window read as zero, or are lost.
-  void read_data(std::span<std::byte> data);
-  void write_data(std::span<const std::byte> data);
+  // The data port. Bytes beyond the window read as zero, or are lost. True: the window is done, and so the
+  // drive's state is another.
+  bool read_data(std::span<std::byte> data);
+  bool write_data(std::span<const std::byte> data);
 
   bool is_interrupting() const { return state_.is_interrupting; }
   void acknowledge() { state_.is_interrupting = false; }
