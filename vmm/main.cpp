@@ -7,6 +7,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -22,6 +24,7 @@
 #include "vmm/base/unique_fd.h"
 #include "vmm/domain/load.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/output_files.h"
 #include "vmm/machine/secrets.h"
 #include "vmm/version.h"
 
@@ -38,8 +41,15 @@ struct Options {
 };
 
 int report(const Error& error) {
-  // Not through the log, which --log may have sent elsewhere: the person who typed the command must see it.
-  static_cast<void>(std::fprintf(stderr, "vmm: %s\n", error.message().c_str()));
+  // Not through the log alone, which --log may have sent elsewhere: the person who typed the command must see
+  // it. What is wrong with a domain file is a line for each.
+  std::string_view rest = error.message();
+  while (!rest.empty()) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    static_cast<void>(std::fprintf(stderr, "vmm: %.*s\n", static_cast<int>(line.size()), line.data()));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+  }
+  log::to_file(error.message());
   return error.kind() == ErrorKind::kConfiguration ? kBadConfiguration : kHostFailed;
 }
 
@@ -56,6 +66,7 @@ class EndSignals {
     }
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
     static_cast<void>(::signal(SIGPIPE, SIG_IGN));
+    static_cast<void>(::signal(SIGXFSZ, SIG_IGN));  // the write fails, and its owner says so
     UniqueFd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!fd) {
       return fail("cannot watch for signals: {}", errno_text(errno));
@@ -90,8 +101,12 @@ class EndSignals {
 };
 
 Result<MachineEnd> run(const Options& options) {
-  VMM_TRY(log::open(options.log_level, options.log_path));
+  log::set_level(options.log_level);
   VMM_ASSIGN_OR_RETURN(const domain::Domain domain, domain::load_domain(options.domain_path));
+  if (!options.log_path.empty()) {
+    VMM_TRY(refuse_as_output(domain, options.log_path));
+    VMM_TRY(log::open(options.log_path));
+  }
   VMM_ASSIGN_OR_RETURN(const DiskSecrets secrets, read_secrets(options.secrets));
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
   VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
@@ -116,7 +131,7 @@ Usage: vmm --domain FILE [OPTIONS]
   --domain FILE       the domain file (XML, as libvirt writes it)
   --secret SECRET     id=NAME,file=FILE or id=NAME,env=VARIABLE: the passphrase of an encrypted disk, by the
                       name that its <secret> has; may be repeated
-  --log FILE          write the log to FILE instead of standard error
+  --log FILE          write the log to FILE instead of standard error; why vmm ends stands in both
   --log-level LEVEL   debug, info, warning (what is used if absent), error or off
   --version           print the version
   -h, --help          print this help
@@ -164,6 +179,10 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
   while ((choice = ::getopt_long(argument_count, arguments, ":h", kOptions, nullptr)) != -1) {
     switch (choice) {
       case kDomain:
+        if (!options.domain_path.empty()) {
+          return fail_configuration("--domain {}: one guest at a time; --domain {} was given already", optarg,
+                                    options.domain_path);
+        }
         options.domain_path = optarg;
         break;
       case kSecret:
@@ -206,8 +225,12 @@ int main_with(int argument_count, char** arguments) {
     return report(command.error());
   }
   if (*command != Command::kRun) {
-    static_cast<void>(std::fputs(*command == Command::kHelp ? kHelpText : "vmm " VMM_VERSION "\n", stdout));
-    return kGuestEnded;
+    const bool is_printed =
+        std::fputs(*command == Command::kHelp ? kHelpText : "vmm " VMM_VERSION "\n", stdout) >= 0 &&
+        std::fflush(stdout) == 0;
+    return is_printed
+               ? kGuestEnded
+               : report(Error(fmt::format("cannot write to the standard output: {}", errno_text(errno))));
   }
   const auto end = run(options);
   if (!end) {

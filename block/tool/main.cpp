@@ -35,9 +35,6 @@ int main_with(int argument_count, char** arguments) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : chosen.error_status;
   }
-  if (const Status opened = log::open(log::Level::kWarning, ""); !opened) {
-    return report(opened.error().message(), chosen.error_status);
-  }
   const auto status = chosen.run();
   return status ? *status : report(status.error().message(), chosen.error_status);
 }

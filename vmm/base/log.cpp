@@ -1,11 +1,15 @@
 #include "vmm/base/log.h"
 
+#include <fcntl.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <cerrno>
 #include <chrono>
 #include <memory>
+
+#include "vmm/base/unique_fd.h"
 
 namespace vmm::log {
 namespace {
@@ -13,15 +17,17 @@ namespace {
 constexpr int64_t kNanosecondsBetweenLines = 5'000'000'000;
 
 std::atomic<Level> g_level{Level::kWarning};
+std::atomic<bool> g_has_file{false};
+
+std::shared_ptr<spdlog::logger> stderr_logger() {
+  auto made = std::make_shared<spdlog::logger>("vmm", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  made->set_pattern("vmm: %l: %v");
+  made->set_level(spdlog::level::trace);
+  return made;
+}
 
 std::shared_ptr<spdlog::logger>& logger() {
-  // A terminal in raw mode needs the carriage return.
-  static std::shared_ptr<spdlog::logger> instance = [] {
-    auto made = std::make_shared<spdlog::logger>("vmm", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    made->set_pattern("vmm: %l: %v");
-    made->set_level(spdlog::level::trace);
-    return made;
-  }();
+  static std::shared_ptr<spdlog::logger> instance = stderr_logger();
   return instance;
 }
 
@@ -43,10 +49,13 @@ spdlog::level::level_enum spdlog_level(Level level) {
 
 }  // namespace
 
-Status open(Level level, const std::string& path) {
-  g_level = level;
-  if (path.empty()) {
-    return {};
+void set_level(Level level) { g_level = level; }
+
+Status open(const std::string& path) {
+  // By ourselves first: the library makes folders too.
+  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666));
+  if (!file) {
+    return fail("cannot open the log file {}: {}", path, errno_text(errno));
   }
   try {
     auto made =
@@ -55,10 +64,22 @@ Status open(Level level, const std::string& path) {
     made->set_level(spdlog::level::trace);
     made->flush_on(spdlog::level::debug);
     logger() = std::move(made);
+    g_has_file = true;
   } catch (const spdlog::spdlog_ex& e) {
     return fail("cannot open the log file {}: {}", path, e.what());
   }
   return {};
+}
+
+void close() {
+  logger() = stderr_logger();
+  g_has_file = false;
+}
+
+void to_file(std::string_view text) {
+  if (g_has_file && enabled(Level::kError)) {
+    write(Level::kError, text);
+  }
 }
 
 bool enabled(Level level) { return level >= g_level.load(std::memory_order_relaxed); }

@@ -17,9 +17,14 @@ namespace vmm::log {
 
 enum class Level : uint8_t { kDebug, kInfo, kWarning, kError, kOff };
 
-// Sets up the log; before that, lines of kWarning and above go to stderr. Main thread, before others start.
-// An empty path is stderr.
-Status open(Level level, const std::string& path);
+// Before these, lines of kWarning and above go to stderr. Main thread, before others start.
+void set_level(Level level);
+// From now on lines go to that file, which is made if it is not there.
+Status open(const std::string& path);
+// Back to stderr.
+void close();
+// At level kError, unless stderr is the log: for what has been written there by itself.
+void to_file(std::string_view text);
 
 bool enabled(Level level);
 void write(Level level, std::string_view text);

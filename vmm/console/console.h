@@ -27,6 +27,10 @@ class Console : public ByteSink {
   // guest starts.
   virtual void connect(ByteReceiver& receiver) = 0;
 
+  // What cannot be undone, as to empty a file: once, when nothing else can fail any more, and before the
+  // guest starts.
+  virtual Status begin() { return {}; }
+
   // Writes what is still in the buffer, waiting for the reader at most half a second. At the end of a run,
   // when the loop does not turn any more; the destructor does not.
   virtual void flush() = 0;
@@ -39,10 +43,11 @@ class Console : public ByteSink {
 Result<std::unique_ptr<Console>> open_stdio_console(EventLoop& loop, std::function<void()> on_quit,
                                                     int input_fd = 0, int output_fd = 1);
 
-// Output only, into a file that is created (mode 0600), and emptied unless is_append.
+// Output only, into a file. begin() creates it (mode 0600), or empties it unless is_append. An error where
+// another process writes to it, or has it locked, as disk images are.
 Result<std::unique_ptr<Console>> open_file_console(EventLoop& loop, const std::string& path, bool is_append);
 
-// A new pseudo-terminal in raw mode; the path of its other end is logged, and given to on_path.
+// A new pseudo-terminal in raw mode; the path of its other end is given to on_path.
 Result<std::unique_ptr<Console>> open_pty_console(EventLoop& loop,
                                                   const std::function<void(const std::string&)>& on_path);
 

@@ -1,6 +1,10 @@
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
+#include <string>
 #include <utility>
 
 #include "vmm/console/console.h"
@@ -11,22 +15,73 @@ namespace {
 
 class FileConsole final : public StreamConsole {
  public:
-  FileConsole(EventLoop& loop, const std::string& path) : StreamConsole(loop, "the console in " + path) {}
+  FileConsole(EventLoop& loop, const std::string& path, bool is_append)
+      : StreamConsole(loop, "the console in " + path), path_(path), is_append_(is_append) {}
 
-  Status open(const std::string& path, bool is_append) {
+  // A file that is there is opened and stays as it is; one that is not there is not made yet.
+  Status open() {
     VMM_TRY(start());
-    // O_NONBLOCK is for those that name a pipe or a terminal.
-    const int how = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (is_append ? O_APPEND : O_TRUNC);
-    UniqueFd file(::open(path.c_str(), how, 0600));
-    if (!file && errno == ENXIO) {
-      return fail("cannot open {} for a console: nobody reads from that pipe; start its reader first", path);
+    const Status status = open_file(0);
+    return !status && errno == ENOENT && can_be_created() ? Status() : status;
+  }
+
+  Status begin() override {
+    if (!file_) {
+      VMM_TRY(open_file(O_CREAT));
     }
-    if (!file) {
-      return fail("cannot open {} for a console: {}", path, errno_text(errno));
+    struct stat info{};
+    if (!is_append_ && ::fstat(file_.get(), &info) == 0 && S_ISREG(info.st_mode) &&
+        ::ftruncate(file_.get(), 0) != 0) {
+      return fail("cannot empty {} for a console: {}", path_, errno_text(errno));
     }
-    attach(std::nullopt, StreamEnd(std::move(file)));
+    attach(std::nullopt, StreamEnd(std::move(file_)));
     return {};
   }
+
+ private:
+  // Leaves errno as open(2) set it.
+  Status open_file(int flags) {
+    // O_NONBLOCK is for those that name a pipe or a terminal.
+    const int how = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (is_append_ ? O_APPEND : 0) | flags;
+    UniqueFd file(::open(path_.c_str(), how, 0600));
+    if (!file && errno == ENXIO) {
+      return fail("cannot open {} for a console: nobody reads from that pipe; start its reader first", path_);
+    }
+    if (!file) {
+      const int error_number = errno;
+      const Status status = fail("cannot open {} for a console: {}", path_, errno_text(error_number));
+      errno = error_number;
+      return status;
+    }
+    VMM_TRY(lock(file));
+    file_ = std::move(file);
+    return {};
+  }
+
+  // Two that append to one file may share it; nobody shares one that he has locked.
+  Status lock(const UniqueFd& file) const {
+    struct flock range{};
+    range.l_type = F_WRLCK;
+    range.l_whence = SEEK_SET;
+    const bool is_free =
+        is_append_ ? ::fcntl(file.get(), F_OFD_GETLK, &range) != 0 || range.l_type == F_UNLCK
+                   : ::fcntl(file.get(), F_OFD_SETLK, &range) == 0 || (errno != EAGAIN && errno != EACCES);
+    return is_free ? Status()
+                   : fail(
+                         "cannot open {} for a console: it is in use, by another guest's console or as a "
+                         "disk image; "
+                         "give another path",
+                         path_);
+  }
+
+  bool can_be_created() const {
+    const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
+    return ::access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) == 0;
+  }
+
+  const std::string path_;
+  const bool is_append_;
+  UniqueFd file_;
 };
 
 class NullConsole final : public Console {
@@ -40,8 +95,8 @@ class NullConsole final : public Console {
 }  // namespace
 
 Result<std::unique_ptr<Console>> open_file_console(EventLoop& loop, const std::string& path, bool is_append) {
-  auto console = std::make_unique<FileConsole>(loop, path);
-  VMM_TRY(console->open(path, is_append));
+  auto console = std::make_unique<FileConsole>(loop, path, is_append);
+  VMM_TRY(console->open());
   return console;
 }
 

@@ -119,7 +119,6 @@ Result<std::unique_ptr<Console>> open_pty_console(EventLoop& loop,
                                                   const std::function<void(const std::string&)>& on_path) {
   auto console = std::make_unique<PtyConsole>(loop);
   VMM_ASSIGN_OR_RETURN(const std::string path, console->open());
-  log::info("a serial console is on {}", path);
   if (on_path) {
     on_path(path);
   }

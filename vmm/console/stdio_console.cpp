@@ -38,7 +38,10 @@ class StdioConsole final : public StreamConsole {
     if (is_terminal_ || ::isatty(input_fd) == 0) {
       VMM_ASSIGN_OR_RETURN(input, StreamEnd::of_shared(input_fd, Direction::kInput, *guard_));
     } else {
-      log::warning("vmm is in the background of its terminal: the guest's console has no input");
+      log::warning(
+          "vmm is in the background of its terminal: the guest's console has no input, and fg does not bring "
+          "it; "
+          "start vmm in the foreground, or give the port another type than 'stdio'");
     }
     VMM_ASSIGN_OR_RETURN(auto output, StreamEnd::of_shared(output_fd, Direction::kOutput, *guard_));
     if (is_terminal_) {
@@ -78,6 +81,10 @@ class StdioConsole final : public StreamConsole {
     if (is_quit && on_quit_) {
       on_quit_();
     }
+  }
+
+  void handle_end_of_output() override {
+    log::warning("nobody reads the standard output any more; the guest goes on without a console");
   }
 
   // Ctrl-A x must be seen even if the guest does not read.

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <termios.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -30,23 +31,32 @@ struct Saved {
 Saved g_saved;
 std::atomic<bool> g_is_in_use{false};
 
-struct HandledSignal {
-  int number;
-  bool is_crash;
-};
-constexpr std::array<HandledSignal, 11> kSignals = {{{SIGINT, false},
-                                                     {SIGTERM, false},
-                                                     {SIGHUP, false},
-                                                     {SIGQUIT, false},
-                                                     {SIGSEGV, true},
-                                                     {SIGBUS, true},
-                                                     {SIGFPE, true},
-                                                     {SIGILL, true},
-                                                     {SIGABRT, true},
-                                                     {SIGTRAP, true},
-                                                     {SIGSYS, true}}};
-std::array<struct sigaction, kSignals.size()> g_former_actions;
-std::array<bool, kSignals.size()> g_is_installed;
+// Those whose default is not to end the process, or that nobody can handle.
+constexpr bool ends_nothing(int number) {
+  switch (number) {
+    case SIGKILL:
+    case SIGSTOP:
+    case SIGCHLD:
+    case SIGCONT:
+    case SIGTSTP:
+    case SIGTTIN:
+    case SIGTTOU:
+    case SIGURG:
+    case SIGWINCH:
+      return true;
+    default:
+      return false;
+  }
+}
+
+constexpr bool is_crash(int number) {
+  constexpr std::array kCrashes = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+  return std::ranges::find(kCrashes, number) != kCrashes.end();
+}
+
+// By number; with the real-time signals.
+std::array<struct sigaction, _NSIG> g_former_actions;
+std::array<bool, _NSIG> g_is_installed;
 
 // Async-signal-safe.
 void restore() {
@@ -68,11 +78,7 @@ void restore() {
 extern "C" void restore_and_go_on(int number, siginfo_t* info, void* /*context*/) {
   const int error_number = errno;
   restore();
-  for (size_t i = 0; i < kSignals.size(); ++i) {
-    if (kSignals[i].number == number) {
-      ::sigaction(number, &g_former_actions[i], nullptr);
-    }
-  }
+  ::sigaction(number, &g_former_actions[static_cast<size_t>(number)], nullptr);
   // A fault happens again when the handler returns; a signal that was sent must be sent again.
   if (info->si_code <= 0) {
     ::raise(number);
@@ -85,25 +91,33 @@ void install_handlers() {
   action.sa_sigaction = restore_and_go_on;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
-  for (size_t i = 0; i < kSignals.size(); ++i) {
+  for (int number = 1; number < _NSIG; ++number) {
+    const auto i = static_cast<size_t>(number);
     struct sigaction& former = g_former_actions[i];
-    ::sigaction(kSignals[i].number, nullptr, &former);
+    // The C library keeps two for itself, and says so.
+    if (ends_nothing(number) || ::sigaction(number, nullptr, &former) != 0) {
+      continue;
+    }
     const bool is_default = (former.sa_flags & SA_SIGINFO) == 0 && former.sa_handler == SIG_DFL;
-    g_is_installed[i] = kSignals[i].is_crash || is_default;
+    g_is_installed[i] = is_crash(number) || is_default;
     if (g_is_installed[i]) {
-      ::sigaction(kSignals[i].number, &action, nullptr);
+      ::sigaction(number, &action, nullptr);
     }
   }
 }
 
 void remove_handlers() {
-  for (size_t i = 0; i < kSignals.size(); ++i) {
+  for (int number = 1; number < _NSIG; ++number) {
+    const auto i = static_cast<size_t>(number);
     struct sigaction present{};
-    ::sigaction(kSignals[i].number, nullptr, &present);
-    const bool is_ours = (present.sa_flags & SA_SIGINFO) != 0 && present.sa_sigaction == restore_and_go_on;
-    if (g_is_installed[i] && is_ours) {
-      ::sigaction(kSignals[i].number, &g_former_actions[i], nullptr);
+    if (!g_is_installed[i] || ::sigaction(number, nullptr, &present) != 0) {
+      continue;
     }
+    const bool is_ours = (present.sa_flags & SA_SIGINFO) != 0 && present.sa_sigaction == restore_and_go_on;
+    if (is_ours) {
+      ::sigaction(number, &g_former_actions[i], nullptr);
+    }
+    g_is_installed[i] = false;
   }
 }
 

@@ -1,9 +1,9 @@
 // TerminalGuard: gives back what vmm changed about descriptors that it shares with its parent (a shell): the
 // terminal's settings and O_NONBLOCK, which belongs to the open file, not to the descriptor.
 //
-// They are given back by the destructor, by exit(), and by the signals that end a process (SIGINT, SIGTERM,
-// SIGHUP and SIGQUIT where nobody else handles them, and the signals of crashes and abort()), which then take
-// their course. Only SIGKILL and _exit() go past it.
+// They are given back by the destructor, by exit(), and by every signal that ends a process where nobody else
+// handles it, and those of crashes and abort() always; the signals then take their course. Only SIGKILL and
+// _exit() go past it.
 //
 // Threads: create and destroy on the main thread; one at a time.
 #pragma once

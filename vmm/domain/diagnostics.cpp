@@ -9,7 +9,15 @@ namespace vmm::domain {
 
 namespace {
 
-constexpr size_t kMaxPrintedBytes = 80;
+// U+202A to U+202E and U+2066 to U+2069.
+bool turns_direction(std::string_view text) {
+  if (text.size() < 3 || text[0] != '\xe2') {
+    return false;
+  }
+  const auto last = static_cast<unsigned char>(text[2]);
+  return (text[1] == '\x80' && last >= 0xaa && last <= 0xae) ||
+         (text[1] == '\x81' && last >= 0xa6 && last <= 0xa9);
+}
 
 std::string place_of(const Diagnostic& diagnostic) {
   return diagnostic.line > 0 ? fmt::format("{}:{}", diagnostic.file, diagnostic.line) : diagnostic.file;
@@ -33,12 +41,12 @@ std::string to_line_of_log(const Diagnostic& diagnostic) {
   return fmt::format("{}: {}", place_of(diagnostic), diagnostic.text);
 }
 
-std::string printable(std::string_view text) {
+std::string printable(std::string_view text, size_t most_bytes) {
   std::string result;
   for (size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
     const bool is_continuation = (byte & 0xc0) == 0x80;
-    if (result.size() >= kMaxPrintedBytes && !is_continuation) {
+    if (result.size() >= most_bytes && !is_continuation) {
       return result + "…";
     }
     // U+0080 to U+009F are control characters too, some terminals obey them.
@@ -46,6 +54,11 @@ std::string printable(std::string_view text) {
         byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;
     if (is_c1_control) {
       ++i;
+    }
+    if (turns_direction(text.substr(i))) {
+      i += 2;
+      result += ' ';
+      continue;
     }
     const bool is_control = byte < 0x20 || byte == 0x7f || is_c1_control;
     result += is_control ? ' ' : text[i];

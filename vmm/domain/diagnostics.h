@@ -29,9 +29,10 @@ std::string to_line(const Diagnostic& diagnostic);
 // The same without the severity, for where that is said already.
 std::string to_line_of_log(const Diagnostic& diagnostic);
 
-// Text out of the file, as it may stand in a message: in one line, without control characters, and not too
-// long.
-std::string printable(std::string_view text);
+// Text out of the file, as it may stand in a message: in one line, without control characters (those that
+// turn the direction of writing are some), and not too long.
+inline constexpr size_t kMaxPrintedBytes = 80;
+std::string printable(std::string_view text, size_t most_bytes = kMaxPrintedBytes);
 
 // Collects diagnostics, a bounded number of each severity: a hostile file gets no longer answer than a bad
 // one.

@@ -10,6 +10,8 @@ namespace vmm::domain {
 
 namespace {
 
+constexpr size_t kLongestPath = 4095;  // PATH_MAX, without its NUL
+
 template <typename T>
 std::optional<T> parse_all(std::string_view text, int base) {
   T value = 0;
@@ -65,6 +67,17 @@ std::optional<uint64_t> parse_address_number(std::string_view text) {
     return parse_all<uint64_t>(text.substr(2), 16);
   }
   return parse_all<uint64_t>(text, 10);
+}
+
+std::filesystem::path ReadContext::complete(const Element& element, std::string_view path) const {
+  if (path.size() <= kLongestPath && printable(path, kLongestPath) != path) {
+    report.error(element.line,
+                 fmt::format("{}: the path has control characters; rename the file", element.place));
+  } else if (path.size() > kLongestPath) {
+    report.error(element.line, fmt::format("{}: the path has {} bytes; Linux takes {}", element.place,
+                                           path.size(), kLongestPath));
+  }
+  return base_folder / path;
 }
 
 std::optional<uint32_t> read_number(const ReadContext& context, const Element& element,

@@ -50,8 +50,9 @@ struct ReadContext {
   Reporter& report;
   const std::filesystem::path& base_folder;
 
-  // Takes a relative path relative to the folder of the file.
-  std::filesystem::path complete(std::string_view path) const { return base_folder / path; }
+  // The path that `element` names; a relative one is taken relative to the folder of the file. An error where
+  // a terminal or a log would not show it as it is.
+  std::filesystem::path complete(const Element& element, std::string_view path) const;
 };
 
 // The number in the attribute if it is there and from `least` to `most`; otherwise nothing, and an error for

@@ -29,7 +29,7 @@ void read_path(const ReadContext& context, const Element& os, std::string_view n
     context.report.error(line, fmt::format("{}: empty; give a path", element->place));
     return;
   }
-  path = context.complete(element->text);
+  path = context.complete(*element, element->text);
 }
 
 // <bios rebootTimeout='-1'/> says "never".

@@ -24,7 +24,7 @@ void read_path(const ReadContext& context, const Element& element, Serial& seria
     }
     return;
   }
-  serial.path = context.complete(source->value_of("path"));
+  serial.path = context.complete(*source, source->value_of("path"));
   serial.append = read_flag(context, *source, "append", false);
   serial.listen = read_choice(context, *source, "mode", true, {{"bind", true}, {"connect", false}});
   constexpr size_t kLongestSocketPath = 107;  // sun_path of unix(7), with its NUL

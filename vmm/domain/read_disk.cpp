@@ -128,7 +128,7 @@ void read_source(const ReadContext& context, const Element& element, Disk& disk)
                          fmt::format("{}: has no {}='…'; say where the image is", source->place, wanted));
     return;
   }
-  disk.source = context.complete(source->value_of(wanted));
+  disk.source = context.complete(*source, source->value_of(wanted));
 }
 
 // In <source>, or where libvirt had it before.

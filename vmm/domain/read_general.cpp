@@ -64,7 +64,9 @@ void read_hugepages(const ReadContext& context, const Element& hugepages, Memory
     return;
   }
   const auto bytes = read_size(context, *page, page->value_of("size"));
-  if (bytes && (!is_power_of_two(*bytes) || *bytes < 4096)) {
+  constexpr uint64_t kTwoMiB = uint64_t{2} << 20U;
+  constexpr uint64_t kOneGiB = uint64_t{1} << 30U;
+  if (bytes && *bytes != kTwoMiB && *bytes != kOneGiB) {
     context.report.error(
         page->line,
         fmt::format("{}: {} bytes is not the size of a page; x86 has huge pages of 2 MiB and 1 GiB",
@@ -228,7 +230,10 @@ void read_memory(const ReadContext& context, const Element& root, Domain& domain
   }
   if (const Element* current = root.child("currentMemory")) {
     const auto bytes = read_size(context, *current, current->text);
-    if (bytes && align_up(*bytes, kMiB) < domain.memory_bytes) {
+    if (bytes && align_up(*bytes, kMiB) > domain.memory_bytes && domain.memory_bytes != 0) {
+      context.report.error(current->line,
+                           fmt::format("{}: more than <memory>; give at most as much", current->place));
+    } else if (bytes && align_up(*bytes, kMiB) < domain.memory_bytes) {
       context.report.warning(
           current->line,
           fmt::format("{}: less than <memory>, and the balloon is not there; the guest has all "

@@ -28,7 +28,8 @@ std::string_view sentence_of(tinyxml2::XMLError error) {
     case tinyxml2::XML_ERROR_PARSING_CDATA:
       return "malformed XML: a CDATA section does not end";
     case tinyxml2::XML_ERROR_PARSING_DECLARATION:
-      return "malformed XML: <?xml …?> stands elsewhere than at the begin, or does not end";
+      return "<?…?> stands elsewhere than at the begin, or does not end; processing instructions are not "
+             "read, remove it";
     default:
       return "malformed XML: the file ends too early, or a tag is not well-formed";
   }

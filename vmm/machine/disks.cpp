@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <filesystem>
 #include <future>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -25,6 +27,19 @@ class NoDoorbells final : public DoorbellRegistry {
 DoorbellRegistry& doorbells_for(const domain::Disk& disk, Vm& vm) {
   static NoDoorbells none;
   return disk.ioeventfd ? static_cast<DoorbellRegistry&>(vm) : none;
+}
+
+// What is not there is found out when it is opened.
+Status check_block_source(const domain::Disk& disk) {
+  std::error_code error;
+  const auto status = std::filesystem::status(disk.source, error);
+  if (disk.source_type == domain::DiskSource::kBlock && std::filesystem::exists(status) &&
+      !std::filesystem::is_block_file(status)) {
+    return fail_configuration(
+        "<source dev=…>: {} is no block device; write <disk type='file'> and <source file=…>",
+        disk.source.native());
+  }
+  return {};
 }
 
 constexpr uint16_t kDefaultQueueSize = 256;
@@ -165,7 +180,12 @@ Status Disks::open_image(const domain::Disk& disk, Disk& made) {
     }
     image_options.passphrases = {secret->second};
   }
+  VMM_TRY(check_block_source(disk));
   VMM_ASSIGN_OR_RETURN(made.image, block::open_disk(made.thread->loop(), image_options));
+  if (disk.logical_block_bytes != 0 && made.image->size_bytes() % disk.logical_block_bytes != 0) {
+    return fail("its {} bytes are no multiple of logical_block_size='{}'; the guest could not read its end",
+                made.image->size_bytes(), disk.logical_block_bytes);
+  }
   add_error_policy(disk, made);
   virtio::VirtioBlock::Options options;
   options.name = made.name;

@@ -100,6 +100,7 @@ Result<std::unique_ptr<Machine>> Machine::build(const domain::Domain& domain, Ev
   VMM_TRY(machine->create_devices(secrets));
   VMM_TRY(machine->create_vcpus());
   VMM_TRY(machine->load_guest());
+  VMM_TRY(machine->platform_->begin());
   return machine;
 }
 
@@ -143,11 +144,14 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
 
 Status Machine::create_vcpus() {
   VMM_TRY(Vcpu::install_kick_handler());
-  VMM_ASSIGN_OR_RETURN(const Cpuid cpuid, make_cpuid(kvm_, cpu_plan_));
+  const auto cpuid = make_cpuid(kvm_, cpu_plan_);
+  if (!cpuid) {
+    return std::unexpected(cpuid.error().within(domain_.where(domain_.cpu.line)));
+  }
   for (unsigned i = 0; i < domain_.vcpus; ++i) {
     VMM_ASSIGN_OR_RETURN(std::unique_ptr<Vcpu> vcpu,
                          Vcpu::create(*vm_, apic_id(cpu_plan_.topology, i),
-                                      cpuid_of_vcpu(cpuid, cpu_plan_, i), ports_, mmio_));
+                                      cpuid_of_vcpu(*cpuid, cpu_plan_, i), ports_, mmio_));
     vcpus_.push_back(std::make_unique<VcpuThread>(std::move(vcpu), [this, i](VcpuStop stop) {
       raise(stop == VcpuStop::kTripleFault ? Event::kTripleFault : Event::kCrash, i);
     }));
@@ -188,8 +192,11 @@ Status Machine::load_kernel() {
     direct.command_line += boot::virtio_mmio_arguments(mmio_mask);
   }
   VMM_ASSIGN_OR_RETURN(const boot::MemoryMap map, boot::make_memory_map(domain_.memory_bytes));
-  VMM_ASSIGN_OR_RETURN(const EntryState entry, boot::load_direct(memory_, direct, map, rsdp));
-  return vcpus_.front()->vcpu().set_entry(entry);
+  const auto entry = boot::load_direct(memory_, direct, map, rsdp);
+  if (!entry) {
+    return std::unexpected(entry.error().within(domain_.where(domain_.os.line)));
+  }
+  return vcpus_.front()->vcpu().set_entry(*entry);
 }
 
 Result<MachineEnd> Machine::run() {
@@ -302,8 +309,9 @@ void Machine::handle_event() {
 void Machine::report_crash(unsigned vcpu_index) {
   platform_->flush_consoles();
   const std::string report = vcpus_[vcpu_index]->vcpu().describe_stop(memory_);
-  // Not through the log, which may go elsewhere or be off: this is why the run ends.
+  // Not through the log alone, which may go elsewhere or be off: this is why the run ends.
   static_cast<void>(std::fprintf(stderr, "vmm: the guest crashed\n%s\n", report.c_str()));
+  log::to_file(fmt::format("the guest crashed\n{}", report));
 }
 
 void Machine::obey(domain::LifecycleAction action, MachineEnd how) {

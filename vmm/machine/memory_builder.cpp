@@ -63,8 +63,9 @@ Result<Mapping> map_region(const domain::Domain& domain, uint64_t length_bytes) 
                                       backing.hugepages ? 0 : kTransparentHugePage);
   if (!mapping && backing.hugepages) {
     return fail(
-        "{}: <memoryBacking>/<hugepages>: {}; reserve huge pages with the sysctl vm.nr_hugepages, or remove "
-        "<hugepages>",
+        "{}: <memoryBacking>/<hugepages>: {}; reserve huge pages of this size (sysctl vm.nr_hugepages for 2 "
+        "MiB, "
+        "hugepagesz=1G hugepages=N on the host's kernel command line for 1 GiB), or remove <hugepages>",
         domain.where(backing.line), mapping.error().message());
   }
   return mapping;

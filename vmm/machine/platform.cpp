@@ -1,11 +1,13 @@
 #include "vmm/machine/platform.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <utility>
 
 #include "vmm/base/log.h"
 #include "vmm/core/clock.h"
 #include "vmm/core/layout.h"
+#include "vmm/machine/output_files.h"
 
 namespace vmm {
 namespace {
@@ -53,15 +55,21 @@ CmosContents cmos_contents(const domain::Domain& domain, const GuestMemory& memo
   return contents;
 }
 
-Result<std::unique_ptr<Console>> open_console(const domain::Serial& serial, EventLoop& loop,
-                                              const MachineSwitches& switches) {
+// Whatever the log level is: else nobody finds it.
+void tell_pty(uint32_t port, const std::string& path) {
+  static_cast<void>(std::fprintf(stderr, "vmm: serial port %u is on %s\n", port, path.c_str()));
+}
+
+Result<std::unique_ptr<Console>> open_console(const domain::Domain& domain, const domain::Serial& serial,
+                                              EventLoop& loop, const MachineSwitches& switches) {
   switch (serial.backend) {
     case domain::CharBackend::kStdio:
       return open_stdio_console(loop, switches.quit);
     case domain::CharBackend::kFile:
+      VMM_TRY(refuse_as_output(domain, serial.path));
       return open_file_console(loop, serial.path, serial.append);
     case domain::CharBackend::kPty:
-      return open_pty_console(loop, [](const std::string&) {});
+      return open_pty_console(loop, [&serial](const std::string& path) { tell_pty(serial.port, path); });
     case domain::CharBackend::kUnix:
       return open_socket_console(loop, serial.path, serial.listen ? SocketMode::kBind : SocketMode::kConnect);
     case domain::CharBackend::kNull:
@@ -99,7 +107,7 @@ Result<std::unique_ptr<Platform>> Platform::create(const domain::Domain& domain,
 Status Platform::add_serial_ports(const domain::Domain& domain, EventLoop& main_loop,
                                   IsaInterrupts& interrupts, const MachineSwitches& switches) {
   for (const domain::Serial& serial : domain.serials) {
-    auto console = open_console(serial, main_loop, switches);
+    auto console = open_console(domain, serial, main_loop, switches);
     if (!console) {
       return std::unexpected(console.error().within(
           fmt::format("{}: <serial> port {}", domain.where(serial.line), serial.port)));
@@ -130,6 +138,13 @@ Status Platform::attach(IoBus& ports, bool with_reset_port) {
   VMM_TRY(ports.add(AcpiPower::kSmiCommandPort, AcpiPower::kSmiPorts, power_.smi_ports()));
   if (with_reset_port) {
     VMM_TRY(ports.add(layout::kResetControl, 1, reset_port_));
+  }
+  return {};
+}
+
+Status Platform::begin() {
+  for (const Port& port : ports_) {
+    VMM_TRY(port.console->begin());
   }
   return {};
 }

@@ -45,6 +45,9 @@ class Platform {
 
   // Every device to its power-on state.
   void reset();
+  // What cannot be undone on the host, as to empty the files of consoles: when nothing else can fail any
+  // more.
+  Status begin();
   // Brings what the guest printed last to the consoles.
   void flush_consoles();
 

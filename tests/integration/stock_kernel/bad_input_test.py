@@ -79,7 +79,8 @@ class CommandLine(GuestTest):
             return run
 
     def test_wrong_uses_have_status_2(self):
-        for arguments in ((), ("--domain",), ("--frobnicate",), ("--domain", "x.xml", "--log-level", "loud")):
+        for arguments in ((), ("--domain",), ("--domain", ""), ("--frobnicate",), ("--domain", "x.xml", "--log-level", "loud"),
+                          ("--domain", "x.xml", "--domain", "y.xml")):
             with self.subTest(arguments):
                 run = self.run_vmm(*arguments)
                 self.assertEqual((run.status, run.output), (2, b""), run.account())
@@ -90,11 +91,20 @@ class CommandLine(GuestTest):
 
     def test_standard_descriptors_that_are_closed_are_not_given_to_files(self):
         with tempfile.TemporaryDirectory() as folder:
-            log = f"{folder}/vmm.log"
-            subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", VMM, "--log", log, "--domain", f"{folder}/none.xml"],
+            log, domain = f"{folder}/vmm.log", f"{folder}/domain.xml"
+            with open(domain, "w", encoding="utf-8") as file:
+                file.write(DOMAIN)
+            subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", VMM, "--log", log, "--domain", domain],
                            stdin=subprocess.DEVNULL, check=False, timeout=60)
+            # The log's own line, and not what went to standard error.
             with open(log, encoding="utf-8") as file:
-                self.assertEqual(file.read(), "")
+                self.assertRegex(file.read(), r"\A[0-9-]+T[0-9:.]+ error: [^\n]+\n\Z")
+
+    def test_help_that_cannot_be_printed_has_status_1(self):
+        with open("/dev/full", "wb") as full:
+            ended = subprocess.run([VMM, "--help"], stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn(b"cannot write to the standard output", ended.stderr)
 
     def test_version_and_help_have_status_0(self):
         for argument in ("--version", "--help"):
@@ -139,6 +149,47 @@ class Domain(BadInputTest):
 
     def test_no_kernel(self):
         self.refuse(2, f"{self.folder}/domain.xml:", "<kernel>", text=self.edited("<kernel>vmlinuz</kernel>", ""))
+
+
+class Log(BadInputTest):
+    def refuse_log(self, status, path, *parts):
+        (self.folder / "domain.xml").write_text(DOMAIN, encoding="utf-8")
+        before = snapshot(self.folder)
+        with Run([VMM, "--domain", str(self.folder / "domain.xml"), "--log", str(path), "--log-level", "debug"]) as run:
+            run.process.stdin.close()
+            run.wait_end(60)
+        self.assert_one_sentence(run, status, *parts)
+        self.assertEqual(snapshot(self.folder), before)
+
+    def test_into_what_the_guest_is_made_of(self):
+        os.link(self.folder / "a.img", self.folder / "link.img")
+        for name, what in (("vmlinuz", "the kernel"), ("initrd.img", "the initrd"), ("a.img", "disk vda"), ("link.img", "disk vda"),
+                           ("domain.xml", "the domain file")):
+            with self.subTest(name):
+                self.refuse_log(2, self.folder / name, name, what)
+
+    def test_into_a_folder_that_is_not_there(self):
+        self.refuse_log(1, self.folder / "absent" / "vmm.log", "absent/vmm.log", "No such file")
+
+
+class ConsoleFile(BadInputTest):
+    """What stands in the file of a console stays until the guest starts."""
+
+    def with_console(self, path, text=DOMAIN):
+        return text.replace("</devices>", f"  <serial type='file'><source path='{path}'/></serial>\n  </devices>")
+
+    def test_what_the_guest_is_made_of(self):
+        for name, what in (("vmlinuz", "the kernel"), ("a.img", "disk vda"), ("domain.xml", "the domain file")):
+            with self.subTest(name):
+                self.refuse(2, "domain.xml:16: <serial> port 0", name, what, text=self.with_console(name))
+
+    def test_a_start_that_fails_keeps_the_old_one_and_makes_no_new_one(self):
+        self.write("old.log", b"precious")
+        self.refuse(1, "vmlinuz", text=self.with_console("old.log"))
+        self.refuse(1, "vmlinuz", text=self.with_console("new.log"))
+
+    def test_a_folder_that_is_not_there(self):
+        self.refuse(1, "domain.xml:16: <serial> port 0", "absent/new.log", text=self.with_console("absent/new.log"))
 
 
 class Kernel(BadInputTest):
@@ -244,6 +295,15 @@ class Image(BadInputTest):
         self.refuse_image()
 
     @unittest.skipUnless(os.geteuid() == 0, "mounts a file system")
+    def test_a_file_as_a_block_device(self):
+        text = DOMAIN.replace("<disk type='file'>", "<disk type='block'>").replace("file='a.img'", "dev='a.img'")
+        self.refuse(2, "domain.xml:12: <disk> vda", "a.img is no block device", text=text)
+
+    def test_no_multiple_of_the_block_size(self):
+        self.write("a.img", bytes(1536))
+        text = self.edited("<target", "<blockio logical_block_size='4096'/><target")
+        self.refuse(1, "domain.xml:12: <disk> vda", "1536 bytes", "logical_block_size='4096'", text=text)
+
     def test_unwritable(self):
         # Root may write to every file, but not where the file system is read-only.
         place = self.folder / "read-only"

@@ -22,21 +22,33 @@ TEST(RateLimit, LetsABurstThroughAndThenHolds) {
 
 TEST(Log, WritesLinesOfItsLevelToTheFile) {
   const auto path = std::filesystem::temp_directory_path() / ("vmm_log_test." + std::to_string(::getpid()));
-  ASSERT_TRUE(open(Level::kInfo, path.string()));
+  set_level(Level::kInfo);
+  ASSERT_TRUE(open(path.string()));
   info("the disk {} is full", "vda");
   debug("nobody reads this");
-  ASSERT_TRUE(open(Level::kWarning, ""));
+  to_file("and that is the end");
+  close();
+  to_file("this has been written to stderr already");
   std::stringstream text;
   text << std::ifstream(path).rdbuf();
   std::filesystem::remove(path);
   EXPECT_NE(text.str().find("info: the disk vda is full"), std::string::npos);
+  EXPECT_NE(text.str().find("error: and that is the end"), std::string::npos);
   EXPECT_EQ(text.str().find("nobody"), std::string::npos);
+  EXPECT_EQ(text.str().find("already"), std::string::npos);
 }
 
 TEST(Log, NamesTheFileThatCannotBeOpened) {
-  const Status status = open(Level::kInfo, "/dev/null/log");
+  const Status status = open("/dev/null/log");
   ASSERT_FALSE(status);
   EXPECT_NE(status.error().message().find("/dev/null/log"), std::string::npos);
+}
+
+TEST(Log, MakesNoFolders) {
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("vmm_log_test.absent." + std::to_string(::getpid()));
+  ASSERT_FALSE(open((folder / "log").string()));
+  EXPECT_FALSE(std::filesystem::exists(folder));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -18,11 +19,19 @@ class FileConsoleTest : public ConsoleFixture {
     return text.str();
   }
 
+  Result<std::unique_ptr<Console>> begun(const std::string& file, bool is_append) {
+    auto console = open_file_console(*loop_, file, is_append);
+    if (console) {
+      VMM_TRY((*console)->begin());
+    }
+    return console;
+  }
+
   std::string log_ = path("serial.log");
 };
 
 TEST_F(FileConsoleTest, WritesTheGuestsOutput) {
-  auto console = open_file_console(*loop_, log_, false);
+  auto console = begun(log_, false);
   ASSERT_TRUE(console.has_value()) << console.error().message();
   (*console)->connect(guest_);
   print(**console, "first\nsecond");
@@ -32,19 +41,40 @@ TEST_F(FileConsoleTest, WritesTheGuestsOutput) {
 TEST_F(FileConsoleTest, EmptiesTheFileOrAppendsToIt) {
   std::ofstream(log_) << "before\n";
   {
-    auto console = open_file_console(*loop_, log_, true);
+    auto console = begun(log_, true);
     ASSERT_TRUE(console.has_value());
     print(**console, "after\n");
     (*console)->flush();
   }
   EXPECT_EQ(contents(), "before\nafter\n");
-  auto console = open_file_console(*loop_, log_, false);
+  auto console = begun(log_, false);
   ASSERT_TRUE(console.has_value());
   EXPECT_EQ(contents(), "");
 }
 
-TEST_F(FileConsoleTest, IsForItsOwnerOnly) {
+TEST_F(FileConsoleTest, ChangesAndMakesNothingBeforeItBegins) {
   ASSERT_TRUE(open_file_console(*loop_, log_, false).has_value());
+  EXPECT_FALSE(std::filesystem::exists(log_));
+  std::ofstream(log_) << "before\n";
+  ASSERT_TRUE(open_file_console(*loop_, log_, false).has_value());
+  EXPECT_EQ(contents(), "before\n");
+}
+
+TEST_F(FileConsoleTest, AFileThatAnotherConsoleHasIsRefusedAndKept) {
+  auto first = begun(log_, false);
+  ASSERT_TRUE(first.has_value());
+  print(**first, "first\n");
+  (*first)->flush();
+  for (const bool is_append : {false, true}) {
+    const auto second = open_file_console(*loop_, log_, is_append);
+    ASSERT_FALSE(second.has_value());
+    EXPECT_NE(second.error().message().find("in use"), std::string::npos);
+  }
+  EXPECT_EQ(contents(), "first\n");
+}
+
+TEST_F(FileConsoleTest, IsForItsOwnerOnly) {
+  ASSERT_TRUE(begun(log_, false).has_value());
   struct stat info{};
   ASSERT_EQ(::stat(log_.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600U);
@@ -64,7 +94,7 @@ TEST_F(FileConsoleTest, APipeWithoutAReaderIsAnErrorNotAWait) {
 }
 
 TEST_F(FileConsoleTest, AFullDiskLosesOutputAndNothingElse) {
-  auto console = open_file_console(*loop_, "/dev/full", true);
+  auto console = begun("/dev/full", true);
   ASSERT_TRUE(console.has_value());
   (*console)->connect(guest_);
   print(**console, "lost\n");

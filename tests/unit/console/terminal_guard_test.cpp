@@ -89,7 +89,8 @@ TEST_F(OnATerminal, ItIsRestoredByExit) {
 }
 
 TEST_F(OnATerminal, ItIsRestoredByTheSignalsThatEndAProcess) {
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT, SIGSEGV, SIGBUS}) {
+  for (const int signal :
+       {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT, SIGSEGV, SIGBUS, SIGUSR1, SIGALRM, SIGXFSZ, SIGRTMAX}) {
     EXPECT_TRUE(was_raw_until([signal] {
       ::raise(signal);
       return kChildFailed;
