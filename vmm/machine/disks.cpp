@@ -12,6 +12,7 @@
 #include "block/open.h"
 #include "boot/firmware_files.h"
 #include "vmm/base/check.h"
+#include "vmm/base/log.h"
 #include "vmm/core/layout.h"
 
 namespace vmm {
@@ -302,7 +303,14 @@ void Disks::quiesce() {
   for (size_t i = 0; i < disks_.size(); ++i) {
     disks_[i].core().quiesce([&quiet, i] { quiet[i].set_value(); });
     if (block::ErrorPolicyDevice* policy = disks_[i].policy; policy != nullptr) {
-      disks_[i].thread->loop().post([policy] { policy->give_up(); });
+      disks_[i].thread->loop().post([policy, &name = disks_[i].name] {
+        if (policy->is_holding()) {
+          log::warning(
+              "{}: requests that waited for the host are given up; what they would have written is lost",
+              name);
+        }
+        policy->give_up();
+      });
     }
   }
   for (std::promise<void>& promise : quiet) {

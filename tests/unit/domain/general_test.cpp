@@ -178,6 +178,8 @@ TEST(DomainMemory, LowerCurrentMemoryIsAWarning) {
   EXPECT_TRUE(reading.domain);
   EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("guest.xml:6: warning: <currentMemory>")));
   EXPECT_THAT(read(DomainText{.others = "<currentMemory>65536</currentMemory>"}).diagnostics, IsEmpty());
+  EXPECT_THAT(errors(read(DomainText{.others = "<currentMemory unit='GiB'>4</currentMemory>"})),
+              ElementsAre("guest.xml:6: <currentMemory>: more than <memory>; give at most as much"));
 }
 
 TEST(DomainMemory, BackingIsRead) {
@@ -202,7 +204,7 @@ TEST(DomainMemory, HugePageSizeIsThePageTablesOwn) {
                 .domain.value_or(Domain{})
                 .memory_backing.hugepage_bytes,
             0U);
-  for (const std::string size : {"3000", "0", "1"}) {
+  for (const std::string size : {"3000", "0", "1", "16384", "4"}) {
     EXPECT_THAT(errors(read(DomainText{.others = "<memoryBacking><hugepages><page size='" + size +
                                                  "'/></hugepages></memoryBacking>"})),
                 ElementsAre(HasSubstr("guest.xml:6: <memoryBacking>/<hugepages>/<page>")));
@@ -223,6 +225,19 @@ TEST(DomainOs, PathsAreTakenRelativeToTheFilesFolder) {
   EXPECT_EQ(os.initrd_line, 5);
   EXPECT_EQ(os.command_line, "console=ttyS0  quiet");
   EXPECT_THAT(os.boot_devices, ElementsAre(BootDevice::kHardDisk, BootDevice::kCdrom));
+}
+
+TEST(DomainOs, APathThatALogWouldNotShowAsItIsIsRefused) {
+  for (const std::string path : {"a&#10;b", "a\x7f", "a\xe2\x80\xae", "a\xc2\x9b"}) {
+    EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type><kernel>" + path + "</kernel></os>"})),
+                ElementsAre(HasSubstr("guest.xml:4: <os>/<kernel>: the path has control characters")));
+  }
+  EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type><kernel>" + std::string(5000, 'k') +
+                                           "</kernel></os>"})),
+              ElementsAre(HasSubstr("the path has 5000 bytes")));
+  EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type><kernel>\xc3\xa9t\xc3\xa9 " +
+                                           std::string(200, 'k') + "</kernel></os>"})),
+              IsEmpty());
 }
 
 TEST(DomainOs, VersionedPcIsPc) {
