@@ -28,6 +28,7 @@ void check_targets(const ReadContext& context, const Domain& domain) {
   Taken<std::string> targets;
   Taken<uint32_t> orders;
   Taken<uint8_t> slots;
+  Taken<IdePlace> places;
   for (const Disk& disk : domain.disks) {
     if (!disk.target.empty()) {
       if (const auto line = targets.take(disk.target, disk.line)) {
@@ -43,6 +44,14 @@ void check_targets(const ReadContext& context, const Domain& domain) {
                              fmt::format("<disk>/<boot order='{}'>: the disk of line {} has this order; "
                                          "give another",
                                          *disk.boot_order, *line));
+      }
+    }
+    if (disk.bus == DiskBus::kIde) {
+      if (const auto line = places.take(disk.ide_place, disk.line)) {
+        context.report.error(
+            disk.line, fmt::format("<disk>: the disk of line {} is the same IDE drive; give another dev= "
+                                   "or <address>",
+                                   *line));
       }
     }
     if (disk.address) {

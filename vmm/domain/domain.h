@@ -135,7 +135,15 @@ struct PciAddress {
 
 enum class DiskSource : uint8_t { kFile, kBlock };
 enum class ImageFormat : uint8_t { kRaw, kQcow2 };
-enum class DiskBus : uint8_t { kVirtio };
+enum class DiskBus : uint8_t { kVirtio, kIde };
+enum class DiskDevice : uint8_t { kDisk, kCdrom };
+
+// Where an IDE drive is: channel 0 or 1, and its master (0) or slave (1). No two drives at one place.
+struct IdePlace {
+  uint8_t channel = 0;
+  uint8_t drive = 0;
+  friend auto operator<=>(const IdePlace&, const IdePlace&) = default;
+};
 enum class CacheMode : uint8_t { kNone, kWriteback, kWritethrough, kDirectsync, kUnsafe };
 enum class IoMode : uint8_t { kIoUring, kThreads };
 enum class DiscardMode : uint8_t { kIgnore, kUnmap };
@@ -146,8 +154,10 @@ struct Disk {
   int line = 0;
   std::string target;  // "vda"; no two disks have the same
   DiskBus bus = DiskBus::kVirtio;
+  DiskDevice device = DiskDevice::kDisk;  // kCdrom: with kIde only, and read_only
+  IdePlace ide_place;                     // with kIde; machine='pc' only
   DiskSource source_type = DiskSource::kFile;
-  std::filesystem::path source;
+  std::filesystem::path source;  // empty: a CD-ROM drive without a disc
   int source_line = 0;
   ImageFormat format = ImageFormat::kRaw;
   uint64_t metadata_cache_bytes = 0;  // with kQcow2; 0: the default

@@ -105,6 +105,9 @@ void read_driver(const ReadContext& context, const Element& driver, const Domain
 }
 
 void read_source(const ReadContext& context, const Element& element, Disk& disk) {
+  if (disk.device == DiskDevice::kCdrom && element.child("source") == nullptr) {
+    return;  // the drive is empty
+  }
   const bool is_file = disk.source_type == DiskSource::kFile;
   const std::string_view wanted = is_file ? "file" : "dev";
   const std::string_view other = is_file ? "dev" : "file";
@@ -163,6 +166,66 @@ bool is_device_name(std::string_view name) {
          std::all_of(name.begin(), name.end(), [](char c) { return c >= 'a' && c <= 'z'; });
 }
 
+// libvirt guesses the bus from the name where there is none; only two of its guesses are buses that vmm has.
+void read_bus(const ReadContext& context, const Element& target, const Attribute& dev, Disk& disk) {
+  const bool is_named = target.attribute("bus") != nullptr;
+  disk.bus =
+      read_choice(context, target, "bus", disk.target.starts_with("hd") ? DiskBus::kIde : DiskBus::kVirtio,
+                  {{"virtio", DiskBus::kVirtio}, {"ide", DiskBus::kIde}, {"sata", DiskBus::kIde}});
+  if (!is_named && disk.bus == DiskBus::kVirtio && !disk.target.starts_with("vd")) {
+    context.report.error(dev.line,
+                         fmt::format("{}: means a bus that vmm does not have; add bus='virtio' or 'ide'",
+                                     target.place_of(dev)));
+  }
+}
+
+// libvirt: the n-th letter is the n-th place, unless <address> says another.
+void read_ide_place(const ReadContext& context, const Element& element, MachineType machine, Disk& disk) {
+  constexpr uint64_t kPlaces = 4;
+  if (machine != MachineType::kPc) {
+    context.report.error(element.line,
+                         fmt::format("{}: only machine='pc' has IDE; use bus='virtio'", element.place));
+    return;
+  }
+  const bool has_letter = disk.target.size() == 3;
+  uint64_t place = has_letter ? static_cast<uint64_t>(disk.target[2] - 'a') : kPlaces;
+  const Element* address = element.child("address");
+  const Element* target = element.child("target");
+  if (address != nullptr && address->value_of("type") == "drive" && target != nullptr &&
+      target->value_of("bus") != "sata") {
+    const auto channel = parse_unsigned(address->value_of("bus").empty() ? "0" : address->value_of("bus"));
+    const auto drive = parse_unsigned(address->value_of("unit").empty() ? "0" : address->value_of("unit"));
+    place = channel && drive && *channel < 2 && *drive < 2 ? 2 * *channel + *drive : kPlaces;
+  }
+  if (place >= kPlaces) {
+    context.report.error(
+        element.line,
+        fmt::format("{}: the machine has four IDE drives, hda to hdd; use one of these", element.place));
+    return;
+  }
+  disk.ide_place = {.channel = static_cast<uint8_t>(place / 2), .drive = static_cast<uint8_t>(place % 2)};
+}
+
+// What goes together with the bus, and what does not.
+void check_bus(const ReadContext& context, const Element& element, const Disk& disk) {
+  if (disk.bus == DiskBus::kVirtio && disk.device == DiskDevice::kCdrom) {
+    context.report.error(element.line,
+                         fmt::format("{}: CD-ROM drives are on IDE; use bus='ide'", element.place));
+  }
+  if (disk.bus != DiskBus::kIde) {
+    return;
+  }
+  if (disk.device == DiskDevice::kDisk && disk.read_only) {
+    context.report.error(element.line, fmt::format("{}: IDE disks cannot be <readonly/>; use bus='virtio' or "
+                                                   "device='cdrom'",
+                                                   element.place));
+  }
+  if (disk.logical_block_bytes > 512) {
+    context.report.error(element.line,
+                         fmt::format("{}: IDE disks have logical blocks of 512 bytes", element.place));
+  }
+}
+
 void read_target(const ReadContext& context, const Element& element, Disk& disk) {
   const Element* target = element.child("target");
   if (target == nullptr) {
@@ -178,12 +241,7 @@ void read_target(const ReadContext& context, const Element& element, Disk& disk)
     return;
   }
   disk.target = dev->value;
-  // libvirt guesses the bus from the name where there is none; only one of its guesses is a bus that vmm has.
-  if (target->attribute("bus") == nullptr && !disk.target.starts_with("vd")) {
-    context.report.error(
-        dev->line,
-        fmt::format("{}: means a bus that vmm does not have yet; add bus='virtio'", target->place_of(*dev)));
-  }
+  read_bus(context, *target, *dev, disk);
 }
 
 void read_serial_number(const ReadContext& context, const Element& element, Disk& disk) {
@@ -286,6 +344,8 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
   disk.line = element.line;
   disk.source_type = read_choice(context, element, "type", DiskSource::kFile,
                                  {{"file", DiskSource::kFile}, {"block", DiskSource::kBlock}});
+  disk.device = read_choice(context, element, "device", DiskDevice::kDisk,
+                            {{"disk", DiskDevice::kDisk}, {"cdrom", DiskDevice::kCdrom}});
   if (const Element* driver = element.child("driver")) {
     read_driver(context, *driver, domain, disk);
   }
@@ -294,8 +354,13 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
   read_target(context, element, disk);
   read_serial_number(context, element, disk);
   read_blockio(context, element, disk);
-  read_address(context, element, domain.os.machine, disk);
-  disk.read_only = element.child("readonly") != nullptr;
+  disk.read_only = disk.device == DiskDevice::kCdrom || element.child("readonly") != nullptr;
+  if (disk.bus == DiskBus::kIde) {
+    read_ide_place(context, element, domain.os.machine, disk);
+  } else {
+    read_address(context, element, domain.os.machine, disk);
+  }
+  check_bus(context, element, disk);
   disk.shareable = element.child("shareable") != nullptr;
   if (const Element* boot = element.child("boot")) {
     disk.boot_order = read_number(context, *boot, "order", 1, 65535);

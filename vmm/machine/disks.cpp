@@ -11,6 +11,7 @@
 
 #include "block/open.h"
 #include "boot/firmware_files.h"
+#include "devices/ide/ata_disk.h"
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
 #include "vmm/core/layout.h"
@@ -160,11 +161,14 @@ Status Disks::add(const domain::Disk& disk) {
   made.thread = io_threads_.at(disk.iothread.value_or(0)).get();
   made.boot_order = disk.boot_order;
   made.is_volatile = disk.cache == domain::CacheMode::kUnsafe;
-  VMM_TRY(open_image(disk, made));
-  if (world_.chipset != nullptr) {
-    VMM_TRY(attach_to_pci(disk, made));
+  if (!disk.source.empty()) {
+    VMM_TRY(open_image(disk, made));
+  }
+  if (disk.bus == domain::DiskBus::kIde) {
+    VMM_TRY(attach_to_ide(disk, made));
   } else {
-    VMM_TRY(attach_to_mmio(disk, made));
+    make_virtio_block(disk, made);
+    VMM_TRY(world_.chipset != nullptr ? attach_to_pci(disk, made) : attach_to_mmio(disk, made));
   }
   disks_.push_back(std::move(made));
   return {};
@@ -188,6 +192,10 @@ Status Disks::open_image(const domain::Disk& disk, Disk& made) {
                 made.image->size_bytes(), disk.logical_block_bytes);
   }
   add_error_policy(disk, made);
+  return {};
+}
+
+void Disks::make_virtio_block(const domain::Disk& disk, Disk& made) const {
   virtio::VirtioBlock::Options options;
   options.name = made.name;
   options.serial = disk.serial;
@@ -201,7 +209,6 @@ Status Disks::open_image(const domain::Disk& disk, Disk& made) {
   options.logical_block_bytes = disk.logical_block_bytes;
   options.physical_block_bytes = disk.physical_block_bytes;
   made.device = std::make_unique<virtio::VirtioBlock>(*made.image, options);
-  return {};
 }
 
 void Disks::add_error_policy(const domain::Disk& disk, Disk& made) {
@@ -248,6 +255,31 @@ Status Disks::attach_to_pci(const domain::Disk& disk, Disk& made) {
   made.boot_path = boot::virtio_disk_path(slot);
   VMM_ASSIGN_OR_RETURN(made.pci, virtio::VirtioPci::create(*made.device, world));
   return world_.chipset->bus().attach({.slot = slot, .function = 0}, *made.pci);
+}
+
+Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
+  VMM_ASSIGN_OR_RETURN(ide::IdeController* const controller, world_.chipset->ide(world_.memory));
+  const auto [channel_index, drive] = disk.ide_place;
+  ide::IdeChannel& channel = controller->channel(channel_index);
+  EventLoop& loop = made.thread->loop();
+  if (disk.device == domain::DiskDevice::kCdrom) {
+    auto cdrom = std::make_unique<ide::AtapiDrive>(
+        ide::AtapiDrive::Options{.serial = disk.serial, .is_device_1 = drive == 1});
+    made.tray = &channel.attach_cdrom(drive, std::move(cdrom), loop, made.image.get());
+  } else {
+    ide::AtaDisk::Options options;
+    options.serial = disk.serial;
+    options.is_device_1 = drive == 1;
+    options.has_write_cache =
+        disk.cache != domain::CacheMode::kWritethrough && disk.cache != domain::CacheMode::kDirectsync;
+    options.is_cache_unsafe = made.is_volatile;
+    options.offers_discard = disk.discard == domain::DiscardMode::kUnmap;
+    options.physical_block_bytes = disk.physical_block_bytes;
+    channel.attach_disk(drive, std::make_unique<ide::AtaDisk>(*made.image, options), loop, *made.image);
+  }
+  made.ide = &channel.drive_io(drive);
+  made.boot_path = fmt::format("/pci@i0cf8/ide@1,1/drive@{}/disk@{}", channel_index, drive);
+  return {};
 }
 
 Status Disks::attach_to_mmio(const domain::Disk& disk, Disk& made) {
@@ -301,7 +333,11 @@ void Disks::quiesce() {
   gives_up_ = true;
   std::vector<std::promise<void>> quiet(disks_.size());
   for (size_t i = 0; i < disks_.size(); ++i) {
-    disks_[i].core().quiesce([&quiet, i] { quiet[i].set_value(); });
+    if (disks_[i].ide != nullptr) {
+      disks_[i].ide->quiesce([&quiet, i] { quiet[i].set_value(); });
+    } else {
+      disks_[i].core().quiesce([&quiet, i] { quiet[i].set_value(); });
+    }
     if (block::ErrorPolicyDevice* policy = disks_[i].policy; policy != nullptr) {
       disks_[i].thread->loop().post([policy, &name = disks_[i].name] {
         if (policy->is_holding()) {
@@ -322,7 +358,11 @@ void Disks::resume() {
   if (std::exchange(is_quiesced_, false)) {
     gives_up_ = false;
     for (const Disk& disk : disks_) {
-      disk.core().resume();
+      if (disk.ide != nullptr) {
+        disk.ide->resume();
+      } else {
+        disk.core().resume();
+      }
     }
   }
 }
@@ -348,7 +388,7 @@ Status Disks::flush() {
   VMM_CHECK(is_quiesced_, "disks are flushed while requests may be in flight");
   Status first_failure;
   for (const Disk& disk : disks_) {
-    if (disk.is_volatile || disk.image->is_read_only()) {
+    if (disk.image == nullptr || disk.is_volatile || disk.image->is_read_only()) {
       continue;
     }
     std::promise<block::IoStatus> done;

@@ -84,6 +84,8 @@ class Disks {
     std::unique_ptr<InterruptLine> line;  // virtio-mmio
     std::unique_ptr<virtio::VirtioMmio> mmio;
     std::unique_ptr<virtio::VirtioPci> pci;
+    ide::DriveIo* ide = nullptr;  // the chipset's; then there is no virtio device
+    ide::CdTray* tray = nullptr;  // of a CD-ROM drive, whose image may be null
     virtio::VirtioCore& core() const { return pci != nullptr ? pci->core() : mmio->core(); }
   };
 
@@ -92,8 +94,10 @@ class Disks {
   static void wait_for_rest(const Disk& disk);
   Status add(const domain::Disk& disk);
   Status open_image(const domain::Disk& disk, Disk& made);
+  void make_virtio_block(const domain::Disk& disk, Disk& made) const;
   void add_error_policy(const domain::Disk& disk, Disk& made);
   Status attach_to_pci(const domain::Disk& disk, Disk& made);
+  Status attach_to_ide(const domain::Disk& disk, Disk& made);
   Status attach_to_mmio(const domain::Disk& disk, Disk& made);
   uint8_t free_slot() const;
 

@@ -171,8 +171,6 @@ TEST(DomainDisk, NativeIoIsIoUringWithAWarning) {
 }
 
 TEST(DomainDisk, OtherKindsAreRefusedWithWhatToDo) {
-  EXPECT_THAT(errors(with_disks("<disk device='cdrom'><target dev='sda' bus='sata'/></disk>")),
-              ElementsAre(HasSubstr("guest.xml:8: <disk device='cdrom'>: CD-ROMs are not there yet; use")));
   EXPECT_THAT(errors(with_disks("<disk><source file='a'/>\n<target dev='vda' bus='usb'/></disk>")),
               ElementsAre("guest.xml:9: <disk>/<target bus='usb'>: vmm has no USB; use bus='virtio'"));
   EXPECT_THAT(errors(with_disks(
@@ -188,9 +186,9 @@ TEST(DomainDisk, OtherKindsAreRefusedWithWhatToDo) {
 
 TEST(DomainDisk, BusIsThatOfTheNameWhereThereIsNone) {
   EXPECT_TRUE(with_disks("<disk><source file='a'/><target dev='sda' bus='virtio'/></disk>").domain);
-  EXPECT_THAT(
-      errors(with_disks("<disk><source file='a'/><target dev='hda'/></disk>")),
-      ElementsAre(HasSubstr("<target dev='hda'>: means a bus that vmm does not have yet; add bus='virtio'")));
+  EXPECT_THAT(errors(with_disks("<disk><source file='a'/><target dev='sda'/></disk>")),
+              ElementsAre(HasSubstr(
+                  "<target dev='sda'>: means a bus that vmm does not have; add bus='virtio' or 'ide'")));
 }
 
 TEST(DomainDisk, SourceAndTargetAreNeeded) {
@@ -254,8 +252,8 @@ TEST(DomainDisk, AddressIsHonouredWhereItFitsAndElseReported) {
   for (const std::string bad : {"slot='32'", "slot='x'", "bus='256' slot='4'", "slot='-1'"}) {
     EXPECT_THAT(errors(with_disks(at(bad))), ElementsAre(HasSubstr("<disk>/<address"))) << bad;
   }
-  EXPECT_THAT(errors(with_disks(disk("<address type='drive' bus='0'/>"))),
-              ElementsAre(HasSubstr("<disk>/<address type='drive'>")));
+  EXPECT_THAT(warnings(with_disks(disk("<address type='drive' bus='0'/>"))),
+              ElementsAre(HasSubstr("has its disks on pci")));
 }
 
 TEST(DomainDisk, PciAddressOnMicrovmIsReported) {
@@ -311,6 +309,58 @@ TEST(DomainDisks, MoreThanTheMachineHasPlacesForAreRefused) {
   EXPECT_TRUE(read(DomainText{.os = kMicrovm, .devices = many(kMaxMicrovmDisks)}).domain);
   EXPECT_THAT(errors(read(DomainText{.os = kMicrovm, .devices = many(kMaxMicrovmDisks + 1)})),
               ElementsAre(HasSubstr("guest.xml:16: <disk>: more than 8 disks")));
+}
+
+std::string ide(const std::string& attributes, const std::string& target, const std::string& inside = "") {
+  return "<disk " + attributes + ">" + inside + "<target dev='" + target + "' bus='ide'/></disk>";
+}
+const std::string kSource = "<source file='a.img'/>";
+
+TEST(DomainIde, TheLettersAreThePlaces) {
+  const Disk first = only_disk(with_disks(ide("", "hda", kSource)));
+  EXPECT_EQ(first.bus, DiskBus::kIde);
+  EXPECT_EQ(first.ide_place, (IdePlace{.channel = 0, .drive = 0}));
+  EXPECT_EQ(only_disk(with_disks(ide("", "hdd", kSource))).ide_place, (IdePlace{.channel = 1, .drive = 1}));
+  EXPECT_EQ(only_disk(with_disks(disk("", "hdb"))).ide_place, (IdePlace{.channel = 0, .drive = 1}));
+  EXPECT_THAT(errors(with_disks(ide("", "hde", kSource))),
+              ElementsAre(HasSubstr("four IDE drives, hda to hdd")));
+}
+
+TEST(DomainIde, AnAddressSaysAnotherPlace) {
+  const std::string address = "<address type='drive' controller='0' bus='1' target='0' unit='0'/>";
+  const auto reading = with_disks(ide("", "hda", kSource + address));
+  EXPECT_THAT(reading.diagnostics, IsEmpty());
+  EXPECT_EQ(only_disk(reading).ide_place, (IdePlace{.channel = 1, .drive = 0}));
+}
+
+TEST(DomainIde, TwoDrivesAtOnePlaceAreRefused) {
+  const std::string address = "<address type='drive' bus='0' unit='0'/>";
+  EXPECT_THAT(errors(with_disks(ide("", "hda", kSource) + ide("", "hdb", "<source file='b'/>" + address))),
+              ElementsAre(HasSubstr("is the same IDE drive")));
+}
+
+TEST(DomainIde, ACdromIsReadOnlyAndMayBeEmpty) {
+  const Disk found = only_disk(with_disks(ide("device='cdrom'", "hdc")));
+  EXPECT_EQ(found.device, DiskDevice::kCdrom);
+  EXPECT_TRUE(found.read_only);
+  EXPECT_TRUE(found.source.empty());
+}
+
+TEST(DomainIde, ASataDriveStandsOnIdeAndSaysSo) {
+  const auto reading = with_disks("<disk device='cdrom'><target dev='sda' bus='sata'/></disk>");
+  EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("the drive stands on IDE instead")));
+  EXPECT_EQ(only_disk(reading).bus, DiskBus::kIde);
+}
+
+TEST(DomainIde, WhatDoesNotGoTogetherIsRefused) {
+  EXPECT_THAT(errors(with_disks("<disk device='cdrom'><target dev='vda' bus='virtio'/></disk>")),
+              ElementsAre(HasSubstr("CD-ROM drives are on IDE; use bus='ide'")));
+  EXPECT_THAT(errors(with_disks(ide("", "hda", kSource + "<readonly/>"))),
+              ElementsAre(HasSubstr("IDE disks cannot be <readonly/>")));
+  EXPECT_THAT(errors(with_disks(ide("", "hda", kSource + "<blockio logical_block_size='4096'/>"))),
+              ElementsAre(HasSubstr("logical blocks of 512 bytes")));
+  EXPECT_THAT(errors(read(DomainText{.os = kMicrovm, .devices = ide("", "hda", kSource)})),
+              ElementsAre(HasSubstr("only machine='pc' has IDE")));
 }
 
 }  // namespace
