@@ -48,8 +48,7 @@ class Input {
 
 // Guests make vmm warn: not here, thousands of times in a second.
 inline void silence_log() {
-  static const bool is_silent = log::open(log::Level::kOff, "").has_value();
-  VMM_CHECK(is_silent, "the log cannot be turned off");
+  log::set_level(log::Level::kOff);
 }
 
 }  // namespace vmm::fuzz
