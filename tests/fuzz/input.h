@@ -47,8 +47,6 @@ class Input {
 };
 
 // Guests make vmm warn: not here, thousands of times in a second.
-inline void silence_log() {
-  log::set_level(log::Level::kOff);
-}
+inline void silence_log() { log::set_level(log::Level::kOff); }
 
 }  // namespace vmm::fuzz

@@ -25,11 +25,14 @@ class FirmwareTest(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def domain(self, *disks, os_elements="", others="", vcpus=1, memory=64):
+    def domain(self, *disks, cdrom=None, os_elements="", others="", vcpus=1, memory=64):
         """`disks`: file, format, and what else stands in the element."""
         elements = "".join(f"<disk type='file' device='disk'><driver name='qemu' type='{form}'/><source file='{name}'/>"
                            f"<target dev='vd{chr(ord('a') + number)}' bus='virtio'/>{more}</disk>"
                            for number, (name, form, more) in enumerate(disks))
+        if cdrom:
+            elements += (f"<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='{cdrom}'/>"
+                         "<target dev='hdc' bus='ide'/><readonly/></disk>")
         with open(self.path("guest.xml"), "w", encoding="utf-8") as file:
             file.write(f"<domain type='kvm'><name>firmware</name><memory unit='MiB'>{memory}</memory><vcpu>{vcpus}</vcpu>"
                        f"<os><type arch='x86_64' machine='pc'>hvm</type>{os_elements}</os><features><acpi/></features>{others}"
@@ -42,6 +45,10 @@ class FirmwareTest(unittest.TestCase):
     def boot_disk(self, name, text, form="raw"):
         boot_disk(self.path(name), text)
         return name, form, ""
+
+    def blank_disk(self, name):
+        with open(self.path(name), "wb") as file:
+            file.truncate(1 << 20)
 
     def refusal(self, domain, status):
         with self.start(domain) as session:
@@ -72,14 +79,27 @@ class Boot(FirmwareTest):
             session.type("\x01x")
             self.assertEqual(session.wait_end(), 0)
 
+    def test_isolinux_boots_from_a_cd_where_the_disk_is_blank(self):
+        isolinux_iso(self.path("disc.iso"))
+        self.blank_disk("blank")
+        with self.start(self.domain(("blank", "raw", ""), cdrom="disc.iso", os_elements="<bios useserial='no'/>")) as session:
+            session.wait_for(rb"ISOLINUX 6", SECONDS)
+            session.wait_for(rb"boot: ", SECONDS)
+
+    def test_the_cd_comes_first_where_the_domain_says_so(self):
+        isolinux_iso(self.path("disc.iso"))
+        domain = self.domain(self.boot_disk("disk", "the first disk"), cdrom="disc.iso",
+                             os_elements="<boot dev='cdrom'/><boot dev='hd'/><bios useserial='no'/>")
+        with self.start(domain) as session:
+            session.wait_for(rb"ISOLINUX 6", SECONDS)
+
     def test_the_order_is_the_domains(self):
         one, two = self.boot_disk("one", "the first disk"), self.boot_disk("two", "the second disk")
         with self.start(self.domain((*one[:2], "<boot order='2'/>"), (*two[:2], "<boot order='1'/>"))) as session:
             session.wait_for(rb"the second disk", SECONDS)
 
     def test_nothing_to_boot_from_is_said_and_tried_again_when_the_domain_wants_it(self):
-        with open(self.path("empty"), "wb") as file:
-            file.truncate(1 << 20)
+        self.blank_disk("empty")
         domain = self.domain(("empty", "raw", ""), os_elements="<bios rebootTimeout='100'/>")
         with self.start(domain) as session:
             for _ in range(2):

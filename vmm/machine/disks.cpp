@@ -307,15 +307,22 @@ std::vector<std::string> Disks::boot_paths() const {
       ordered[*disk.boot_order] = disk.boot_path;
     }
   }
-  const auto& kinds = domain_.os.boot_devices;
-  const bool wants_disks =
-      kinds.empty() || std::ranges::find(kinds, domain::BootDevice::kHardDisk) != kinds.end();
   std::vector<std::string> paths;
-  if (ordered.empty() && wants_disks && !disks_.empty()) {
-    paths.push_back(disks_.front().boot_path);
-  }
   for (auto& [order, path] : ordered) {
     paths.push_back(std::move(path));
+  }
+  if (!paths.empty()) {
+    return paths;
+  }
+  using domain::BootDevice;
+  const std::vector<BootDevice> usual = {BootDevice::kHardDisk, BootDevice::kCdrom};
+  for (const BootDevice kind : domain_.os.boot_devices.empty() ? usual : domain_.os.boot_devices) {
+    const auto first = std::ranges::find_if(disks_, [kind](const Disk& disk) {
+      return kind == (disk.tray != nullptr ? BootDevice::kCdrom : BootDevice::kHardDisk);
+    });
+    if (first != disks_.end()) {
+      paths.push_back(first->boot_path);
+    }
   }
   return paths;
 }

@@ -53,8 +53,9 @@ class Disks {
   // Bit n: virtio-mmio slot n is taken.
   uint32_t virtio_mmio_mask() const { return virtio_mmio_mask_; }
 
-  // What firmware is to boot from, by its own names: by <boot order=…/>, else the first disk where <boot
-  // dev=…/> names hard disks or nothing. machine='pc' only.
+  // What firmware is to boot from, by its own names, first to last: by <boot order=…/>; else the first disk
+  // or CD-ROM of each kind that <boot dev=…/> names, which is the disk and then the CD-ROM where there is
+  // none. machine='pc' only.
   std::vector<std::string> boot_paths() const;
 
   void start();
