@@ -143,13 +143,14 @@ def measure_allocation(options, folder, base):
 
 def measure_large(options, folder):
     """Reads that go to another L2 table each time, all over the disk: the larger one's tables are 32 MiB. The clusters that
-    are read hold data; the others are allocated too."""
+    are read hold data; the others are allocated too. Long enough that reading the tables, once, does not decide."""
     step = 77 * (GIB // 2) + (64 << 10)
-    count = options.operations // 2
+    places = options.operations // 2
+    count = 5 * places
     commands = {}
     for size in (256 * GIB, GIB):
         path = create(os.path.join(folder, f"{size}.qcow2"), "-o", "preallocation=metadata", size=size)
-        subprocess.run([options.vmm_img, *bench_arguments(path, 65536, 8, count, cache="writeback", write=True, step=step)],
+        subprocess.run([options.vmm_img, *bench_arguments(path, 65536, 8, places, cache="writeback", write=True, step=step)],
                        check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["sync", path], check=True)
         commands[size] = [options.vmm_img, *bench_arguments(path, 4096, 32, count, cache="none", step=step)]
