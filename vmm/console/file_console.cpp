@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "vmm/console/console.h"
@@ -21,8 +22,9 @@ class FileConsole final : public StreamConsole {
   // A file that is there is opened and stays as it is; one that is not there is not made yet.
   Status open() {
     VMM_TRY(start());
-    const Status status = open_file(0);
-    return !status && errno == ENOENT && can_be_created() ? Status() : status;
+    std::error_code error;
+    const bool is_new = !std::filesystem::exists(std::filesystem::symlink_status(path_, error));
+    return is_new && can_be_created() ? Status() : open_file(0);
   }
 
   Status begin() override {
@@ -39,7 +41,6 @@ class FileConsole final : public StreamConsole {
   }
 
  private:
-  // Leaves errno as open(2) set it.
   Status open_file(int flags) {
     // O_NONBLOCK is for those that name a pipe or a terminal.
     const int how = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (is_append_ ? O_APPEND : 0) | flags;
@@ -48,10 +49,7 @@ class FileConsole final : public StreamConsole {
       return fail("cannot open {} for a console: nobody reads from that pipe; start its reader first", path_);
     }
     if (!file) {
-      const int error_number = errno;
-      const Status status = fail("cannot open {} for a console: {}", path_, errno_text(error_number));
-      errno = error_number;
-      return status;
+      return fail("cannot open {} for a console: {}", path_, errno_text(errno));
     }
     VMM_TRY(lock(file));
     file_ = std::move(file);

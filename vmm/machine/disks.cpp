@@ -308,6 +308,7 @@ std::vector<std::string> Disks::boot_paths() const {
     }
   }
   std::vector<std::string> paths;
+  paths.reserve(ordered.size());
   for (auto& [order, path] : ordered) {
     paths.push_back(std::move(path));
   }
