@@ -1,8 +1,9 @@
 // <os> and <sysinfo>: what boots the guest, and what its firmware says of it.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <utility>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "vmm/domain/reader.h"
 
@@ -66,23 +67,63 @@ void read_firmware(const ReadContext& context, const Element& element, Os& os) {
   }
 }
 
+void check_length(const ReadContext& context, const Element& entry) {
+  if (entry.text.size() > kMostCharacters) {
+    context.report.error(entry.line, fmt::format("{}: {} characters are too many; {} fit", entry.place,
+                                                 entry.text.size(), kMostCharacters));
+  }
+}
+
 std::map<std::string, std::string> read_entries(const ReadContext& context, const Element& sysinfo,
-                                                std::string_view name) {
+                                                std::string_view group_name) {
   std::map<std::string, std::string> entries;
-  const Element* group = sysinfo.child(name);
+  const Element* group = sysinfo.child(group_name);
   if (group == nullptr) {
     return entries;
   }
   for (const Element& entry : group->children) {
-    if (entry.text.size() > kMostCharacters) {
-      context.report.error(entry.line, fmt::format("{}: {} characters are too many; {} fit", entry.place,
-                                                   entry.text.size(), kMostCharacters));
+    check_length(context, entry);
+    const std::string name(entry.value_of("name"));
+    if (name.empty()) {
+      context.report.error(entry.line, fmt::format("{}: has no name=; say which one is meant", entry.place));
+    } else if (!entries.emplace(name, entry.text).second) {
+      context.report.error(entry.line,
+                           fmt::format("{}: '{}' stands there already; keep one", entry.place, name));
     }
-    // OEM strings have no names.
-    const std::string_view key = entry.value_of("name");
-    entries[key.empty() ? fmt::format("{:03}", entries.size()) : std::string(key)] = entry.text;
   }
   return entries;
+}
+
+std::vector<std::string> read_oem_strings(const ReadContext& context, const Element& sysinfo) {
+  constexpr size_t kMostStrings = 255;  // their number is a byte
+  std::vector<std::string> strings;
+  const Element* group = sysinfo.child("oemStrings");
+  if (group == nullptr) {
+    return strings;
+  }
+  for (const Element& entry : group->children) {
+    check_length(context, entry);
+    strings.push_back(entry.text);
+  }
+  if (strings.size() > kMostStrings) {
+    context.report.error(group->line, fmt::format("{}: {} strings are too many; {} fit", group->place,
+                                                  strings.size(), kMostStrings));
+  }
+  return strings;
+}
+
+// libvirt wants the same in both places.
+void check_uuid(const ReadContext& context, const Element& sysinfo, const Domain& domain) {
+  const Element* system = sysinfo.child("system");
+  if (system == nullptr) {
+    return;
+  }
+  for (const Element& entry : system->children) {
+    if (entry.value_of("name") == "uuid" && (!domain.uuid || parse_uuid(entry.text) != domain.uuid)) {
+      context.report.error(
+          entry.line, fmt::format("{}: is not the <uuid> of the domain; give the same there", entry.place));
+    }
+  }
 }
 
 void read_smbios(const ReadContext& context, const Element& root, Domain& domain) {
@@ -105,9 +146,8 @@ void read_smbios(const ReadContext& context, const Element& root, Domain& domain
   entries.system = read_entries(context, *sysinfo, "system");
   entries.board = read_entries(context, *sysinfo, "baseBoard");
   entries.chassis = read_entries(context, *sysinfo, "chassis");
-  for (auto& [number, text] : read_entries(context, *sysinfo, "oemStrings")) {
-    entries.oem_strings.push_back(text);
-  }
+  entries.oem_strings = read_oem_strings(context, *sysinfo);
+  check_uuid(context, *sysinfo, domain);
 }
 
 }  // namespace

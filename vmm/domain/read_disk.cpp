@@ -179,25 +179,42 @@ void read_bus(const ReadContext& context, const Element& target, const Attribute
   }
 }
 
+constexpr uint64_t kIdePlaces = 4;
+
+// kIdePlaces: it is none of ours.
+uint64_t ide_place_of(const Element& address) {
+  const auto number = [&address](std::string_view name) -> std::optional<uint64_t> {
+    return address.attribute(name) == nullptr ? 0 : parse_unsigned(address.value_of(name));
+  };
+  const auto channel = number("bus");
+  const auto drive = number("unit");
+  const bool is_ours =
+      number("controller") == 0 && number("target") == 0 && channel && drive && *channel < 2 && *drive < 2;
+  return is_ours ? 2 * *channel + *drive : kIdePlaces;
+}
+
 // libvirt: the n-th letter is the n-th place, unless <address> says another.
 void read_ide_place(const ReadContext& context, const Element& element, MachineType machine, Disk& disk) {
-  constexpr uint64_t kPlaces = 4;
   if (machine != MachineType::kPc) {
     context.report.error(element.line,
                          fmt::format("{}: only machine='pc' has IDE; use bus='virtio'", element.place));
     return;
   }
-  const bool has_letter = disk.target.size() == 3;
-  uint64_t place = has_letter ? static_cast<uint64_t>(disk.target[2] - 'a') : kPlaces;
   const Element* address = element.child("address");
   const Element* target = element.child("target");
-  if (address != nullptr && address->value_of("type") == "drive" && target != nullptr &&
-      target->value_of("bus") != "sata") {
-    const auto channel = parse_unsigned(address->value_of("bus").empty() ? "0" : address->value_of("bus"));
-    const auto drive = parse_unsigned(address->value_of("unit").empty() ? "0" : address->value_of("unit"));
-    place = channel && drive && *channel < 2 && *drive < 2 ? 2 * *channel + *drive : kPlaces;
+  // The address of a SATA drive is none on IDE.
+  const bool has_address = address != nullptr && target != nullptr && target->value_of("bus") != "sata" &&
+                           address->value_of("type") != "unassigned";
+  const bool is_drive = has_address && address->value_of("type") == "drive";
+  if (has_address && !is_drive) {
+    context.report.warning(
+        address->line, fmt::format("{}: IDE drives have addresses of type='drive'; the place is that of dev=",
+                                   address->place));
   }
-  if (place >= kPlaces) {
+  const uint64_t by_letter =
+      disk.target.size() == 3 ? static_cast<uint64_t>(disk.target[2] - 'a') : kIdePlaces;
+  const uint64_t place = is_drive ? ide_place_of(*address) : by_letter;
+  if (place >= kIdePlaces) {
     context.report.error(
         element.line,
         fmt::format("{}: the machine has four IDE drives, hda to hdd; use one of these", element.place));
@@ -219,6 +236,13 @@ void check_bus(const ReadContext& context, const Element& element, const Disk& d
     context.report.error(element.line, fmt::format("{}: IDE disks cannot be <readonly/>; use bus='virtio' or "
                                                    "device='cdrom'",
                                                    element.place));
+  }
+  const Element* driver = element.child("driver");
+  for (const std::string_view name : {"queues", "queue_size", "event_idx", "ioeventfd"}) {
+    if (const Attribute* found = driver == nullptr ? nullptr : driver->attribute(name)) {
+      context.report.error(found->line,
+                           fmt::format("{}: is for virtio disks; remove it", driver->place_of(*found)));
+    }
   }
   if (disk.logical_block_bytes > 512) {
     context.report.error(element.line,

@@ -14,25 +14,6 @@ namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
-std::optional<std::array<uint8_t, 16>> parse_uuid(std::string_view text) {
-  std::array<uint8_t, 16> uuid{};
-  size_t digits = 0;
-  for (const char c : text) {
-    if (c == '-') {
-      continue;
-    }
-    const bool is_decimal = c >= '0' && c <= '9';
-    const char lower = static_cast<char>(c | 0x20);
-    if (digits == 32 || (!is_decimal && (lower < 'a' || lower > 'f'))) {
-      return std::nullopt;
-    }
-    const int digit = is_decimal ? c - '0' : lower - 'a' + 10;
-    uuid[digits / 2] = static_cast<uint8_t>((uuid[digits / 2] << 4) | digit);
-    ++digits;
-  }
-  return digits == 32 ? std::optional(uuid) : std::nullopt;
-}
-
 // The number of bytes that the element's text and unit= say; nothing after an error.
 std::optional<uint64_t> read_size(const ReadContext& context, const Element& element,
                                   std::string_view number) {
@@ -163,6 +144,25 @@ LifecycleAction read_action(const Element& root, std::string_view name, Lifecycl
 }
 
 }  // namespace
+
+std::optional<std::array<uint8_t, 16>> parse_uuid(std::string_view text) {
+  std::array<uint8_t, 16> uuid{};
+  size_t digits = 0;
+  for (const char c : text) {
+    if (c == '-') {
+      continue;
+    }
+    const bool is_decimal = c >= '0' && c <= '9';
+    const char lower = static_cast<char>(c | 0x20);
+    if (digits == 32 || (!is_decimal && (lower < 'a' || lower > 'f'))) {
+      return std::nullopt;
+    }
+    const int digit = is_decimal ? c - '0' : lower - 'a' + 10;
+    uuid[digits / 2] = static_cast<uint8_t>((uuid[digits / 2] << 4) | digit);
+    ++digits;
+  }
+  return digits == 32 ? std::optional(uuid) : std::nullopt;
+}
 
 std::optional<uint64_t> scaled_bytes(uint64_t count, std::string_view unit) {
   std::string name(trimmed(unit));

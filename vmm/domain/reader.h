@@ -2,6 +2,7 @@
 // what it finds wrong and leaves a default there, so that one run shows all that is wrong.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -26,6 +27,9 @@ void read_serials(const ReadContext& context, const Element& devices, Domain& do
 
 // What can be said only of the domain as a whole.
 void check_domain(const ReadContext& context, const Element& root, const Domain& domain);
+
+// 32 hexadecimal digits, with '-' between them anywhere; in the order of the text.
+std::optional<std::array<uint8_t, 16>> parse_uuid(std::string_view text);
 
 // libvirt's scaled integers (virScaleInteger): `count` in bytes, "k" and "KiB" being 1024, "KB" 1000, and so
 // on. Nothing if the unit is unknown or the sum does not fit.

@@ -355,6 +355,15 @@ TEST(DomainIde, ASataDriveStandsOnIdeAndSaysSo) {
 TEST(DomainIde, WhatDoesNotGoTogetherIsRefused) {
   EXPECT_THAT(errors(with_disks("<disk device='cdrom'><target dev='vda' bus='virtio'/></disk>")),
               ElementsAre(HasSubstr("CD-ROM drives are on IDE; use bus='ide'")));
+  for (const std::string attribute : {"queues='2'", "queue_size='64'", "event_idx='off'", "ioeventfd='on'"}) {
+    EXPECT_THAT(
+        errors(with_disks(ide("", "hda", kSource + "<driver name='qemu' type='raw' " + attribute + "/>"))),
+        ElementsAre(HasSubstr("is for virtio disks; remove it")));
+  }
+  for (const std::string where : {"controller='1'", "target='1'", "bus='2'", "unit='2'"}) {
+    EXPECT_THAT(errors(with_disks(ide("", "hda", kSource + "<address type='drive' " + where + "/>"))),
+                ElementsAre(HasSubstr("four IDE drives")));
+  }
   EXPECT_THAT(errors(with_disks(ide("", "hda", kSource + "<readonly/>"))),
               ElementsAre(HasSubstr("IDE disks cannot be <readonly/>")));
   EXPECT_THAT(errors(with_disks(ide("", "hda", kSource + "<blockio logical_block_size='4096'/>"))),

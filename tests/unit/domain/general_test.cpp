@@ -281,6 +281,50 @@ TEST(DomainOs, TheMenuWaitsThreeSecondsAndARebootTimeoutOfMinusOneIsNever) {
       ElementsAre(HasSubstr("guest.xml:4: <os>/<bootmenu timeout='70000'>")));
 }
 
+TEST(DomainOs, SysinfoIsReadWhereItIsAskedFor) {
+  constexpr std::string_view kUuid = "01234567-89ab-cdef-0123-456789abcdef";
+  const auto text = [&](const std::string& mode, const std::string& uuid) {
+    return DomainText{
+        .os = "<os><type>hvm</type>" + mode + "</os>",
+        .others =
+            fmt::format("<uuid>{}</uuid><sysinfo type='smbios'><system><entry name='serial'>S1</entry><entry "
+                        "name='uuid'>{}</entry></system><oemStrings><entry>b</entry><entry>a</entry>"
+                        "</oemStrings></sysinfo>",
+                        kUuid, uuid)};
+  };
+  const auto reading = read(text("<smbios mode='sysinfo'/>", "0123456789ABCDEF0123456789abcdef"));
+  ASSERT_TRUE(reading.domain) << errors(reading).front();
+  ASSERT_TRUE(reading.domain->os.smbios);
+  EXPECT_EQ(reading.domain->os.smbios->system.at("serial"), "S1");
+  EXPECT_THAT(reading.domain->os.smbios->oem_strings, ElementsAre("b", "a"));
+  EXPECT_FALSE(read(text("", "0")).domain.value_or(Domain{}).os.smbios);
+  EXPECT_THAT(errors(read(text("<smbios mode='sysinfo'/>", "00234567-89ab-cdef-0123-456789abcdef"))),
+              ElementsAre(HasSubstr("is not the <uuid> of the domain")));
+}
+
+TEST(DomainOs, SysinfoThatSaysNothingOrTooMuchIsRefused) {
+  const auto refused = [](const std::string& sysinfo) {
+    return errors(
+        read(DomainText{.os = "<os><type>hvm</type><smbios mode='sysinfo'/></os>", .others = sysinfo}));
+  };
+  EXPECT_THAT(refused(""), ElementsAre(HasSubstr("there is no <sysinfo type='smbios'>")));
+  EXPECT_THAT(refused("<sysinfo type='smbios'><bios><entry>x</entry></bios></sysinfo>"),
+              ElementsAre(HasSubstr("has no name=")));
+  EXPECT_THAT(
+      refused("<sysinfo type='smbios'><bios><entry name='date'>x</entry><entry name='date'>y</entry></bios>"
+              "</sysinfo>"),
+      ElementsAre(HasSubstr("'date' stands there already")));
+  EXPECT_THAT(refused("<sysinfo type='smbios'><oemStrings><entry>" + std::string(65, 'x') +
+                      "</entry></oemStrings></sysinfo>"),
+              ElementsAre(HasSubstr("65 characters are too many")));
+  std::string many;
+  for (int i = 0; i < 256; ++i) {
+    many += "<entry>x</entry>";
+  }
+  EXPECT_THAT(refused("<sysinfo type='smbios'><oemStrings>" + many + "</oemStrings></sysinfo>"),
+              ElementsAre(HasSubstr("256 strings are too many")));
+}
+
 TEST(DomainOs, UefiIsRefusedForNow) {
   constexpr std::string_view kAnswer = "UEFI is not there yet; leave it out, and SeaBIOS boots the guest";
   EXPECT_THAT(errors(read(DomainText{
