@@ -117,14 +117,12 @@ std::vector<FirmwareFile> smbios_files(const SmbiosConfig& config) {
   return files;
 }
 
-FirmwareFile boot_order_file(std::span<const std::string> device_paths, bool others) {
+FirmwareFile boot_order_file(std::span<const std::string> device_paths) {
   std::string text;
   for (const std::string& path : device_paths) {
     text += path + "\n";
   }
-  if (!others) {
-    text += "HALT\n";
-  }
+  text += "HALT\n";
   const auto bytes = std::as_bytes(std::span(text.c_str(), text.size() + 1));
   return {"bootorder", {bytes.begin(), bytes.end()}};
 }

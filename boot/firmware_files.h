@@ -32,8 +32,8 @@ std::vector<FirmwareFile> acpi_files(const AcpiConfig& config);
 // "etc/smbios/smbios-anchor" and "…-tables", which the firmware puts where systems look for them.
 std::vector<FirmwareFile> smbios_files(const SmbiosConfig& config);
 
-// "bootorder": what is tried, first to last. `others`: what is not named is tried afterwards.
-FirmwareFile boot_order_file(std::span<const std::string> device_paths, bool others);
+// "bootorder": what is tried, first to last, and nothing else.
+FirmwareFile boot_order_file(std::span<const std::string> device_paths);
 
 // A file that holds one number.
 FirmwareFile number_file(std::string name, uint64_t value, size_t bytes);

@@ -35,9 +35,7 @@ std::vector<std::byte> bytes_of(std::string_view text) {
 
 FwCfg::FwCfg(const GuestMemory& memory) : memory_(memory) {
   set_item(Item::kSignature, bytes_of("QEMU"));
-  std::vector<std::byte> interface(sizeof(uint32_t));
-  store_le<uint32_t>(interface.data(), kInterfaceTraditional | kInterfaceDma);
-  set_item(Item::kInterface, std::move(interface));
+  set_number<uint32_t>(Item::kInterface, kInterfaceTraditional | kInterfaceDma);
   describe_files();
 }
 
@@ -115,35 +113,31 @@ std::byte FwCfg::next_byte() {
 
 // --- Ports ---
 
-void FwCfg::Ports::read(uint64_t offset, std::span<std::byte> data) {
-  const MutexLock lock(owner_.mutex_);
+void FwCfg::read_port(uint64_t offset, std::span<std::byte> data) {
+  const MutexLock lock(mutex_);
   for (size_t i = 0; i < data.size(); ++i) {
     // The selector cannot be read.
-    data[i] = offset + i == 1 ? owner_.next_byte() : std::byte{0};
+    data[i] = offset + i == 1 ? next_byte() : std::byte{0};
   }
 }
 
-void FwCfg::Ports::write(uint64_t offset, std::span<const std::byte> data) {
+void FwCfg::write_port(uint64_t offset, std::span<const std::byte> data) {
   if (offset == 0 && data.size() == sizeof(uint16_t)) {
-    const MutexLock lock(owner_.mutex_);
-    owner_.select(load_le<uint16_t>(data.data()));
+    const MutexLock lock(mutex_);
+    select(load_le<uint16_t>(data.data()));
   }
 }
 
-void FwCfg::DmaPorts::read(uint64_t offset, std::span<std::byte> data) {
+void FwCfg::read_dma_port(uint64_t offset, std::span<std::byte> data) {
   std::array<std::byte, kDmaPorts> signature{};
   store_be<uint64_t>(signature.data(), kDmaSignature);
   std::ranges::copy(std::span(signature).subspan(offset, data.size()), data.begin());
 }
 
-void FwCfg::DmaPorts::write(uint64_t offset, std::span<const std::byte> data) {
-  owner_.write_dma_address(offset, data);
-}
-
 // --- DMA ---
 
 // Two big-endian halves, of which the lower one starts the transfer; or both at once.
-void FwCfg::write_dma_address(uint64_t offset, std::span<const std::byte> data) {
+void FwCfg::write_dma_port(uint64_t offset, std::span<const std::byte> data) {
   const MutexLock lock(mutex_);
   if (offset == 0 && data.size() == sizeof(uint64_t)) {
     state_.dma_address = load_be<uint64_t>(data.data());

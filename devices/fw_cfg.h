@@ -6,14 +6,18 @@
 // Threads: items are added and replaced while no vCPU runs; registers from any vCPU thread.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "devices/register_window.h"
+#include "vmm/base/bytes.h"
 #include "vmm/base/thread_annotations.h"
 #include "vmm/core/guest_memory.h"
 #include "vmm/core/io_bus.h"
@@ -45,6 +49,12 @@ class FwCfg {
   explicit FwCfg(const GuestMemory& memory);
 
   void set_item(Item item, std::vector<std::byte> content);
+  template <std::unsigned_integral T>
+  void set_number(Item item, T value) {
+    std::vector<std::byte> content(sizeof value);
+    store_le<T>(content.data(), value);
+    set_item(item, std::move(content));
+  }
   // Replaces a file of that name, whose number stays. REQUIRES: at most kMaxNameBytes and kMaxFiles.
   void set_file(std::string_view name, std::vector<std::byte> content);
   void remove_file(std::string_view name);
@@ -55,37 +65,22 @@ class FwCfg {
   void reset() VMM_EXCLUDES(mutex_);
 
  private:
-  // A window of the registers.
-  class Ports final : public BusDevice {
-   public:
-    explicit Ports(FwCfg& owner) : owner_(owner) {}
-    void read(uint64_t offset, std::span<std::byte> data) override;
-    void write(uint64_t offset, std::span<const std::byte> data) override;
-
-   private:
-    FwCfg& owner_;
-  };
-  class DmaPorts final : public BusDevice {
-   public:
-    explicit DmaPorts(FwCfg& owner) : owner_(owner) {}
-    void read(uint64_t offset, std::span<std::byte> data) override;
-    void write(uint64_t offset, std::span<const std::byte> data) override;
-
-   private:
-    FwCfg& owner_;
-  };
   struct State {
     uint16_t selected = 0;
     uint32_t offset = 0;
     uint64_t dma_address = 0;  // what has been written of it
   };
 
+  void read_port(uint64_t offset, std::span<std::byte> data) VMM_EXCLUDES(mutex_);
+  void write_port(uint64_t offset, std::span<const std::byte> data) VMM_EXCLUDES(mutex_);
+  void read_dma_port(uint64_t offset, std::span<std::byte> data);
+  void write_dma_port(uint64_t offset, std::span<const std::byte> data) VMM_EXCLUDES(mutex_);
+
   void describe_files();
   void select(uint16_t item) VMM_REQUIRES(mutex_);
   std::byte next_byte() VMM_REQUIRES(mutex_);
   std::span<const std::byte> rest() const VMM_REQUIRES(mutex_);
   void advance(uint32_t bytes) VMM_REQUIRES(mutex_);
-  void write_dma_address(uint64_t offset, std::span<const std::byte> data) VMM_EXCLUDES(mutex_);
   void run_dma(GuestAddress descriptor) VMM_REQUIRES(mutex_);
   bool copy_to_guest(GuestAddress to, uint32_t bytes) VMM_REQUIRES(mutex_);
 
@@ -93,8 +88,8 @@ class FwCfg {
   std::map<uint16_t, std::vector<std::byte>> items_;
   std::map<std::string, uint16_t, std::less<>> files_;
 
-  Ports ports_{*this};
-  DmaPorts dma_ports_{*this};
+  RegisterWindow<FwCfg, &FwCfg::read_port, &FwCfg::write_port> ports_{*this};
+  RegisterWindow<FwCfg, &FwCfg::read_dma_port, &FwCfg::write_dma_port> dma_ports_{*this};
   Mutex mutex_;
   State state_ VMM_GUARDED_BY(mutex_);
 };

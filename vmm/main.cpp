@@ -131,7 +131,8 @@ Usage: vmm --domain FILE [OPTIONS]
   --domain FILE       the domain file (XML, as libvirt writes it)
   --secret SECRET     id=NAME,file=FILE or id=NAME,env=VARIABLE: the passphrase of an encrypted disk, by the
                       name that its <secret> has; may be repeated
-  --log FILE          write the log to FILE instead of standard error; why vmm ends stands in both
+  --log FILE          write the log to FILE instead of standard error, once the domain file is read; why vmm
+                      ends stands in both
   --log-level LEVEL   debug, info, warning (what is used if absent), error or off
   --version           print the version
   -h, --help          print this help

@@ -87,7 +87,7 @@ struct ImageState {
   std::vector<ClusterRun> dropped;
   TransferPeriods transfers;
 
-  uint64_t used_end = 0;  // bytes
+  uint64_t used_end = 0;  // bytes; the file's size when it was opened, or more
   uint64_t file_end = 0;  // the same, or what lies ahead
   SyncFile* extend_ahead = nullptr;
 };

@@ -60,10 +60,8 @@ uint32_t Writer::background_requests() const {
 }
 
 void Writer::start_extending() {
-  const auto size = image_.sync_file().size();
-  if (options_.may_extend_ahead && image_.separate_data_file() == nullptr && size) {
-    state_.used_end = *size;
-    state_.file_end = *size;
+  if (options_.may_extend_ahead && image_.separate_data_file() == nullptr) {
+    state_.file_end = state_.used_end;
     state_.extend_ahead = &image_.sync_file();
   }
 }

@@ -61,19 +61,18 @@ void IdeController::reset() {
   }
 }
 
-void IdeController::BusMasterPorts::read(uint64_t offset, std::span<std::byte> data) {
+void IdeController::read_bus_master(uint64_t offset, std::span<std::byte> data) {
   for (std::byte& byte : data) {
     const size_t place = static_cast<size_t>(offset++);
-    byte = std::byte{
-        controller_.channels_[place / BusMaster::kPorts].read_bus_master(place % BusMaster::kPorts)};
+    byte = std::byte{channels_[place / BusMaster::kPorts].read_bus_master(place % BusMaster::kPorts)};
   }
 }
 
-void IdeController::BusMasterPorts::write(uint64_t offset, std::span<const std::byte> data) {
+void IdeController::write_bus_master(uint64_t offset, std::span<const std::byte> data) {
   for (const std::byte byte : data) {
     const size_t place = static_cast<size_t>(offset++);
-    controller_.channels_[place / BusMaster::kPorts].write_bus_master(place % BusMaster::kPorts,
-                                                                      std::to_integer<uint8_t>(byte));
+    channels_[place / BusMaster::kPorts].write_bus_master(place % BusMaster::kPorts,
+                                                          std::to_integer<uint8_t>(byte));
   }
 }
 

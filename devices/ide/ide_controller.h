@@ -11,6 +11,7 @@
 
 #include "devices/ide/ide_channel.h"
 #include "devices/pci/pci_function.h"
+#include "devices/register_window.h"
 
 namespace vmm::ide {
 
@@ -39,20 +40,13 @@ class IdeController final : public pci::PciFunction {
   void reset() override;
 
  private:
-  class BusMasterPorts final : public BusDevice {
-   public:
-    explicit BusMasterPorts(IdeController& controller) : controller_(controller) {}
-    void read(uint64_t offset, std::span<std::byte> data) override;
-    void write(uint64_t offset, std::span<const std::byte> data) override;
-
-   private:
-    IdeController& controller_;
-  };
-
+  void read_bus_master(uint64_t offset, std::span<std::byte> data);
+  void write_bus_master(uint64_t offset, std::span<const std::byte> data);
   void apply_config() VMM_REQUIRES(config_mutex_);
 
   std::array<IdeChannel, kChannelCount> channels_;
-  BusMasterPorts bus_master_ports_{*this};
+  RegisterWindow<IdeController, &IdeController::read_bus_master, &IdeController::write_bus_master>
+      bus_master_ports_{*this};
 };
 
 }  // namespace vmm::ide

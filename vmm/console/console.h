@@ -44,7 +44,7 @@ Result<std::unique_ptr<Console>> open_stdio_console(EventLoop& loop, std::functi
                                                     int input_fd = 0, int output_fd = 1);
 
 // Output only, into a file. begin() creates it (mode 0600), or empties it unless is_append. An error where
-// another process writes to it, or has it locked, as disk images are.
+// somebody has it locked: another console that is not is_append, or a disk, here or in another process.
 Result<std::unique_ptr<Console>> open_file_console(EventLoop& loop, const std::string& path, bool is_append);
 
 // A new pseudo-terminal in raw mode; the path of its other end is given to on_path.

@@ -19,6 +19,14 @@ GuestMemory::GuestMemory(std::vector<Region> regions) : regions_(std::move(regio
   }
 }
 
+uint64_t GuestMemory::bytes_below(GuestAddress limit) const {
+  uint64_t bytes = 0;
+  for (const Region& region : regions_) {
+    bytes += region.start < limit ? region.mapping.size() : 0;
+  }
+  return bytes;
+}
+
 std::byte* GuestMemory::find(GuestAddress start, uint64_t length_bytes) const {
   // At most a handful of regions: a linear search beats a cleverer one.
   for (const Region& region : regions_) {

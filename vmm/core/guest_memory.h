@@ -42,6 +42,8 @@ class GuestMemory {
 
   const std::vector<Region>& regions() const { return regions_; }
   uint64_t size_bytes() const { return size_bytes_; }
+  // In regions that begin below `limit`.
+  uint64_t bytes_below(GuestAddress limit) const;
 
   // A range that crosses from one region to the next is not "inside": regions never touch.
   [[nodiscard]] bool contains(GuestAddress start, uint64_t length_bytes) const {

@@ -34,7 +34,7 @@ class Vm final : public DoorbellRegistry, public MsiSink {
   const Kvm& kvm() const { return kvm_; }
 
   // Memory that the guest can read and run and not write to: a write ends at the MMIO bus. `content` outlives
-  // the Vm. REQUIRES: no vCPU runs; not where RAM is.
+  // the last run of a vCPU. REQUIRES: no vCPU runs; not where RAM is.
   Status add_rom(GuestAddress start, const Mapping& content);
 
   // The level-triggered interrupt input `gsi` (0-23). Lines may outlive neither the Vm nor be made twice for

@@ -278,7 +278,8 @@ Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
     channel.attach_disk(drive, std::make_unique<ide::AtaDisk>(*made.image, options), loop, *made.image);
   }
   made.ide = &channel.drive_io(drive);
-  made.boot_path = fmt::format("/pci@i0cf8/ide@1,1/drive@{}/disk@{}", channel_index, drive);
+  made.boot_path = boot::ide_drive_path(PcChipset::kIdeAddress.slot, PcChipset::kIdeAddress.function,
+                                        channel_index, drive);
   return {};
 }
 

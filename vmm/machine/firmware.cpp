@@ -3,24 +3,15 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <string>
 #include <utility>
 
 #include "boot/firmware_files.h"
-#include "vmm/base/bytes.h"
 #include "vmm/core/layout.h"
 
 namespace vmm {
 namespace {
-
-template <std::unsigned_integral T>
-std::vector<std::byte> number(T value) {
-  std::vector<std::byte> bytes(sizeof value);
-  store_le<T>(bytes.data(), value);
-  return bytes;
-}
 
 // What the domain says of an entry, or what stands there already.
 void take(const std::map<std::string, std::string>& entries, const char* name, std::string& to) {
@@ -74,10 +65,8 @@ boot::SmbiosConfig smbios_config(const domain::Domain& domain, const GuestMemory
   config.sockets = domain.topology.sockets;
   config.cores_per_socket = domain.topology.dies * domain.topology.cores;
   config.threads_per_socket = config.cores_per_socket * domain.topology.threads;
-  for (const GuestMemory::Region& region : memory.regions()) {
-    (region.start.value() < layout::kFourGiB ? config.low_memory_bytes : config.high_memory_bytes) +=
-        region.mapping.size();
-  }
+  config.low_memory_bytes = memory.bytes_below(GuestAddress(layout::kFourGiB));
+  config.high_memory_bytes = memory.size_bytes() - config.low_memory_bytes;
   config.system.manufacturer = "vmm";
   config.system.product = "pc";
   config.chassis.manufacturer = "vmm";
@@ -103,8 +92,8 @@ Result<std::unique_ptr<Firmware>> Firmware::create(const domain::Domain& domain,
                                                    IoBus& ports, Vm& vm) {
   auto image = boot::read_firmware(domain.os.loader.native());
   if (!image) {
-    return std::unexpected(
-        image.error().within(domain.where(std::max(domain.os.loader_line, domain.os.line)) + ": <os>"));
+    const int line = domain.os.loader_line != 0 ? domain.os.loader_line : domain.os.line;
+    return std::unexpected(image.error().within(domain.where(line) + ": <os>"));
   }
   VMM_ASSIGN_OR_RETURN(Mapping rom, make_rom(*image));
   const GuestAddress rom_address = image->rom_address();
@@ -118,10 +107,10 @@ Result<std::unique_ptr<Firmware>> Firmware::create(const domain::Domain& domain,
 
 void Firmware::describe(const domain::Domain& domain) {
   const auto cpus = static_cast<uint16_t>(domain.vcpus);
-  fw_cfg_.set_item(FwCfg::Item::kRamBytes, number<uint64_t>(memory_.size_bytes()));
-  fw_cfg_.set_item(FwCfg::Item::kCpuCount, number<uint16_t>(cpus));
-  fw_cfg_.set_item(FwCfg::Item::kMaxCpus, number<uint16_t>(cpus));
-  fw_cfg_.set_item(FwCfg::Item::kIrq0Override, number<uint32_t>(1));
+  fw_cfg_.set_number<uint64_t>(FwCfg::Item::kRamBytes, memory_.size_bytes());
+  fw_cfg_.set_number<uint16_t>(FwCfg::Item::kCpuCount, cpus);
+  fw_cfg_.set_number<uint16_t>(FwCfg::Item::kMaxCpus, cpus);
+  fw_cfg_.set_number<uint32_t>(FwCfg::Item::kIrq0Override, 1);
   if (domain.uuid) {
     const auto bytes = std::as_bytes(std::span(*domain.uuid));
     fw_cfg_.set_item(FwCfg::Item::kUuid, {bytes.begin(), bytes.end()});
@@ -132,7 +121,7 @@ void Firmware::describe(const domain::Domain& domain) {
     add(std::move(file));
   }
   if (domain.os.boot_menu_ms) {
-    fw_cfg_.set_item(FwCfg::Item::kBootMenu, number<uint16_t>(1));
+    fw_cfg_.set_number<uint16_t>(FwCfg::Item::kBootMenu, 1);
     add(boot::number_file("etc/boot-menu-wait", *domain.os.boot_menu_ms, sizeof(uint16_t)));
   }
   if (domain.os.reboot_after_ms) {
@@ -152,7 +141,7 @@ void Firmware::set_acpi(const boot::AcpiConfig& config) {
 }
 
 void Firmware::set_boot_order(const std::vector<std::string>& device_paths) {
-  boot::FirmwareFile file = boot::boot_order_file(device_paths, false);
+  boot::FirmwareFile file = boot::boot_order_file(device_paths);
   fw_cfg_.set_file(file.name, std::move(file.content));
 }
 

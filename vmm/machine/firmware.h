@@ -22,7 +22,7 @@ namespace vmm {
 
 class Firmware {
  public:
-  // REQUIRES: everything passed outlives the Firmware; the Firmware outlives the Vm's last vCPU run.
+  // REQUIRES: everything passed outlives the Firmware; the Firmware outlives the last run of a vCPU.
   static Result<std::unique_ptr<Firmware>> create(const domain::Domain& domain, const GuestMemory& memory,
                                                   IoBus& ports, Vm& vm);
 

@@ -51,7 +51,7 @@ Result<ide::IdeController*> PcChipset::ide(const GuestMemory& memory) {
     lines[i] = &interrupts_.make_input(ide::kChannelIrqs[i]);
   }
   ide_ = std::make_unique<ide::IdeController>(lines, memory);
-  VMM_TRY(bus_.attach({.slot = 1, .function = 1}, *ide_));
+  VMM_TRY(bus_.attach(kIdeAddress, *ide_));
   for (size_t i = 0; i < ide::kChannelCount; ++i) {
     ide::IdeChannel& channel = ide_->channel(i);
     VMM_TRY(ports_.add(ide::kCommandBlocks[i], ide::IdeChannel::kCommandPorts, channel.command_block()));

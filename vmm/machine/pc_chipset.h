@@ -22,6 +22,7 @@ namespace vmm {
 
 class PcChipset {
  public:
+  static constexpr pci::PciAddress kIdeAddress = {.slot = 1, .function = 1};
   static constexpr uint8_t kFirstFreeSlot = 2;  // 0 is the host bridge, 1 the PIIX functions
 
   // power_block answers at the ports that the power management function says (already added at

@@ -47,10 +47,8 @@ Result<std::chrono::seconds> clock_offset(const domain::Domain& domain) {
 
 CmosContents cmos_contents(const domain::Domain& domain, const GuestMemory& memory) {
   CmosContents contents;
-  for (const GuestMemory::Region& region : memory.regions()) {
-    (region.start.value() < layout::kFourGiB ? contents.low_memory_bytes : contents.high_memory_bytes) +=
-        region.mapping.size();
-  }
+  contents.low_memory_bytes = memory.bytes_below(GuestAddress(layout::kFourGiB));
+  contents.high_memory_bytes = memory.size_bytes() - contents.low_memory_bytes;
   contents.cpu_count = static_cast<uint8_t>(std::min<uint32_t>(domain.vcpus, 255));
   return contents;
 }

@@ -107,11 +107,11 @@ TEST(FirmwareMemoryFile, HasAnEntryOfTypeRamForEachRange) {
   EXPECT_EQ(load_le<uint32_t>(file.content.data() + 36), 1U);
 }
 
-TEST(FirmwareBootOrder, IsALineForEachDeviceAndAStopWhereNothingElseIsWanted) {
+TEST(FirmwareBootOrder, IsALineForEachDeviceAndAStop) {
   const std::vector<std::string> paths = {virtio_disk_path(2), ide_drive_path(1, 1, 1, 0)};
-  EXPECT_EQ(name_at(boot_order_file(paths, false).content, 0),
+  EXPECT_EQ(name_at(boot_order_file(paths).content, 0),
             "/pci@i0cf8/scsi@2/disk@0,0\n/pci@i0cf8/ide@1,1/drive@1/disk@0\nHALT\n");
-  EXPECT_EQ(name_at(boot_order_file({}, true).content, 0), "");
+  EXPECT_EQ(name_at(boot_order_file({}).content, 0), "HALT\n");
   EXPECT_EQ(virtio_disk_path(31), "/pci@i0cf8/scsi@1f/disk@0,0");
 }
 

@@ -55,6 +55,13 @@ TEST(GuestMemory, TheLengthIsCheckedWithTheAddress) {
   EXPECT_FALSE(memory.fill(GuestAddress(kLowEnd - 1), 2, std::byte{1}));
 }
 
+TEST(GuestMemory, IsCountedBelowAPlaceByRegions) {
+  const GuestMemory memory = memory_with_hole();
+  EXPECT_EQ(memory.bytes_below(GuestAddress(0)), 0U);
+  EXPECT_EQ(memory.bytes_below(GuestAddress(kHighStart)), kLowEnd);
+  EXPECT_EQ(memory.bytes_below(GuestAddress(kHighStart + 1)), memory.size_bytes());
+}
+
 TEST(GuestMemory, SharedIntegersMustBeAligned) {
   const GuestMemory memory = memory_with_hole();
   EXPECT_TRUE(memory.store_release<uint16_t>(GuestAddress(2), 7));

@@ -2,42 +2,13 @@
 // sanitizer above all; every wait is bounded.
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <thread>
 
+#include "tests/unit/fakes/loop_thread.h"
 #include "tests/unit/virtio/rig.h"
 
 namespace vmm::virtio {
 namespace {
-
-constexpr auto kPatience = std::chrono::seconds(60);
-
-class IoThread {
- public:
-  explicit IoThread(EventLoop& loop) : loop_(loop), thread_([&loop] { loop.run(); }) {}
-  ~IoThread() {
-    loop_.stop();
-    thread_.join();
-  }
-  IoThread(const IoThread&) = delete;
-  IoThread& operator=(const IoThread&) = delete;
-
- private:
-  EventLoop& loop_;
-  std::thread thread_;
-};
-
-template <typename Condition>
-bool eventually(Condition condition) {
-  const auto end = std::chrono::steady_clock::now() + kPatience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) {
-      return false;
-    }
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 class Threads : public testing::TestWithParam<uint64_t> {};
 INSTANTIATE_TEST_SUITE_P(Features, Threads, testing::Values(kUsualFeatures, kUsualFeatures | kEventIndex),
@@ -49,7 +20,7 @@ INSTANTIATE_TEST_SUITE_P(Features, Threads, testing::Values(kUsualFeatures, kUsu
 TEST_P(Threads, EveryRequestIsAnsweredWithSuppressedNotifications) {
   Rig rig({.block = {.queue_size = 64}});
   const bool has_event_index = (GetParam() & kEventIndex) != 0;
-  const IoThread io(*rig.loop);
+  const LoopThread io(*rig.loop);
   rig.driver->bring_up(GetParam(), rig.layouts());
   FakeVirtqueue& queue = rig.queues[0];
   uint64_t notifications = 0;
@@ -71,7 +42,7 @@ TEST_P(Threads, EveryRequestIsAnsweredWithSuppressedNotifications) {
 
 TEST_P(Threads, ResetsUnderLoadAlwaysEnd) {
   Rig rig({.block = {.queue_size = 64}});
-  const IoThread io(*rig.loop);
+  const LoopThread io(*rig.loop);
   for (int round = 0; round < 100; ++round) {
     rig.queues[0].jump_to(0);
     rig.driver->bring_up(GetParam(), rig.layouts());
@@ -86,7 +57,7 @@ TEST_P(Threads, ResetsUnderLoadAlwaysEnd) {
 
 TEST_P(Threads, TwoVcpusResettingAndStartingLeaveAWorkingDevice) {
   Rig rig({.transport = Transport::kMmio, .block = {.queue_size = 64}});
-  const IoThread io(*rig.loop);
+  const LoopThread io(*rig.loop);
   std::vector<std::thread> vcpus;
   for (int t = 0; t < 2; ++t) {
     vcpus.emplace_back([&] {
@@ -111,7 +82,7 @@ TEST_P(Threads, TwoVcpusResettingAndStartingLeaveAWorkingDevice) {
 
 TEST_P(Threads, QuiescingUnderLoadAnswersAll) {
   Rig rig({.block = {.queue_size = 64}});
-  const IoThread io(*rig.loop);
+  const LoopThread io(*rig.loop);
   rig.driver->bring_up(GetParam(), rig.layouts());
   for (int round = 0; round < 100; ++round) {
     std::atomic<bool> is_quiet{false};

@@ -2,44 +2,17 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <chrono>
+
 #include <thread>
 
 #include "tests/unit/devices/ide/ide_rig.h"
+#include "tests/unit/fakes/loop_thread.h"
 
 namespace vmm::ide {
 namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint8_t kLba = 0xe0;
-constexpr auto kPatience = std::chrono::seconds(60);
-
-class LoopThread {
- public:
-  explicit LoopThread(EventLoop& loop) : loop_(loop), thread_([&loop] { loop.run(); }) {}
-  ~LoopThread() {
-    loop_.stop();
-    thread_.join();
-  }
-  LoopThread(const LoopThread&) = delete;
-  LoopThread& operator=(const LoopThread&) = delete;
-
- private:
-  EventLoop& loop_;
-  std::thread thread_;
-};
-
-template <typename Condition>
-bool eventually(Condition condition) {
-  const auto end = std::chrono::steady_clock::now() + kPatience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) {
-      return false;
-    }
-    std::this_thread::yield();
-  }
-  return true;
-}
 
 TEST(IdeThreads, EveryReadIsAnsweredByInterrupt) {
   IdeRig rig;
