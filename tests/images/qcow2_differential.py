@@ -17,13 +17,20 @@ import sys
 import tempfile
 import time
 
+LOCK_TRIES, LOCK_PAUSE = 100, 0.1
+
 
 class Failure(Exception):
     pass
 
 
 def run(words, text=None, ok=(0,)):
-    done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=120)
+    """The end of a command. The kernel takes an io_uring apart after its killed process is gone; till then it is locked."""
+    for _ in range(LOCK_TRIES):
+        done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=120)
+        if done.returncode in ok or not re.search("Failed to get .*lock|in use by another process", done.stderr):
+            break
+        time.sleep(LOCK_PAUSE)
     if done.returncode not in ok:
         raise Failure(f"{' '.join(words)}: status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done
