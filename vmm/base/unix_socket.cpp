@@ -1,0 +1,89 @@
+#include "vmm/base/unix_socket.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace vmm {
+namespace {
+
+Result<sockaddr_un> address_of(std::string_view role, const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) {
+    return fail_configuration("the path of {} must have 1 to {} bytes, '{}' has {}", role,
+                              sizeof address.sun_path - 1, path, path.size());
+  }
+  std::ranges::copy(path, address.sun_path);
+  return address;
+}
+
+int connect_to(int fd, const sockaddr_un& address) {
+  return ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ? 0 : errno;
+}
+
+Result<UniqueFd> make_socket() {
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) {
+    return fail("cannot make a socket: {}", errno_text(errno));
+  }
+  return fd;
+}
+
+Status remove_left_over(std::string_view role, const std::string& path, const sockaddr_un& address) {
+  struct stat info{};
+  if (::lstat(path.c_str(), &info) != 0) {
+    return {};
+  }
+  if (!S_ISSOCK(info.st_mode)) {
+    return fail("cannot make {} {}: there is something else of that name", role, path);
+  }
+  VMM_ASSIGN_OR_RETURN(const UniqueFd probe, make_socket());
+  if (connect_to(probe.get(), address) != ECONNREFUSED) {
+    return fail("cannot make {} {}: another process listens there", role, path);
+  }
+  ::unlink(path.c_str());
+  return {};
+}
+
+}  // namespace
+
+Result<UnixListener> UnixListener::listen(std::string_view role, const std::string& path, mode_t mode,
+                                          int backlog) {
+  VMM_ASSIGN_OR_RETURN(const sockaddr_un address, address_of(role, path));
+  VMM_TRY(remove_left_over(role, path, address));
+  VMM_ASSIGN_OR_RETURN(UniqueFd fd, make_socket());
+  struct stat info{};
+  // Linux gives the file the mode that the socket has when it is bound.
+  if (::fchmod(fd.get(), mode) != 0 ||
+      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(fd.get(), backlog) != 0 || ::lstat(path.c_str(), &info) != 0) {
+    return fail("cannot make {} {}: {}", role, path, errno_text(errno));
+  }
+  return UnixListener(std::move(fd), path, info);
+}
+
+UnixListener::~UnixListener() {
+  struct stat info{};
+  if (fd_ && ::lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_) {
+    ::unlink(path_.c_str());
+  }
+}
+
+UniqueFd UnixListener::accept() const {
+  return UniqueFd(::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+Result<UniqueFd> connect_unix(std::string_view role, const std::string& path) {
+  VMM_ASSIGN_OR_RETURN(const sockaddr_un address, address_of(role, path));
+  VMM_ASSIGN_OR_RETURN(UniqueFd fd, make_socket());
+  if (const int error = connect_to(fd.get(), address); error != 0) {
+    return fail("cannot connect {} to the socket {}: {}", role, path, errno_text(error));
+  }
+  return fd;
+}
+
+}  // namespace vmm
