@@ -12,7 +12,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,6 +24,11 @@
 #include "vmm/base/event_loop.h"
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/control/control_server.h"
+#include "vmm/control/ctl.h"
+#include "vmm/control/guest_folder.h"
+#include "vmm/control/machine_guest.h"
+#include "vmm/domain/install_disc.h"
 #include "vmm/domain/load.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/output_files.h"
@@ -35,6 +42,8 @@ enum ExitStatus : int { kGuestEnded = 0, kHostFailed = 1, kBadConfiguration = 2,
 
 struct Options {
   std::string domain_path;
+  std::string install_path;
+  std::string control_path;
   std::string log_path;
   log::Level log_level = log::Level::kWarning;
   std::vector<std::string> secrets;
@@ -100,9 +109,43 @@ class EndSignals {
   bool has_asked_politely_ = false;
 };
 
+// The socket at which the guest is controlled, and the folder that it is found in.
+struct Control {
+  std::optional<control::GuestFolder> folder;
+  std::unique_ptr<control::ControlServer> server;
+};
+
+Result<Control> listen_by_name(EventLoop& loop, control::Guest& guest, const std::string& name) {
+  Control control;
+  VMM_ASSIGN_OR_RETURN(const std::filesystem::path path, control::control_socket_of(name));
+  VMM_ASSIGN_OR_RETURN(control::GuestFolder folder, control::GuestFolder::create(name));
+  control.folder.emplace(std::move(folder));
+  VMM_ASSIGN_OR_RETURN(control.server, control::ControlServer::listen(loop, guest, path));
+  return control;
+}
+
+// A guest that nobody asked to be controllable runs without, too.
+Result<Control> listen(EventLoop& loop, control::Guest& guest, const Options& options) {
+  Control control;
+  if (!options.control_path.empty()) {
+    VMM_ASSIGN_OR_RETURN(control.server, control::ControlServer::listen(loop, guest, options.control_path));
+    return control;
+  }
+  auto by_name = listen_by_name(loop, guest, guest.domain().name);
+  if (!by_name) {
+    log::warning("vmm ctl will not reach this guest: {}; --control PATH makes its socket elsewhere",
+                 by_name.error().message());
+    return control;
+  }
+  return by_name;
+}
+
 Result<MachineEnd> run(const Options& options) {
   log::set_level(options.log_level);
-  VMM_ASSIGN_OR_RETURN(const domain::Domain domain, domain::load_domain(options.domain_path));
+  VMM_ASSIGN_OR_RETURN(domain::Domain domain, domain::load_domain(options.domain_path));
+  if (!options.install_path.empty()) {
+    VMM_TRY(domain::insert_install_disc(domain, std::filesystem::absolute(options.install_path)));
+  }
   if (!options.log_path.empty()) {
     VMM_TRY(refuse_as_output(domain, options.log_path));
     VMM_TRY(log::open(options.log_path));
@@ -112,6 +155,8 @@ Result<MachineEnd> run(const Options& options) {
   VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, *loop, secrets));
   VMM_TRY(signals.watch(*loop, *machine));
+  control::MachineGuest guest(domain, *machine);
+  VMM_ASSIGN_OR_RETURN(const Control control, listen(*loop, guest, options));
   return machine->run();
 }
 
@@ -127,8 +172,12 @@ void open_missing_standard_descriptors() {
 constexpr const char* kHelpText =
     R"(Runs the guest that a libvirt-style domain file describes, on Linux KVM.
 Usage: vmm --domain FILE [OPTIONS]
+       vmm ctl GUEST COMMAND    controls a running guest; see vmm ctl --help
 
   --domain FILE       the domain file (XML, as libvirt writes it)
+  --install ISO       put this disc into the guest's CD-ROM drive (one is added if it has none) and boot it
+                      first, once: when the guest restarts, it boots from its disk
+  --control PATH      make the control socket there, and not where vmm ctl finds the guest by its name
   --secret SECRET     id=NAME,file=FILE or id=NAME,env=VARIABLE: the passphrase of an encrypted disk, by the
                       name that its <secret> has; may be repeated
   --log FILE          write the log to FILE instead of standard error, once the domain file is read; why vmm
@@ -167,8 +216,10 @@ enum class Command : uint8_t { kRun, kHelp, kVersion };
 
 // getopt(3): a library for command lines made a start noticeably longer (docs/limits.md, "start").
 Result<Command> read_command_line(int argument_count, char** arguments, Options& options) {
-  enum Choice : int { kDomain = 256, kSecret, kLog, kLogLevel, kShowVersion };
+  enum Choice : int { kDomain = 256, kInstall, kControl, kSecret, kLog, kLogLevel, kShowVersion };
   static constexpr option kOptions[] = {{"domain", required_argument, nullptr, kDomain},
+                                        {"install", required_argument, nullptr, kInstall},
+                                        {"control", required_argument, nullptr, kControl},
                                         {"secret", required_argument, nullptr, kSecret},
                                         {"log", required_argument, nullptr, kLog},
                                         {"log-level", required_argument, nullptr, kLogLevel},
@@ -185,6 +236,12 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
                                     options.domain_path);
         }
         options.domain_path = optarg;
+        break;
+      case kInstall:
+        options.install_path = optarg;
+        break;
+      case kControl:
+        options.control_path = optarg;
         break;
       case kSecret:
         options.secrets.emplace_back(optarg);
@@ -220,6 +277,10 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
 int main_with(int argument_count, char** arguments) {
   // All threads share one heap: data paths allocate nothing, and each more would cost a guest's start.
   ::mallopt(M_ARENA_MAX, 1);
+  if (argument_count > 1 && std::string_view(arguments[1]) == "ctl") {
+    const auto done = control::run_ctl(std::vector<std::string>(arguments + 2, arguments + argument_count));
+    return done ? kGuestEnded : report(done.error());
+  }
   Options options;
   const auto command = read_command_line(argument_count, arguments, options);
   if (!command) {

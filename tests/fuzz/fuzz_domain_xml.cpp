@@ -35,7 +35,11 @@ void check_devices(const Domain& domain) {
     const uint32_t queues = disk.queues.value_or(1);
     VMM_CHECK(queues >= 1 && queues <= kMaxVcpus, "a disk has a possible number of queues");
     VMM_CHECK(disk.serial.size() <= 20, "a serial fits into the answer to get-id");
-    VMM_CHECK(disk.source.is_absolute() && !disk.target.empty(), "a disk has a source and a name");
+    VMM_CHECK(!disk.target.empty(), "a disk has a name");
+    VMM_CHECK(disk.source.is_absolute() || (disk.source.empty() && disk.device == DiskDevice::kCdrom),
+              "a disk has a source, and a CD-ROM drive may have one");
+    VMM_CHECK(disk.bus == DiskBus::kVirtio || (disk.ide_place.channel < 2 && disk.ide_place.drive < 2),
+              "an IDE disk has a possible place");
     VMM_CHECK(!disk.iothread || std::ranges::count(domain.iothread_ids, *disk.iothread) == 1,
               "a disk's I/O thread exists");
     VMM_CHECK(!disk.address || (disk.address->slot >= 2 && disk.address->slot < 32),
@@ -55,7 +59,9 @@ void check_domain(const Domain& domain) {
                 domain.memory_bytes % (uint64_t{1} << 20) == 0,
             "the memory is of a possible size");
   VMM_CHECK(domain.iothread_ids.size() <= kMaxIoThreads, "I/O threads are bounded");
-  VMM_CHECK(domain.os.kernel.is_absolute(), "there is a kernel");
+  VMM_CHECK(
+      domain.os.kernel.is_absolute() || (domain.os.kernel.empty() && domain.os.machine == MachineType::kPc),
+      "there is a kernel, or firmware");
   check_devices(domain);
 }
 

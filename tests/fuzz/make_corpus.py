@@ -51,6 +51,20 @@ def disk(target, inside="", driver="type='raw'"):
 
 
 def domains():
+    save("domain_xml", "firmware.xml", (
+        "<domain type='kvm'>\n"
+        "  <name>f</name>\n"
+        "  <memory unit='MiB'>64</memory>\n"
+        "  <os><type arch='x86_64' machine='pc'>hvm</type><loader type='rom'>bios.bin</loader><boot dev='cdrom'/><boot dev='hd'/>\n"
+        "    <bootmenu enable='yes' timeout='3000'/><bios useserial='yes' rebootTimeout='5'/><smbios mode='sysinfo'/></os>\n"
+        "  <sysinfo type='smbios'><system><entry name='serial'>1</entry></system></sysinfo>\n"
+        "  <features><acpi/></features>\n"
+        "  <devices>\n"
+        "    <disk type='file' device='disk'><source file='a.img'/><target dev='hda' bus='ide'/></disk>\n"
+        "    <disk type='file' device='cdrom'><target dev='hdc' bus='ide'/><readonly/></disk>\n"
+        "    <disk type='file' device='cdrom'><source file='d.iso'/><target dev='sdb' bus='sata'/><address type='drive' controller='0' bus='0' target='0' unit='1'/></disk>\n"
+        "  </devices>\n"
+        "</domain>\n"))
     save("domain_xml", "least.xml", domain())
     save("domain_xml", "disks.xml", domain(general="<vcpu placement='static'>4</vcpu>\n<iothreads>2</iothreads>\n", devices=(
         disk("vda", "<serial>root-1</serial><boot order='1'/><alias name='ua-1'/>",
@@ -378,6 +392,19 @@ def images():
     image("subclusters", ["-o", "cluster_size=16k,extended_l2=on"], "40k", ("write -P 1 0 1k", "write -z 4k 1k"))
 
 
+# --- the control socket ---------------------------------------------------------------------------------------------
+
+def qmp():
+    save("qmp", "status", ('{"execute":"query-status","id":1}\n{"execute":"query-block"} {"execute":"query-commands","id":{"a":[1,2]}}\n'
+                           '{ "execute": "query-version", "arguments": {} }\n'))
+    save("qmp", "media", ('{"execute":"blockdev-open-tray","arguments":{"id":"hdc","force":true}}\n'
+                          '{"execute":"blockdev-remove-medium","arguments":{"id":"hdc"}}\n'
+                          '{"execute":"blockdev-change-medium","arguments":{"device":"hdc","filename":"/two.iso","format":"raw"}}\n'
+                          '{"execute":"eject","arguments":{"id":"hdd"}}{"execute":"blockdev-close-tray","arguments":{"id":"hdc"}}\n'))
+    save("qmp", "nonsense", (b'nonsense {"a":\n{"execute":1}\n{"execute":"quit","x":"\\ud800\\u0000"}\n[[[\n'
+                             b'{"execute":"x-vmm-boot-once","arguments":{"device":"vda"}}\n\xff\xfe'))
+
+
 def main():
     images()
     domains()
@@ -386,6 +413,7 @@ def main():
     pci()
     devices()
     ide()
+    qmp()
 
 
 if __name__ == "__main__":

@@ -65,6 +65,9 @@ struct Os {
   std::filesystem::path loader;  // firmware; empty: SeaBIOS where distributions put it
   int loader_line = 0;
   std::vector<BootDevice> boot_devices;  // <boot dev=…/> in the order of the file
+  // The CD-ROM drive whose disc is booted first at the first start, and after that only where nothing else
+  // boots (insert_install_disc). Empty: none. No element of libvirt's says it.
+  std::string install_target;
   std::optional<uint32_t>
       boot_menu_ms;                  // <bootmenu enable='yes' timeout=…/>: how long it waits; absent: no menu
   bool firmware_uses_serial = true;  // <bios useserial=…/>

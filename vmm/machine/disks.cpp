@@ -5,6 +5,7 @@
 #include <chrono>
 #include <filesystem>
 #include <future>
+#include <iterator>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -15,6 +16,8 @@
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
 #include "vmm/core/layout.h"
+#include "vmm/machine/disc_check.h"
+#include "vmm/machine/image_options.h"
 
 namespace vmm {
 namespace {
@@ -47,64 +50,6 @@ Status check_block_source(const domain::Disk& disk) {
 constexpr uint16_t kDefaultQueueSize = 256;
 constexpr uint8_t kLastSlot = 31;
 
-block::CacheMode to_block(domain::CacheMode mode) {
-  switch (mode) {
-    case domain::CacheMode::kNone:
-      return block::CacheMode::kNone;
-    case domain::CacheMode::kWriteback:
-      return block::CacheMode::kWriteback;
-    case domain::CacheMode::kWritethrough:
-      return block::CacheMode::kWritethrough;
-    case domain::CacheMode::kDirectsync:
-      return block::CacheMode::kDirectsync;
-    case domain::CacheMode::kUnsafe:
-      return block::CacheMode::kUnsafe;
-  }
-  return block::CacheMode::kWriteback;
-}
-
-block::DetectZeroes to_block(domain::DetectZeroes mode) {
-  switch (mode) {
-    case domain::DetectZeroes::kOff:
-      return block::DetectZeroes::kOff;
-    case domain::DetectZeroes::kOn:
-      return block::DetectZeroes::kOn;
-    case domain::DetectZeroes::kUnmap:
-      return block::DetectZeroes::kUnmap;
-  }
-  return block::DetectZeroes::kOff;
-}
-
-block::ErrorPolicy to_block(domain::ErrorPolicy policy) {
-  switch (policy) {
-    case domain::ErrorPolicy::kReport:
-      return block::ErrorPolicy::kReport;
-    case domain::ErrorPolicy::kStop:
-      return block::ErrorPolicy::kStop;
-    case domain::ErrorPolicy::kIgnore:
-      return block::ErrorPolicy::kIgnore;
-    case domain::ErrorPolicy::kEnospace:
-      return block::ErrorPolicy::kEnospace;
-  }
-  return block::ErrorPolicy::kReport;
-}
-
-block::DiskOptions to_block(const domain::Disk& disk) {
-  block::DiskOptions options;
-  options.path = disk.source;
-  options.format = disk.format == domain::ImageFormat::kQcow2 ? block::Format::kQcow2 : block::Format::kRaw;
-  options.metadata_cache_bytes = disk.metadata_cache_bytes;
-  options.read_only = disk.read_only;
-  options.shareable = disk.shareable;
-  options.cache = to_block(disk.cache);
-  options.discard =
-      disk.discard == domain::DiscardMode::kUnmap ? block::DiscardMode::kUnmap : block::DiscardMode::kIgnore;
-  options.detect_zeroes = to_block(disk.detect_zeroes);
-  options.io =
-      disk.io == domain::IoMode::kIoUring ? block::EngineKind::kIoUring : block::EngineKind::kThreads;
-  return options;
-}
-
 }  // namespace
 
 Disks::~Disks() {
@@ -124,7 +69,8 @@ void Disks::wait_for_rest(const Disk& disk) {
   const auto deadline = std::chrono::steady_clock::now() + kLimit;
   uint32_t in_flight = 1;
   while (in_flight > 0 && std::chrono::steady_clock::now() < deadline) {
-    disk.thread->run_and_wait([&] { in_flight = disk.image == nullptr ? 0 : disk.image->in_flight(); });
+    disk.thread->run_and_wait(
+        [&] { in_flight = disk.medium.image == nullptr ? 0 : disk.medium.image->in_flight(); });
     if (in_flight > 0) {
       std::this_thread::sleep_for(kPause);
     }
@@ -141,7 +87,30 @@ Result<std::unique_ptr<Disks>> Disks::create(const domain::Domain& domain, const
           status.error().within(fmt::format("{}: <disk> {}", domain.where(disk.line), disk.target)));
     }
   }
+  if (domain.os.kernel.empty()) {
+    VMM_TRY(disks->check_first_disc());
+  }
   return disks;
+}
+
+// A disc that firmware will pass over is said before it does: it says so to the guest's screen alone.
+Status Disks::check_first_disc() const {
+  const bool is_install = !domain_.os.install_target.empty();
+  const std::vector<const Disk*> order = boot_disks(domain_.os.install_target);
+  if (order.empty() || order.front()->tray == nullptr || order.front()->file.empty() ||
+      order.front()->format != domain::ImageFormat::kRaw) {
+    return {};
+  }
+  const Disk& first = *order.front();
+  VMM_ASSIGN_OR_RETURN(const DiscBoot boot, check_disc(first.file));
+  if (boot == DiscBoot::kBoots) {
+    return {};
+  }
+  if (is_install) {
+    return fail("--install {}: {}", first.file.native(), reason_not_to_boot(boot));
+  }
+  log::warning("{}: {} {}", first.name, first.file.native(), reason_not_to_boot(boot));
+  return {};
 }
 
 Status Disks::create_io_threads() {
@@ -157,12 +126,15 @@ Status Disks::create_io_threads() {
 
 Status Disks::add(const domain::Disk& disk) {
   Disk made;
+  made.wanted = &disk;
   made.name = "disk " + disk.target;
   made.thread = io_threads_.at(disk.iothread.value_or(0)).get();
   made.boot_order = disk.boot_order;
   made.is_volatile = disk.cache == domain::CacheMode::kUnsafe;
+  made.file = disk.source;
+  made.format = disk.format;
   if (!disk.source.empty()) {
-    VMM_TRY(open_image(disk, made));
+    VMM_ASSIGN_OR_RETURN(made.medium, open_medium(disk, made, disks_.size()));
   }
   if (disk.bus == domain::DiskBus::kIde) {
     VMM_TRY(attach_to_ide(disk, made));
@@ -174,25 +146,29 @@ Status Disks::add(const domain::Disk& disk) {
   return {};
 }
 
-Status Disks::open_image(const domain::Disk& disk, Disk& made) {
-  block::DiskOptions image_options = to_block(disk);
-  if (disk.secret) {
-    const auto secret = world_.secrets.find(*disk.secret);
+Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk& disk, size_t index) {
+  block::DiskOptions image_options = to_block(wanted);
+  if (wanted.secret) {
+    const auto secret = world_.secrets.find(*wanted.secret);
     if (secret == world_.secrets.end()) {
       return fail_configuration(
-          "<encryption>: there is no passphrase '{}'; bring it with --secret id={},file=FILE", *disk.secret,
-          *disk.secret);
+          "<encryption>: there is no passphrase '{}'; bring it with --secret id={},file=FILE", *wanted.secret,
+          *wanted.secret);
     }
     image_options.passphrases = {secret->second};
   }
-  VMM_TRY(check_block_source(disk));
-  VMM_ASSIGN_OR_RETURN(made.image, block::open_disk(made.thread->loop(), image_options));
-  if (disk.logical_block_bytes != 0 && made.image->size_bytes() % disk.logical_block_bytes != 0) {
-    return fail("its {} bytes are no multiple of logical_block_size='{}'; the guest could not read its end",
-                made.image->size_bytes(), disk.logical_block_bytes);
+  VMM_TRY(check_block_source(wanted));
+  if (wanted.device == domain::DiskDevice::kCdrom && wanted.format == domain::ImageFormat::kRaw) {
+    VMM_TRY(check_disc(wanted.source));
   }
-  add_error_policy(disk, made);
-  return {};
+  Medium medium;
+  VMM_ASSIGN_OR_RETURN(medium.image, block::open_disk(disk.thread->loop(), image_options));
+  if (wanted.logical_block_bytes != 0 && medium.image->size_bytes() % wanted.logical_block_bytes != 0) {
+    return fail("its {} bytes are no multiple of logical_block_size='{}'; the guest could not read its end",
+                medium.image->size_bytes(), wanted.logical_block_bytes);
+  }
+  add_error_policy(wanted, index, medium);
+  return medium;
 }
 
 void Disks::make_virtio_block(const domain::Disk& disk, Disk& made) const {
@@ -208,25 +184,25 @@ void Disks::make_virtio_block(const domain::Disk& disk, Disk& made) const {
   options.offers_event_index = disk.event_idx;
   options.logical_block_bytes = disk.logical_block_bytes;
   options.physical_block_bytes = disk.physical_block_bytes;
-  made.device = std::make_unique<virtio::VirtioBlock>(*made.image, options);
+  made.device = std::make_unique<virtio::VirtioBlock>(*made.medium.image, options);
 }
 
-void Disks::add_error_policy(const domain::Disk& disk, Disk& made) {
-  const block::ErrorPolicies policies{.write = to_block(disk.write_error), .read = to_block(disk.read_error)};
+void Disks::add_error_policy(const domain::Disk& wanted, size_t index, Medium& medium) {
+  const block::ErrorPolicies policies = error_policies(wanted);
   if (policies.write == block::ErrorPolicy::kReport && policies.read == block::ErrorPolicy::kReport) {
     return;
   }
-  auto on_held = [this, name = made.name, index = disks_.size()](block::IoStatus status) {
+  auto on_held = [this, index](block::IoStatus status) {
     if (gives_up_) {
-      disks_[index].policy->give_up();
+      disks_[index].medium.policy->give_up();
     } else {
-      world_.on_held(name, status);
+      world_.on_held(disks_[index].name, status);
     }
   };
   auto device =
-      std::make_unique<block::ErrorPolicyDevice>(std::move(made.image), policies, std::move(on_held));
-  made.policy = device.get();
-  made.image = std::move(device);
+      std::make_unique<block::ErrorPolicyDevice>(std::move(medium.image), policies, std::move(on_held));
+  medium.policy = device.get();
+  medium.image = std::move(device);
 }
 
 uint8_t Disks::free_slot() const {
@@ -265,7 +241,7 @@ Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
   if (disk.device == domain::DiskDevice::kCdrom) {
     auto cdrom = std::make_unique<ide::AtapiDrive>(
         ide::AtapiDrive::Options{.serial = disk.serial, .is_device_1 = drive == 1});
-    made.tray = &channel.attach_cdrom(drive, std::move(cdrom), loop, made.image.get());
+    made.tray = &channel.attach_cdrom(drive, std::move(cdrom), loop, made.medium.image.get());
   } else {
     ide::AtaDisk::Options options;
     options.serial = disk.serial;
@@ -275,7 +251,8 @@ Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
     options.is_cache_unsafe = made.is_volatile;
     options.offers_discard = disk.discard == domain::DiscardMode::kUnmap;
     options.physical_block_bytes = disk.physical_block_bytes;
-    channel.attach_disk(drive, std::make_unique<ide::AtaDisk>(*made.image, options), loop, *made.image);
+    channel.attach_disk(drive, std::make_unique<ide::AtaDisk>(*made.medium.image, options), loop,
+                        *made.medium.image);
   }
   made.ide = &channel.drive_io(drive);
   made.boot_path = boot::ide_drive_path(PcChipset::kIdeAddress.slot, PcChipset::kIdeAddress.function,
@@ -301,31 +278,49 @@ Status Disks::attach_to_mmio(const domain::Disk& disk, Disk& made) {
   return {};
 }
 
-std::vector<std::string> Disks::boot_paths() const {
-  std::map<uint32_t, std::string> ordered;
+const Disks::Disk* Disks::find(std::string_view target) const {
+  const auto found =
+      std::ranges::find_if(disks_, [target](const Disk& disk) { return disk.wanted->target == target; });
+  return found == disks_.end() ? nullptr : &*found;
+}
+
+std::vector<const Disks::Disk*> Disks::boot_disks(std::string_view first) const {
+  const Disk* const install = find(domain_.os.install_target);
+  std::map<uint32_t, const Disk*> ordered;
   for (const Disk& disk : disks_) {
-    if (disk.boot_order) {
-      ordered[*disk.boot_order] = disk.boot_path;
+    if (disk.boot_order && &disk != install) {
+      ordered[*disk.boot_order] = &disk;
     }
   }
+  std::vector<const Disk*> order;
+  const auto add = [&order](const Disk* disk) {
+    if (disk != nullptr && std::ranges::find(order, disk) == order.end()) {
+      order.push_back(disk);
+    }
+  };
+  add(find(first));
+  for (const auto& [number, disk] : ordered) {
+    add(disk);
+  }
+  if (ordered.empty()) {
+    using domain::BootDevice;
+    const std::vector<BootDevice> usual = {BootDevice::kHardDisk, BootDevice::kCdrom};
+    for (const BootDevice kind : domain_.os.boot_devices.empty() ? usual : domain_.os.boot_devices) {
+      const auto found = std::ranges::find_if(disks_, [&](const Disk& disk) {
+        return &disk != install &&
+               kind == (disk.tray != nullptr ? BootDevice::kCdrom : BootDevice::kHardDisk);
+      });
+      add(found == disks_.end() ? nullptr : &*found);
+    }
+  }
+  add(install);
+  return order;
+}
+
+std::vector<std::string> Disks::boot_paths(std::string_view first) const {
   std::vector<std::string> paths;
-  paths.reserve(ordered.size());
-  for (auto& [order, path] : ordered) {
-    paths.push_back(std::move(path));
-  }
-  if (!paths.empty()) {
-    return paths;
-  }
-  using domain::BootDevice;
-  const std::vector<BootDevice> usual = {BootDevice::kHardDisk, BootDevice::kCdrom};
-  for (const BootDevice kind : domain_.os.boot_devices.empty() ? usual : domain_.os.boot_devices) {
-    const auto first = std::ranges::find_if(disks_, [kind](const Disk& disk) {
-      return kind == (disk.tray != nullptr ? BootDevice::kCdrom : BootDevice::kHardDisk);
-    });
-    if (first != disks_.end()) {
-      paths.push_back(first->boot_path);
-    }
-  }
+  std::ranges::transform(boot_disks(first), std::back_inserter(paths),
+                         [](const Disk* disk) { return disk->boot_path; });
   return paths;
 }
 
@@ -347,16 +342,18 @@ void Disks::quiesce() {
     } else {
       disks_[i].core().quiesce([&quiet, i] { quiet[i].set_value(); });
     }
-    if (block::ErrorPolicyDevice* policy = disks_[i].policy; policy != nullptr) {
-      disks_[i].thread->loop().post([policy, &name = disks_[i].name] {
-        if (policy->is_holding()) {
-          log::warning(
-              "{}: requests that waited for the host are given up; what they would have written is lost",
-              name);
-        }
-        policy->give_up();
-      });
-    }
+    disks_[i].thread->loop().post([&disk = disks_[i]] {
+      block::ErrorPolicyDevice* const policy = disk.medium.policy;
+      if (policy == nullptr) {
+        return;
+      }
+      if (policy->is_holding()) {
+        log::warning(
+            "{}: requests that waited for the host are given up; what they would have written is lost",
+            disk.name);
+      }
+      policy->give_up();
+    });
   }
   for (std::promise<void>& promise : quiet) {
     promise.get_future().wait();
@@ -378,9 +375,11 @@ void Disks::resume() {
 
 void Disks::retry_held() {
   for (const Disk& disk : disks_) {
-    if (block::ErrorPolicyDevice* policy = disk.policy; policy != nullptr) {
-      disk.thread->loop().post([policy] { policy->resume(); });
-    }
+    disk.thread->loop().post([&disk] {
+      if (disk.medium.policy != nullptr) {
+        disk.medium.policy->resume();
+      }
+    });
   }
 }
 
@@ -397,7 +396,7 @@ Status Disks::flush() {
   VMM_CHECK(is_quiesced_, "disks are flushed while requests may be in flight");
   Status first_failure;
   for (const Disk& disk : disks_) {
-    if (disk.image == nullptr || disk.is_volatile || disk.image->is_read_only()) {
+    if (disk.tray != nullptr || disk.is_volatile || disk.medium.image->is_read_only()) {
       continue;
     }
     std::promise<block::IoStatus> done;
@@ -409,7 +408,7 @@ Status Disks::flush() {
             static_cast<std::promise<block::IoStatus>*>(context)->set_value(status);
           },
           &done, 0);
-      disk.image->submit(std::move(request));
+      disk.medium.image->submit(std::move(request));
     });
     if (done.get_future().get() != block::IoStatus::kOk && first_failure) {
       first_failure =

@@ -1,16 +1,19 @@
 // Disks: the domain's <disk> elements, each an image on an I/O thread and a virtio-blk device in front of it.
 //
 // Threads: the methods are the main thread's. Images, engines and queues belong to their I/O threads from
-// start() to close().
+// start() on.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "block/block_device.h"
@@ -55,8 +58,9 @@ class Disks {
 
   // What firmware is to boot from, by its own names, first to last: by <boot order=…/>; else the first disk
   // or CD-ROM of each kind that <boot dev=…/> names, which is the disk and then the CD-ROM where there is
-  // none. machine='pc' only.
-  std::vector<std::string> boot_paths() const;
+  // none; the disc to install from comes last. Before all: the disk `first`, where it is not empty.
+  // machine='pc' only.
+  std::vector<std::string> boot_paths(std::string_view first) const;
 
   void start();
 
@@ -72,15 +76,47 @@ class Disks {
   // What was written is on stable storage when this returns. REQUIRES: quiesced.
   Status flush();
 
+  // --- The host's hand at disks and CD-ROM drives, by their target names (disk_trays.cpp). REQUIRES:
+  // started.
+
+  struct Drive {
+    std::string target;
+    bool is_cdrom = false;
+    bool is_read_only = false;
+    std::filesystem::path file;  // empty: no disc
+    domain::ImageFormat format = domain::ImageFormat::kRaw;
+    ide::CdTray::Status tray;  // of a CD-ROM drive
+  };
+  std::vector<Drive> drives() const;
+  bool has(std::string_view target) const { return find(target) != nullptr; }
+
+  // These fail where there is no such CD-ROM drive.
+  Result<ide::CdTray::Opened> open_tray(std::string_view target, bool is_forced);
+  Status close_tray(std::string_view target);
+  // REQUIRES of the caller: the tray is open, else it is an error.
+  Status remove_disc(std::string_view target);
+  // In place of the disc that is there, if any. Where the image cannot be opened, or the guest holds the tray
+  // locked and this is not forced, nothing is changed; but the guest is asked to open it. format: absent,
+  // what the domain says of the drive.
+  Status change_disc(std::string_view target, const std::filesystem::path& file,
+                     std::optional<domain::ImageFormat> format, bool is_forced);
+
  private:
+  struct Medium {
+    std::unique_ptr<block::BlockDevice> image;
+    block::ErrorPolicyDevice* policy = nullptr;  // the image, where it is one
+  };
   struct Disk {
+    const domain::Disk* wanted = nullptr;
     std::string name;       // "disk vda"
     std::string boot_path;  // machine='pc': firmware's name
     std::optional<uint32_t> boot_order;
     IoThread* thread = nullptr;
-    bool is_volatile = false;  // cache='unsafe': nobody asked for flushes
-    std::unique_ptr<block::BlockDevice> image;
-    block::ErrorPolicyDevice* policy = nullptr;  // the image, where it is one
+    bool is_volatile = false;       // cache='unsafe': nobody asked for flushes
+    Medium medium;                  // that of a CD-ROM drive changes, on its thread only
+    std::deque<Medium> next_media;  // opened, and not yet in the drive; on its thread only
+    std::filesystem::path file;     // of the medium, or of the last of the next ones
+    domain::ImageFormat format = domain::ImageFormat::kRaw;
     std::unique_ptr<virtio::VirtioBlock> device;
     std::unique_ptr<InterruptLine> line;  // virtio-mmio
     std::unique_ptr<virtio::VirtioMmio> mmio;
@@ -93,14 +129,21 @@ class Disks {
   Disks(const domain::Domain& domain, const World& world) : domain_(domain), world_(world) {}
   Status create_io_threads();
   static void wait_for_rest(const Disk& disk);
+  Status check_first_disc() const;
+  std::vector<const Disk*> boot_disks(std::string_view first) const;
   Status add(const domain::Disk& disk);
-  Status open_image(const domain::Disk& disk, Disk& made);
+  // As the domain wants the disk, but for the image that this names. On the thread of the disk, or before it
+  // runs.
+  Result<Medium> open_medium(const domain::Disk& wanted, const Disk& disk, size_t index);
+  void add_error_policy(const domain::Disk& wanted, size_t index, Medium& medium);
   void make_virtio_block(const domain::Disk& disk, Disk& made) const;
-  void add_error_policy(const domain::Disk& disk, Disk& made);
   Status attach_to_pci(const domain::Disk& disk, Disk& made);
   Status attach_to_ide(const domain::Disk& disk, Disk& made);
   Status attach_to_mmio(const domain::Disk& disk, Disk& made);
   uint8_t free_slot() const;
+  const Disk* find(std::string_view target) const;
+  Result<Disk*> find_cdrom(std::string_view target);
+  static void take_out(Disk& disk);
 
   const domain::Domain& domain_;
   const World world_;

@@ -83,7 +83,8 @@ Machine::Machine(const domain::Domain& domain, EventLoop& main_loop, Kvm kvm, Gu
       main_loop_(main_loop),
       kvm_(std::move(kvm)),
       memory_(std::move(memory)),
-      cpu_plan_(make_cpu_plan(domain)) {}
+      cpu_plan_(make_cpu_plan(domain)),
+      boot_once_(domain.os.install_target) {}
 
 Machine::~Machine() = default;
 
@@ -167,7 +168,10 @@ void Machine::describe_to_firmware() {
     }
     firmware_->set_acpi(config);
   }
-  firmware_->set_boot_order(disks_->boot_paths());
+}
+
+void Machine::set_boot_order() {
+  firmware_->set_boot_order(disks_->boot_paths(std::exchange(boot_once_, {})));
 }
 
 // Firmware gives the PCI functions their addresses itself.
@@ -176,7 +180,13 @@ Status Machine::assign_resources() {
 }
 
 // The vCPUs are in the state of a reset by now, in which firmware begins.
-Status Machine::load_guest() { return firmware_ != nullptr ? firmware_->reset() : load_kernel(); }
+Status Machine::load_guest() {
+  if (firmware_ == nullptr) {
+    return load_kernel();
+  }
+  set_boot_order();
+  return firmware_->reset();
+}
 
 // Puts the kernel, or the program, into memory and the first vCPU at its beginning.
 Status Machine::load_kernel() {
@@ -223,6 +233,28 @@ void Machine::press_power_button() {
 }
 
 void Machine::quit() { end(MachineEnd::kQuit); }
+
+Machine::State Machine::state() const {
+  return is_preserved_ ? State::kKept : is_paused_ ? State::kPausedForDisk : State::kRunning;
+}
+
+void Machine::press_reset_button() {
+  if (is_preserved_ || has_ended_) {
+    return;
+  }
+  raise(Event::kReset, 0);
+}
+
+Status Machine::boot_once_from(std::string_view target) {
+  if (firmware_ == nullptr) {
+    return fail("the guest was started from <kernel>, and boots from no disk");
+  }
+  if (!disks_->has(target)) {
+    return fail("the guest has no disk '{}'", target);
+  }
+  boot_once_ = target;
+  return {};
+}
 
 void Machine::end(MachineEnd how) {
   if (!has_ended_) {
@@ -272,7 +304,7 @@ void Machine::park_vcpus() {
   }
 }
 
-// On a vCPU's thread.
+// Any thread.
 void Machine::raise(Event event, unsigned vcpu_index) {
   Event none = Event::kNone;
   if (!event_.compare_exchange_strong(none, event)) {
@@ -297,7 +329,7 @@ void Machine::handle_event() {
       log::info("the guest switched itself off");
       return obey(domain_.on_poweroff, MachineEnd::kPowerOff);
     case Event::kReset:
-      log::info("the guest asked for a reset");
+      log::info("the guest is reset");
       return obey(domain_.on_reboot, MachineEnd::kPowerOff);
     case Event::kTripleFault:
     case Event::kCrash:

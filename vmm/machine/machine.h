@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "vmm/base/error.h"
@@ -50,8 +52,20 @@ class Machine {
   Result<MachineEnd> run();
 
   // While it runs, on the main loop's thread:
+  enum class State : uint8_t {
+    kRunning,
+    kPausedForDisk,  // the host could not do what a disk wanted
+    kKept,           // the guest has ended and is kept as it is (preserve)
+  };
+  State state() const;
   void press_power_button();
   void quit();
+  // As if the guest had asked for it (<on_reboot>).
+  void press_reset_button();
+  // At the next reset, and only then, firmware boots from this disk first. An error: there is none of that
+  // name, or no firmware.
+  Status boot_once_from(std::string_view target);
+  Disks& disks() { return *disks_; }
 
  private:
   // What the guest did that stops all vCPUs. The first one counts.
@@ -62,6 +76,7 @@ class Machine {
   Status create_devices(const DiskSecrets& secrets);
   Status create_vcpus();
   void describe_to_firmware();
+  void set_boot_order();
   Status assign_resources();
   Status load_guest();
   Status load_kernel();
@@ -105,6 +120,7 @@ class Machine {
   bool has_ended_ = false;
   bool is_paused_ = false;     // a disk holds requests
   bool is_preserved_ = false;  // the guest has ended and is kept
+  std::string boot_once_;      // the disk that is booted first at the next start; empty: none
   EventLoop::Timer retry_timer_;
   log::RateLimit pause_log_limit_;
 };

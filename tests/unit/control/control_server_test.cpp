@@ -1,0 +1,152 @@
+#include "vmm/control/control_server.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "tests/unit/fakes/fake_guest.h"
+#include "vmm/base/unix_socket.h"
+
+namespace vmm::control {
+namespace {
+
+using std::chrono::milliseconds;
+
+class Server : public testing::Test {
+ protected:
+  Server() {
+    std::string pattern = "/tmp/vmm-control.XXXXXX";
+    folder_ = ::mkdtemp(pattern.data());
+    path_ = (folder_ / "control").native();
+    auto loop = EventLoop::create();
+    EXPECT_TRUE(loop.has_value());
+    loop_ = std::move(*loop);
+    auto server = ControlServer::listen(*loop_, guest_, path_);
+    EXPECT_TRUE(server.has_value()) << server.error().message();
+    server_ = std::move(*server);
+  }
+  ~Server() override {
+    server_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  UniqueFd connect() const {
+    auto fd = connect_unix("a test", path_);
+    EXPECT_TRUE(fd.has_value()) << fd.error().message();
+    return std::move(*fd);
+  }
+  void turn() { loop_->run_once(milliseconds(10)); }
+  static void send(const UniqueFd& fd, const std::string& text) {
+    EXPECT_EQ(::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+  }
+  // What comes until the text is there, or some turns passed.
+  std::string read_until(const UniqueFd& fd, const std::string& text) {
+    std::string all;
+    std::array<char, 65536> bytes;
+    for (int i = 0; i < 200 && all.find(text) == std::string::npos; ++i) {
+      turn();
+      const ssize_t count = ::recv(fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+      if (count > 0) {
+        all.append(bytes.data(), static_cast<size_t>(count));
+      }
+    }
+    return all;
+  }
+  bool is_closed(const UniqueFd& fd) {
+    std::array<char, 65536> bytes;
+    for (int i = 0; i < 200; ++i) {
+      turn();
+      const ssize_t count = ::recv(fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+      if (count == 0 || (count < 0 && errno == ECONNRESET)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  std::filesystem::path folder_;
+  std::string path_;
+  FakeGuest guest_;
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<ControlServer> server_;
+};
+
+TEST_F(Server, GreetsAndAnswers) {
+  const UniqueFd client = connect();
+  EXPECT_NE(read_until(client, "\n").find("\"QMP\""), std::string::npos);
+  send(client, R"({"execute":"qmp_capabilities"}{"execute":"query-name","id":1})");
+  EXPECT_NE(read_until(client, "\"id\"").find("\"fake\""), std::string::npos);
+}
+
+TEST_F(Server, IsForItsUserAlone) {
+  struct stat info{};
+  ASSERT_EQ(::stat(path_.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777U, 0600U);
+}
+
+TEST_F(Server, ServesSeveralAtOnceAndOutlivesThem) {
+  std::vector<UniqueFd> clients;
+  for (size_t i = 0; i < kMaxClients; ++i) {
+    clients.push_back(connect());
+  }
+  for (const UniqueFd& client : clients) {
+    EXPECT_NE(read_until(client, "\n").find("QMP"), std::string::npos);
+  }
+  const UniqueFd one_more = connect();
+  EXPECT_TRUE(is_closed(one_more));
+  clients.clear();
+  for (int i = 0; i < 20; ++i) {
+    turn();
+  }
+  const UniqueFd later = connect();
+  EXPECT_NE(read_until(later, "\n").find("QMP"), std::string::npos);
+}
+
+TEST_F(Server, NonsenseIsAnsweredAndTheConversationGoesOn) {
+  const UniqueFd client = connect();
+  read_until(client, "\n");
+  send(client, "GET / HTTP/1.1\r\n\r\n");
+  EXPECT_NE(read_until(client, "error").find("GenericError"), std::string::npos);
+  send(client, R"({"execute":"qmp_capabilities"})");
+  EXPECT_NE(read_until(client, "return").find("return"), std::string::npos);
+}
+
+TEST_F(Server, AClientThatNeverReadsIsNotReadEither) {
+  const UniqueFd client = connect();
+  std::string flood;
+  for (int i = 0; i < 1000; ++i) {
+    flood += "{}";
+  }
+  size_t sent = 0;
+  // It ends: neither side keeps more than its sockets do.
+  for (int i = 0; i < 20'000; ++i) {
+    const ssize_t count = ::send(client.get(), flood.data(), flood.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count < 0) {
+      break;
+    }
+    sent += static_cast<size_t>(count);
+    loop_->run_once(milliseconds(0));
+  }
+  EXPECT_LT(sent, size_t{8} << 20U);
+  const UniqueFd other = connect();
+  EXPECT_NE(read_until(other, "\n").find("QMP"), std::string::npos);
+}
+
+TEST_F(Server, QuitIsAnswered) {
+  const UniqueFd client = connect();
+  send(client, R"({"execute":"qmp_capabilities"}{"execute":"quit","id":"bye"})");
+  EXPECT_NE(read_until(client, "bye").find("bye"), std::string::npos);
+  EXPECT_EQ(guest_.done_, std::vector<std::string>{"quit"});
+}
+
+}  // namespace
+}  // namespace vmm::control

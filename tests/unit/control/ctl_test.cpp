@@ -1,0 +1,138 @@
+#include "vmm/control/ctl.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/unit/fakes/fake_guest.h"
+#include "tests/unit/fakes/loop_thread.h"
+#include "vmm/control/control_server.h"
+
+namespace vmm::control {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::internal::CaptureStdout;
+using ::testing::internal::GetCapturedStdout;
+
+// The guest's loop runs while a command does, and stands still between them.
+class Ctl : public testing::Test {
+ protected:
+  Ctl() {
+    std::string pattern = "/tmp/vmm-ctl.XXXXXX";
+    folder_ = ::mkdtemp(pattern.data());
+    path_ = (folder_ / "control").native();
+    auto loop = EventLoop::create();
+    EXPECT_TRUE(loop.has_value());
+    loop_ = std::move(*loop);
+    auto server = ControlServer::listen(*loop_, guest_, path_);
+    EXPECT_TRUE(server.has_value());
+    server_ = std::move(*server);
+  }
+  ~Ctl() override {
+    server_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  // What it printed, or why it failed.
+  std::string run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), path_);
+    const LoopThread thread(*loop_);
+    CaptureStdout();
+    const Status status = run_ctl(arguments);
+    const std::string printed = GetCapturedStdout();
+    return status ? printed : "error: " + status.error().message();
+  }
+
+  std::filesystem::path folder_;
+  std::string path_;
+  FakeGuest guest_;
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<ControlServer> server_;
+};
+
+TEST_F(Ctl, TellsTheStatus) {
+  const std::string printed = run({"status"});
+  EXPECT_THAT(printed, HasSubstr("fake: running"));
+  EXPECT_THAT(printed, HasSubstr("hdc  cdrom  /one.iso"));
+  EXPECT_THAT(printed, HasSubstr("hdd  cdrom  (no disc)"));
+}
+
+TEST_F(Ctl, Ejects) {
+  EXPECT_EQ(run({"eject", "hdc"}), "hdc: no disc\n");
+  EXPECT_TRUE(guest_.find("hdc").file.empty());
+}
+
+TEST_F(Ctl, WaitsForAGuestThatHoldsItsDisc) {
+  guest_.find("hdc").is_locked = true;
+  EXPECT_EQ(run({"eject", "hdc"}), "hdc: no disc\n");
+  EXPECT_THAT(guest_.done_, ElementsAre("asked hdc"));
+}
+
+TEST_F(Ctl, TakesALockedDiscByForce) {
+  guest_.find("hdc").is_locked = true;
+  guest_.lets_go_ = false;
+  EXPECT_EQ(run({"eject", "--force", "hdc"}), "hdc: no disc\n");
+}
+
+TEST_F(Ctl, InsertsIntoAnEmptyDriveOnly) {
+  EXPECT_THAT(run({"insert", "hdc", "/two.iso"}), HasSubstr("error: hdc holds /one.iso"));
+  EXPECT_EQ(run({"insert", "hdd", "/two.iso"}), "hdd: /two.iso\n");
+}
+
+TEST_F(Ctl, ChangesADiscThatTheGuestHolds) {
+  guest_.find("hdc").is_locked = true;
+  EXPECT_EQ(run({"change", "hdc", "/two.iso", "--format", "qcow2"}), "hdc: /two.iso\n");
+  EXPECT_EQ(guest_.find("hdc").format, domain::ImageFormat::kQcow2);
+}
+
+TEST_F(Ctl, AFileThatIsMissingChangesNothing) {
+  EXPECT_THAT(run({"change", "hdc", "missing.iso"}), HasSubstr("error: cannot open /"));
+  EXPECT_EQ(guest_.find("hdc").file, "/one.iso");
+  EXPECT_FALSE(guest_.find("hdc").is_tray_open);
+}
+
+TEST_F(Ctl, TheOnlyDriveNeedsNoName) {
+  EXPECT_THAT(run({"eject"}), HasSubstr("has 2 CD-ROM drives; name one"));
+  guest_.drives_.pop_back();
+  EXPECT_EQ(run({"eject"}), "hdc: no disc\n");
+  EXPECT_THAT(run({"eject", "vda"}), HasSubstr("no CD-ROM drive"));
+  EXPECT_THAT(run({"eject", "sdx"}), HasSubstr("has no disk 'sdx'"));
+}
+
+TEST_F(Ctl, PressesButtons) {
+  run({"shutdown"});
+  run({"reset"});
+  run({"boot-once", "vda"});
+  run({"kill"});
+  EXPECT_THAT(guest_.done_, ElementsAre("power_down", "reset", "boot once vda", "quit"));
+}
+
+TEST_F(Ctl, WrongUsesAreOfTheCommandLine) {
+  for (const std::vector<std::string>& arguments : {std::vector<std::string>{},
+                                                    {"x"},
+                                                    {"x", "dance"},
+                                                    {"x", "eject", "a", "b"},
+                                                    {"x", "insert"},
+                                                    {"x", "status", "--force"},
+                                                    {"x", "change", "f", "--format"}}) {
+    const Status status = run_ctl(arguments);
+    ASSERT_FALSE(status.has_value());
+    EXPECT_EQ(status.error().kind(), ErrorKind::kConfiguration) << status.error().message();
+  }
+}
+
+TEST(CtlWithoutGuest, SaysThatNoneRuns) {
+  const std::vector<std::string> arguments = {"no-such-guest-runs", "status"};
+  const Status status = run_ctl(arguments);
+  ASSERT_FALSE(status.has_value());
+}
+
+}  // namespace
+}  // namespace vmm::control

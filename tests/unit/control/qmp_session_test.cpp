@@ -1,0 +1,141 @@
+#include "vmm/control/qmp_session.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tests/unit/fakes/fake_guest.h"
+
+namespace vmm::control {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class Qmp : public testing::Test {
+ protected:
+  Qmp() { session_.answer(R"({"execute":"qmp_capabilities"})"); }
+
+  json ask(const std::string& text) { return json::parse(session_.answer(text)); }
+  json run(const char* command, const json& arguments = json::object()) {
+    return ask(json{{"execute", command}, {"arguments", arguments}}.dump());
+  }
+  static std::string error_class(const json& answer) { return answer["error"]["class"]; }
+  static std::string description(const json& answer) { return answer["error"]["desc"]; }
+
+  FakeGuest guest_;
+  QmpSession session_{guest_};
+};
+
+TEST_F(Qmp, GreetsWithItsVersion) {
+  const json greeting = json::parse(QmpSession::greeting());
+  EXPECT_TRUE(greeting["QMP"]["version"]["qemu"]["major"].is_number());
+  EXPECT_TRUE(greeting["QMP"]["capabilities"].empty());
+}
+
+TEST_F(Qmp, NeedsTheNegotiationFirst) {
+  QmpSession fresh(guest_);
+  EXPECT_EQ(error_class(json::parse(fresh.answer(R"({"execute":"query-status"})"))), "CommandNotFound");
+  EXPECT_EQ(json::parse(fresh.answer(R"({"execute":"qmp_capabilities"})")), json::parse(R"({"return":{}})"));
+  EXPECT_TRUE(json::parse(fresh.answer(R"({"execute":"query-status"})")).contains("return"));
+  EXPECT_EQ(error_class(run("qmp_capabilities")), "CommandNotFound");
+}
+
+TEST_F(Qmp, GivesTheIdBack) {
+  const json answer = ask(R"({"execute":"query-name","id":{"a":[1]}})");
+  EXPECT_EQ(answer["id"], json::parse(R"({"a":[1]})"));
+  EXPECT_EQ(answer["return"]["name"], "fake");
+  EXPECT_EQ(ask(R"({"execute":"nonsense","id":7})")["id"], 7);
+}
+
+TEST_F(Qmp, WhatIsNotThereIsNotFound) { EXPECT_EQ(error_class(run("migrate")), "CommandNotFound"); }
+
+TEST_F(Qmp, MalformedMessagesAreErrors) {
+  for (const char* text :
+       {"{", "{\"execute\"}", "[]", "{}", R"({"execute":1})", R"({"execute":"quit","more":1})",
+        R"({"execute":"quit","arguments":[]})", "{\"execute\":\"\xff\"}", "null"}) {
+    const json answer = ask(text);
+    EXPECT_TRUE(answer.contains("error")) << text;
+  }
+  EXPECT_TRUE(guest_.done_.empty());
+}
+
+TEST_F(Qmp, ArgumentsThatDoNotFitAreErrors) {
+  EXPECT_THAT(description(run("quit", {{"now", true}})), HasSubstr("'now' is unexpected"));
+  EXPECT_THAT(description(run("eject", {{"id", 1}})), HasSubstr("'id'"));
+  EXPECT_THAT(description(run("eject", {{"id", "hdc"}, {"force", "yes"}})), HasSubstr("'force'"));
+  EXPECT_THAT(description(run("eject")), HasSubstr("either 'id' or 'device'"));
+  EXPECT_THAT(description(run("eject", {{"id", "hdc"}, {"device", "hdc"}})), HasSubstr("either"));
+  EXPECT_THAT(description(run("blockdev-change-medium", {{"id", "hdc"}})), HasSubstr("'filename'"));
+  EXPECT_THAT(
+      description(run("blockdev-change-medium", {{"id", "hdc"}, {"filename", "/x"}, {"format", "vmdk"}})),
+      HasSubstr("vmdk"));
+  EXPECT_TRUE(guest_.done_.empty());
+}
+
+TEST_F(Qmp, TellsTheState) {
+  EXPECT_EQ(run("query-status")["return"], json::parse(R"({"running":true,"status":"running"})"));
+  guest_.state_ = Guest::State::kPausedForDisk;
+  EXPECT_EQ(run("query-status")["return"]["status"], "io-error");
+  guest_.state_ = Guest::State::kKept;
+  EXPECT_EQ(run("query-status")["return"]["status"], "shutdown");
+}
+
+TEST_F(Qmp, ListsDrives) {
+  const json drives = run("query-block")["return"];
+  ASSERT_EQ(drives.size(), 3U);
+  EXPECT_EQ(drives[0]["inserted"]["drv"], "qcow2");
+  EXPECT_FALSE(drives[0].contains("tray_open"));
+  EXPECT_EQ(drives[1]["inserted"]["file"], "/one.iso");
+  EXPECT_EQ(drives[1]["tray_open"], false);
+  EXPECT_FALSE(drives[2].contains("inserted"));
+}
+
+TEST_F(Qmp, PressesButtons) {
+  run("system_powerdown");
+  run("system_reset");
+  run("x-vmm-boot-once", {{"device", "vda"}});
+  run("quit");
+  EXPECT_THAT(guest_.done_, ElementsAre("power_down", "reset", "boot once vda", "quit"));
+}
+
+TEST_F(Qmp, MovesTrays) {
+  EXPECT_TRUE(run("blockdev-remove-medium", {{"id", "hdc"}}).contains("error"));
+  EXPECT_TRUE(run("blockdev-open-tray", {{"id", "hdc"}}).contains("return"));
+  EXPECT_TRUE(run("blockdev-remove-medium", {{"id", "hdc"}}).contains("return"));
+  EXPECT_TRUE(guest_.find("hdc").file.empty());
+  EXPECT_TRUE(run("blockdev-change-medium", {{"device", "hdc"}, {"filename", "/two"}, {"format", "qcow2"}})
+                  .contains("return"));
+  EXPECT_EQ(guest_.find("hdc").file, "/two");
+  EXPECT_EQ(guest_.find("hdc").format, domain::ImageFormat::kQcow2);
+  EXPECT_FALSE(guest_.find("hdc").is_tray_open);
+}
+
+TEST_F(Qmp, EjectFailsWhereTheGuestHoldsTheDisc) {
+  guest_.find("hdc").is_locked = true;
+  EXPECT_THAT(description(run("eject", {{"id", "hdc"}})), HasSubstr("is locked and force was not specified"));
+  EXPECT_EQ(guest_.find("hdc").file, "/one.iso");
+  EXPECT_TRUE(run("eject", {{"id", "hdc"}, {"force", true}}).contains("return"));
+  EXPECT_TRUE(guest_.find("hdc").file.empty());
+}
+
+TEST_F(Qmp, TraysAreThoseOfCdromDrives) {
+  EXPECT_EQ(error_class(run("eject", {{"id", "sdx"}})), "DeviceNotFound");
+  EXPECT_THAT(description(run("eject", {{"id", "vda"}})), HasSubstr("not removable"));
+}
+
+TEST_F(Qmp, EveryListedCommandIsThere) {
+  for (const json& command : run("query-commands")["return"]) {
+    const std::string name = command["name"];
+    const json answer = run(name.c_str());
+    EXPECT_FALSE(answer.contains("error") && name != "qmp_capabilities" &&
+                 error_class(answer) == "CommandNotFound")
+        << name;
+  }
+}
+
+}  // namespace
+}  // namespace vmm::control

@@ -1,0 +1,71 @@
+#include "vmm/domain/install_disc.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/domain/domain_text.h"
+
+namespace vmm::domain {
+namespace {
+
+using testing::DomainText;
+using testing::read;
+
+Domain firmware_domain(const std::string& devices) {
+  DomainText text{.os = "<os><type machine='pc'>hvm</type></os>", .devices = devices};
+  Reading reading = read(text);
+  EXPECT_TRUE(reading.domain.has_value()) << (reading.diagnostics.empty() ? "" : reading.diagnostics[0].text);
+  return *std::move(reading.domain);
+}
+
+std::string disk(const std::string& target, const std::string& bus, const std::string& device = "disk") {
+  return "<disk type='file' device='" + device + "'><source file='" + target + ".img'/><target dev='" +
+         target + "' bus='" + bus + "'/></disk>";
+}
+
+TEST(InstallDisc, GoesIntoANewDrive) {
+  Domain domain = firmware_domain(disk("vda", "virtio"));
+  ASSERT_TRUE(insert_install_disc(domain, "/disc.iso").has_value());
+  ASSERT_EQ(domain.disks.size(), 2U);
+  const Disk& drive = domain.disks[1];
+  EXPECT_EQ(drive.target, "hdc");
+  EXPECT_EQ(drive.device, DiskDevice::kCdrom);
+  EXPECT_EQ(drive.bus, DiskBus::kIde);
+  EXPECT_EQ(drive.ide_place, (IdePlace{.channel = 1, .drive = 0}));
+  EXPECT_TRUE(drive.read_only);
+  EXPECT_EQ(drive.source, "/disc.iso");
+  EXPECT_EQ(domain.os.install_target, "hdc");
+}
+
+TEST(InstallDisc, GoesIntoTheDriveThatIsThere) {
+  Domain domain = firmware_domain(disk("vda", "virtio") + disk("hdb", "ide", "cdrom"));
+  ASSERT_TRUE(insert_install_disc(domain, "/disc.iso").has_value());
+  ASSERT_EQ(domain.disks.size(), 2U);
+  EXPECT_EQ(domain.disks[1].source, "/disc.iso");
+  EXPECT_EQ(domain.os.install_target, "hdb");
+}
+
+TEST(InstallDisc, FindsAPlaceThatIsFree) {
+  Domain domain = firmware_domain(disk("hda", "ide") + disk("hdc", "ide"));
+  ASSERT_TRUE(insert_install_disc(domain, "/disc.iso").has_value());
+  EXPECT_EQ(domain.os.install_target, "hdd");
+  EXPECT_EQ(domain.disks[2].ide_place, (IdePlace{.channel = 1, .drive = 1}));
+}
+
+TEST(InstallDisc, FourDisksLeaveNoPlace) {
+  Domain domain =
+      firmware_domain(disk("hda", "ide") + disk("hdb", "ide") + disk("hdc", "ide") + disk("hdd", "ide"));
+  const Status status = insert_install_disc(domain, "/disc.iso");
+  ASSERT_FALSE(status.has_value());
+  EXPECT_EQ(status.error().kind(), ErrorKind::kConfiguration);
+}
+
+TEST(InstallDisc, NeedsFirmware) {
+  Reading reading = read(DomainText());
+  ASSERT_TRUE(reading.domain.has_value());
+  const Status status = insert_install_disc(*reading.domain, "/disc.iso");
+  ASSERT_FALSE(status.has_value());
+  EXPECT_NE(status.error().message().find("no <kernel>"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace vmm::domain

@@ -1,0 +1,82 @@
+// A guest with a disk (vda) and two CD-ROM drives (hdc, with a disc; hdd, empty), which notes what is done to
+// it.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "vmm/control/guest.h"
+
+namespace vmm::control {
+
+class FakeGuest final : public Guest {
+ public:
+  FakeGuest() {
+    domain_.name = "fake";
+    drives_ = {{.device = "vda", .file = "/disk.qcow2", .format = domain::ImageFormat::kQcow2},
+               {.device = "hdc", .is_cdrom = true, .is_read_only = true, .file = "/one.iso"},
+               {.device = "hdd", .is_cdrom = true, .is_read_only = true}};
+  }
+
+  const domain::Domain& domain() const override { return domain_; }
+  State state() const override { return state_; }
+  std::vector<Drive> drives() const override { return drives_; }
+  void power_down() override { done_.emplace_back("power_down"); }
+  void reset() override { done_.emplace_back("reset"); }
+  void quit() override { done_.emplace_back("quit"); }
+  Status boot_once_from(std::string_view device) override {
+    done_.push_back("boot once " + std::string(device));
+    return {};
+  }
+
+  Result<Opened> open_tray(std::string_view device, bool is_forced) override {
+    Drive& drive = find(device);
+    if (drive.is_locked && !is_forced && !drive.is_tray_open) {
+      done_.push_back("asked " + std::string(device));
+      if (lets_go_) {
+        drive.is_tray_open = true;
+      }
+      return Opened::kGuestAsked;
+    }
+    drive.is_tray_open = true;
+    drive.is_locked = false;
+    return Opened::kOpen;
+  }
+  Status close_tray(std::string_view device) override {
+    find(device).is_tray_open = false;
+    return {};
+  }
+  Status remove_disc(std::string_view device) override {
+    if (!find(device).is_tray_open) {
+      return fail("the tray is closed");
+    }
+    find(device).file.clear();
+    return {};
+  }
+  Status change_disc(std::string_view device, const std::filesystem::path& file,
+                     std::optional<domain::ImageFormat> format, bool is_forced) override {
+    if (file.filename() == "missing.iso") {
+      return fail("cannot open {}", file.native());
+    }
+    const auto opened = open_tray(device, is_forced);
+    if (opened == Opened::kGuestAsked) {
+      return fail("the tray is locked");
+    }
+    Drive& drive = find(device);
+    drive.file = file;
+    drive.format = format.value_or(drive.format);
+    drive.is_tray_open = false;
+    return {};
+  }
+
+  Drive& find(std::string_view device) { return *std::ranges::find(drives_, device, &Drive::device); }
+
+  domain::Domain domain_;
+  State state_ = State::kRunning;
+  std::vector<Drive> drives_;
+  bool lets_go_ = true;  // of a locked disc, when asked
+  std::vector<std::string> done_;
+};
+
+}  // namespace vmm::control

@@ -1,0 +1,113 @@
+#include "vmm/control/control_server.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <string_view>
+#include <utility>
+
+#include "vmm/base/log.h"
+
+namespace vmm::control {
+namespace {
+
+constexpr mode_t kOwnerOnly = 0600;
+constexpr int kBacklog = 16;
+constexpr std::chrono::seconds kPause(1);
+
+bool is_allowed(int fd) {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
+         (peer.uid == ::geteuid() || peer.uid == 0);
+}
+
+}  // namespace
+
+ControlServer::Client::Client(Guest& guest, UniqueFd peer)
+    : fd(std::move(peer)),
+      session(guest),
+      output(QmpSession::greeting()),
+      splitter([this](std::string_view message) { output += session.answer(message); },
+               [this](const char* reason) { output += QmpSession::complaint(reason); }) {}
+
+Result<std::unique_ptr<ControlServer>> ControlServer::listen(EventLoop& loop, Guest& guest,
+                                                             const std::string& path) {
+  VMM_ASSIGN_OR_RETURN(UnixListener listener,
+                       UnixListener::listen("the control socket", path, kOwnerOnly, kBacklog));
+  std::unique_ptr<ControlServer> server(new ControlServer(loop, guest, std::move(listener)));
+  VMM_ASSIGN_OR_RETURN(server->again_,
+                       loop.make_timer([self = server.get()] { static_cast<void>(self->watch_listener()); }));
+  VMM_TRY(server->watch_listener());
+  return server;
+}
+
+Status ControlServer::watch_listener() {
+  VMM_ASSIGN_OR_RETURN(watch_, loop_.watch(listener_.fd(), EPOLLIN, [this](uint32_t) { accept(); }));
+  return {};
+}
+
+void ControlServer::accept() {
+  UniqueFd peer = listener_.accept();
+  if (!peer) {
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      log::warning("the control socket takes no client now: {}", errno_text(errno));
+      watch_.reset();
+      again_.arm(kPause);
+    }
+    return;
+  }
+  if (clients_.size() >= kMaxClients || !is_allowed(peer.get())) {
+    return;
+  }
+  Client& client = clients_.emplace_back(guest_, std::move(peer));
+  auto watch =
+      loop_.watch(client.fd.get(), EPOLLOUT, [this, &client](uint32_t events) { serve(client, events); });
+  if (!watch) {
+    return remove(client);
+  }
+  client.watch = *std::move(watch);
+}
+
+void ControlServer::serve(Client& client, uint32_t events) {
+  const bool is_alive =
+      (events & EPOLLERR) == 0 && (client.output.empty() ? read(client) : true) && write(client);
+  if (!is_alive) {
+    return remove(client);
+  }
+  // Who does not read its answers is not read either.
+  client.watch.set_events(client.output.empty() ? EPOLLIN : EPOLLOUT);
+}
+
+// False: the client is gone.
+bool ControlServer::read(Client& client) {
+  std::array<char, 4096> bytes;
+  const ssize_t count = ::read(client.fd.get(), bytes.data(), bytes.size());
+  if (count <= 0) {
+    return count < 0 && (errno == EAGAIN || errno == EINTR);
+  }
+  client.splitter.take(std::string_view(bytes.data(), static_cast<size_t>(count)));
+  return true;
+}
+
+bool ControlServer::write(Client& client) {
+  if (client.output.empty()) {
+    return true;
+  }
+  const ssize_t count = ::send(client.fd.get(), client.output.data(), client.output.size(), MSG_NOSIGNAL);
+  if (count < 0) {
+    return errno == EAGAIN || errno == EINTR;
+  }
+  client.output.erase(0, static_cast<size_t>(count));
+  return true;
+}
+
+void ControlServer::remove(const Client& client) {
+  clients_.remove_if([&client](const Client& each) { return &each == &client; });
+}
+
+}  // namespace vmm::control

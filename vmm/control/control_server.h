@@ -1,0 +1,62 @@
+// ControlServer: a unix socket at which programs control a running guest, in QMP (qmp_session.h).
+//
+// Only the user that runs vmm, and root, may connect (mode 0600, and SO_PEERCRED). What a client sends and
+// does not read is bounded; none can slow down or stop the guest.
+//
+// Threads: the main loop's.
+#pragma once
+
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <string>
+
+#include "vmm/base/error.h"
+#include "vmm/base/event_loop.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/base/unix_socket.h"
+#include "vmm/control/guest.h"
+#include "vmm/control/message_splitter.h"
+#include "vmm/control/qmp_session.h"
+
+namespace vmm::control {
+
+inline constexpr size_t kMaxClients = 16;
+
+class ControlServer {
+ public:
+  // REQUIRES: loop and guest outlive the server.
+  static Result<std::unique_ptr<ControlServer>> listen(EventLoop& loop, Guest& guest,
+                                                       const std::string& path);
+  ControlServer(const ControlServer&) = delete;
+  ControlServer& operator=(const ControlServer&) = delete;
+  ~ControlServer() = default;
+
+ private:
+  struct Client {
+    Client(Guest& guest, UniqueFd peer);
+    UniqueFd fd;
+    QmpSession session;
+    std::string output;  // what the socket has not taken yet
+    MessageSplitter splitter;
+    EventLoop::Watch watch;
+  };
+
+  ControlServer(EventLoop& loop, Guest& guest, UnixListener listener)
+      : loop_(loop), guest_(guest), listener_(std::move(listener)) {}
+  Status watch_listener();
+  void accept();
+  void serve(Client& client, uint32_t events);
+  static bool read(Client& client);
+  static bool write(Client& client);
+  void remove(const Client& client);
+
+  EventLoop& loop_;
+  Guest& guest_;
+  UnixListener listener_;
+  std::list<Client> clients_;
+  EventLoop::Watch watch_;
+  EventLoop::Timer again_;  // after the host had no descriptors left
+};
+
+}  // namespace vmm::control

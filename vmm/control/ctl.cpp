@@ -1,0 +1,273 @@
+#include "vmm/control/ctl.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "vmm/control/guest_folder.h"
+#include "vmm/control/qmp_client.h"
+
+namespace vmm::control {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kHelpText = R"(Controls a running guest.
+Usage: vmm ctl GUEST COMMAND [ARGUMENTS]
+
+GUEST is the name that its domain file has, or the path of its control socket (with a /).
+
+  status                          what the guest does, and its disks and discs
+  eject [DRIVE] [--force]         take the disc out
+  insert [DRIVE] FILE [--format raw|qcow2]
+                                  put a disc into an empty drive
+  change [DRIVE] FILE [--format raw|qcow2] [--force]
+                                  put another disc into the drive
+  boot-once DISK                  at its next reset, and only then, the guest boots from this disk or disc first
+  shutdown                        press the power button
+  reset                           press the reset button
+  kill                            end the guest at once
+
+DRIVE is the CD-ROM drive's name in the domain file (as hdc); it may be left out where there is one. A guest that
+holds its disc locked is asked to let go of it, and has 10 s for that; --force takes the disc at once.
+--format: absent, what the domain file says of the drive.
+Exit status: 0 done, 1 not done (it is said why), 2 the command line is wrong.
+)";
+
+struct Options {
+  std::vector<std::string> operands;
+  bool is_forced = false;
+  std::optional<std::string> format;
+};
+struct Request {
+  QmpClient& guest;
+  const Options& options;
+};
+
+constexpr std::chrono::seconds kTrayTime(10);
+constexpr std::chrono::milliseconds kTrayPause(100);
+
+void print(const std::string& line) { static_cast<void>(std::printf("%s\n", line.c_str())); }
+
+std::string text_of(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+bool flag_of(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_boolean() && found->get<bool>();
+}
+std::string disc_of(const json& drive) {
+  const auto inserted = drive.find("inserted");
+  return inserted == drive.end() || !inserted->is_object() ? std::string() : text_of(*inserted, "file");
+}
+
+Result<json> drives_of(QmpClient& guest) {
+  VMM_ASSIGN_OR_RETURN(json drives, guest.run("query-block", json::object()));
+  if (!drives.is_array()) {
+    return fail("the guest's vmm does not tell its disks");
+  }
+  return drives;
+}
+
+// The CD-ROM drive of this name; where it is empty, the only one.
+Result<json> find_drive(QmpClient& guest, const std::string& name) {
+  VMM_ASSIGN_OR_RETURN(const json drives, drives_of(guest));
+  std::vector<json> found;
+  for (const json& drive : drives) {
+    if (name.empty() ? flag_of(drive, "removable") : text_of(drive, "device") == name) {
+      found.push_back(drive);
+    }
+  }
+  if (found.empty()) {
+    if (name.empty()) {
+      return fail("the guest has no CD-ROM drive");
+    }
+    return fail("the guest has no disk '{}'", name);
+  }
+  if (found.size() > 1) {
+    return fail_configuration("the guest has {} CD-ROM drives; name one of them", found.size());
+  }
+  if (!flag_of(found.front(), "removable")) {
+    return fail("disk {} is no CD-ROM drive", name);
+  }
+  return found.front();
+}
+
+// Until the guest has let go of its disc.
+Status wait_for_tray(QmpClient& guest, const std::string& name) {
+  const auto deadline = std::chrono::steady_clock::now() + kTrayTime;
+  do {
+    std::this_thread::sleep_for(kTrayPause);
+    VMM_ASSIGN_OR_RETURN(const json drive, find_drive(guest, name));
+    if (flag_of(drive, "tray_open")) {
+      return {};
+    }
+  } while (std::chrono::steady_clock::now() < deadline);
+  return fail("the guest was asked for the disc in {}, and has not let go of it in {} s; --force takes it",
+              name, kTrayTime.count());
+}
+
+Status status(const Request& request) {
+  VMM_ASSIGN_OR_RETURN(const json name, request.guest.run("query-name", json::object()));
+  VMM_ASSIGN_OR_RETURN(const json state, request.guest.run("query-status", json::object()));
+  VMM_ASSIGN_OR_RETURN(const json drives, drives_of(request.guest));
+  print(fmt::format("{}: {}", text_of(name, "name"), text_of(state, "status")));
+  for (const json& drive : drives) {
+    const std::string disc = disc_of(drive);
+    print(fmt::format("  {:<4} {:<6} {}{}{}", text_of(drive, "device"),
+                      flag_of(drive, "removable") ? "cdrom" : "disk", disc.empty() ? "(no disc)" : disc,
+                      flag_of(drive, "tray_open") ? " (the tray is open)" : "",
+                      flag_of(drive, "locked") ? " (locked by the guest)" : ""));
+  }
+  return {};
+}
+
+Status eject(const Request& request) {
+  VMM_ASSIGN_OR_RETURN(
+      const json drive,
+      find_drive(request.guest, request.options.operands.empty() ? "" : request.options.operands.front()));
+  const std::string name = text_of(drive, "device");
+  VMM_TRY(request.guest.run("blockdev-open-tray", {{"id", name}, {"force", request.options.is_forced}}));
+  VMM_ASSIGN_OR_RETURN(const json now, find_drive(request.guest, name));
+  if (!flag_of(now, "tray_open")) {
+    VMM_TRY(wait_for_tray(request.guest, name));
+  }
+  VMM_TRY(request.guest.run("blockdev-remove-medium", {{"id", name}}));
+  print(fmt::format("{}: no disc", name));
+  return {};
+}
+
+Status put_disc(const Request& request, bool is_over_another) {
+  const std::string& file = request.options.operands.back();
+  VMM_ASSIGN_OR_RETURN(
+      const json drive,
+      find_drive(request.guest, request.options.operands.size() > 1 ? request.options.operands[0] : ""));
+  const std::string name = text_of(drive, "device");
+  if (!is_over_another && !disc_of(drive).empty()) {
+    return fail("{} holds {}; `change` puts another disc in its place", name, disc_of(drive));
+  }
+  std::error_code error;
+  const std::filesystem::path path = std::filesystem::absolute(file, error);
+  if (error) {
+    return fail("{}: {}", file, error.message());
+  }
+  json arguments = {{"id", name}, {"filename", path.native()}, {"force", request.options.is_forced}};
+  if (request.options.format) {
+    arguments["format"] = *request.options.format;
+  }
+  auto changed = request.guest.run("blockdev-change-medium", arguments);
+  if (!changed && flag_of(drive, "locked") && changed.error().message().find("locked") != std::string::npos) {
+    VMM_TRY(wait_for_tray(request.guest, name));
+    changed = request.guest.run("blockdev-change-medium", arguments);
+  }
+  VMM_TRY(changed);
+  print(fmt::format("{}: {}", name, path.native()));
+  return {};
+}
+
+Status insert(const Request& request) { return put_disc(request, false); }
+Status change(const Request& request) { return put_disc(request, true); }
+
+Status boot_once(const Request& request) {
+  VMM_TRY(request.guest.run("x-vmm-boot-once", {{"device", request.options.operands.front()}}));
+  return {};
+}
+Status shutdown(const Request& request) {
+  VMM_TRY(request.guest.run("system_powerdown", json::object()));
+  return {};
+}
+Status reset(const Request& request) {
+  VMM_TRY(request.guest.run("system_reset", json::object()));
+  return {};
+}
+Status kill(const Request& request) {
+  VMM_TRY(request.guest.run("quit", json::object()));
+  return {};
+}
+
+struct Command {
+  std::string_view name;
+  size_t fewest_operands;
+  size_t most_operands;
+  bool takes_force;
+  bool takes_format;
+  Status (*run)(const Request& request);
+};
+constexpr std::array kCommands = {
+    Command{"status", 0, 0, false, false, status},       Command{"eject", 0, 1, true, false, eject},
+    Command{"insert", 1, 2, false, true, insert},        Command{"change", 1, 2, true, true, change},
+    Command{"boot-once", 1, 1, false, false, boot_once}, Command{"shutdown", 0, 0, false, false, shutdown},
+    Command{"reset", 0, 0, false, false, reset},         Command{"kill", 0, 0, false, false, kill},
+};
+
+Result<Options> read_options(const Command& command, std::span<const std::string> arguments) {
+  Options options;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (argument == "--force" && command.takes_force) {
+      options.is_forced = true;
+    } else if (argument == "--format" && command.takes_format) {
+      if (i + 1 == arguments.size()) {
+        return fail_configuration("--format: a value is missing behind it: raw or qcow2");
+      }
+      options.format = arguments[++i];
+    } else if (argument.starts_with("--")) {
+      return fail_configuration("vmm ctl {}: there is no option {}; see vmm ctl --help", command.name,
+                                argument);
+    } else {
+      options.operands.push_back(argument);
+    }
+  }
+  const size_t count = options.operands.size();
+  if (count < command.fewest_operands || count > command.most_operands) {
+    return fail_configuration("vmm ctl {}: {} arguments are too {}; see vmm ctl --help", command.name, count,
+                              count < command.fewest_operands ? "few" : "many");
+  }
+  return options;
+}
+
+Result<QmpClient> connect(const std::string& guest) {
+  if (guest.find('/') != std::string::npos) {
+    return QmpClient::connect(guest);
+  }
+  VMM_ASSIGN_OR_RETURN(const std::filesystem::path path, control_socket_of(guest));
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) {
+    return fail("no guest of the name '{}' runs (there is no {})", guest, path.native());
+  }
+  return QmpClient::connect(path);
+}
+
+}  // namespace
+
+Status run_ctl(std::span<const std::string> arguments) {
+  if (std::ranges::any_of(arguments,
+                          [](const std::string& each) { return each == "--help" || each == "-h"; })) {
+    static_cast<void>(std::fputs(kHelpText, stdout));
+    return {};
+  }
+  if (arguments.size() < 2) {
+    return fail_configuration("vmm ctl: a guest and a command are needed; see vmm ctl --help");
+  }
+  const auto* const command =
+      std::ranges::find_if(kCommands, [&](const Command& each) { return each.name == arguments[1]; });
+  if (command == kCommands.end()) {
+    return fail_configuration("vmm ctl: there is no command '{}'; see vmm ctl --help", arguments[1]);
+  }
+  // The command line is judged before anybody is asked.
+  VMM_ASSIGN_OR_RETURN(const Options options, read_options(*command, arguments.subspan(2)));
+  VMM_ASSIGN_OR_RETURN(QmpClient guest, connect(arguments[0]));
+  return command->run({.guest = guest, .options = options});
+}
+
+}  // namespace vmm::control

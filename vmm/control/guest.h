@@ -1,0 +1,52 @@
+// Guest: what the control socket can ask of a running guest.
+//
+// Threads: the main loop's. Errors: sentences for the person who asked.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "vmm/base/error.h"
+#include "vmm/domain/domain.h"
+
+namespace vmm::control {
+
+class Guest {
+ public:
+  enum class State : uint8_t { kRunning, kPausedForDisk, kKept };
+  struct Drive {
+    std::string device;
+    bool is_cdrom = false;
+    bool is_read_only = false;
+    std::filesystem::path file;  // empty: no disc
+    domain::ImageFormat format = domain::ImageFormat::kRaw;
+    bool is_tray_open = false;
+    bool is_locked = false;  // by the guest
+  };
+  enum class Opened : uint8_t { kOpen, kGuestAsked };
+
+  virtual const domain::Domain& domain() const = 0;
+  virtual State state() const = 0;
+  virtual std::vector<Drive> drives() const = 0;
+
+  virtual void power_down() = 0;
+  virtual void reset() = 0;
+  virtual void quit() = 0;
+  virtual Status boot_once_from(std::string_view device) = 0;
+
+  // Of the CD-ROM drive `device`.
+  virtual Result<Opened> open_tray(std::string_view device, bool is_forced) = 0;
+  virtual Status close_tray(std::string_view device) = 0;
+  virtual Status remove_disc(std::string_view device) = 0;
+  virtual Status change_disc(std::string_view device, const std::filesystem::path& file,
+                             std::optional<domain::ImageFormat> format, bool is_forced) = 0;
+
+ protected:
+  ~Guest() = default;
+};
+
+}  // namespace vmm::control

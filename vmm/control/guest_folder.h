@@ -1,0 +1,38 @@
+// GuestFolder: where a running guest is found by its name: /run/vmm/NAME for root, $XDG_RUNTIME_DIR/vmm/NAME
+// for others. Only its user may look into it.
+//
+// It is locked (flock(2)) while the guest runs, so that what a killed vmm left behind is told from a guest
+// that runs. Threads: any.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "vmm/base/error.h"
+#include "vmm/base/unique_fd.h"
+
+namespace vmm::control {
+
+// The control socket of the guest `name`, which need not run. Errors: a name that cannot be one of a folder;
+// no $XDG_RUNTIME_DIR.
+Result<std::filesystem::path> control_socket_of(const std::string& name);
+
+class GuestFolder {
+ public:
+  // Makes it. Errors: as above; a guest of this name runs.
+  static Result<GuestFolder> create(const std::string& name);
+  GuestFolder(GuestFolder&&) noexcept = default;
+  GuestFolder& operator=(GuestFolder&&) = delete;
+  GuestFolder(const GuestFolder&) = delete;
+  GuestFolder& operator=(const GuestFolder&) = delete;
+  // Removes it, if it is empty.
+  ~GuestFolder();
+
+ private:
+  GuestFolder(std::filesystem::path path, UniqueFd lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+
+  std::filesystem::path path_;
+  UniqueFd lock_;
+};
+
+}  // namespace vmm::control

@@ -1,0 +1,38 @@
+#include "vmm/control/machine_guest.h"
+
+#include <utility>
+
+namespace vmm::control {
+
+Guest::State MachineGuest::state() const {
+  switch (machine_.state()) {
+    case Machine::State::kRunning:
+      return State::kRunning;
+    case Machine::State::kPausedForDisk:
+      return State::kPausedForDisk;
+    case Machine::State::kKept:
+      return State::kKept;
+  }
+  return State::kRunning;
+}
+
+std::vector<Guest::Drive> MachineGuest::drives() const {
+  std::vector<Drive> drives;
+  for (Disks::Drive& drive : machine_.disks().drives()) {
+    drives.push_back({.device = std::move(drive.target),
+                      .is_cdrom = drive.is_cdrom,
+                      .is_read_only = drive.is_read_only,
+                      .file = std::move(drive.file),
+                      .format = drive.format,
+                      .is_tray_open = drive.tray.is_open,
+                      .is_locked = drive.tray.is_locked});
+  }
+  return drives;
+}
+
+Result<Guest::Opened> MachineGuest::open_tray(std::string_view device, bool is_forced) {
+  VMM_ASSIGN_OR_RETURN(const ide::CdTray::Opened opened, machine_.disks().open_tray(device, is_forced));
+  return opened == ide::CdTray::Opened::kOpen ? Opened::kOpen : Opened::kGuestAsked;
+}
+
+}  // namespace vmm::control

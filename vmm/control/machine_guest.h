@@ -1,0 +1,34 @@
+// MachineGuest: a Machine as the control socket sees it.
+#pragma once
+
+#include "vmm/control/guest.h"
+#include "vmm/machine/machine.h"
+
+namespace vmm::control {
+
+class MachineGuest final : public Guest {
+ public:
+  // REQUIRES: both outlive it.
+  MachineGuest(const domain::Domain& domain, Machine& machine) : domain_(domain), machine_(machine) {}
+
+  const domain::Domain& domain() const override { return domain_; }
+  State state() const override;
+  std::vector<Drive> drives() const override;
+  void power_down() override { machine_.press_power_button(); }
+  void reset() override { machine_.press_reset_button(); }
+  void quit() override { machine_.quit(); }
+  Status boot_once_from(std::string_view device) override { return machine_.boot_once_from(device); }
+  Result<Opened> open_tray(std::string_view device, bool is_forced) override;
+  Status close_tray(std::string_view device) override { return machine_.disks().close_tray(device); }
+  Status remove_disc(std::string_view device) override { return machine_.disks().remove_disc(device); }
+  Status change_disc(std::string_view device, const std::filesystem::path& file,
+                     std::optional<domain::ImageFormat> format, bool is_forced) override {
+    return machine_.disks().change_disc(device, file, format, is_forced);
+  }
+
+ private:
+  const domain::Domain& domain_;
+  Machine& machine_;
+};
+
+}  // namespace vmm::control

@@ -1,0 +1,102 @@
+#include "vmm/control/qmp_client.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "vmm/base/unix_socket.h"
+
+namespace vmm::control {
+
+using nlohmann::json;
+
+Result<QmpClient> QmpClient::connect(const std::string& path) {
+  VMM_ASSIGN_OR_RETURN(UniqueFd fd, connect_unix("to the guest", path));
+  QmpClient client(std::move(fd), path);
+  VMM_ASSIGN_OR_RETURN(const json greeting, client.receive());
+  if (!greeting.contains("QMP")) {
+    return fail("{}: what listens there is no vmm", path);
+  }
+  VMM_TRY(client.run("qmp_capabilities", json::object()));
+  return client;
+}
+
+Result<json> QmpClient::run(const char* command, const json& arguments) {
+  json message = {{"execute", command}};
+  if (!arguments.empty()) {
+    message["arguments"] = arguments;
+  }
+  VMM_TRY(send(message.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"));
+  for (;;) {
+    VMM_ASSIGN_OR_RETURN(const json answer, receive());
+    if (const auto value = answer.find("return"); value != answer.end()) {
+      return *value;
+    }
+    if (const auto error = answer.find("error"); error != answer.end()) {
+      return fail("{}", error->is_object() ? error->value("desc", "it failed") : "it failed");
+    }
+    // An event.
+  }
+}
+
+Status QmpClient::wait(short events, std::chrono::steady_clock::time_point deadline) const {
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+  pollfd descriptor{.fd = fd_.get(), .events = events, .revents = 0};
+  if (left <= 0 || ::poll(&descriptor, 1, static_cast<int>(left)) == 0) {
+    return fail("{}: vmm does not answer", path_);
+  }
+  return {};
+}
+
+Status QmpClient::send(const std::string& text) {
+  const auto deadline = std::chrono::steady_clock::now() + kAnswerTime;
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t count = ::send(fd_.get(), text.data() + done, text.size() - done, MSG_NOSIGNAL);
+    if (count >= 0) {
+      done += static_cast<size_t>(count);
+    } else if (errno != EAGAIN && errno != EINTR) {
+      return fail("{}: {}", path_, errno_text(errno));
+    } else {
+      VMM_TRY(wait(POLLOUT, deadline));
+    }
+  }
+  return {};
+}
+
+// The next line.
+Result<json> QmpClient::receive() {
+  constexpr size_t kLongestLine = size_t{4} << 20U;
+  const auto deadline = std::chrono::steady_clock::now() + kAnswerTime;
+  size_t end = 0;
+  while ((end = received_.find('\n')) == std::string::npos) {
+    std::array<char, 4096> bytes;
+    const ssize_t count = ::recv(fd_.get(), bytes.data(), bytes.size(), 0);
+    if (count == 0) {
+      return fail("{}: the guest has ended", path_);
+    }
+    if (count > 0) {
+      received_.append(bytes.data(), static_cast<size_t>(count));
+    } else if (errno != EAGAIN && errno != EINTR) {
+      return fail("{}: {}", path_, errno_text(errno));
+    } else {
+      VMM_TRY(wait(POLLIN, deadline));
+    }
+    if (received_.size() > kLongestLine) {
+      return fail("{}: what listens there is no vmm", path_);
+    }
+  }
+  json answer = json::parse(received_.substr(0, end), nullptr, /*allow_exceptions=*/false);
+  received_.erase(0, end + 1);
+  if (!answer.is_object()) {
+    return fail("{}: what listens there is no vmm", path_);
+  }
+  return answer;
+}
+
+}  // namespace vmm::control

@@ -1,0 +1,35 @@
+// QmpClient: the other side of a control socket.
+//
+// Threads: one at a time. Every call waits for its answer, kAnswerTime at most.
+#pragma once
+
+#include <chrono>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "vmm/base/error.h"
+#include "vmm/base/unique_fd.h"
+
+namespace vmm::control {
+
+class QmpClient {
+ public:
+  static constexpr std::chrono::seconds kAnswerTime{10};
+
+  static Result<QmpClient> connect(const std::string& path);
+
+  // What the command returned. An error: what the guest's vmm says is wrong, or that it does not answer.
+  Result<nlohmann::json> run(const char* command, const nlohmann::json& arguments);
+
+ private:
+  QmpClient(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  Result<nlohmann::json> receive();
+  Status send(const std::string& text);
+  Status wait(short events, std::chrono::steady_clock::time_point deadline) const;
+
+  UniqueFd fd_;
+  std::string path_;
+  std::string received_;
+};
+
+}  // namespace vmm::control

@@ -1,0 +1,70 @@
+#include "vmm/machine/image_options.h"
+
+namespace vmm {
+namespace {
+
+block::CacheMode to_block(domain::CacheMode mode) {
+  switch (mode) {
+    case domain::CacheMode::kNone:
+      return block::CacheMode::kNone;
+    case domain::CacheMode::kWriteback:
+      return block::CacheMode::kWriteback;
+    case domain::CacheMode::kWritethrough:
+      return block::CacheMode::kWritethrough;
+    case domain::CacheMode::kDirectsync:
+      return block::CacheMode::kDirectsync;
+    case domain::CacheMode::kUnsafe:
+      return block::CacheMode::kUnsafe;
+  }
+  return block::CacheMode::kWriteback;
+}
+
+block::DetectZeroes to_block(domain::DetectZeroes mode) {
+  switch (mode) {
+    case domain::DetectZeroes::kOff:
+      return block::DetectZeroes::kOff;
+    case domain::DetectZeroes::kOn:
+      return block::DetectZeroes::kOn;
+    case domain::DetectZeroes::kUnmap:
+      return block::DetectZeroes::kUnmap;
+  }
+  return block::DetectZeroes::kOff;
+}
+
+block::ErrorPolicy to_block(domain::ErrorPolicy policy) {
+  switch (policy) {
+    case domain::ErrorPolicy::kReport:
+      return block::ErrorPolicy::kReport;
+    case domain::ErrorPolicy::kStop:
+      return block::ErrorPolicy::kStop;
+    case domain::ErrorPolicy::kIgnore:
+      return block::ErrorPolicy::kIgnore;
+    case domain::ErrorPolicy::kEnospace:
+      return block::ErrorPolicy::kEnospace;
+  }
+  return block::ErrorPolicy::kReport;
+}
+
+}  // namespace
+
+block::DiskOptions to_block(const domain::Disk& disk) {
+  block::DiskOptions options;
+  options.path = disk.source;
+  options.format = disk.format == domain::ImageFormat::kQcow2 ? block::Format::kQcow2 : block::Format::kRaw;
+  options.metadata_cache_bytes = disk.metadata_cache_bytes;
+  options.read_only = disk.read_only;
+  options.shareable = disk.shareable;
+  options.cache = to_block(disk.cache);
+  options.discard =
+      disk.discard == domain::DiscardMode::kUnmap ? block::DiscardMode::kUnmap : block::DiscardMode::kIgnore;
+  options.detect_zeroes = to_block(disk.detect_zeroes);
+  options.io =
+      disk.io == domain::IoMode::kIoUring ? block::EngineKind::kIoUring : block::EngineKind::kThreads;
+  return options;
+}
+
+block::ErrorPolicies error_policies(const domain::Disk& disk) {
+  return {.write = to_block(disk.write_error), .read = to_block(disk.read_error)};
+}
+
+}  // namespace vmm

@@ -1,0 +1,16 @@
+// What the domain file says of a disk, in the block layer's words.
+//
+// Threads: values.
+#pragma once
+
+#include "block/disk_options.h"
+#include "block/error_policy.h"
+#include "vmm/domain/domain.h"
+
+namespace vmm {
+
+// Without passphrases, which the domain file does not have.
+block::DiskOptions to_block(const domain::Disk& disk);
+block::ErrorPolicies error_policies(const domain::Disk& disk);
+
+}  // namespace vmm
