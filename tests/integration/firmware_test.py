@@ -5,55 +5,14 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from linux_guest import VMM, Session  # noqa: E402
-from media import boot_disk, isolinux_iso  # noqa: E402
+from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
+from media import isolinux_iso  # noqa: E402
 
-SECONDS = 120
 SEABIOS = "/usr/share/seabios/bios.bin"
-
-
-class FirmwareTest(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="vmm-firmware.", dir=os.environ.get("VMM_LAB_SCRATCH"))
-        self.addCleanup(shutil.rmtree, self.folder)
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def domain(self, *disks, cdrom=None, os_elements="", others="", vcpus=1, memory=64):
-        """`disks`: file, format, and what else stands in the element."""
-        elements = "".join(f"<disk type='file' device='disk'><driver name='qemu' type='{form}'/><source file='{name}'/>"
-                           f"<target dev='vd{chr(ord('a') + number)}' bus='virtio'/>{more}</disk>"
-                           for number, (name, form, more) in enumerate(disks))
-        if cdrom:
-            elements += (f"<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='{cdrom}'/>"
-                         "<target dev='hdc' bus='ide'/><readonly/></disk>")
-        with open(self.path("guest.xml"), "w", encoding="utf-8") as file:
-            file.write(f"<domain type='kvm'><name>firmware</name><memory unit='MiB'>{memory}</memory><vcpu>{vcpus}</vcpu>"
-                       f"<os><type arch='x86_64' machine='pc'>hvm</type>{os_elements}</os><features><acpi/></features>{others}"
-                       f"<devices>{elements}<serial type='stdio'/></devices></domain>")
-        return self.path("guest.xml")
-
-    def start(self, domain):
-        return Session([VMM, "--domain", domain])
-
-    def boot_disk(self, name, text, form="raw"):
-        boot_disk(self.path(name), text)
-        return name, form, ""
-
-    def blank_disk(self, name):
-        with open(self.path(name), "wb") as file:
-            file.truncate(1 << 20)
-
-    def refusal(self, domain, status):
-        with self.start(domain) as session:
-            self.assertEqual(session.wait_end(SECONDS), status)
-            return session.process.stderr.read().decode()
 
 
 class Boot(FirmwareTest):

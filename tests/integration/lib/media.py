@@ -41,3 +41,21 @@ def isolinux_iso(path):
                         "-c", "isolinux/boot.cat", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table",
                         "-isohybrid-mbr", f"{ISOLINUX}/isohdpfx.bin", folder], check=True, stderr=subprocess.DEVNULL)
     return path
+
+
+def boot_iso(path, text):
+    """A disc that boots as boot_disk() does."""
+    with tempfile.TemporaryDirectory() as folder:
+        boot_disk(f"{folder}/boot.bin", text, size=4 * SECTOR)
+        subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", path, "-V", "BOOT", "-b", "boot.bin", "-c", "boot.cat",
+                        "-no-emul-boot", "-boot-load-size", "4", folder], check=True, stderr=subprocess.DEVNULL)
+    return path
+
+
+def data_iso(path):
+    """A disc that nothing boots from."""
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/readme", "w", encoding="ascii") as file:
+            file.write("data\n" * 100_000)
+        subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", path, "-V", "DATA", folder], check=True, stderr=subprocess.DEVNULL)
+    return path
