@@ -10,7 +10,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
-from media import isolinux_iso  # noqa: E402
+from media import grub_iso, isolinux_iso  # noqa: E402
 
 SEABIOS = "/usr/share/seabios/bios.bin"
 
@@ -44,6 +44,13 @@ class Boot(FirmwareTest):
         with self.start(self.domain(("blank", "raw", ""), cdrom="disc.iso", os_elements="<bios useserial='no'/>")) as session:
             session.wait_for(rb"ISOLINUX 6", SECONDS)
             session.wait_for(rb"boot: ", SECONDS)
+
+    def test_grub_boots_from_a_cd_and_restarts(self):
+        grub_iso(self.path("disc.iso"))
+        with self.start(self.domain(cdrom="disc.iso")) as session:
+            for _ in range(2):
+                session.wait_for(rb"grub> ", SECONDS)
+                session.type("reboot\r")
 
     def test_the_cd_comes_first_where_the_domain_says_so(self):
         isolinux_iso(self.path("disc.iso"))

@@ -43,6 +43,17 @@ def isolinux_iso(path):
     return path
 
 
+def grub_iso(path):
+    """A disc with GRUB, whose prompt is on the serial port."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.makedirs(f"{folder}/boot/grub")
+        with open(f"{folder}/boot/grub/grub.cfg", "w", encoding="ascii") as file:
+            file.write("serial --unit=0 --speed=115200\nterminal_input serial\nterminal_output serial\n")
+        subprocess.run(["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "-o", path, folder], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+    return path
+
+
 def boot_iso(path, text):
     """A disc that boots as boot_disk() does."""
     with tempfile.TemporaryDirectory() as folder:
