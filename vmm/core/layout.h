@@ -32,12 +32,15 @@ inline constexpr uint64_t kFourGiB = 0x1'0000'0000;
 // Ports.
 inline constexpr uint16_t kSerialPorts[4] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};  // COM1 to COM4, 8 ports each
 inline constexpr uint32_t kSerialIrqs[4] = {4, 3, 4, 3};
+inline constexpr uint16_t kDmaMaster = 0x00;  // 16 ports
 inline constexpr uint16_t kI8042Data = 0x60;
 inline constexpr uint16_t kSystemControlB = 0x61;
 inline constexpr uint16_t kI8042Command = 0x64;
 inline constexpr uint16_t kCmosIndex = 0x70;  // and 0x71
 inline constexpr uint16_t kPostCode = 0x80;
+inline constexpr uint16_t kDmaPages = 0x81;  // 15 ports
 inline constexpr uint16_t kSystemControlA = 0x92;
+inline constexpr uint16_t kDmaSlave = 0xc0;  // 32 ports
 inline constexpr uint16_t kDebugPort = 0x402;
 inline constexpr uint16_t kFwCfg = 0x510;     // selector (16 bits), data at 0x511
 inline constexpr uint16_t kFwCfgDma = 0x514;  // 8 ports

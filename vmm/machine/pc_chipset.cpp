@@ -39,6 +39,9 @@ Result<std::unique_ptr<PcChipset>> PcChipset::create(IoBus& ports, IoBus& mmio, 
   VMM_TRY(chipset->bus_.attach({.slot = 1, .function = 3}, chipset->power_function_));
   VMM_TRY(ports.add(layout::kPciConfigAddress, kPciPorts, chipset->bus_.config_address()));
   VMM_TRY(ports.add(layout::kPciConfigData, kPciPorts, chipset->bus_.config_data()));
+  VMM_TRY(ports.add(layout::kDmaMaster, DmaController::kMasterPorts, chipset->dma_.master_ports()));
+  VMM_TRY(ports.add(layout::kDmaSlave, DmaController::kSlavePorts, chipset->dma_.slave_ports()));
+  VMM_TRY(ports.add(layout::kDmaPages, DmaController::kPagePorts, chipset->dma_.page_ports()));
   return chipset;
 }
 
@@ -58,6 +61,11 @@ Result<ide::IdeController*> PcChipset::ide(const GuestMemory& memory) {
     VMM_TRY(ports_.add(ide::kControlBlocks[i], ide::IdeChannel::kControlPorts, channel.control_block()));
   }
   return ide_.get();
+}
+
+void PcChipset::reset() {
+  dma_.reset();
+  bus_.reset();
 }
 
 Status PcChipset::assign_resources() {

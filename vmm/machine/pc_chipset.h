@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "devices/dma_controller.h"
 #include "devices/ide/ide_controller.h"
 #include "devices/pci/host_bridge.h"
 #include "devices/pci/pci_bus.h"
@@ -40,7 +41,7 @@ class PcChipset {
 
   // Gives every function its addresses, as firmware would. After all are attached, and after each reset().
   Status assign_resources();
-  void reset() { bus_.reset(); }
+  void reset();
 
  private:
   PcChipset(IoBus& ports, IoBus& mmio, IsaInterrupts& interrupts, BusDevice& reset_port,
@@ -52,6 +53,7 @@ class PcChipset {
   BusDevice& power_block_;
   std::optional<uint16_t> power_block_base_;
 
+  DmaController dma_;
   pci::HostBridge host_bridge_;
   pci::Piix3 isa_bridge_;
   pci::Piix4Pm power_function_;

@@ -128,7 +128,8 @@ TEST_F(Qmp, TraysAreThoseOfCdromDrives) {
 }
 
 TEST_F(Qmp, EveryListedCommandIsThere) {
-  for (const json& command : run("query-commands")["return"]) {
+  const json commands = run("query-commands")["return"];
+  for (const json& command : commands) {
     const std::string name = command["name"];
     const json answer = run(name.c_str());
     EXPECT_FALSE(answer.contains("error") && name != "qmp_capabilities" &&
