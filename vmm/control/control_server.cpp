@@ -40,8 +40,7 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(EventLoop& loop, Gu
   VMM_ASSIGN_OR_RETURN(UnixListener listener,
                        UnixListener::listen("the control socket", path, kOwnerOnly, kBacklog));
   std::unique_ptr<ControlServer> server(new ControlServer(loop, guest, std::move(listener)));
-  VMM_ASSIGN_OR_RETURN(server->again_,
-                       loop.make_timer([self = server.get()] { static_cast<void>(self->watch_listener()); }));
+  VMM_ASSIGN_OR_RETURN(server->again_, loop.make_timer([self = server.get()] { self->listen_again(); }));
   VMM_TRY(server->watch_listener());
   return server;
 }
@@ -49,6 +48,12 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(EventLoop& loop, Gu
 Status ControlServer::watch_listener() {
   VMM_ASSIGN_OR_RETURN(watch_, loop_.watch(listener_.fd(), EPOLLIN, [this](uint32_t) { accept(); }));
   return {};
+}
+
+void ControlServer::listen_again() {
+  if (const Status status = watch_listener(); !status) {
+    log::warning("the control socket takes no more clients: {}", status.error().message());
+  }
 }
 
 void ControlServer::accept() {
@@ -85,7 +90,7 @@ void ControlServer::serve(Client& client, uint32_t events) {
 
 // False: the client is gone.
 bool ControlServer::read(Client& client) {
-  std::array<char, 4096> bytes;
+  std::array<char, 4096> bytes{};
   const ssize_t count = ::read(client.fd.get(), bytes.data(), bytes.size());
   if (count <= 0) {
     return count < 0 && (errno == EAGAIN || errno == EINTR);

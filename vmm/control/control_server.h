@@ -45,6 +45,7 @@ class ControlServer {
   ControlServer(EventLoop& loop, Guest& guest, UnixListener listener)
       : loop_(loop), guest_(guest), listener_(std::move(listener)) {}
   Status watch_listener();
+  void listen_again();
   void accept();
   void serve(Client& client, uint32_t events);
   static bool read(Client& client);

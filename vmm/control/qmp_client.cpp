@@ -75,7 +75,7 @@ Result<json> QmpClient::receive() {
   const auto deadline = std::chrono::steady_clock::now() + kAnswerTime;
   size_t end = 0;
   while ((end = received_.find('\n')) == std::string::npos) {
-    std::array<char, 4096> bytes;
+    std::array<char, 4096> bytes{};
     const ssize_t count = ::recv(fd_.get(), bytes.data(), bytes.size(), 0);
     if (count == 0) {
       return fail("{}: the guest has ended", path_);

@@ -8,7 +8,7 @@ namespace vmm::domain {
 namespace {
 
 struct Seat {
-  const char* target;
+  const char* target = nullptr;
   IdePlace place;
 };
 

@@ -7,6 +7,7 @@ namespace vmm {
 
 std::vector<Disks::Drive> Disks::drives() const {
   std::vector<Drive> drives;
+  drives.reserve(disks_.size());
   for (const Disk& disk : disks_) {
     drives.push_back({.target = disk.wanted->target,
                       .is_cdrom = disk.tray != nullptr,
