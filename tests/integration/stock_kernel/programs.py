@@ -1,11 +1,11 @@
 """A disk with programs of this machine and the shared libraries they need, for a guest that has busybox only."""
 
 import os
-import re
 import shutil
 import subprocess
 
 from guest import MIB, Disk, environment_with_sbin
+import guest_files
 
 # Where a program looks for its loader and its libraries; the initramfs has nothing there.
 PLACES = ("lib", "lib64", "usr")
@@ -31,13 +31,7 @@ export PATH=/usr/bin:$PATH
 
     def make(self, guest):
         tree = guest.path("programs")
-        files = {}
-        for name in self._names:
-            program = shutil.which(name, path=environment_with_sbin()["PATH"])
-            if program is None:
-                raise FileNotFoundError(f"{name} is not here; run scripts/setup")
-            files[f"usr/bin/{name}"] = program
-            files |= {library.lstrip("/"): library for library in shared_libraries(program)}
+        files = guest_files.program_files(self._names)
         for place, file in files.items():
             os.makedirs(os.path.dirname(f"{tree}/{place}"), exist_ok=True)
             shutil.copy(file, f"{tree}/{place}")
@@ -47,9 +41,3 @@ export PATH=/usr/bin:$PATH
         subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-E", "nodiscard", "-d", tree, image],
                        env=environment_with_sbin(), check=True)
         shutil.rmtree(tree)
-
-
-def shared_libraries(program):
-    """Their paths, the loader's too, as the program asks for them."""
-    listing = subprocess.run(["ldd", program], check=True, stdout=subprocess.PIPE, text=True, env=environment_with_sbin()).stdout
-    return re.findall(r"(?:^\s+|=> )(/\S+) \(0x", listing, re.MULTILINE)

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""The install loop: a blank qcow2 disk, an installer's disc, the restart, and the installed system, which QEMU boots too."""
+
+import os
+import subprocess
+import sys
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from firmware_guest import FirmwareTest  # noqa: E402
+from linux_guest import TOP, VMM, Session  # noqa: E402
+
+SECONDS = 240
+DISK = "disk.qcow2"
+
+
+class InstallLoop(FirmwareTest):
+    def setUp(self):
+        super().setUp()
+        subprocess.run([f"{os.path.dirname(VMM)}/vmm-img", "create", "-q", "-f", "qcow2", self.path(DISK), "1G"], check=True)
+
+    def make_disc(self, kind, *options):
+        subprocess.run([f"{TOP}/scripts/make-installer-iso", kind, *options, self.path("disc.iso")], check=True)
+
+    def qemu(self, *more):
+        return Session(["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none", "-serial", "stdio", "-m", "256",
+                        "-drive", f"if=virtio,format=qcow2,file={self.path(DISK)}", *more])
+
+    def wait_until_installed(self, session):
+        session.wait_for(rb"installer: the disk is /dev/vda", SECONDS)
+        session.wait_for(rb"installer: installed on /dev/vda", SECONDS)
+
+    def log_in_and_power_off(self, session):
+        session.wait_for(rb"login: ", SECONDS)
+        session.type("root\r")
+        session.wait_for(rb"Password: ", SECONDS)
+        session.type("vmm\r")
+        session.wait_for(rb"guest:[^\r\n]*# ", SECONDS)
+        session.type("grep -c ' / ext4 rw' /proc/mounts; dumpe2fs -h /dev/vda1 | grep 'Filesystem features'\r")
+        session.wait_for(rb"\n1\r", SECONDS)
+        session.wait_for(rb"Filesystem features", SECONDS)
+        session.type("poweroff\r")
+        self.assertEqual(session.wait_end(SECONDS), 0)
+
+    def check_disk(self):
+        """The image is clean, and so is the file system in it."""
+        subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", self.path(DISK)], check=True)
+        subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", self.path(DISK), self.path("disk.raw")], check=True)
+        with open(self.path("disk.raw"), "rb") as disk, open(self.path("root.img"), "wb") as root:
+            disk.seek(2048 * 512)
+            while piece := disk.read(1 << 20):
+                root.write(piece)
+        found = subprocess.run(["e2fsck", "-f", "-n", self.path("root.img")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                               env=dict(os.environ, PATH=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"))
+        self.assertEqual(found.returncode, 0, found.stdout.decode(errors="replace"))
+
+    def test_a_blank_disk_and_a_disc_become_a_system_that_qemu_boots_too(self):
+        self.make_disc("isolinux")
+        domain = self.domain((DISK, "qcow2", ""), cdrom="disc.iso", memory=256, os_elements="<bios useserial='no'/>")
+        with self.start(domain) as session:
+            self.wait_until_installed(session)
+            self.log_in_and_power_off(session)
+        self.check_disk()
+        with self.qemu() as session:
+            self.log_in_and_power_off(session)
+        self.check_disk()
+
+    def test_grub_installs_grub_on_a_domain_without_a_drive(self):
+        self.make_disc("grub")
+        domain = self.domain((DISK, "qcow2", ""), memory=256, os_elements="<bios useserial='no'/>")
+        with self.start(domain, "--install", self.path("disc.iso")) as session:
+            self.wait_until_installed(session)
+            self.log_in_and_power_off(session)
+        self.check_disk()
+
+    def test_what_qemu_installed_boots(self):
+        self.make_disc("isolinux")
+        with self.qemu("-drive", f"if=none,id=c,format=raw,readonly=on,file={self.path('disc.iso')}", "-device", "ide-cd,drive=c") as session:
+            self.wait_until_installed(session)
+            self.log_in_and_power_off(session)
+        with self.start(self.domain((DISK, "qcow2", ""), memory=256)) as session:
+            self.log_in_and_power_off(session)
+        self.check_disk()
+
+
+if __name__ == "__main__":
+    unittest.main()
