@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""SeaBIOS, as Debian ships it, and what it boots: boot sectors and isolinux, which is not ours."""
+"""SeaBIOS, as Debian ships it, and what it boots: boot sectors, and loaders that are not ours: isolinux, SYSLINUX, GRUB."""
 
 import os
 import re
 import shutil
+import subprocess
 import sys
 import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
-from media import grub_iso, isolinux_iso  # noqa: E402
+from linux_guest import VMM  # noqa: E402
+from media import grub_disk, grub_iso, isolinux_iso, syslinux_disk  # noqa: E402
 
 SEABIOS = "/usr/share/seabios/bios.bin"
 
@@ -85,6 +87,41 @@ class Boot(FirmwareTest):
         disk = self.boot_disk("disk", "the first disk")
         with self.start(self.domain(disk, os_elements="<loader type='rom'>mine.bin</loader>")) as session:
             session.wait_for(rb"the first disk", SECONDS)
+
+
+class Loader(FirmwareTest):
+    """Disks as they are installed: every partition table on every bus and in every format."""
+
+    def boot(self, make, table, banner, prompt):
+        make(self.path("disk.raw"), table)
+        subprocess.run([f"{os.path.dirname(VMM)}/vmm-img", "convert", "-f", "raw", "-O", "qcow2", self.path("disk.raw"), self.path("disk.qcow2")],
+                       check=True)
+        pairs = {"mbr": (("raw", "virtio"), ("qcow2", "ide")), "gpt": (("qcow2", "virtio"), ("raw", "ide"))}[table]
+        for form, bus in pairs:
+            domain = self.domain((f"disk.{form}", form, ""), bus=bus, os_elements="<bios useserial='no'/>")
+            with self.subTest(form=form, bus=bus), self.start(domain) as session:
+                for _ in range(2):
+                    session.wait_for(banner, SECONDS)
+                    session.wait_for(prompt, SECONDS)
+                    session.type("reboot\r")
+
+    def test_syslinux_on_an_mbr_disk(self):
+        self.boot(syslinux_disk, "mbr", rb"SYSLINUX 6", rb"boot: ")
+
+    def test_syslinux_on_a_gpt_disk(self):
+        self.boot(syslinux_disk, "gpt", rb"SYSLINUX 6", rb"boot: ")
+
+    def test_grub_on_an_mbr_disk(self):
+        self.boot(grub_disk, "mbr", rb"grub\.cfg was read", rb"grub> ")
+
+    def test_grub_on_a_gpt_disk(self):
+        self.boot(grub_disk, "gpt", rb"grub\.cfg was read", rb"grub> ")
+
+    def test_isolinux_on_an_isohybrid_image_as_an_ide_disk(self):
+        isolinux_iso(self.path("disc.iso"))
+        with self.start(self.domain(("disc.iso", "raw", ""), bus="ide", os_elements="<bios useserial='no'/>")) as session:
+            session.wait_for(rb"ISOLINUX 6", SECONDS)
+            session.wait_for(rb"boot: ", SECONDS)
 
 
 class BadFirmware(FirmwareTest):

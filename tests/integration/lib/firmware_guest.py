@@ -19,10 +19,11 @@ class FirmwareTest(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def domain(self, *disks, cdrom=None, os_elements="", others="", vcpus=1, memory=64):
-        """`disks`: file, format, and what else stands in the element."""
+    def domain(self, *disks, cdrom=None, os_elements="", others="", vcpus=1, memory=64, bus="virtio"):
+        """`disks`: file, format, and what else stands in the element. `bus` is theirs."""
+        prefix = {"virtio": "vd", "ide": "hd"}[bus]
         elements = "".join(f"<disk type='file' device='disk'><driver name='qemu' type='{form}'/><source file='{name}'/>"
-                           f"<target dev='vd{chr(ord('a') + number)}' bus='virtio'/>{more}</disk>"
+                           f"<target dev='{prefix}{chr(ord('a') + number)}' bus='{bus}'/>{more}</disk>"
                            for number, (name, form, more) in enumerate(disks))
         if cdrom:
             elements += (f"<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='{cdrom}'/>"

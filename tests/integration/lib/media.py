@@ -7,6 +7,22 @@ import tempfile
 SECTOR = 512
 ISOLINUX = "/usr/lib/ISOLINUX"
 SYSLINUX_MODULES = "/usr/lib/syslinux/modules/bios"
+SYSLINUX_MBR = {"mbr": "/usr/lib/EXTLINUX/mbr.bin", "gpt": "/usr/lib/EXTLINUX/gptmbr.bin"}
+GRUB = "/usr/lib/grub/i386-pc"
+GRUB_MODULES = ("biosdisk", "part_msdos", "part_gpt", "fat", "normal", "configfile", "serial", "terminal", "echo", "minicmd", "reboot")
+MIB = 1 << 20
+BOOT_CODE_BYTES = 440  # the rest of the first sector is the disk's signature and the partition table
+
+# Disks for loaders, in sectors: a FAT file system, and on GPT before it a place for GRUB, which has the gap behind the MBR else.
+FAT_START, FAT_SECTORS, DISK_BYTES = 4096, 32768, 20 * MIB
+GRUB_START = {"mbr": 1, "gpt": 2048}
+PARTITIONS = {
+    "mbr": f"label: dos\nstart={FAT_START}, size={FAT_SECTORS}, type=6, bootable\n",
+    "gpt": f"label: gpt\nstart={FAT_START}, size={FAT_SECTORS}, type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7, attrs=LegacyBIOSBootable\n"
+           f"start={GRUB_START['gpt']}, size={FAT_START - GRUB_START['gpt']}, type=21686148-6449-6E6F-744E-656564454649\n",
+}
+# Of GRUB's boot.img and of the first sector of its core image (diskboot.img).
+BOOT_KERNEL_SECTOR, DISKBOOT_FIRST_SECTOR = 0x5c, 0x1f4
 
 
 def boot_sector(text):
@@ -70,3 +86,65 @@ def data_iso(path):
             file.write("data\n" * 100_000)
         subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", path, "-V", "DATA", folder], check=True, stderr=subprocess.DEVNULL)
     return path
+
+
+def partitioned_disk(path, table, files):
+    """A disk with a FAT file system, which has `files` (names and contents); its partition table is an "mbr" or a "gpt"."""
+    with open(path, "wb") as file:
+        file.truncate(DISK_BYTES)
+    run("sfdisk", "--quiet", path, input=PARTITIONS[table].encode())
+    place = f"{path}@@{FAT_START * SECTOR}"
+    run("mformat", "-i", place, "-T", str(FAT_SECTORS), "-h", "64", "-s", "32", "-H", str(FAT_START), "::")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            write(f"{folder}/{name}", content)
+            run("mcopy", "-i", place, f"{folder}/{name}", f"::{name}")
+
+
+def syslinux_disk(path, table):
+    """SYSLINUX on a FAT file system, with its prompt on the serial port. Label: reboot."""
+    files = {f"{name}.c32": read(f"{SYSLINUX_MODULES}/{name}.c32") for name in ("libcom32", "reboot")}
+    files["syslinux.cfg"] = b"SERIAL 0 115200\nPROMPT 1\nDEFAULT none\nLABEL reboot\n  COM32 reboot.c32\n"
+    partitioned_disk(path, table, files)
+    run("syslinux", "--install", "--offset", str(FAT_START * SECTOR), path)
+    write_at(path, 0, read(SYSLINUX_MBR[table])[:BOOT_CODE_BYTES])
+    return path
+
+
+def grub_disk(path, table):
+    """GRUB before a FAT file system, whose grub.cfg says "grub.cfg was read"; then its prompt, on the serial port."""
+    script = "serial --unit=0 --speed=115200\nterminal_input serial\nterminal_output serial\necho grub.cfg was read\n"
+    partitioned_disk(path, table, {"grub.cfg": script.encode()})
+    with tempfile.TemporaryDirectory() as folder:
+        run("grub-mkimage", "-O", "i386-pc", "-d", GRUB, "-p", "(hd0,1)/", "-o", f"{folder}/core.img", *GRUB_MODULES)
+        core = bytearray(read(f"{folder}/core.img"))
+    boot, start = bytearray(read(f"{GRUB}/boot.img")), GRUB_START[table]
+    assert start * SECTOR + len(core) <= FAT_START * SECTOR
+    boot[BOOT_KERNEL_SECTOR:BOOT_KERNEL_SECTOR + 8] = start.to_bytes(8, "little")
+    core[DISKBOOT_FIRST_SECTOR:DISKBOOT_FIRST_SECTOR + 8] = (start + 1).to_bytes(8, "little")
+    write_at(path, 0, boot[:BOOT_CODE_BYTES])
+    write_at(path, start * SECTOR, core)
+    return path
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write(path, content):
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+def write_at(path, offset, content):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(content)
+
+
+def run(*command, **options):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **options,
+                          env=dict(os.environ, LC_ALL="C", MTOOLS_SKIP_CHECK="1", PATH=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"))
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} ended with status {done.returncode}: {done.stdout.decode(errors='replace')}")
