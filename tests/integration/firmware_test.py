@@ -94,8 +94,8 @@ class Loader(FirmwareTest):
 
     def boot(self, make, table, banner, prompt):
         make(self.path("disk.raw"), table)
-        subprocess.run([f"{os.path.dirname(VMM)}/vmm-img", "convert", "-f", "raw", "-O", "qcow2", self.path("disk.raw"), self.path("disk.qcow2")],
-                       check=True)
+        subprocess.run([f"{os.path.dirname(VMM)}/vmm-img", "convert", "-f", "raw", "-O", "qcow2", self.path("disk.raw"),
+                        self.path("disk.qcow2")], check=True)
         pairs = {"mbr": (("raw", "virtio"), ("qcow2", "ide")), "gpt": (("qcow2", "virtio"), ("raw", "ide"))}[table]
         for form, bus in pairs:
             domain = self.domain((f"disk.{form}", form, ""), bus=bus, os_elements="<bios useserial='no'/>")

@@ -2,6 +2,8 @@
 """The install loop: a blank qcow2 disk, an installer's disc, the restart, and the installed system, which QEMU boots too."""
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 import unittest
@@ -24,8 +26,8 @@ class InstallLoop(FirmwareTest):
         subprocess.run([f"{TOP}/scripts/make-installer-iso", kind, *options, self.path("disc.iso")], check=True)
 
     def qemu(self, *more):
-        return Session(["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none", "-serial", "stdio", "-m", "256",
-                        "-drive", f"if=virtio,format=qcow2,file={self.path(DISK)}", *more])
+        return Session(["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none", "-serial", "stdio",
+                        "-m", "256", "-drive", f"if=virtio,format=qcow2,file={self.path(DISK)}", *more])
 
     def wait_until_installed(self, session):
         session.wait_for(rb"installer: the disk is /dev/vda", SECONDS)
@@ -76,12 +78,50 @@ class InstallLoop(FirmwareTest):
 
     def test_what_qemu_installed_boots(self):
         self.make_disc("isolinux")
-        with self.qemu("-drive", f"if=none,id=c,format=raw,readonly=on,file={self.path('disc.iso')}", "-device", "ide-cd,drive=c") as session:
+        disc = f"if=none,id=c,format=raw,readonly=on,file={self.path('disc.iso')}"
+        with self.qemu("-drive", disc, "-device", "ide-cd,drive=c") as session:
             self.wait_until_installed(session)
             self.log_in_and_power_off(session)
         with self.start(self.domain((DISK, "qcow2", ""), memory=256)) as session:
             self.log_in_and_power_off(session)
         self.check_disk()
+
+
+class BadUse(FirmwareTest):
+    def refused(self, status, reason, *arguments, **options):
+        done = subprocess.run([f"{TOP}/scripts/make-installer-iso", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, check=False, **options)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertIn(reason, done.stderr.splitlines()[-1])
+        self.assertEqual(done.stdout, "")
+
+    def test_is_refused_and_leaves_nothing(self):
+        disc = self.path("disc.iso")
+        self.refused(2, "invalid choice: 'lilo'", "lilo", disc)
+        self.refused(2, "required: FILE", "debian")
+        self.refused(2, "--loader", "debian", disc, "--loader", "grub")
+        self.refused(2, "--append", "isolinux", disc, "--append", "a\nLABEL b")
+        self.refused(1, f"there is no folder {self.path('missing')}", "debian", self.path("missing/disc.iso"))
+        self.refused(1, f"{self.folder} is a folder", "debian", self.folder)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_a_disc_that_does_not_fit_is_not_begun_in_its_place(self):
+        disc = self.path("disc.iso")
+        with open(disc, "w", encoding="ascii") as file:
+            file.write("the disc of before")
+        os.mkdir(self.path("temporary"))
+        self.refused(1, "File too large; make room there", "debian", disc, preexec_fn=only_small_files,
+                     env=dict(os.environ, TMPDIR=self.path("temporary")))
+        with open(disc, encoding="ascii") as file:
+            self.assertEqual(file.read(), "the disc of before")
+        self.assertEqual(sorted(os.listdir(self.folder)), ["disc.iso", "temporary"])
+        self.assertEqual(os.listdir(self.path("temporary")), [])
+
+
+def only_small_files():
+    """In the child: files end at 1 MiB, as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ def isolinux_iso(path):
     """An isohybrid image: isolinux boots it from a CD, and from a disk too. Labels: off, reboot."""
     with tempfile.TemporaryDirectory() as folder:
         os.mkdir(f"{folder}/isolinux")
-        for file in (f"{ISOLINUX}/isolinux.bin", *(f"{SYSLINUX_MODULES}/{name}.c32" for name in ("ldlinux", "libcom32", "poweroff", "reboot"))):
+        modules = (f"{SYSLINUX_MODULES}/{name}.c32" for name in ("ldlinux", "libcom32", "poweroff", "reboot"))
+        for file in (f"{ISOLINUX}/isolinux.bin", *modules):
             with open(file, "rb") as source, open(f"{folder}/isolinux/{os.path.basename(file)}", "wb") as target:
                 target.write(source.read())
         with open(f"{folder}/isolinux/isolinux.cfg", "w", encoding="ascii") as file:
