@@ -24,6 +24,7 @@
 #include "vmm/base/event_loop.h"
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/base/unix_socket.h"
 #include "vmm/control/control_server.h"
 #include "vmm/control/ctl.h"
 #include "vmm/control/guest_folder.h"
@@ -110,32 +111,36 @@ class EndSignals {
 };
 
 // The socket at which the guest is controlled, and the folder that it is found in.
-struct Control {
+struct ControlSocket {
   std::optional<control::GuestFolder> folder;
-  std::unique_ptr<control::ControlServer> server;
+  std::optional<UnixListener> listener;
 };
 
-Result<Control> listen_by_name(EventLoop& loop, control::Guest& guest, const std::string& name) {
-  Control control;
+Result<ControlSocket> listen_at(const std::string& path) {
+  ControlSocket socket;
+  VMM_ASSIGN_OR_RETURN(UnixListener listener, control::ControlServer::listen(path));
+  socket.listener.emplace(std::move(listener));
+  return socket;
+}
+
+Result<ControlSocket> listen_by_name(const std::string& name) {
   VMM_ASSIGN_OR_RETURN(const std::filesystem::path path, control::control_socket_of(name));
   VMM_ASSIGN_OR_RETURN(control::GuestFolder folder, control::GuestFolder::create(name));
-  control.folder.emplace(std::move(folder));
-  VMM_ASSIGN_OR_RETURN(control.server, control::ControlServer::listen(loop, guest, path));
-  return control;
+  VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen_at(path));
+  socket.folder.emplace(std::move(folder));
+  return socket;
 }
 
 // A guest that nobody asked to be controllable runs without, too.
-Result<Control> listen(EventLoop& loop, control::Guest& guest, const Options& options) {
-  Control control;
+Result<ControlSocket> listen(const domain::Domain& domain, const Options& options) {
   if (!options.control_path.empty()) {
-    VMM_ASSIGN_OR_RETURN(control.server, control::ControlServer::listen(loop, guest, options.control_path));
-    return control;
+    return listen_at(options.control_path);
   }
-  auto by_name = listen_by_name(loop, guest, guest.domain().name);
+  auto by_name = listen_by_name(domain.name);
   if (!by_name) {
     log::warning("vmm ctl will not reach this guest: {}; --control PATH makes its socket elsewhere",
                  by_name.error().message());
-    return control;
+    return ControlSocket();
   }
   return by_name;
 }
@@ -153,10 +158,14 @@ Result<MachineEnd> run(const Options& options) {
   VMM_ASSIGN_OR_RETURN(const DiskSecrets secrets, read_secrets(options.secrets));
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
   VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
+  VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen(domain, options));
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, *loop, secrets));
   VMM_TRY(signals.watch(*loop, *machine));
   control::MachineGuest guest(domain, *machine);
-  VMM_ASSIGN_OR_RETURN(const Control control, listen(*loop, guest, options));
+  std::unique_ptr<control::ControlServer> server;
+  if (socket.listener) {
+    VMM_ASSIGN_OR_RETURN(server, control::ControlServer::create(*loop, guest, *std::move(socket.listener)));
+  }
   return machine->run();
 }
 

@@ -41,7 +41,7 @@ class InstallLoop(FirmwareTest):
         session.wait_for(rb"guest:[^\r\n]*# ", SECONDS)
         session.type("grep -c ' / ext4 rw' /proc/mounts; dumpe2fs -h /dev/vda1 | grep 'Filesystem features'\r")
         session.wait_for(rb"\n1\r", SECONDS)
-        session.wait_for(rb"Filesystem features", SECONDS)
+        session.wait_for(rb"Filesystem features: +has_journal", SECONDS)
         session.type("poweroff\r")
         self.assertEqual(session.wait_end(SECONDS), 0)
 

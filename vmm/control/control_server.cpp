@@ -35,10 +35,12 @@ ControlServer::Client::Client(Guest& guest, UniqueFd peer)
       splitter([this](std::string_view message) { output += session.answer(message); },
                [this](const char* reason) { output += QmpSession::complaint(reason); }) {}
 
-Result<std::unique_ptr<ControlServer>> ControlServer::listen(EventLoop& loop, Guest& guest,
-                                                             const std::string& path) {
-  VMM_ASSIGN_OR_RETURN(UnixListener listener,
-                       UnixListener::listen("the control socket", path, kOwnerOnly, kBacklog));
+Result<UnixListener> ControlServer::listen(const std::string& path) {
+  return UnixListener::listen("the control socket", path, kOwnerOnly, kBacklog);
+}
+
+Result<std::unique_ptr<ControlServer>> ControlServer::create(EventLoop& loop, Guest& guest,
+                                                             UnixListener listener) {
   std::unique_ptr<ControlServer> server(new ControlServer(loop, guest, std::move(listener)));
   VMM_ASSIGN_OR_RETURN(server->again_, loop.make_timer([self = server.get()] { self->listen_again(); }));
   VMM_TRY(server->watch_listener());
@@ -79,8 +81,7 @@ void ControlServer::accept() {
 }
 
 void ControlServer::serve(Client& client, uint32_t events) {
-  const bool is_alive =
-      (events & EPOLLERR) == 0 && (client.output.empty() ? read(client) : true) && write(client);
+  const bool is_alive = (events & EPOLLERR) == 0 && (!client.output.empty() || read(client)) && write(client);
   if (!is_alive) {
     return remove(client);
   }

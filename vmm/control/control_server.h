@@ -1,7 +1,7 @@
 // ControlServer: a unix socket at which programs control a running guest, in QMP (qmp_session.h).
 //
 // Only the user that runs vmm, and root, may connect (mode 0600, and SO_PEERCRED). What a client sends and
-// does not read is bounded; none can slow down or stop the guest.
+// does not read is bounded: one that floods, hangs or never reads neither slows down the guest nor grows vmm.
 //
 // Threads: the main loop's.
 #pragma once
@@ -25,9 +25,10 @@ inline constexpr size_t kMaxClients = 16;
 
 class ControlServer {
  public:
+  // The socket; who connects waits until there is a server.
+  static Result<UnixListener> listen(const std::string& path);
   // REQUIRES: loop and guest outlive the server.
-  static Result<std::unique_ptr<ControlServer>> listen(EventLoop& loop, Guest& guest,
-                                                       const std::string& path);
+  static Result<std::unique_ptr<ControlServer>> create(EventLoop& loop, Guest& guest, UnixListener listener);
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
   ~ControlServer() = default;

@@ -56,7 +56,15 @@ struct Request {
 constexpr std::chrono::seconds kTrayTime(10);
 constexpr std::chrono::milliseconds kTrayPause(100);
 
+// Whether all of it could be printed is seen at the end.
 void print(const std::string& line) { static_cast<void>(std::printf("%s\n", line.c_str())); }
+
+Status end_printing() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    return fail("cannot write to the standard output: {}", errno_text(errno));
+  }
+  return {};
+}
 
 std::string text_of(const json& object, const char* name) {
   const auto found = object.find(name);
@@ -254,7 +262,7 @@ Status run_ctl(std::span<const std::string> arguments) {
   if (std::ranges::any_of(arguments,
                           [](const std::string& each) { return each == "--help" || each == "-h"; })) {
     static_cast<void>(std::fputs(kHelpText, stdout));
-    return {};
+    return end_printing();
   }
   if (arguments.size() < 2) {
     return fail_configuration("vmm ctl: a guest and a command are needed; see vmm ctl --help");
@@ -267,7 +275,8 @@ Status run_ctl(std::span<const std::string> arguments) {
   // The command line is judged before anybody is asked.
   VMM_ASSIGN_OR_RETURN(const Options options, read_options(*command, arguments.subspan(2)));
   VMM_ASSIGN_OR_RETURN(QmpClient guest, connect(arguments[0]));
-  return command->run({.guest = guest, .options = options});
+  VMM_TRY(command->run({.guest = guest, .options = options}));
+  return end_printing();
 }
 
 }  // namespace vmm::control

@@ -6,7 +6,6 @@
 // Threads: the main loop's. Every message has one answer; events are not sent yet.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <string_view>
 

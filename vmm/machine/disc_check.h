@@ -22,7 +22,7 @@ enum class DiscBoot : uint8_t {
 // ISO image may be on a disc too.
 Result<DiscBoot> check_disc(const std::filesystem::path& image);
 
-// "has no boot catalogue, so that it is not bootable"; for kBoots empty.
+// For a sentence that the image's name begins: "is not bootable: …"; for kBoots empty.
 const char* reason_not_to_boot(DiscBoot boot);
 
 }  // namespace vmm

@@ -16,7 +16,6 @@
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
 #include "vmm/core/layout.h"
-#include "vmm/machine/disc_check.h"
 #include "vmm/machine/image_options.h"
 
 namespace vmm {
@@ -95,21 +94,16 @@ Result<std::unique_ptr<Disks>> Disks::create(const domain::Domain& domain, const
 
 // A disc that firmware will pass over is said before it does: it says so to the guest's screen alone.
 Status Disks::check_first_disc() const {
-  const bool is_install = !domain_.os.install_target.empty();
   const std::vector<const Disk*> order = boot_disks(domain_.os.install_target);
-  if (order.empty() || order.front()->tray == nullptr || order.front()->file.empty() ||
-      order.front()->format != domain::ImageFormat::kRaw) {
+  const std::optional<DiscBoot> boot = order.empty() ? std::nullopt : order.front()->medium.boot;
+  if (!boot || boot == DiscBoot::kBoots) {
     return {};
   }
   const Disk& first = *order.front();
-  VMM_ASSIGN_OR_RETURN(const DiscBoot boot, check_disc(first.file));
-  if (boot == DiscBoot::kBoots) {
-    return {};
+  if (!domain_.os.install_target.empty()) {
+    return fail("--install {}: {}", first.file.native(), reason_not_to_boot(*boot));
   }
-  if (is_install) {
-    return fail("--install {}: {}", first.file.native(), reason_not_to_boot(boot));
-  }
-  log::warning("{}: {} {}", first.name, first.file.native(), reason_not_to_boot(boot));
+  log::warning("{}: {} {}", first.name, first.file.native(), reason_not_to_boot(*boot));
   return {};
 }
 
@@ -158,10 +152,10 @@ Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk&
     image_options.passphrases = {secret->second};
   }
   VMM_TRY(check_block_source(wanted));
-  if (wanted.device == domain::DiskDevice::kCdrom && wanted.format == domain::ImageFormat::kRaw) {
-    VMM_TRY(check_disc(wanted.source));
-  }
   Medium medium;
+  if (wanted.device == domain::DiskDevice::kCdrom && wanted.format == domain::ImageFormat::kRaw) {
+    VMM_ASSIGN_OR_RETURN(medium.boot, check_disc(wanted.source));
+  }
   VMM_ASSIGN_OR_RETURN(medium.image, block::open_disk(disk.thread->loop(), image_options));
   if (wanted.logical_block_bytes != 0 && medium.image->size_bytes() % wanted.logical_block_bytes != 0) {
     return fail("its {} bytes are no multiple of logical_block_size='{}'; the guest could not read its end",

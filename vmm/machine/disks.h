@@ -27,6 +27,7 @@
 #include "vmm/core/io_bus.h"
 #include "vmm/domain/domain.h"
 #include "vmm/kvm/vm.h"
+#include "vmm/machine/disc_check.h"
 #include "vmm/machine/io_thread.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/secrets.h"
@@ -105,6 +106,7 @@ class Disks {
   struct Medium {
     std::unique_ptr<block::BlockDevice> image;
     block::ErrorPolicyDevice* policy = nullptr;  // the image, where it is one
+    std::optional<DiscBoot> boot;                // of a raw image in a CD-ROM drive
   };
   struct Disk {
     const domain::Disk* wanted = nullptr;

@@ -151,15 +151,29 @@ class Domain(BadInputTest):
         self.refuse(2, f"{self.folder}/domain.xml:", "<kernel>", text=self.edited("<kernel>vmlinuz</kernel>", ""))
 
 
-class Log(BadInputTest):
-    def refuse_log(self, status, path, *parts):
-        (self.folder / "domain.xml").write_text(DOMAIN, encoding="utf-8")
+class OptionTest(BadInputTest):
+    def refuse_option(self, status, options, *parts, text=DOMAIN):
+        (self.folder / "domain.xml").write_text(text, encoding="utf-8")
         before = snapshot(self.folder)
-        with Run([VMM, "--domain", str(self.folder / "domain.xml"), "--log", str(path), "--log-level", "debug"]) as run:
+        with Run([VMM, "--domain", str(self.folder / "domain.xml"), *options]) as run:
             run.process.stdin.close()
             run.wait_end(60)
         self.assert_one_sentence(run, status, *parts)
         self.assertEqual(snapshot(self.folder), before)
+
+
+class ControlSocket(OptionTest):
+    def test_where_it_cannot_be_made_nothing_is_changed(self):
+        self.write("old.log", b"precious")
+        text = DOMAIN.replace("</devices>", "  <serial type='file'><source path='old.log'/></serial>\n  </devices>")
+        for name, reason in (("absent/control", "No such file"), ("a.img", "something else of that name"), ("x" * 200, "1 to 107 bytes")):
+            with self.subTest(name):
+                self.refuse_option(2 if len(name) > 100 else 1, ["--control", str(self.folder / name)], "control socket", reason, text=text)
+
+
+class Log(OptionTest):
+    def refuse_log(self, status, path, *parts):
+        self.refuse_option(status, ["--log", str(path), "--log-level", "debug"], *parts)
 
     def test_into_what_the_guest_is_made_of(self):
         os.link(self.folder / "a.img", self.folder / "link.img")

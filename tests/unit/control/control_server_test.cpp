@@ -8,12 +8,10 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <vector>
 
-#include "tests/unit/fakes/fake_guest.h"
+#include "tests/unit/control/served_guest.h"
 #include "vmm/base/unix_socket.h"
 
 namespace vmm::control {
@@ -21,24 +19,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-class Server : public testing::Test {
+class Server : public ServedGuest {
  protected:
-  Server() {
-    std::string pattern = "/tmp/vmm-control.XXXXXX";
-    folder_ = ::mkdtemp(pattern.data());
-    path_ = (folder_ / "control").native();
-    auto loop = EventLoop::create();
-    EXPECT_TRUE(loop.has_value());
-    loop_ = std::move(*loop);
-    auto server = ControlServer::listen(*loop_, guest_, path_);
-    EXPECT_TRUE(server.has_value()) << server.error().message();
-    server_ = std::move(*server);
-  }
-  ~Server() override {
-    server_.reset();
-    std::filesystem::remove_all(folder_);
-  }
-
   UniqueFd connect() const {
     auto fd = connect_unix("a test", path_);
     EXPECT_TRUE(fd.has_value()) << fd.error().message();
@@ -72,12 +54,6 @@ class Server : public testing::Test {
     }
     return false;
   }
-
-  std::filesystem::path folder_;
-  std::string path_;
-  FakeGuest guest_;
-  std::unique_ptr<EventLoop> loop_;
-  std::unique_ptr<ControlServer> server_;
 };
 
 TEST_F(Server, GreetsAndAnswers) {

@@ -3,15 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "tests/unit/fakes/fake_guest.h"
+#include "tests/unit/control/served_guest.h"
 #include "tests/unit/fakes/loop_thread.h"
-#include "vmm/control/control_server.h"
 
 namespace vmm::control {
 namespace {
@@ -22,24 +18,8 @@ using ::testing::internal::CaptureStdout;
 using ::testing::internal::GetCapturedStdout;
 
 // The guest's loop runs while a command does, and stands still between them.
-class Ctl : public testing::Test {
+class Ctl : public ServedGuest {
  protected:
-  Ctl() {
-    std::string pattern = "/tmp/vmm-ctl.XXXXXX";
-    folder_ = ::mkdtemp(pattern.data());
-    path_ = (folder_ / "control").native();
-    auto loop = EventLoop::create();
-    EXPECT_TRUE(loop.has_value());
-    loop_ = std::move(*loop);
-    auto server = ControlServer::listen(*loop_, guest_, path_);
-    EXPECT_TRUE(server.has_value());
-    server_ = std::move(*server);
-  }
-  ~Ctl() override {
-    server_.reset();
-    std::filesystem::remove_all(folder_);
-  }
-
   // What it printed, or why it failed.
   std::string run(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), path_);
@@ -49,12 +29,6 @@ class Ctl : public testing::Test {
     const std::string printed = GetCapturedStdout();
     return status ? printed : "error: " + status.error().message();
   }
-
-  std::filesystem::path folder_;
-  std::string path_;
-  FakeGuest guest_;
-  std::unique_ptr<EventLoop> loop_;
-  std::unique_ptr<ControlServer> server_;
 };
 
 TEST_F(Ctl, TellsTheStatus) {

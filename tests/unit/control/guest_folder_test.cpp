@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -17,12 +18,21 @@ std::string a_name() { return "vmm-test-" + std::to_string(::getpid()); }
 class GuestFolders : public testing::Test {
  protected:
   void SetUp() override {
-    const auto socket = control_socket_of(a_name());
-    if (!socket) {
-      GTEST_SKIP() << socket.error().message();
+    if (::geteuid() != 0) {
+      std::string pattern = "/tmp/vmm-runtime.XXXXXX";
+      runtime_ = ::mkdtemp(pattern.data());
+      ::setenv("XDG_RUNTIME_DIR", runtime_.c_str(), 1);
     }
+    const auto socket = control_socket_of(a_name());
+    ASSERT_TRUE(socket.has_value()) << socket.error().message();
     folder_ = socket->parent_path();
   }
+  void TearDown() override {
+    if (!runtime_.empty()) {
+      std::filesystem::remove_all(runtime_);
+    }
+  }
+  std::filesystem::path runtime_;  // of who is not root
   std::filesystem::path folder_;
 };
 
