@@ -88,6 +88,9 @@ struct BlockRequest {
   Completion completion;
 };
 
+// What sizes and offsets are told in by the formats, whatever the disk's own blocks are.
+inline constexpr uint32_t kSectorBytes = 512;
+
 // What a disk can do, constant while it is open.
 struct BlockLimits {
   uint32_t logical_block_bytes = 512;    // what a guest should be told; requests of any alignment are served

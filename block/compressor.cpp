@@ -43,9 +43,9 @@ class Deflate final : public Compressor {
   bool is_ready_ = false;
 };
 
-class Zstd final : public Compressor {
+class ZstdCompressor final : public Compressor {
  public:
-  Zstd() : context_(ZSTD_createCCtx(), &ZSTD_freeCCtx) {}
+  ZstdCompressor() : context_(ZSTD_createCCtx(), &ZSTD_freeCCtx) {}
 
   bool is_ready() const { return context_ != nullptr; }
 
@@ -68,7 +68,7 @@ std::unique_ptr<Compressor> make() {
 }  // namespace
 
 std::unique_ptr<Compressor> make_compressor(Compression compression) {
-  return compression == Compression::kZstd ? make<Zstd>() : make<Deflate>();
+  return compression == Compression::kZstd ? make<ZstdCompressor>() : make<Deflate>();
 }
 
 }  // namespace vmm::block

@@ -6,12 +6,12 @@
 namespace vmm::block {
 namespace {
 
-class Deflate final : public Decompressor {
+class Inflate final : public Decompressor {
  public:
-  Deflate() { is_ready_ = inflateInit2(&stream_, -MAX_WBITS) == Z_OK; }
-  Deflate(const Deflate&) = delete;
-  Deflate& operator=(const Deflate&) = delete;
-  ~Deflate() override {
+  Inflate() { is_ready_ = inflateInit2(&stream_, -MAX_WBITS) == Z_OK; }
+  Inflate(const Inflate&) = delete;
+  Inflate& operator=(const Inflate&) = delete;
+  ~Inflate() override {
     if (is_ready_) {
       inflateEnd(&stream_);
     }
@@ -36,9 +36,9 @@ class Deflate final : public Decompressor {
   bool is_ready_ = false;
 };
 
-class Zstd final : public Decompressor {
+class ZstdDecompressor final : public Decompressor {
  public:
-  Zstd() : stream_(ZSTD_createDStream(), &ZSTD_freeDStream) {}
+  ZstdDecompressor() : stream_(ZSTD_createDStream(), &ZSTD_freeDStream) {}
 
   bool run(std::span<const std::byte> stored, std::span<std::byte> plain) override {
     if (stream_ == nullptr || ZSTD_isError(ZSTD_initDStream(stream_.get())) != 0) {
@@ -64,7 +64,7 @@ class Zstd final : public Decompressor {
 
 }  // namespace
 
-std::unique_ptr<Decompressor> make_deflate_decompressor() { return std::make_unique<Deflate>(); }
-std::unique_ptr<Decompressor> make_zstd_decompressor() { return std::make_unique<Zstd>(); }
+std::unique_ptr<Decompressor> make_deflate_decompressor() { return std::make_unique<Inflate>(); }
+std::unique_ptr<Decompressor> make_zstd_decompressor() { return std::make_unique<ZstdDecompressor>(); }
 
 }  // namespace vmm::block

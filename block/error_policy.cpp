@@ -7,14 +7,14 @@
 namespace vmm::block {
 namespace {
 
-constexpr size_t kSlots = 256;
+constexpr size_t kPolicySlots = 256;
 
 }  // namespace
 
 ErrorPolicyDevice::ErrorPolicyDevice(std::unique_ptr<BlockDevice> disk, const ErrorPolicies& policies,
                                      OnHeld on_held)
-    : disk_(std::move(disk)), policies_(policies), on_held_(std::move(on_held)), slots_(kSlots) {
-  held_.reserve(kSlots);
+    : disk_(std::move(disk)), policies_(policies), on_held_(std::move(on_held)), slots_(kPolicySlots) {
+  held_.reserve(kPolicySlots);
   for (Slot& slot : slots_) {
     slot.device = this;
     slot.next_free = std::exchange(free_slots_, &slot);

@@ -16,7 +16,7 @@ namespace vmm::block {
 namespace {
 
 // A write through the page cache writes whole pages back: what is alone is alone in its pages.
-constexpr uint64_t kPageBytes = 4096;
+constexpr uint64_t kOrderBytes = 4096;
 
 uint64_t end_of(const FileRequest& request) { return request.offset.bytes() + request.length_bytes; }
 
@@ -98,7 +98,7 @@ void HostFile::start_in_order(FileRequest& request) {
     const ByteRange range{.begin = request.offset.bytes(), .end = end_of(request)};
     request.is_alone =
         range.begin % alignment_ != 0 || range.end % alignment_ != 0 || touches_partial_block(request);
-    request.ordered_range = request.is_alone ? widened(range, std::max(alignment_, kPageBytes)) : range;
+    request.ordered_range = request.is_alone ? widened(range, std::max(alignment_, kOrderBytes)) : range;
     if (!write_order_.admit(request)) {
       return;
     }

@@ -10,8 +10,6 @@
 namespace vmm::block {
 namespace {
 
-constexpr uint64_t kSectorBytes = 512;
-
 // Limits of off_t, which io_uring and fallocate take.
 constexpr uint64_t kMaxSizeBytes = INT64_MAX;
 

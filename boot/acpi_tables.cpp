@@ -32,7 +32,7 @@ constexpr std::string_view kOemTableId = "VMMTABLE";
 constexpr std::string_view kCreatorId = "VMM ";
 
 template <typename T>
-void put(Bytes& to, T value) {
+void append(Bytes& to, T value) {
   const size_t at = to.size();
   to.resize(at + sizeof value);
   store_le<T>(to.data() + at, value);
@@ -52,14 +52,14 @@ void put_text(Bytes& to, std::string_view text) {
 Bytes begin_table(std::string_view signature, uint8_t revision) {
   Bytes table;
   put_text(table, signature);
-  put<uint32_t>(table, 0);
-  put(table, revision);
-  put<uint8_t>(table, 0);
+  append<uint32_t>(table, 0);
+  append(table, revision);
+  append<uint8_t>(table, 0);
   put_text(table, kOemId);
   put_text(table, kOemTableId);
-  put<uint32_t>(table, 1);
+  append<uint32_t>(table, 1);
   put_text(table, kCreatorId);
-  put<uint32_t>(table, 1);
+  append<uint32_t>(table, 1);
   return table;
 }
 
@@ -69,7 +69,7 @@ Bytes make_facs() {
   constexpr size_t kVersion = 32;
   Bytes facs;
   put_text(facs, "FACS");
-  put(facs, kFacsBytes);
+  append(facs, kFacsBytes);
   facs.resize(kFacsBytes);
   put_at<uint8_t>(facs, kVersion, 2);
   return facs;
@@ -192,61 +192,61 @@ constexpr uint16_t kLevelActiveHigh = 0x0d;
 
 void put_processor(Bytes& madt, uint32_t uid, uint32_t apic_id) {
   if (apic_id < kFirstX2ApicId && uid < kFirstX2ApicId) {
-    put<uint8_t>(madt, 0);
-    put<uint8_t>(madt, 8);
-    put(madt, static_cast<uint8_t>(uid));
-    put(madt, static_cast<uint8_t>(apic_id));
-    put(madt, kApicEnabled);
+    append<uint8_t>(madt, 0);
+    append<uint8_t>(madt, 8);
+    append(madt, static_cast<uint8_t>(uid));
+    append(madt, static_cast<uint8_t>(apic_id));
+    append(madt, kApicEnabled);
   } else {
-    put<uint8_t>(madt, 9);
-    put<uint8_t>(madt, 16);
-    put<uint16_t>(madt, 0);
-    put(madt, apic_id);
-    put(madt, kApicEnabled);
-    put(madt, uid);
+    append<uint8_t>(madt, 9);
+    append<uint8_t>(madt, 16);
+    append<uint16_t>(madt, 0);
+    append(madt, apic_id);
+    append(madt, kApicEnabled);
+    append(madt, uid);
   }
 }
 
 void put_io_apic(Bytes& madt) {
-  put<uint8_t>(madt, 1);
-  put<uint8_t>(madt, 12);
-  put<uint8_t>(madt, 0);  // its id
-  put<uint8_t>(madt, 0);
-  put(madt, static_cast<uint32_t>(layout::kIoApicAddress));
-  put<uint32_t>(madt, 0);  // its first GSI
+  append<uint8_t>(madt, 1);
+  append<uint8_t>(madt, 12);
+  append<uint8_t>(madt, 0);  // its id
+  append<uint8_t>(madt, 0);
+  append(madt, static_cast<uint32_t>(layout::kIoApicAddress));
+  append<uint32_t>(madt, 0);  // its first GSI
 }
 
 void put_override(Bytes& madt, uint8_t irq, uint32_t gsi, uint16_t flags) {
-  put<uint8_t>(madt, 2);
-  put<uint8_t>(madt, 10);
-  put<uint8_t>(madt, 0);  // ISA
-  put(madt, irq);
-  put(madt, gsi);
-  put(madt, flags);
+  append<uint8_t>(madt, 2);
+  append<uint8_t>(madt, 10);
+  append<uint8_t>(madt, 0);  // ISA
+  append(madt, irq);
+  append(madt, gsi);
+  append(madt, flags);
 }
 
 // NMI at LINT1 of every CPU, as the PC has it.
 void put_nmi(Bytes& madt, bool has_x2apic) {
-  put<uint8_t>(madt, 4);
-  put<uint8_t>(madt, 6);
-  put<uint8_t>(madt, 0xff);
-  put(madt, kConforms);
-  put<uint8_t>(madt, 1);
+  append<uint8_t>(madt, 4);
+  append<uint8_t>(madt, 6);
+  append<uint8_t>(madt, 0xff);
+  append(madt, kConforms);
+  append<uint8_t>(madt, 1);
   if (has_x2apic) {
-    put<uint8_t>(madt, 10);
-    put<uint8_t>(madt, 12);
-    put(madt, kConforms);
-    put<uint32_t>(madt, UINT32_MAX);
-    put<uint8_t>(madt, 1);
-    put<uint8_t>(madt, 0);
-    put<uint16_t>(madt, 0);
+    append<uint8_t>(madt, 10);
+    append<uint8_t>(madt, 12);
+    append(madt, kConforms);
+    append<uint32_t>(madt, UINT32_MAX);
+    append<uint8_t>(madt, 1);
+    append<uint8_t>(madt, 0);
+    append<uint16_t>(madt, 0);
   }
 }
 
 Bytes make_madt(const AcpiConfig& config) {
   Bytes madt = begin_table("APIC", kMadtRevision);
-  put(madt, static_cast<uint32_t>(layout::kLocalApicAddress));
-  put(madt, kMadtPcAt);
+  append(madt, static_cast<uint32_t>(layout::kLocalApicAddress));
+  append(madt, kMadtPcAt);
   bool has_x2apic = false;
   for (size_t i = 0; i < config.apic_ids.size(); ++i) {
     put_processor(madt, static_cast<uint32_t>(i), config.apic_ids[i]);
@@ -350,9 +350,9 @@ class TablesBuilder {
     constexpr uint32_t kFirstPartBytes = 20;
     Bytes& rsdp = blobs_.rsdp;
     put_text(rsdp, "RSD PTR ");
-    put<uint8_t>(rsdp, 0);
+    append<uint8_t>(rsdp, 0);
     put_text(rsdp, kOemId);
-    put<uint8_t>(rsdp, 2);
+    append<uint8_t>(rsdp, 2);
     rsdp.resize(kRsdpBytes);
     put_at(rsdp, 20, kRsdpBytes);
     point(AcpiBlobs::Blob::kRsdp, 16, 4, rsdt);

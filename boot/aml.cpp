@@ -18,7 +18,7 @@ constexpr uint8_t kExtendedPrefix = 0x5b;
 constexpr uint8_t kDeviceOp = 0x82;
 constexpr uint8_t kRootChar = '\\';
 
-void put(Bytes& to, uint8_t byte) { to.push_back(std::byte{byte}); }
+void append(Bytes& to, uint8_t byte) { to.push_back(std::byte{byte}); }
 
 void put_text(Bytes& to, std::string_view text) {
   const auto bytes = as_bytes(text);
@@ -32,7 +32,7 @@ void put_name(Bytes& to, std::string_view name) {
 
 template <typename T>
 void put_prefixed(Bytes& to, uint8_t prefix, T value) {
-  put(to, prefix);
+  append(to, prefix);
   const size_t at = to.size();
   to.resize(at + sizeof value);
   store_le<T>(to.data() + at, value);
@@ -40,7 +40,7 @@ void put_prefixed(Bytes& to, uint8_t prefix, T value) {
 
 void put_integer(Bytes& to, uint64_t value) {
   if (value <= 1) {
-    put(to, static_cast<uint8_t>(value));  // ZeroOp, OneOp
+    append(to, static_cast<uint8_t>(value));  // ZeroOp, OneOp
   } else if (value <= UINT8_MAX) {
     put_prefixed(to, kBytePrefix, static_cast<uint8_t>(value));
   } else if (value <= UINT16_MAX) {
@@ -55,7 +55,7 @@ void put_integer(Bytes& to, uint64_t value) {
 // Section 20.2.4: the length counts its own bytes; one byte up to 63, else 4 bits and 1 to 3 bytes more.
 void put_package_length(Bytes& to, size_t content_bytes) {
   if (content_bytes + 1 < 0x40) {
-    put(to, static_cast<uint8_t>(content_bytes + 1));
+    append(to, static_cast<uint8_t>(content_bytes + 1));
     return;
   }
   size_t more = 1;
@@ -64,9 +64,9 @@ void put_package_length(Bytes& to, size_t content_bytes) {
   }
   VMM_CHECK(more <= 3, "an AML package is too long");
   const size_t length = content_bytes + 1 + more;
-  put(to, static_cast<uint8_t>(more << 6 | (length & 0xf)));
+  append(to, static_cast<uint8_t>(more << 6 | (length & 0xf)));
   for (size_t i = 0; i < more; ++i) {
-    put(to, static_cast<uint8_t>(length >> (4 + 8 * i) & 0xff));
+    append(to, static_cast<uint8_t>(length >> (4 + 8 * i) & 0xff));
   }
 }
 
@@ -76,7 +76,7 @@ void append(Bytes& to, const Bytes& more) { to.insert(to.end(), more.begin(), mo
 
 Bytes name_integer(std::string_view name, uint64_t value) {
   Bytes bytes;
-  put(bytes, kNameOp);
+  append(bytes, kNameOp);
   put_name(bytes, name);
   put_integer(bytes, value);
   return bytes;
@@ -84,18 +84,18 @@ Bytes name_integer(std::string_view name, uint64_t value) {
 
 Bytes name_string(std::string_view name, std::string_view text) {
   Bytes bytes;
-  put(bytes, kNameOp);
+  append(bytes, kNameOp);
   put_name(bytes, name);
-  put(bytes, kStringPrefix);
+  append(bytes, kStringPrefix);
   put_text(bytes, text);
-  put(bytes, 0);
+  append(bytes, 0);
   return bytes;
 }
 
 Bytes device(std::string_view name, const Bytes& body) {
   Bytes bytes;
-  put(bytes, kExtendedPrefix);
-  put(bytes, kDeviceOp);
+  append(bytes, kExtendedPrefix);
+  append(bytes, kDeviceOp);
   put_package_length(bytes, 4 + body.size());
   put_name(bytes, name);
   append(bytes, body);
@@ -104,9 +104,9 @@ Bytes device(std::string_view name, const Bytes& body) {
 
 Bytes scope(std::string_view name, const Bytes& body) {
   Bytes bytes;
-  put(bytes, kScopeOp);
+  append(bytes, kScopeOp);
   put_package_length(bytes, 5 + body.size());
-  put(bytes, kRootChar);
+  append(bytes, kRootChar);
   put_name(bytes, name);
   append(bytes, body);
   return bytes;

@@ -5,6 +5,7 @@
 
 #include "boot/entry_state.h"
 #include "boot/low_memory.h"
+#include "boot/memory_map.h"
 #include "boot/placement.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/check.h"
@@ -50,7 +51,6 @@ enum BootParamsField : uint16_t {
 };
 
 constexpr size_t kBootParamsBytes = 4096;
-constexpr size_t kE820EntryBytes = 20;
 constexpr size_t kE820MaxEntries = 128;
 
 constexpr size_t kSectorBytes = 512;

@@ -6,13 +6,13 @@
 #include <string_view>
 #include <utility>
 
+#include "boot/memory_map.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/check.h"
 
 namespace vmm::boot {
 namespace {
 
-constexpr size_t kE820EntryBytes = 20;
 constexpr uint32_t kE820Ram = 1;
 
 constexpr std::string_view kTablesFile = "etc/acpi/tables";

@@ -6,8 +6,6 @@ namespace vmm::boot {
 
 namespace {
 
-constexpr uint64_t kPageBytes = 4096;
-
 MemoryMapEntry entry(uint64_t start, uint64_t end, MemoryType type) {
   return {.range = {.start = GuestAddress(start), .length_bytes = end - start}, .type = type};
 }

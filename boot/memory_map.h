@@ -5,6 +5,7 @@
 // it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -20,6 +21,9 @@ enum class MemoryType : uint32_t {
   kAcpiReclaimable = 3,
   kAcpiNvs = 4,
 };
+
+inline constexpr uint64_t kPageBytes = 4096;
+inline constexpr size_t kE820EntryBytes = 20;
 
 struct MemoryMapEntry {
   GuestRange range;

@@ -9,8 +9,6 @@ namespace vmm::boot {
 
 namespace {
 
-constexpr uint64_t kPageBytes = 4096;
-
 void append_pages(std::vector<GuestRange>& ranges, uint64_t start, uint64_t end) {
   start = align_up(start, kPageBytes);
   end = align_down(end, kPageBytes);

@@ -33,7 +33,6 @@ constexpr uint8_t kOther = 1;
 constexpr uint8_t kUnknown = 2;
 constexpr uint8_t kSafe = 3;
 constexpr uint64_t kKiB = 1024;
-constexpr uint64_t kMiB = kKiB * kKiB;
 constexpr size_t kMaxTextBytes = 64;
 
 // One structure: its formatted part, then its strings (section 6.1).

@@ -1,4 +1,5 @@
 #include "devices/cmos_rtc.h"
+#include "vmm/base/bytes.h"
 
 #include <algorithm>
 #include <span>
@@ -75,7 +76,6 @@ constexpr uint8_t kMemoryAbove4GiB = 0x5b;  // in 64 KiB, three bytes
 constexpr uint8_t kCpusLessOne = 0x5f;
 constexpr uint8_t kCoprocessor = 0x02;
 constexpr uint64_t kBaseMemoryKiB = 640;
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr unsigned kShiftTo64KiB = 16;
 
 bool is_time_byte(uint8_t index) {

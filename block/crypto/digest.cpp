@@ -40,11 +40,6 @@ std::unexpected<Error> unavailable(Hash hash) {
   return fail("the hash {} does not work with the OpenSSL of this host", hash_name(hash));
 }
 
-const unsigned char* raw(std::span<const std::byte> bytes) {
-  return reinterpret_cast<const unsigned char*>(bytes.data());
-}
-unsigned char* raw(std::span<std::byte> bytes) { return reinterpret_cast<unsigned char*>(bytes.data()); }
-
 // One state for many digests: AFmerge makes tens of thousands.
 class Hasher {
  public:

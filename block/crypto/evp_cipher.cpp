@@ -27,10 +27,6 @@ Cipher fetch(const OpenSsl& ssl, const char* name) {
   return cipher != nullptr ? std::move(cipher) : fetch_legacy(ssl, name);
 }
 
-const unsigned char* raw(std::span<const std::byte> bytes) {
-  return bytes.empty() ? nullptr : reinterpret_cast<const unsigned char*>(bytes.data());
-}
-
 }  // namespace
 
 Result<EvpCipher> EvpCipher::create(const char* name, std::span<const std::byte> key, Direction direction) {

@@ -10,6 +10,9 @@
 #include <openssl/provider.h>
 #include <openssl/rand.h>
 
+#include <cstddef>
+#include <span>
+
 #include "vmm/base/error.h"
 
 namespace vmm::block {
@@ -34,5 +37,13 @@ struct OpenSsl {
   // REQUIRES: load() succeeded before.
   static const OpenSsl& loaded();
 };
+
+// Bytes as OpenSSL takes them; nullptr: there are none.
+inline const unsigned char* raw(std::span<const std::byte> bytes) {
+  return bytes.empty() ? nullptr : reinterpret_cast<const unsigned char*>(bytes.data());
+}
+inline unsigned char* raw(std::span<std::byte> bytes) {
+  return bytes.empty() ? nullptr : reinterpret_cast<unsigned char*>(bytes.data());
+}
 
 }  // namespace vmm::block

@@ -12,7 +12,7 @@ namespace vmm::block {
 namespace {
 
 constexpr uint64_t kMaxCatalogueBytes = 16 * kIsoBlockBytes;
-constexpr size_t kEntryBytes = 32;
+constexpr size_t kCatalogueEntryBytes = 32;
 
 // El Torito 1.0, figures 2 to 6.
 constexpr uint8_t kValidationHeader = 1;
@@ -35,7 +35,7 @@ bool is_empty(Entry entry) {
 // Section 2.1: the sum of all 16-bit words is 0.
 bool has_valid_checksum(Entry entry) {
   uint32_t sum = 0;
-  for (size_t at = 0; at < kEntryBytes; at += 2) {
+  for (size_t at = 0; at < kCatalogueEntryBytes; at += 2) {
     sum += load_le<uint16_t>(entry.data() + at);
   }
   return (sum & 0xffffU) == 0;
@@ -72,11 +72,11 @@ class Walk {
 
  private:
   std::optional<Entry> next() {
-    if (bytes_.size() < kEntryBytes) {
+    if (bytes_.size() < kCatalogueEntryBytes) {
       return std::nullopt;
     }
-    const Entry entry = bytes_.first(kEntryBytes);
-    bytes_ = bytes_.subspan(kEntryBytes);
+    const Entry entry = bytes_.first(kCatalogueEntryBytes);
+    bytes_ = bytes_.subspan(kCatalogueEntryBytes);
     return entry;
   }
 

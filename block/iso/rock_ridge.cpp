@@ -45,11 +45,11 @@ struct Findings {
 };
 
 bool is_rock_ridge_extension(std::span<const std::byte> entry) {
-  constexpr size_t kIdentifierAt = 8;
-  if (entry.size() < kIdentifierAt) {
+  constexpr size_t kExtensionIdentifierAt = 8;
+  if (entry.size() < kExtensionIdentifierAt) {
     return false;
   }
-  const auto identifier = entry.subspan(kIdentifierAt);
+  const auto identifier = entry.subspan(kExtensionIdentifierAt);
   return begins_with(identifier, "RRIP_1991A") || begins_with(identifier, "IEEE_P1282") ||
          begins_with(identifier, "IEEE_1282");
 }

@@ -12,7 +12,6 @@ namespace {
 
 constexpr uint64_t kCompressed = UINT64_C(1) << 63U;
 constexpr uint64_t kCacheBytes = uint64_t{1} << 20U;
-constexpr uint64_t kSectorBytes = 512;
 
 // Tables begin at a multiple of the cluster, so their slices are aligned if they are no longer than one.
 uint32_t slice_bytes_of(const Header& header) {

@@ -28,8 +28,6 @@ constexpr size_t kMaxExtraBytes = 1024;
 constexpr uint64_t kMaxTableBytes = uint64_t{8} << 20U;
 constexpr uint64_t kMaxDirectoryInMemory = uint64_t{1} << 20U;
 
-uint64_t divide_up(uint64_t value, uint64_t by) { return value / by + (value % by != 0 ? 1 : 0); }
-
 std::string text(std::span<const std::byte> bytes) {
   std::string result;
   std::ranges::transform(bytes, std::back_inserter(result),

@@ -22,8 +22,6 @@ struct Layout {
   uint64_t end = 0;
 };
 
-uint64_t divide_up(uint64_t value, uint64_t by) { return value / by + (value % by != 0 ? 1 : 0); }
-
 Header header_of(const CreateOptions& options) {
   Header header;
   header.version = options.version;

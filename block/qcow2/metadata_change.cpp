@@ -17,8 +17,6 @@ constexpr uint64_t kSwitchOffset = 24;
 constexpr size_t kSwitchBytesV2 = 48;
 constexpr size_t kSwitchBytesV3 = 72;
 
-uint64_t divide_up(uint64_t value, uint64_t by) { return value / by + (value % by != 0 ? 1 : 0); }
-
 std::vector<std::byte> table_bytes(std::span<const uint64_t> table) {
   std::vector<std::byte> bytes(table.size() * sizeof(uint64_t));
   for (size_t i = 0; i < table.size(); ++i) {

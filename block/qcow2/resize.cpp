@@ -13,7 +13,6 @@ namespace vmm::block::qcow2 {
 namespace {
 
 constexpr uint64_t kSizeFieldOffset = 24;
-constexpr uint64_t kSectorBytes = 512;
 
 uint64_t clusters_of(const Header& header, uint64_t size_bytes) {
   return align_up(size_bytes, header.cluster_bytes()) >> header.cluster_bits;

@@ -21,7 +21,7 @@ namespace {
 
 constexpr uint64_t kMaxMemoryBytes = uint64_t{1} << 30U;
 
-struct Options {
+struct BenchOptions {
   std::string path;
   std::string format;
   std::string cache = "writeback";
@@ -152,7 +152,7 @@ class Bench {
   IoStatus status_ = IoStatus::kOk;
 };
 
-Result<Plan> plan_of(const Options& options) {
+Result<Plan> plan_of(const BenchOptions& options) {
   Plan plan{.op = options.is_write ? BlockOp::kWrite : BlockOp::kRead, .count = options.count};
   VMM_ASSIGN_OR_RETURN(plan.length, parse_size(options.size));
   VMM_ASSIGN_OR_RETURN(plan.offset, parse_size(options.offset));
@@ -179,7 +179,7 @@ Result<Plan> plan_of(const Options& options) {
   return plan;
 }
 
-void announce(const Options& options, const Plan& plan) {
+void announce(const BenchOptions& options, const Plan& plan) {
   const auto number = [](uint64_t value) { return static_cast<unsigned long long>(value); };
   static_cast<void>(std::printf(
       "Sending %llu %s requests, %llu bytes each, %u in parallel (starting at offset %llu, step size %llu)\n",
@@ -190,7 +190,7 @@ void announce(const Options& options, const Plan& plan) {
   }
 }
 
-Result<int> bench(const Options& options) {
+Result<int> bench(const BenchOptions& options) {
   VMM_ASSIGN_OR_RETURN(const Plan plan, plan_of(options));
   DiskOptions image{.path = options.path, .read_only = !options.is_write};
   VMM_ASSIGN_OR_RETURN(image.format, disk_format(options.format));
@@ -219,7 +219,7 @@ Result<int> bench(const Options& options) {
 }  // namespace
 
 void add_bench(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchOptions>();
   CLI::App* command = app.add_subcommand("bench", "Measure how fast a disk is read or written");
   command->footer("With -w what the image holds is overwritten.");
   command->add_option("-f", options->format, "Format: raw, qcow2, qcow or iso")->required()->type_name("FMT");

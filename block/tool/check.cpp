@@ -17,7 +17,7 @@ namespace {
 // qemu-img's.
 enum ExitStatus : int { kClean = 0, kCorrupt = 2, kLeaks = 3, kNotSupported = 63 };
 
-struct Options {
+struct CheckOptions {
   std::string path;
   std::string format;
   std::string output = "human";
@@ -33,7 +33,7 @@ struct Findings {
 
 uint64_t fixed(uint64_t before, uint64_t after) { return before > after ? before - after : 0; }
 
-Result<Findings> find(const Options& options) {
+Result<Findings> find(const CheckOptions& options) {
   const bool repairs = !options.repair.empty();
   VMM_ASSIGN_OR_RETURN(const ImageFile image,
                        open_image_file({.path = options.path, .read_only = !repairs, .for_guest = false}));
@@ -97,7 +97,7 @@ void print_human(const Findings& findings) {
   }
 }
 
-void print_json(const Options& options, const Findings& findings) {
+void print_json(const CheckOptions& options, const Findings& findings) {
   const qcow2::CheckResult& result = findings.result;
   nlohmann::ordered_json tree;
   const auto add = [&tree](const char* key, uint64_t value) {
@@ -120,7 +120,7 @@ void print_json(const Options& options, const Findings& findings) {
   say(tree.dump(4, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
-Result<int> check(const Options& options) {
+Result<int> check(const CheckOptions& options) {
   if (options.format != "qcow2") {
     VMM_TRY(disk_format(options.format));
     static_cast<void>(std::fprintf(stderr, "vmm-img: %s: the format %s has nothing to check\n",
@@ -142,7 +142,7 @@ Result<int> check(const Options& options) {
 }  // namespace
 
 void add_check(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CheckOptions>();
   CLI::App* command =
       app.add_subcommand("check", "Tell whether an image's metadata are right, or repair them");
   command->footer(

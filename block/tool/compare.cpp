@@ -18,9 +18,8 @@ namespace {
 enum Answer : int { kIdentical = 0, kDifferent = 1, kFailed = 2 };
 
 constexpr uint64_t kStepBytes = uint64_t{1} << 20U;
-constexpr uint64_t kSectorBytes = 512;  // the offset that is told is of the sector
 
-struct Options {
+struct CompareOptions {
   std::string first_format;
   std::string second_format;
   std::string first;
@@ -31,7 +30,7 @@ struct Options {
   Secrets secrets;
 };
 
-void say(const Options& options, const std::string& text) {
+void say(const CompareOptions& options, const std::string& text) {
   if (!options.is_quiet) {
     static_cast<void>(std::printf("%s\n", text.c_str()));
   }
@@ -67,7 +66,7 @@ bool is_of_one_kind(const BlockRun& first, const BlockRun& second) {
 
 class Comparison {
  public:
-  Comparison(const Options& options, Disk& first, Disk& second)
+  Comparison(const CompareOptions& options, Disk& first, Disk& second)
       : options_(options), first_(first), second_(second), left_(kStepBytes), right_(kStepBytes) {}
 
   Result<Answer> run(Progress& progress) {
@@ -109,7 +108,7 @@ class Comparison {
     return same == length;
   }
 
-  const Options& options_;
+  const CompareOptions& options_;
   Disk& first_;
   Disk& second_;
   std::vector<std::byte> left_;
@@ -117,7 +116,7 @@ class Comparison {
   std::string difference_;
 };
 
-Result<int> compare(const Options& options) {
+Result<int> compare(const CompareOptions& options) {
   VMM_ASSIGN_OR_RETURN(const Passphrases passphrases, options.secrets.passphrases());
   VMM_ASSIGN_OR_RETURN(const auto first, open(options.first, options.first_format, passphrases));
   VMM_ASSIGN_OR_RETURN(const auto second, open(options.second, options.second_format, passphrases));
@@ -139,7 +138,7 @@ Result<int> compare(const Options& options) {
 }  // namespace
 
 void add_compare(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CompareOptions>();
   CLI::App* command = app.add_subcommand("compare", "Tell whether two disks have the same contents");
   command->footer("Exit status: 0 identical, 1 different, 2 an error.");
   command->add_option("-f", options->first_format, "Format of the first image: raw, qcow2, qcow or iso")

@@ -23,11 +23,10 @@
 namespace vmm::block::tool {
 namespace {
 
-constexpr uint64_t kSectorBytes = 512;
 constexpr uint64_t kMaxSparseBytes = uint64_t{16} << 20U;
 constexpr uint32_t kMaxRequests = 16;
 
-struct Options {
+struct ConvertOptions {
   std::vector<std::string> paths;  // the last one is the new image's
   std::string source_format;
   NewImageOptions target;
@@ -52,7 +51,7 @@ struct Target {
   uint64_t backing_bytes = 0;
 };
 
-Result<uint64_t> sparse_bytes(const Options& options) {
+Result<uint64_t> sparse_bytes(const ConvertOptions& options) {
   VMM_ASSIGN_OR_RETURN(const uint64_t bytes, parse_size(options.sparse));
   if (bytes % kSectorBytes != 0 || bytes > kMaxSparseBytes) {
     return fail_configuration("-S {}: a multiple of 512 up to {} can be", options.sparse, kMaxSparseBytes);
@@ -60,7 +59,7 @@ Result<uint64_t> sparse_bytes(const Options& options) {
   return bytes;
 }
 
-Status check_options(const Options& options) {
+Status check_options(const ConvertOptions& options) {
   if (options.paths.size() < 2) {
     return fail_configuration("convert takes one or more images, and the name of the new one behind them");
   }
@@ -80,7 +79,7 @@ Status check_options(const Options& options) {
   return {};
 }
 
-Result<Sources> open_sources(const Options& options, const std::shared_ptr<EventLoop>& loop) {
+Result<Sources> open_sources(const ConvertOptions& options, const std::shared_ptr<EventLoop>& loop) {
   DiskOptions image{.read_only = true};
   VMM_ASSIGN_OR_RETURN(image.format, disk_format(options.source_format));
   VMM_ASSIGN_OR_RETURN(image.cache, cache_mode(options.source_cache));
@@ -94,8 +93,8 @@ Result<Sources> open_sources(const Options& options, const std::shared_ptr<Event
   return sources;
 }
 
-Result<std::unique_ptr<Disk>> open_target(const Options& options, const std::shared_ptr<EventLoop>& loop,
-                                          const std::string& path) {
+Result<std::unique_ptr<Disk>> open_target(const ConvertOptions& options,
+                                          const std::shared_ptr<EventLoop>& loop, const std::string& path) {
   DiskOptions image{.path = path, .discard = DiscardMode::kUnmap};
   VMM_ASSIGN_OR_RETURN(image.format, new_format(options.target));
   VMM_ASSIGN_OR_RETURN(image.cache, cache_mode(options.target_cache));
@@ -103,7 +102,7 @@ Result<std::unique_ptr<Disk>> open_target(const Options& options, const std::sha
   return Disk::open(image, loop);
 }
 
-Status copy(const Options& options, EventLoop& loop, Sources& sources, Target target) {
+Status copy(const ConvertOptions& options, EventLoop& loop, Sources& sources, Target target) {
   if (target.disk->size_bytes() < sources.size_bytes()) {
     return fail("{}: its disk has {} bytes, fewer than the {} of what is to be copied", target.path,
                 target.disk->size_bytes(), sources.size_bytes());
@@ -143,7 +142,7 @@ Status fill_up(const NewFile& file, const ImagePlan& plan) {
   return error ? fail("{} cannot be resized: {}", path, error.message()) : Status();
 }
 
-Status copy_to_new(const Options& options, const std::shared_ptr<EventLoop>& loop, Sources& sources) {
+Status copy_to_new(const ConvertOptions& options, const std::shared_ptr<EventLoop>& loop, Sources& sources) {
   VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse(options.words));
   VMM_ASSIGN_OR_RETURN(const ImagePlan plan, plan_image(options.target, words, sources.size_bytes()));
   if (!plan.data_path.empty()) {
@@ -167,7 +166,8 @@ Status copy_to_new(const Options& options, const std::shared_ptr<EventLoop>& loo
   return file.keep();
 }
 
-Status copy_to_existing(const Options& options, const std::shared_ptr<EventLoop>& loop, Sources& sources) {
+Status copy_to_existing(const ConvertOptions& options, const std::shared_ptr<EventLoop>& loop,
+                        Sources& sources) {
   Target target{.path = options.target.path};
   VMM_ASSIGN_OR_RETURN(target.disk, open_target(options, loop, options.target.path));
   target.unit_bytes =
@@ -176,7 +176,7 @@ Status copy_to_existing(const Options& options, const std::shared_ptr<EventLoop>
   return flush_file(options.target.path);
 }
 
-Result<int> convert(Options& options) {
+Result<int> convert(ConvertOptions& options) {
   VMM_TRY(check_options(options));
   options.target.path = options.paths.back();
   if (options.target_cache.empty()) {
@@ -193,7 +193,7 @@ Result<int> convert(Options& options) {
   return 0;
 }
 
-void add_target_options(CLI::App& command, Options& options) {
+void add_target_options(CLI::App& command, ConvertOptions& options) {
   command
       .add_option("-O", options.target.format,
                   "Format of the new image: raw (what is used if absent) or qcow2")
@@ -219,7 +219,7 @@ void add_target_options(CLI::App& command, Options& options) {
 }  // namespace
 
 void add_convert(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ConvertOptions>();
   options->target.format = "raw";
   CLI::App* command = app.add_subcommand("convert", "Copy what images hold into a new image");
   command->footer(

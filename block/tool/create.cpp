@@ -16,14 +16,14 @@
 namespace vmm::block::tool {
 namespace {
 
-struct Options {
+struct CreateOptions {
   NewImageOptions image;
   std::string size;
   std::string words;
   bool is_quiet = false;
 };
 
-Result<uint64_t> wanted_size(const Options& options, CreateWords& words, const Disk* backing) {
+Result<uint64_t> wanted_size(const CreateOptions& options, CreateWords& words, const Disk* backing) {
   VMM_ASSIGN_OR_RETURN(const std::optional<uint64_t> word, words.take_size("size"));
   if (!options.size.empty()) {
     return parse_size(options.size);
@@ -47,7 +47,7 @@ Status keep_both(NewFile& file, std::optional<NewFile>& data, const ImagePlan& p
   return kept;
 }
 
-Result<int> create(const Options& options) {
+Result<int> create(const CreateOptions& options) {
   VMM_TRY(new_format(options.image));
   VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse(options.words));
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Disk> backing, open_backing(options.image));
@@ -68,10 +68,10 @@ Result<int> create(const Options& options) {
 }  // namespace
 
 void add_create(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CreateOptions>();
   CLI::App* command = app.add_subcommand("create", "Make a new image");
   command->footer(
-      "Options of qcow2: size, compat, cluster_size, refcount_bits, lazy_refcounts, extended_l2,\n"
+      "CreateOptions of qcow2: size, compat, cluster_size, refcount_bits, lazy_refcounts, extended_l2,\n"
       "compression_type, preallocation (off, metadata, falloc or full), encrypt.format (luks or aes),\n"
       "encrypt.key-secret, encrypt.cipher-alg, encrypt.cipher-mode, encrypt.ivgen-alg,\n"
       "encrypt.ivgen-hash-alg, encrypt.hash-alg, encrypt.iter-time, data_file (a new file, or a block\n"

@@ -16,14 +16,14 @@ namespace {
 
 using Tree = nlohmann::ordered_json;
 
-struct Options {
+struct InfoOptions {
   std::string path;
   std::string format;
   std::string output = "human";
   bool is_chain = false;
 };
 
-Result<std::vector<ImageInfo>> collect(const Options& options) {
+Result<std::vector<ImageInfo>> collect(const InfoOptions& options) {
   std::vector<ImageInfo> infos;
   std::string path = options.path;
   std::optional<std::string> format = options.format.empty() ? std::nullopt : std::optional(options.format);
@@ -127,7 +127,7 @@ void print_json(const std::vector<ImageInfo>& infos, bool is_chain) {
   print_line(0, shown.dump(4, ' ', false, Tree::error_handler_t::replace));
 }
 
-Result<int> show(const Options& options) {
+Result<int> show(const InfoOptions& options) {
   VMM_ASSIGN_OR_RETURN(const std::vector<ImageInfo> infos, collect(options));
   if (options.output == "json") {
     print_json(infos, options.is_chain);
@@ -145,7 +145,7 @@ Result<int> show(const Options& options) {
 }  // namespace
 
 void add_info(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InfoOptions>();
   CLI::App* command = app.add_subcommand("info", "Show what an image is");
   command
       ->add_option("-f", options->format,

@@ -15,7 +15,7 @@
 namespace vmm::block::tool {
 namespace {
 
-struct Options {
+struct MapOptions {
   std::string path;
   std::string format;
   std::string output = "human";
@@ -88,7 +88,7 @@ class Printer {
   bool is_first_ = true;
 };
 
-Result<int> map(const Options& options) {
+Result<int> map(const MapOptions& options) {
   DiskOptions image{.path = options.path, .read_only = true};
   VMM_ASSIGN_OR_RETURN(image.format, disk_format(options.format));
   VMM_ASSIGN_OR_RETURN(image.passphrases, options.secrets.passphrases());
@@ -124,7 +124,7 @@ Result<int> map(const Options& options) {
 }  // namespace
 
 void add_map(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<MapOptions>();
   CLI::App* command = app.add_subcommand("map", "Show where the bytes of a disk lie");
   command->add_option("-f", options->format, "Format: raw, qcow2, qcow or iso")->required()->type_name("FMT");
   command->add_option("--output", options->output, "human (what is used if absent: data only) or json")

@@ -15,7 +15,6 @@
 namespace vmm::block::tool {
 namespace {
 
-constexpr uint64_t kSectorBytes = 512;
 constexpr uint64_t kPageBytes = 4096;
 
 Result<qcow2::Preallocation> take_preallocation(CreateWords& words, Format format) {

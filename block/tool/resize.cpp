@@ -20,7 +20,7 @@
 namespace vmm::block::tool {
 namespace {
 
-struct Options {
+struct ResizeOptions {
   std::string path;
   std::string size;
   std::string format;
@@ -44,7 +44,7 @@ Result<Target> open_target(const std::string& path) {
 }
 
 // "+1G" and "-1G" start from the size that is.
-Result<uint64_t> wanted_size(const Options& options, uint64_t old_bytes) {
+Result<uint64_t> wanted_size(const ResizeOptions& options, uint64_t old_bytes) {
   const bool is_relative = options.size.starts_with('+') || options.size.starts_with('-');
   VMM_ASSIGN_OR_RETURN(const uint64_t bytes, parse_size(is_relative ? options.size.substr(1) : options.size));
   const bool is_less = options.size.starts_with('-');
@@ -84,7 +84,7 @@ Status resize_file(const Target& target, uint64_t size, std::string_view preallo
   return target.file->sync();
 }
 
-Status resize_raw(const Options& options) {
+Status resize_raw(const ResizeOptions& options) {
   if (options.preallocation == "metadata") {
     return fail_configuration("--preallocation=metadata: a raw image has none; off, falloc and full can be");
   }
@@ -98,7 +98,7 @@ Status resize_raw(const Options& options) {
 
 // --- qcow2 ---
 
-Result<uint64_t> backing_bytes(const Options& options, const qcow2::Header& header,
+Result<uint64_t> backing_bytes(const ResizeOptions& options, const qcow2::Header& header,
                                const Passphrases& passphrases) {
   if (!header.has_backing_file()) {
     return 0;
@@ -120,7 +120,7 @@ Result<uint64_t> backing_bytes(const Options& options, const qcow2::Header& head
 
 // A raw data file reads right without the tables, and so is as long as the disk. So is one with
 // preallocation.
-Status resize_data_file(const Options& options, const qcow2::Header& header, uint64_t size) {
+Status resize_data_file(const ResizeOptions& options, const qcow2::Header& header, uint64_t size) {
   const bool is_raw = (header.autoclear & qcow2::kAutoclearRawDataFile) != 0;
   if (!header.has(qcow2::kIncompatibleDataFile) || (!is_raw && options.preallocation == "off")) {
     return {};
@@ -137,7 +137,7 @@ Status resize_data_file(const Options& options, const qcow2::Header& header, uin
 }
 
 // With the size that the disk is to have; its header still has the old one.
-Status write_zeroes(const Options& options, const Passphrases& passphrases, uint64_t size,
+Status write_zeroes(const ResizeOptions& options, const Passphrases& passphrases, uint64_t size,
                     const qcow2::DiskRange& range) {
   VMM_ASSIGN_OR_RETURN(
       const auto disk,
@@ -153,7 +153,7 @@ Status write_zeroes(const Options& options, const Passphrases& passphrases, uint
                     options.path, status_text(status));
 }
 
-Result<qcow2::Preallocation> qcow2_preallocation(const Options& options, const Target& target) {
+Result<qcow2::Preallocation> qcow2_preallocation(const ResizeOptions& options, const Target& target) {
   if (options.preallocation == "off") {
     return qcow2::Preallocation::kOff;
   }
@@ -166,7 +166,7 @@ Result<qcow2::Preallocation> qcow2_preallocation(const Options& options, const T
                                              : qcow2::Preallocation::kFull;
 }
 
-Result<std::optional<uint64_t>> shrink_or_begin(const Options& options, const Passphrases& passphrases,
+Result<std::optional<uint64_t>> shrink_or_begin(const ResizeOptions& options, const Passphrases& passphrases,
                                                 std::optional<qcow2::DiskRange>& zeroes) {
   VMM_ASSIGN_OR_RETURN(const Target target, open_target(options.path));
   VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*target.file));
@@ -190,7 +190,7 @@ Result<std::optional<uint64_t>> shrink_or_begin(const Options& options, const Pa
   return std::optional(size);
 }
 
-Status resize_qcow2(const Options& options) {
+Status resize_qcow2(const ResizeOptions& options) {
   VMM_ASSIGN_OR_RETURN(const Passphrases passphrases, options.secrets.passphrases());
   std::optional<qcow2::DiskRange> zeroes;
   VMM_ASSIGN_OR_RETURN(const std::optional<uint64_t> size, shrink_or_begin(options, passphrases, zeroes));
@@ -206,7 +206,7 @@ Status resize_qcow2(const Options& options) {
   return qcow2::finish_growing(*target.file, header, *size);
 }
 
-Result<int> resize(const Options& options) {
+Result<int> resize(const ResizeOptions& options) {
   VMM_ASSIGN_OR_RETURN(const Format format, disk_format(options.format));
   if (format != Format::kRaw && format != Format::kQcow2) {
     return fail_configuration("{}: images of the format {} are only read here", options.path, options.format);
@@ -221,7 +221,7 @@ Result<int> resize(const Options& options) {
 }  // namespace
 
 void add_resize(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ResizeOptions>();
   CLI::App* command = app.add_subcommand("resize", "Give the disk in an image another size");
   command->footer(
       "SIZE is the new size, or with + or - before it the difference. What is new reads as zeroes.\n"

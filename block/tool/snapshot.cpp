@@ -16,7 +16,7 @@
 namespace vmm::block::tool {
 namespace {
 
-struct Options {
+struct SnapshotOptions {
   std::string path;
   std::string format;
   std::string create;
@@ -39,7 +39,7 @@ qcow2::NewSnapshot new_snapshot(const std::string& name) {
           .date_nanoseconds = static_cast<uint32_t>((duration_cast<nanoseconds>(now) % seconds(1)).count())};
 }
 
-Status change(const Options& options) {
+Status change(const SnapshotOptions& options) {
   VMM_ASSIGN_OR_RETURN(const ImageFile image, open_image_file({.path = options.path, .for_guest = false}));
   const auto file = make_sync_file(image.files.main, options.path);
   VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*file));
@@ -51,7 +51,7 @@ Status change(const Options& options) {
                                       : qcow2::delete_snapshot(*file, header, options.remove);
 }
 
-Status list(const Options& options) {
+Status list(const SnapshotOptions& options) {
   VMM_ASSIGN_OR_RETURN(const ImageInfo info, image_info(options.path, options.format));
   if (info.tree.contains("snapshots")) {
     print_snapshots(info.tree["snapshots"]);
@@ -59,7 +59,7 @@ Status list(const Options& options) {
   return {};
 }
 
-Result<int> snapshot(const Options& options) {
+Result<int> snapshot(const SnapshotOptions& options) {
   const bool is_change = options.creates->count() + options.applies->count() + options.removes->count() > 0;
   if (options.format != "qcow2" && is_change) {
     VMM_TRY(disk_format(options.format));
@@ -73,7 +73,7 @@ Result<int> snapshot(const Options& options) {
 }  // namespace
 
 void add_snapshot(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SnapshotOptions>();
   CLI::App* command =
       app.add_subcommand("snapshot", "List, make, apply or delete internal snapshots of an image");
   command->add_option("-f", options->format, "Format: qcow2")->required()->type_name("FMT");

@@ -6,11 +6,7 @@
 #include "vmm/base/bytes.h"
 
 namespace vmm::block::tool {
-namespace {
-
-constexpr uint64_t kSectorBytes = 512;
-
-}  // namespace
+namespace {}  // namespace
 
 void Sources::add(std::unique_ptr<Disk> disk) {
   const uint64_t begin = size_bytes();

@@ -11,7 +11,7 @@ namespace {
 constexpr uint8_t kReadyStatus = status_bit::kReady | status_bit::kSeekComplete;
 constexpr uint8_t kDiagnosticPassed = 0x01;
 
-constexpr uint8_t kActive = 0xff;
+constexpr uint8_t kPowerActive = 0xff;
 constexpr uint8_t kStandbyMode = 0x00;
 
 }  // namespace
@@ -88,7 +88,7 @@ void IdeDrive::stop_command(ResetKind kind) {
   state_.position = 0;
   state_.window_end = 0;
   state_.filled = 0;
-  state_.power_mode = kActive;
+  state_.power_mode = kPowerActive;
   if (kind == ResetKind::kHardware) {
     state_.multiword_dma = 0;
     state_.ultra_dma = 0;
@@ -246,7 +246,7 @@ bool IdeDrive::run_power_command(uint8_t code) {
     case command::kIdle:
     case kOldStandbyImmediate + 1:
     case kOldIdle:
-      state_.power_mode = kActive;
+      state_.power_mode = kPowerActive;
       succeed();
       return true;
     case command::kCheckPowerMode:

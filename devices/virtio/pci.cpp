@@ -50,7 +50,7 @@ constexpr uint64_t kDriverFeature = 12;
 constexpr uint64_t kConfigVector = 16;
 constexpr uint64_t kNumQueues = 18;
 constexpr uint64_t kDeviceStatus = 20;
-constexpr uint64_t kConfigGeneration = 21;
+constexpr uint64_t kPciConfigGeneration = 21;
 constexpr uint64_t kQueueSelect = 22;
 constexpr uint64_t kQueueSize = 24;
 constexpr uint64_t kQueueVector = 26;
@@ -268,7 +268,7 @@ uint64_t VirtioPci::read_common(uint64_t offset) {
       return core_.queue_count();
     case kDeviceStatus:
       return core_.status();
-    case kConfigGeneration:
+    case kPciConfigGeneration:
       return core_.config_generation();
     case kQueueSelect:
       return core_.queue_select();

@@ -108,9 +108,8 @@ def presets():
         return {preset["name"]: os.path.basename(preset["binaryDir"]) for preset in json.load(file)["configurePresets"]}
 
 
-def build(run, preset):
-    """The build folder, or None when it cannot be built; then that is one failure."""
-    run.phase(f"build: {preset}")
+def configure(run, preset):
+    """The build folder, or None when it cannot be configured; then that is one failure."""
     log = f"{TOP}/{presets()[preset]}.configure.log"
     with open(log, "wb") as output:
         configured = subprocess.run(["cmake", "--preset", preset], cwd=TOP, stdout=output, stderr=output, check=False)
@@ -121,11 +120,20 @@ def build(run, preset):
         print(text)
         run.fail(f"configure {preset}")
         return None
+    return f"{TOP}/{presets()[preset]}"
+
+
+def build(run, preset):
+    """The build folder, or None when it cannot be built; then that is one failure."""
+    run.phase(f"build: {preset}")
+    folder = configure(run, preset)
+    if not folder:
+        return None
     built = subprocess.run(["cmake", "--build", "--preset", preset, "--", "-j", JOBS, "--quiet", "-k", "20"], cwd=TOP, check=False)
     if built.returncode:
         run.fail(f"build {preset}")
         return None
-    return f"{TOP}/{presets()[preset]}"
+    return folder
 
 
 # --- ctest --------------------------------------------------------------------------------------------------------
@@ -332,15 +340,26 @@ def run_sanitizers(run, labels):
 
 
 def run_tidy(run):
+    """The analyzer looks at one source at a time; all other checks cost by the headers that they go through, and read
+    several sources at once."""
     run.phase("clang-tidy")
-    # clang's own build, so that every flag is one that clang-tidy knows
-    folder = f"{TOP}/{presets()['tsan']}"
-    if not os.path.exists(f"{folder}/compile_commands.json"):
+    # clang's own builds, so that every flag is one that clang-tidy knows
+    together = f"{TOP}/{presets()['tsan']}"
+    if not os.path.exists(f"{together}/compile_commands.json"):
         run.fail("no compile_commands.json: the tsan build has failed")
-        return
+    else:
+        own = f"{re.escape(TOP)}/({presets()['tsan']}/layers/)?(vmm|devices|block|boot)/"
+        others = f"{re.escape(together)}/(devices|block|boot)/"
+        run_clang_tidy(run, "clang-tidy", together, "-clang-analyzer-*", f"^({own}|{others}).*$")
+    run.phase("clang's analyzer")
+    single = configure(run, "tidy")
+    if single:
+        run_clang_tidy(run, "clang's analyzer", single, "-*,clang-analyzer-*", f"^{re.escape(TOP)}/(vmm|devices|block|boot)/.*$")
+
+
+def run_clang_tidy(run, name, folder, checks, files):
     tidy = shutil.which("run-clang-tidy-19") or "run-clang-tidy-19"
-    run.command("clang-tidy", [tidy, "-quiet", "-p", folder, "-j", JOBS, f"^{re.escape(TOP)}/(vmm|devices|block|boot)/.*\\.cpp$"],
-                stderr=subprocess.DEVNULL)
+    run.command(name, [tidy, "-quiet", "-p", folder, "-j", JOBS, f"-checks={checks}", files], stderr=subprocess.DEVNULL)
 
 
 def fuzz_command(folder, fuzzer):

@@ -146,7 +146,6 @@ void check_elf(const Outcome& outcome, const InputFile& file) {
 // The EBDA, the video memory and the ROMs: nothing of a kernel's goes there. Where whole pages of them have
 // no memory, nobody has written to them since they were cleared.
 void check_hole(const Outcome& outcome) {
-  constexpr uint64_t kPageBytes = 4096;
   constexpr uint64_t kPagesStart = 0xa0000;
   constexpr std::array<std::byte, kPagesStart - layout::kEbdaStart> kZeroes{};
   VMM_CHECK(outcome.holds(layout::kEbdaStart, kZeroes), "the EBDA is untouched");

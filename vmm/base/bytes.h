@@ -83,6 +83,12 @@ constexpr void store_le_sized(std::span<std::byte> bytes, uint64_t value) {
 
 constexpr bool is_power_of_two(uint64_t value) { return std::has_single_bit(value); }
 
+inline constexpr uint64_t kMiB = 1ULL << 20;
+inline constexpr uint64_t kGiB = 1ULL << 30;
+
+// REQUIRES: by > 0.
+constexpr uint64_t divide_up(uint64_t value, uint64_t by) { return value / by + (value % by != 0 ? 1 : 0); }
+
 // REQUIRES: alignment is a power of two; value + alignment does not overflow.
 constexpr uint64_t align_up(uint64_t value, uint64_t alignment) {
   return (value + alignment - 1) & ~(alignment - 1);

@@ -12,8 +12,6 @@ namespace vmm::domain {
 
 namespace {
 
-constexpr uint64_t kMiB = uint64_t{1} << 20;
-
 // The number of bytes that the element's text and unit= say; nothing after an error.
 std::optional<uint64_t> read_size(const ReadContext& context, const Element& element,
                                   std::string_view number) {

@@ -4,14 +4,13 @@
 #include <tuple>
 
 #include "tests/unit/block/disk_harness.h"
+#include "vmm/base/bytes.h"
 
 namespace vmm::block {
 namespace {
 
 // The file system's own blocks that describe the file count as the file's.
 constexpr uint64_t kMapBytes = 16384;
-
-constexpr size_t kMiB = size_t{1} << 20;
 
 class RawDisk : public testing::TestWithParam<std::tuple<EngineKind, CacheMode>> {
  protected:

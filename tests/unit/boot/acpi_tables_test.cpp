@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "tests/unit/boot/boot_test_support.h"
+#include "vmm/base/bytes.h"
 #include "vmm/core/layout.h"
 
 namespace vmm::boot {
@@ -18,8 +19,6 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
-
-constexpr uint64_t kMiB = 1ULL << 20;
 
 AcpiConfig config_with_cpus(MachineKind machine, uint32_t count) {
   AcpiConfig config{.machine = machine, .serial_mask = 0b0101, .virtio_mmio_mask = 0b11};

@@ -4,12 +4,10 @@
 
 #include "boot/low_memory.h"
 #include "tests/unit/boot/boot_test_support.h"
+#include "vmm/base/bytes.h"
 
 namespace vmm::boot {
 namespace {
-
-constexpr uint64_t kMiB = 1ULL << 20;
-constexpr uint64_t kGiB = 1ULL << 30;
 
 // Where the page tables lead, as a CPU in long mode walks them.
 std::optional<uint64_t> translate(const Guest& guest, uint64_t cr3, uint64_t address) {

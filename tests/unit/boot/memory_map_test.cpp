@@ -1,4 +1,5 @@
 #include "boot/memory_map.h"
+#include "vmm/base/bytes.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,9 +10,6 @@ namespace vmm::boot {
 namespace {
 
 using testing::HasSubstr;
-
-constexpr uint64_t kMiB = 1ULL << 20;
-constexpr uint64_t kGiB = 1ULL << 30;
 
 using Row = std::tuple<uint64_t, uint64_t, MemoryType>;
 

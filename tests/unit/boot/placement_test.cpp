@@ -4,14 +4,12 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/boot/boot_test_support.h"
+#include "vmm/base/bytes.h"
 
 namespace vmm::boot {
 namespace {
 
 using testing::HasSubstr;
-
-constexpr uint64_t kMiB = 1ULL << 20;
-constexpr uint64_t kGiB = 1ULL << 30;
 
 GuestRange range(uint64_t start, uint64_t end) {
   return {.start = GuestAddress(start), .length_bytes = end - start};

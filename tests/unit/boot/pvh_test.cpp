@@ -4,15 +4,13 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/boot/boot_test_support.h"
+#include "vmm/base/bytes.h"
 
 namespace vmm::boot {
 namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
-
-constexpr uint64_t kMiB = 1ULL << 20;
-constexpr uint64_t kGiB = 1ULL << 30;
 
 class PvhTest : public testing::Test {
  protected:

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/domain/domain_text.h"
+#include "vmm/base/bytes.h"
 #include "vmm/domain/reader.h"
 
 namespace vmm::domain {
@@ -16,8 +17,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::read;
 using testing::warnings;
-
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 TEST(DomainFile, SmallestOneHasLibvirtsDefaults) {
   const auto reading = read(DomainText{});

@@ -17,13 +17,13 @@ Domain firmware_domain(const std::string& devices) {
   return *std::move(reading.domain);
 }
 
-std::string disk(const std::string& target, const std::string& bus, const std::string& device = "disk") {
+std::string disk_on(const std::string& target, const std::string& bus, const std::string& device = "disk") {
   return "<disk type='file' device='" + device + "'><source file='" + target + ".img'/><target dev='" +
          target + "' bus='" + bus + "'/></disk>";
 }
 
 TEST(InstallDisc, GoesIntoANewDrive) {
-  Domain domain = firmware_domain(disk("vda", "virtio"));
+  Domain domain = firmware_domain(disk_on("vda", "virtio"));
   ASSERT_TRUE(insert_install_disc(domain, "/disc.iso").has_value());
   ASSERT_EQ(domain.disks.size(), 2U);
   const Disk& drive = domain.disks[1];
@@ -37,7 +37,7 @@ TEST(InstallDisc, GoesIntoANewDrive) {
 }
 
 TEST(InstallDisc, GoesIntoTheDriveThatIsThere) {
-  Domain domain = firmware_domain(disk("vda", "virtio") + disk("hdb", "ide", "cdrom"));
+  Domain domain = firmware_domain(disk_on("vda", "virtio") + disk_on("hdb", "ide", "cdrom"));
   ASSERT_TRUE(insert_install_disc(domain, "/disc.iso").has_value());
   ASSERT_EQ(domain.disks.size(), 2U);
   EXPECT_EQ(domain.disks[1].source, "/disc.iso");
@@ -45,15 +45,15 @@ TEST(InstallDisc, GoesIntoTheDriveThatIsThere) {
 }
 
 TEST(InstallDisc, FindsAPlaceThatIsFree) {
-  Domain domain = firmware_domain(disk("hda", "ide") + disk("hdc", "ide"));
+  Domain domain = firmware_domain(disk_on("hda", "ide") + disk_on("hdc", "ide"));
   ASSERT_TRUE(insert_install_disc(domain, "/disc.iso").has_value());
   EXPECT_EQ(domain.os.install_target, "hdd");
   EXPECT_EQ(domain.disks[2].ide_place, (IdePlace{.channel = 1, .drive = 1}));
 }
 
 TEST(InstallDisc, FourDisksLeaveNoPlace) {
-  Domain domain =
-      firmware_domain(disk("hda", "ide") + disk("hdb", "ide") + disk("hdc", "ide") + disk("hdd", "ide"));
+  Domain domain = firmware_domain(disk_on("hda", "ide") + disk_on("hdb", "ide") + disk_on("hdc", "ide") +
+                                  disk_on("hdd", "ide"));
   const Status status = insert_install_disc(domain, "/disc.iso");
   ASSERT_FALSE(status.has_value());
   EXPECT_EQ(status.error().kind(), ErrorKind::kConfiguration);

@@ -5,12 +5,10 @@
 #include <string>
 
 #include "tests/unit/devices/ide/ide_rig.h"
+#include "vmm/base/bytes.h"
 
 namespace vmm::ide {
 namespace {
-
-constexpr uint64_t kMiB = 1 << 20;
-constexpr uint8_t kLba = 0xe0;
 
 uint16_t word(const Bytes& data, size_t index) {
   return static_cast<uint16_t>(data.at(2 * index) | data.at(2 * index + 1) << 8);

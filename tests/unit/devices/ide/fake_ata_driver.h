@@ -18,6 +18,8 @@ namespace vmm::ide {
 
 using Bytes = std::vector<uint8_t>;
 
+inline constexpr uint8_t kLba = 0xe0;  // the device register: LBA, drive 0
+
 struct Prd {
   uint32_t address = 0;
   uint32_t count = 0;  // 0: 64 KiB

@@ -2,12 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/devices/ide/ide_rig.h"
+#include "vmm/base/bytes.h"
 
 namespace vmm::ide {
 namespace {
-
-constexpr uint64_t kMiB = 1 << 20;
-constexpr uint8_t kLba = 0xe0;
 
 class HostileIdeDriver : public testing::Test {
  protected:

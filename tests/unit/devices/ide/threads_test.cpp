@@ -7,11 +7,11 @@
 
 #include "tests/unit/devices/ide/ide_rig.h"
 #include "tests/unit/fakes/loop_thread.h"
+#include "vmm/base/bytes.h"
 
 namespace vmm::ide {
 namespace {
 
-constexpr uint64_t kMiB = 1 << 20;
 constexpr uint8_t kLba = 0xe0;
 
 TEST(IdeThreads, EveryReadIsAnsweredByInterrupt) {
