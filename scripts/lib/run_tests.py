@@ -310,7 +310,10 @@ def run_kvm_tests(run, folder, labels, everything, suffix=""):
     """`labels` is a set out of kvm and lab. One start of the lab serves all that need it."""
     where = subprocess.run([f"{SCRIPTS}/kvm-lab", "--where"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     if where == "emulated":
-        subprocess.run([f"{SCRIPTS}/guest-image", "--prepare"], check=False)  # the lab cannot write to the cache
+        # the lab cannot write to the cache
+        subprocess.run([f"{SCRIPTS}/guest-image", "--prepare"], check=False)
+        if everything:
+            subprocess.run([f"{SCRIPTS}/guest-kernel", "installer"], stdout=subprocess.DEVNULL, check=False)
     if where == "direct":
         # kvm-lab only adds the scratch folder and the time limit
         run_ctest_in_lab(run, f"tests on this machine's KVM{suffix}", folder, "|".join(sorted(labels)), everything, False)

@@ -3,8 +3,8 @@ each pair's figures (medians).
 
 Measurements: start (a program that ends at once), boot (stock kernel to the first line of /init), memory (resident
 beside the guest's), disk (a guest program in ring 3 that polls its virtqueue), disc (power-on to what the loader of a CD
-prints); image (vmm-img bench), open (vmm-img info
-and check). All if none is named.
+prints, reading a whole CD, installing from one); image (vmm-img bench), open (vmm-img info and check). All if none is
+named.
 
 Those with guests run where /dev/kvm is hardware KVM: on this machine, or in the lab (scripts/kvm-lab). Figures of the lab
 mean nothing outside it, their ratios do. The others run on this machine, with files in --folder.
@@ -20,23 +20,20 @@ import time
 
 sys.dont_write_bytecode = True
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SCRIPTS = os.path.join(TOP, "scripts")
-sys.path.insert(0, os.path.join(SCRIPTS, "lib"))
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(TOP, "tests", "integration", "lib"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "../../scripts/lib"), os.path.join(HERE, "../integration/lib")]
+import discs  # noqa: E402
 import images  # noqa: E402
 import initramfs  # noqa: E402
 from figures import Table, pairs, peak_resident_kib, run_to_end  # noqa: E402
-from media import grub_iso, isolinux_iso  # noqa: E402
+from guests import QEMU, SCRIPTS, TOP, cloud_kernel, command_for_domain, end, start_until  # noqa: E402
 
 FIRST_LINE = b"first line of init"
-RUN_SECONDS = 180
 LAB_SECONDS = 900
 LAB_ATTEMPTS = 4
 MICROVM = "microvm,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=on"
 MODERN_MMIO = ["-global", "virtio-mmio.force-legacy=false"]  # virtio 1.2, which the guest program speaks
-QEMU = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none", "-no-reboot"]
+ONCE = [*QEMU, "-no-reboot"]
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -54,23 +51,8 @@ def domain_xml(kernel, memory_mib, vcpus, machine="pc", initrd="", cmdline="", d
             f"<devices>{disk}<serial type='stdio'/></devices></domain>")
 
 
-def cdrom_domain_xml(iso):
-    """Firmware's own screen stays off the serial port, as on QEMU's side."""
-    return ("<domain type='kvm'><name>bench</name><memory unit='MiB'>256</memory>"
-            "<os><type arch='x86_64' machine='pc'>hvm</type><boot dev='cdrom'/><bios useserial='no'/></os><features><acpi/></features>"
-            f"<devices><disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='{iso}'/>"
-            "<target dev='hdc' bus='ide'/><readonly/></disk><serial type='stdio'/></devices></domain>")
-
-
 def vmm_command(options, folder, **domain):
     return command_for_domain(options, folder, domain_xml(**domain))
-
-
-def command_for_domain(options, folder, text):
-    path = os.path.join(folder, "domain.xml")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-    return [options.vmm, "--domain", path]
 
 
 def bench_initramfs(folder, last_command):
@@ -88,33 +70,7 @@ def bench_initramfs(folder, last_command):
     return path
 
 
-def cloud_kernel():
-    return subprocess.run([f"{SCRIPTS}/guest-kernel", "cloud", "--vmlinuz"], check=True, stdout=subprocess.PIPE,
-                          text=True).stdout.strip()
-
-
 # --- running -------------------------------------------------------------------------------------------------------
-
-def start_until(command, line):
-    """The process, and the seconds until it printed `line`."""
-    start = time.monotonic()
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    seen = b""
-    while line not in seen:
-        got = os.read(child.stdout.fileno(), 4096)
-        if not got or time.monotonic() - start > RUN_SECONDS:
-            child.kill()
-            child.wait()
-            raise SystemExit(f"{' '.join(command)}: ended without {line!r}:\n{seen.decode(errors='replace')[-2000:]}")
-        seen += got
-    return child, time.monotonic() - start
-
-
-def end(child):
-    child.kill()
-    child.stdout.close()
-    child.wait()
-
 
 def is_vcpu(name):
     return name.startswith("vcpu-") or re.match(r"CPU \d+/", name)
@@ -154,7 +110,7 @@ def resident_beside_guest_kib(pid, guest_mib):
 
 def measure_start(options, folder):
     program = f"{options.build}/guests/hello.elf"
-    theirs = [*QEMU, "-M", MICROVM, "-m", "128", "-serial", "stdio", "-kernel", program]
+    theirs = [*ONCE, "-M", MICROVM, "-m", "128", "-serial", "stdio", "-kernel", program]
     for machine in ("microvm", "pc"):
         ours = vmm_command(options, folder, kernel=program, memory_mib=128, vcpus=1, machine=machine)
         samples = pairs(options.pairs, lambda: run_to_end(ours), lambda: run_to_end(theirs))
@@ -170,7 +126,7 @@ def measure_boot(options, folder):
     cmdline = "console=ttyS0 quiet"
     for vcpus in chosen_parts(options, BOOT_PARTS):
         ours = vmm_command(options, folder, kernel=kernel, initrd=initrd, memory_mib=256, vcpus=vcpus, cmdline=cmdline)
-        common = [*QEMU, "-m", "256", "-smp", str(vcpus), "-serial", "stdio", "-kernel", kernel, "-initrd", initrd,
+        common = [*ONCE, "-m", "256", "-smp", str(vcpus), "-serial", "stdio", "-kernel", kernel, "-initrd", initrd,
                   "-append", cmdline]
         rivals = {"pc": [*common, "-M", "pc"], "q35": [*common, "-M", "q35"], "microvm": [*common, "-M", MICROVM]}
 
@@ -194,7 +150,7 @@ def measure_memory(options, folder):
     make_disk(disk, 16)
     cmdline = "console=ttyS0 quiet"
     ours = vmm_command(options, folder, kernel=kernel, initrd=initrd, memory_mib=256, vcpus=1, cmdline=cmdline, disk=disk)
-    theirs = [*QEMU, "-M", MICROVM, "-m", "256", "-serial", "stdio", "-kernel", kernel, "-initrd", initrd, "-append",
+    theirs = [*ONCE, "-M", MICROVM, "-m", "256", "-serial", "stdio", "-kernel", kernel, "-initrd", initrd, "-append",
               cmdline, "-drive", f"if=none,id=d,format=raw,file={disk},cache=none,aio=io_uring", "-device",
               "virtio-blk-device,drive=d"]
 
@@ -229,7 +185,7 @@ def measure_disk(options, folder):
         ours = vmm_command(options, folder, kernel=program, memory_mib=64, vcpus=1, machine=machine, cmdline=cmdline,
                            disk=disk, iothread=True)
         model = "virtio-blk-pci" if machine == "pc" else "virtio-blk-device"
-        theirs = [*QEMU, "-M", "pc" if machine == "pc" else MICROVM, *MODERN_MMIO, "-m", "64", "-serial", "stdio", "-kernel",
+        theirs = [*ONCE, "-M", "pc" if machine == "pc" else MICROVM, *MODERN_MMIO, "-m", "64", "-serial", "stdio", "-kernel",
                   program, "-append", cmdline, "-object", "iothread,id=io0", "-drive", drive, "-device",
                   f"{model},drive=d,iothread=io0"]
         samples = pairs(options.pairs, lambda: disk_figures(ours), lambda: disk_figures(theirs))
@@ -240,21 +196,8 @@ def measure_disk(options, folder):
 
 
 def measure_disc(options, folder):
-    for name in chosen_parts(options, DISC_PARTS):
-        make, prompt = DISC_LOADERS[name]
-        iso = make(os.path.join(folder, f"{name}.iso"))
-        ours = command_for_domain(options, folder, cdrom_domain_xml(iso))
-        theirs = [*QEMU, "-M", "pc", "-m", "256", "-serial", "stdio", "-boot", "d", "-drive", f"if=none,id=c,format=raw,readonly=on,file={iso}",
-                  "-device", "ide-cd,bus=ide.1,drive=c"]
-
-        def power_on(command):
-            child, seconds = start_until(command, prompt)
-            end(child)
-            return seconds
-
-        samples = pairs(options.pairs, lambda: power_on(ours), lambda: power_on(theirs))
-        table = Table(f"disc: process start to what {name} prints, from a CD; QEMU pc")
-        table.row("wall", [a for a, _ in samples], [b for _, b in samples], 0.8, unit=" s")
+    for measure in chosen_parts(options, discs.PARTS):
+        measure(options, folder)
 
 
 def disk_figures(command):
@@ -278,9 +221,7 @@ def disk_figures(command):
 BOOT_PARTS = (1, 2)  # vCPUs
 DISK_PARTS = tuple((machine, operation, length, depth) for machine in ("pc", "microvm")
                    for operation in ("randread", "randwrite") for length in (4096, 65536) for depth in (1, 32))
-DISC_LOADERS = {"isolinux": (isolinux_iso, b"ISOLINUX"), "GRUB": (grub_iso, b"grub>")}
-DISC_PARTS = tuple(DISC_LOADERS)
-PARTS = {"boot": BOOT_PARTS, "disk": DISK_PARTS, "disc": DISC_PARTS}
+PARTS = {"boot": BOOT_PARTS, "disk": DISK_PARTS, "disc": discs.PARTS}
 
 
 def chosen_parts(options, parts):

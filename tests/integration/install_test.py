@@ -14,6 +14,8 @@ from firmware_guest import FirmwareTest  # noqa: E402
 from linux_guest import TOP, VMM, Session  # noqa: E402
 
 SECONDS = 240
+DEBIAN_SECONDS = 900
+CTRL_A = "\x01\x01"  # twice: the first is vmm's own
 DISK = "disk.qcow2"
 
 
@@ -85,6 +87,25 @@ class InstallLoop(FirmwareTest):
         with self.start(self.domain((DISK, "qcow2", ""), memory=256)) as session:
             self.log_in_and_power_off(session)
         self.check_disk()
+
+
+class DebianInstaller(FirmwareTest):
+    def test_it_asks_for_the_language_and_finds_the_disc_and_the_disk(self):
+        subprocess.run([f"{TOP}/scripts/make-installer-iso", "debian", "--append", "quiet DEBIAN_FRONTEND=text", self.path("disc.iso")],
+                       check=True)
+        self.blank_disk("disk.img")
+        domain = self.domain(("disk.img", "raw", ""), cdrom="disc.iso", memory=1024, os_elements="<bios useserial='no'/>")
+        with self.start(domain) as session:
+            session.wait_for(rb"Select a language", DEBIAN_SECONDS)
+            session.wait_for(rb"Prompt: ", SECONDS)
+            session.type(f"{CTRL_A}2")  # the second window has a shell, after Enter
+            session.wait_for(rb"shell", SECONDS)
+            session.type("\r")
+            session.wait_for(rb"~ # ", SECONDS)
+            session.type("echo disc=$(list-devices cd) disk=$(list-devices disk)\r")
+            session.wait_for(rb"disc=/dev/sr0 disk=/dev/vda", SECONDS)
+            session.type("mount -t iso9660 -o ro /dev/sr0 /media && ls /media/isolinux\r")
+            session.wait_for(rb"isolinux\.bin", SECONDS)
 
 
 class BadUse(FirmwareTest):
