@@ -114,6 +114,7 @@ class EndSignals {
 struct ControlSocket {
   std::optional<control::GuestFolder> folder;
   std::optional<UnixListener> listener;
+  std::string missing_because;  // empty where there is a listener
 };
 
 Result<ControlSocket> listen_at(const std::string& path) {
@@ -138,9 +139,9 @@ Result<ControlSocket> listen(const domain::Domain& domain, const Options& option
   }
   auto by_name = listen_by_name(domain.name);
   if (!by_name) {
-    log::warning("vmm ctl will not reach this guest: {}; --control PATH makes its socket elsewhere",
-                 by_name.error().message());
-    return ControlSocket();
+    ControlSocket none;
+    none.missing_because = by_name.error().message();
+    return none;
   }
   return by_name;
 }
@@ -163,7 +164,10 @@ Result<MachineEnd> run(const Options& options) {
   VMM_TRY(signals.watch(*loop, *machine));
   control::MachineGuest guest(domain, *machine);
   std::unique_ptr<control::ControlServer> server;
-  if (socket.listener) {
+  if (!socket.listener) {
+    log::warning("vmm ctl will not reach this guest: {}; --control PATH makes its socket elsewhere",
+                 socket.missing_because);
+  } else {
     VMM_ASSIGN_OR_RETURN(server, control::ControlServer::create(*loop, guest, *std::move(socket.listener)));
   }
   return machine->run();
