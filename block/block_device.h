@@ -91,6 +91,9 @@ struct BlockRequest {
 // What sizes and offsets are told in by the formats, whatever the disk's own blocks are.
 inline constexpr uint32_t kSectorBytes = 512;
 
+// Of one disk; a front end with more waits for a completion.
+inline constexpr size_t kRequestsInFlight = 256;
+
 // What a disk can do, constant while it is open.
 struct BlockLimits {
   uint32_t logical_block_bytes = 512;    // what a guest should be told; requests of any alignment are served

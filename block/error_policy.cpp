@@ -5,16 +5,10 @@
 #include "vmm/base/check.h"
 
 namespace vmm::block {
-namespace {
-
-constexpr size_t kPolicySlots = 256;
-
-}  // namespace
-
 ErrorPolicyDevice::ErrorPolicyDevice(std::unique_ptr<BlockDevice> disk, const ErrorPolicies& policies,
                                      OnHeld on_held)
-    : disk_(std::move(disk)), policies_(policies), on_held_(std::move(on_held)), slots_(kPolicySlots) {
-  held_.reserve(kPolicySlots);
+    : disk_(std::move(disk)), policies_(policies), on_held_(std::move(on_held)), slots_(kRequestsInFlight) {
+  held_.reserve(kRequestsInFlight);
   for (Slot& slot : slots_) {
     slot.device = this;
     slot.next_free = std::exchange(free_slots_, &slot);

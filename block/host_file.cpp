@@ -15,9 +15,6 @@
 namespace vmm::block {
 namespace {
 
-// A write through the page cache writes whole pages back: what is alone is alone in its pages.
-constexpr uint64_t kOrderBytes = 4096;
-
 uint64_t end_of(const FileRequest& request) { return request.offset.bytes() + request.length_bytes; }
 
 }  // namespace
@@ -98,7 +95,9 @@ void HostFile::start_in_order(FileRequest& request) {
     const ByteRange range{.begin = request.offset.bytes(), .end = end_of(request)};
     request.is_alone =
         range.begin % alignment_ != 0 || range.end % alignment_ != 0 || touches_partial_block(request);
-    request.ordered_range = request.is_alone ? widened(range, std::max(alignment_, kOrderBytes)) : range;
+    // A write through the page cache writes whole pages back: what is alone is alone in its pages.
+    request.ordered_range =
+        request.is_alone ? widened(range, std::max<uint64_t>(alignment_, kPageBytes)) : range;
     if (!write_order_.admit(request)) {
       return;
     }

@@ -11,9 +11,6 @@
 namespace vmm::block {
 namespace {
 
-// In flight at once; a front end with more waits for a completion.
-constexpr size_t kChainSlots = 256;
-
 // Shorter writes of zeroes are written: a change of metadata would cost more than it gives.
 constexpr uint64_t kDetectZeroesFromBytes = 4096;
 
@@ -28,8 +25,8 @@ ImageChain::ImageChain(std::vector<std::unique_ptr<ImageFormat>> layers, std::un
       reader_(std::move(reader)),
       writer_(std::move(writer)),
       compressed_(writer_ == nullptr ? std::nullopt : writer_->compressed_clusters()) {
-  slots_.reserve(kChainSlots);
-  for (size_t i = 0; i < kChainSlots; ++i) {
+  slots_.reserve(kRequestsInFlight);
+  for (size_t i = 0; i < kRequestsInFlight; ++i) {
     Slot& slot = *slots_.emplace_back(std::make_unique<Slot>());
     slot.chain = this;
     slot.read.context = &slot;

@@ -21,11 +21,9 @@
 namespace vmm::block {
 namespace {
 
-constexpr uint32_t kMaxAlignment = 4096;
-
 struct DirectAlignment {
-  uint32_t memory_bytes = kMaxAlignment;
-  uint32_t offset_bytes = kMaxAlignment;
+  uint32_t memory_bytes = kPageBytes;
+  uint32_t offset_bytes = kPageBytes;
 };
 
 std::unexpected<Error> cannot_open(const DiskOptions& options, int error) {
@@ -97,12 +95,12 @@ DirectAlignment alignment_by_probing(int fd) {
   struct Free {
     void operator()(void* memory) const { std::free(memory); }
   };
-  const std::unique_ptr<void, Free> memory(std::aligned_alloc(kMaxAlignment, size_t{2} * kMaxAlignment));
+  const std::unique_ptr<void, Free> memory(std::aligned_alloc(kPageBytes, size_t{2} * kPageBytes));
   if (memory == nullptr) {
     return {};
   }
   auto* bytes = static_cast<std::byte*>(memory.get());
-  for (uint32_t alignment = kSectorBytes; alignment < kMaxAlignment; alignment *= 2) {
+  for (uint32_t alignment = kSectorBytes; alignment < kPageBytes; alignment *= 2) {
     if (::pread(fd, bytes + alignment, alignment, alignment) >= 0) {
       return {.memory_bytes = alignment, .offset_bytes = alignment};
     }
@@ -112,7 +110,7 @@ DirectAlignment alignment_by_probing(int fd) {
 
 DirectAlignment direct_alignment(int fd, bool is_block_device) {
   const auto told = alignment_from_statx(fd);
-  if (told && is_power_of_two_at_most(told->memory_bytes, kMaxAlignment) &&
+  if (told && is_power_of_two_at_most(told->memory_bytes, kPageBytes) &&
       is_power_of_two_at_most(told->offset_bytes, BouncePool::kBufferBytes)) {
     return {.memory_bytes = told->memory_bytes, .offset_bytes = std::max(told->offset_bytes, kSectorBytes)};
   }
@@ -160,7 +158,7 @@ void measure_file(const struct stat& info, ImageFile& image) {
   image.geometry.discard_alignment_bytes =
       is_power_of_two_at_most(block_bytes, 1U << 20)
           ? std::max(static_cast<uint32_t>(block_bytes), image.geometry.zero_alignment_bytes)
-          : kMaxAlignment;
+          : kPageBytes;
 }
 
 // A file that ends inside a block of O_DIRECT: the last bytes are for the page cache.

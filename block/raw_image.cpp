@@ -9,9 +9,6 @@
 namespace vmm::block {
 namespace {
 
-// In flight at once; a front end with more waits for a completion.
-constexpr size_t kSlots = 256;
-
 // Shorter writes of zeroes are written: asking the file system for a hole would cost more than it gives.
 constexpr uint64_t kDetectZeroesFromBytes = 4096;
 
@@ -20,7 +17,7 @@ bool changes_the_disk(BlockOp op) { return op != BlockOp::kRead && op != BlockOp
 }  // namespace
 
 RawImage::RawImage(std::unique_ptr<HostFile> file, const Options& options)
-    : file_(std::move(file)), options_(options), slots_(kSlots) {
+    : file_(std::move(file)), options_(options), slots_(kRequestsInFlight) {
   for (Slot& slot : slots_) {
     slot.image = this;
     slot.done = slot_done;

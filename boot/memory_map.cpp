@@ -1,5 +1,6 @@
 #include "boot/memory_map.h"
 
+#include "vmm/base/bytes.h"
 #include "vmm/core/layout.h"
 
 namespace vmm::boot {

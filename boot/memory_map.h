@@ -22,7 +22,6 @@ enum class MemoryType : uint32_t {
   kAcpiNvs = 4,
 };
 
-inline constexpr uint64_t kPageBytes = 4096;
 inline constexpr size_t kE820EntryBytes = 20;
 
 struct MemoryMapEntry {

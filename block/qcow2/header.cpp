@@ -12,9 +12,7 @@ namespace {
 constexpr uint32_t kHeaderBytesV2 = 72;
 constexpr uint32_t kHeaderBytesV3 = 104;
 constexpr uint32_t kCompressionTypeOffset = 104;
-constexpr uint32_t kKnownHeaderBytes = 112;
 constexpr size_t kFeatureNameEntryBytes = 48;
-constexpr size_t kFeatureNameBytes = 46;
 constexpr size_t kExtensionHeadBytes = 8;
 
 class Parser {

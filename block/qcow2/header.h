@@ -26,6 +26,8 @@ constexpr uint64_t kMaxRefcountTableBytes = uint64_t{8} << 20U;
 constexpr uint32_t kMaxSnapshots = 65536;
 constexpr uint64_t kMaxSnapshotTableBytes = uint64_t{64} << 20U;
 constexpr uint32_t kMaxBackingNameBytes = 1023;
+constexpr uint32_t kKnownHeaderBytes = 112;  // of version 3, with the compression type
+constexpr size_t kFeatureNameBytes = 46;
 
 constexpr uint64_t kIncompatibleDirty = 1U << 0U;
 constexpr uint64_t kIncompatibleCorrupt = 1U << 1U;

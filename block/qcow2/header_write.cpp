@@ -7,9 +7,6 @@
 namespace vmm::block::qcow2 {
 namespace {
 
-constexpr uint32_t kWrittenHeaderBytes = 112;
-constexpr size_t kWrittenNameBytes = 46;
-
 class HeaderWriter {
  public:
   explicit HeaderWriter(const Header& header) : header_(header) {}
@@ -58,7 +55,7 @@ class HeaderWriter {
     put<uint64_t>(header_.compatible);
     put<uint64_t>(header_.autoclear);
     put<uint32_t>(header_.refcount_order);
-    put<uint32_t>(static_cast<uint32_t>(kWrittenHeaderBytes + header_.more_fields.size()));
+    put<uint32_t>(static_cast<uint32_t>(kKnownHeaderBytes + header_.more_fields.size()));
     put<uint8_t>(static_cast<uint8_t>(header_.compression));
     pad();
     bytes_.insert(bytes_.end(), header_.more_fields.begin(), header_.more_fields.end());
@@ -98,9 +95,9 @@ class HeaderWriter {
     for (const FeatureName& feature : header_.feature_names) {
       data.push_back(static_cast<std::byte>(feature.type));
       data.push_back(static_cast<std::byte>(feature.bit));
-      const auto name = as_bytes(feature.name).first(std::min(feature.name.size(), kWrittenNameBytes));
+      const auto name = as_bytes(feature.name).first(std::min(feature.name.size(), kFeatureNameBytes));
       data.insert(data.end(), name.begin(), name.end());
-      data.resize(data.size() + kWrittenNameBytes - name.size());
+      data.resize(data.size() + kFeatureNameBytes - name.size());
     }
     put_extension(kExtensionFeatureNames, data);
   }

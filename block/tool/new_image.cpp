@@ -15,8 +15,6 @@
 namespace vmm::block::tool {
 namespace {
 
-constexpr uint64_t kPageBytes = 4096;
-
 Result<qcow2::Preallocation> take_preallocation(CreateWords& words, Format format) {
   const std::string word = words.take("preallocation").value_or("off");
   if (word == "off") {

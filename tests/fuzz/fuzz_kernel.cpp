@@ -17,6 +17,7 @@
 #include "boot/placement.h"
 #include "tests/fuzz/guarded_ram.h"
 #include "tests/fuzz/input.h"
+#include "vmm/base/bytes.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/core/layout.h"
 

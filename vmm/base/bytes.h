@@ -83,6 +83,7 @@ constexpr void store_le_sized(std::span<std::byte> bytes, uint64_t value) {
 
 constexpr bool is_power_of_two(uint64_t value) { return std::has_single_bit(value); }
 
+inline constexpr uint32_t kPageBytes = 4096;  // of x86
 inline constexpr uint64_t kMiB = 1ULL << 20;
 inline constexpr uint64_t kGiB = 1ULL << 30;
 

@@ -1,10 +1,11 @@
 #include "boot/memory_map.h"
-#include "vmm/base/bytes.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <tuple>
+
+#include "vmm/base/bytes.h"
 
 namespace vmm::boot {
 namespace {

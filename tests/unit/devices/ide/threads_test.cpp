@@ -12,8 +12,6 @@
 namespace vmm::ide {
 namespace {
 
-constexpr uint8_t kLba = 0xe0;
-
 TEST(IdeThreads, EveryReadIsAnsweredByInterrupt) {
   IdeRig rig;
   rig.add_disk(kMiB);
