@@ -14,7 +14,7 @@ DISC_MIB = 96
 INSTALL_SECONDS = 600
 INSTALL_PAIRS = 3
 DRIVER_MODULES = ("ata_piix", "sr_mod")
-# What it prints is a line "BENCH bytes centiseconds".
+# It prints "disc on" and then "BENCH bytes centiseconds end".
 READ_INIT = """#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t devtmpfs dev /dev
@@ -24,6 +24,7 @@ now() { read -r up _ </proc/uptime; echo "${up%.*}${up#*.}"; }
 /bin/busybox dd if=/dev/sr0 of=/dev/null bs=2048 count=64 2>/dev/null
 bytes=$(/bin/busybox blockdev --getsize64 /dev/sr0)
 echo 3 >/proc/sys/vm/drop_caches
+echo disc on
 start=$(now)
 /bin/busybox dd if=/dev/sr0 of=/dev/null bs=64k 2>/dev/null || echo FAILED
 echo BENCH "$bytes" $(($(now) - start)) end
@@ -96,7 +97,7 @@ def full_iso(folder):
 
 
 def megabytes_a_second(command):
-    child, _ = start_until(command, b"BENCH")
+    child, _ = start_until(command, b"disc on")
     said = b""
     while b" end" not in said:
         got = os.read(child.stdout.fileno(), 4096)
@@ -104,7 +105,7 @@ def megabytes_a_second(command):
             raise SystemExit(f"{' '.join(command)}: no figures")
         said += got
     end(child)
-    size, centiseconds = map(int, said.split()[:2])
+    size, centiseconds = map(int, said.partition(b"BENCH")[2].split()[:2])
     if size < DISC_MIB << 20:
         raise SystemExit(f"{' '.join(command)}: the drive has only {size} bytes")
     return size / 1e6 / (centiseconds / 100)
