@@ -42,7 +42,8 @@ Result<MemoryMap> make_memory_map(uint64_t ram_bytes) {
       entry(layout::kOneMiB, ram.front().length_bytes, MemoryType::kUsable),
       entry(layout::kIoApicAddress, layout::kIoApicAddress + kPageBytes, MemoryType::kReserved),
       entry(layout::kLocalApicAddress, layout::kLocalApicAddress + kPageBytes, MemoryType::kReserved),
-      entry(layout::kKvmIdentityMapAddress, layout::kKvmTssAddress + 3ULL * kPageBytes, MemoryType::kReserved),
+      entry(layout::kKvmIdentityMapAddress, layout::kKvmTssAddress + 3ULL * kPageBytes,
+            MemoryType::kReserved),
   };
   if (ram.size() > 1) {
     map.push_back({.range = ram.back(), .type = MemoryType::kUsable});
