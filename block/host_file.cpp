@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "block/image_lock.h"
 #include "block/io_vector.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/check.h"
@@ -30,7 +31,10 @@ HostFile::HostFile(std::shared_ptr<Engine> engine, Files files, const Geometry& 
   VMM_CHECK(alignment_ <= BouncePool::kBufferBytes, "a block is larger than a bounce buffer");
 }
 
-HostFile::~HostFile() { VMM_CHECK(in_flight_ == 0, "a file was closed with requests in flight"); }
+HostFile::~HostFile() {
+  VMM_CHECK(in_flight_ == 0, "a file was closed with requests in flight");
+  unlock_image(files_.main.fd);
+}
 
 void HostFile::submit(FileRequest& request) {
   ++in_flight_;

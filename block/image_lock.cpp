@@ -6,12 +6,14 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string_view>
 #include <system_error>
+#include <thread>
 
 #include "vmm/base/log.h"
 
@@ -24,6 +26,11 @@ constexpr off_t kForbiddenBase = 200;
 constexpr uint32_t kConsistentRead = 1U << 0;
 constexpr uint32_t kWrite = 1U << 1;
 constexpr std::array<int, 4> kPermissionBits = {0, 1, 2, 3};
+
+// A descriptor that was closed while io_uring's worker still had a hold of the file keeps its locks for an
+// instant, with nobody to be named for it: that long they are waited for.
+constexpr std::chrono::milliseconds kLastHoldTime{500};
+constexpr std::chrono::milliseconds kLookAgainTime{5};
 
 struct Claim {
   uint32_t used = 0;
@@ -102,15 +109,14 @@ bool is_same_file(const std::filesystem::path& path, const struct stat& image) {
   return ::stat(path.c_str(), &other) == 0 && other.st_dev == image.st_dev && other.st_ino == image.st_ino;
 }
 
-bool process_holds_lock(const std::filesystem::path& process, const struct stat& image, int own_fd) {
+// but_fd: a descriptor that does not count, or -1.
+bool process_holds_lock(const std::filesystem::path& process, const struct stat& image, int but_fd) {
   std::error_code error;
   for (std::filesystem::directory_iterator it(process / "fd", error), end; !error && it != end;
        it.increment(error)) {
     const std::string name = it->path().filename();
-    if (name == std::to_string(own_fd) && process.filename() == "self") {
-      continue;
-    }
-    if (is_same_file(it->path(), image) && holds_ofd_lock(process / "fdinfo" / name)) {
+    if (name != std::to_string(but_fd) && is_same_file(it->path(), image) &&
+        holds_ofd_lock(process / "fdinfo" / name)) {
       return true;
     }
   }
@@ -129,8 +135,8 @@ std::optional<int> find_holder(int fd) {
     const std::string name = it->path().filename();
     int pid = 0;
     const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
-    if (parsed.ec == std::errc() && parsed.ptr == name.data() + name.size() && pid != ::getpid() &&
-        process_holds_lock(it->path(), image, fd)) {
+    if (parsed.ec == std::errc() && parsed.ptr == name.data() + name.size() &&
+        process_holds_lock(it->path(), image, pid == ::getpid() ? fd : -1)) {
       return pid;
     }
   }
@@ -139,39 +145,65 @@ std::optional<int> find_holder(int fd) {
 
 bool is_writing(ImageUse use) { return use == ImageUse::kWrite || use == ImageUse::kWriteShared; }
 
-std::unexpected<Error> in_use(int fd, const std::string& path, ImageUse use) {
-  const auto holder = find_holder(fd);
-  const std::string whose = holder ? fmt::format("in use by another process (pid {})", *holder)
-                                   : std::string("in use by another process, or by another disk of this one");
+std::string name_of(std::optional<int> holder) {
+  if (!holder) {
+    return "another process";
+  }
+  return *holder == ::getpid() ? "another disk of this process"
+                               : fmt::format("another process (pid {})", *holder);
+}
+
+std::unexpected<Error> in_use(const std::string& path, ImageUse use, std::optional<int> holder) {
   const std::string_view advice =
       is_writing(use) ? "make the disk <readonly/> on both sides, or <shareable/> if both may write"
                       : "make the disk <shareable/> if it may change meanwhile";
-  return fail("{} is {}; stop it, or {}", path, whose, advice);
+  return fail("{} is in use by {}; stop it, or {}", path, name_of(holder), advice);
+}
+
+// 0, EAGAIN where somebody else's claim is in the way, or another errno.
+int take_claim(int fd, const Claim& claim) {
+  int error = take_bytes(fd, claim.used, kUsedBase);
+  if (error == 0) {
+    error = take_bytes(fd, claim.forbidden, kForbiddenBase);
+  }
+  if (error != 0) {
+    // An exclusive lock is not QEMU's way, but a claim all the same.
+    return error == EACCES ? EAGAIN : error;
+  }
+  // First claim, then look: of two that come together at least one sees the other.
+  const bool is_refused = any_taken_by_another(fd, claim.used, kForbiddenBase) ||
+                          any_taken_by_another(fd, claim.forbidden, kUsedBase);
+  return is_refused ? EAGAIN : 0;
 }
 
 }  // namespace
 
 Status lock_image(const UniqueFd& image, const std::string& path, ImageUse use) {
   const Claim claim = claim_of(use);
-  const int fd = image.get();
-  int error = take_bytes(fd, claim.used, kUsedBase);
-  if (error == 0) {
-    error = take_bytes(fd, claim.forbidden, kForbiddenBase);
+  const auto deadline = std::chrono::steady_clock::now() + kLastHoldTime;
+  for (;;) {
+    const int error = take_claim(image.get(), claim);
+    if (error == 0) {
+      return {};
+    }
+    unlock_image(image);
+    if (error != EAGAIN) {
+      log::warning("{} cannot be locked ({}); nothing keeps a second writer from it", path,
+                   errno_text(error));
+      return {};
+    }
+    const auto holder = find_holder(image.get());
+    if (holder || std::chrono::steady_clock::now() >= deadline) {
+      return in_use(path, use, holder);
+    }
+    std::this_thread::sleep_for(kLookAgainTime);
   }
-  // EAGAIN, EACCES: someone holds an exclusive lock, which is not QEMU's way, but a claim all the same.
-  if (error == EAGAIN || error == EACCES) {
-    return in_use(fd, path, use);
-  }
-  if (error != 0) {
-    log::warning("{} cannot be locked ({}); nothing keeps a second writer from it", path, errno_text(error));
-    return {};
-  }
-  // First claim, then look: of two that come together at least one sees the other.
-  if (any_taken_by_another(fd, claim.used, kForbiddenBase) ||
-      any_taken_by_another(fd, claim.forbidden, kUsedBase)) {
-    return in_use(fd, path, use);
-  }
-  return {};
+}
+
+void unlock_image(const UniqueFd& image) {
+  struct flock lock = byte_lock(F_UNLCK, kUsedBase);
+  lock.l_len = kForbiddenBase + static_cast<off_t>(kPermissionBits.size()) - kUsedBase;
+  static_cast<void>(::fcntl(image.get(), F_OFD_SETLK, &lock));
 }
 
 }  // namespace vmm::block

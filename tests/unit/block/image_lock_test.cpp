@@ -4,14 +4,18 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <thread>
 
 #include "tests/unit/block/disk_harness.h"
 
@@ -86,6 +90,25 @@ std::string output_of(const std::string& command) {
   }
   ::pclose(pipe);
   return text;
+}
+
+// unix(7), SCM_RIGHTS.
+void send_descriptor(const UniqueFd& socket, const UniqueFd& sent) {
+  char byte = 0;
+  iovec data{.iov_base = &byte, .iov_len = 1};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  const int fd = sent.get();
+  std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+  ASSERT_EQ(::sendmsg(socket.get(), &message, 0), 1);
 }
 
 class ImageLock : public testing::Test {
@@ -184,10 +207,49 @@ TEST_F(ImageLock, WeReadWhatQemuReads) {
   EXPECT_EQ(lock(open_image(), ImageUse::kRead), "locked");
 }
 
+// What a request of io_uring does: the open file outlives its descriptor.
+TEST_F(ImageLock, WhatIsGivenBackIsFreeWhileTheFileIsStillHeld) {
+  UniqueFd image = open_image();
+  const UniqueFd other_hold(::dup(image.get()));
+  ASSERT_EQ(lock(image, ImageUse::kWrite), "locked");
+  unlock_image(image);
+  EXPECT_EQ(locked_bytes(::getpid(), other_hold.get()), std::set<int>{});
+  EXPECT_EQ(lock(open_image(), ImageUse::kWrite), "locked");
+}
+
+TEST_F(ImageLock, WhoIsRefusedHoldsNothing) {
+  const UniqueFd first = open_image();
+  ASSERT_EQ(lock(first, ImageUse::kRead), "locked");
+  const UniqueFd second = open_image();
+  EXPECT_THAT(lock(second, ImageUse::kWrite), HasSubstr("in use"));
+  EXPECT_EQ(locked_bytes(::getpid(), second.get()), std::set<int>{});
+}
+
+// Nobody shows a descriptor that is on its way in a message.
+TEST_F(ImageLock, AHolderThatNoProcessShowsIsWaitedFor) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  const UniqueFd near(ends[0]);
+  UniqueFd far(ends[1]);
+  {
+    const UniqueFd image = open_image();
+    ASSERT_EQ(lock(image, ImageUse::kWrite), "locked");
+    send_descriptor(near, image);
+  }
+  EXPECT_THAT(lock(open_image(), ImageUse::kWrite), HasSubstr("in use by another process; stop"));
+  std::thread closer([&far] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    far.reset();
+  });
+  EXPECT_EQ(lock(open_image(), ImageUse::kWrite), "locked");
+  closer.join();
+}
+
 TEST_F(ImageLock, OfTwoWritersTheSecondGivesWay) {
   const UniqueFd first = open_image();
   ASSERT_EQ(lock(first, ImageUse::kWrite), "locked");
-  EXPECT_THAT(lock(open_image(), ImageUse::kWrite), HasSubstr("in use"));
+  EXPECT_THAT(lock(open_image(), ImageUse::kWrite),
+              HasSubstr("in use by another disk of this process; stop"));
   EXPECT_THAT(lock(open_image(), ImageUse::kWriteShared), HasSubstr("in use"));
   EXPECT_EQ(lock(open_image(), ImageUse::kReadShared), "locked");
 }
