@@ -12,11 +12,13 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
 #include <thread>
 
+#include "block/open.h"
 #include "tests/unit/block/disk_harness.h"
 
 extern char** environ;
@@ -90,6 +92,17 @@ std::string output_of(const std::string& command) {
   }
   ::pclose(pipe);
   return text;
+}
+
+// A second descriptor of the open file that this process has of that name.
+UniqueFd another_hold_on(const std::string& path) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code error;
+    if (std::filesystem::read_symlink(entry.path(), error) == path) {
+      return UniqueFd(::dup(std::stoi(entry.path().filename())));
+    }
+  }
+  return {};
 }
 
 // unix(7), SCM_RIGHTS.
@@ -215,6 +228,17 @@ TEST_F(ImageLock, WhatIsGivenBackIsFreeWhileTheFileIsStillHeld) {
   unlock_image(image);
   EXPECT_EQ(locked_bytes(::getpid(), other_hold.get()), std::set<int>{});
   EXPECT_EQ(lock(open_image(), ImageUse::kWrite), "locked");
+}
+
+TEST_F(ImageLock, ADiskThatIsClosedHoldsNothing) {
+  Loop loop;
+  const UniqueFd other_hold = [&] {
+    auto disk = open_disk(*loop, {.path = path_});
+    EXPECT_TRUE(disk);
+    return another_hold_on(path_);
+  }();
+  ASSERT_TRUE(other_hold);
+  EXPECT_EQ(locked_bytes(::getpid(), other_hold.get()), std::set<int>{});
 }
 
 TEST_F(ImageLock, WhoIsRefusedHoldsNothing) {
