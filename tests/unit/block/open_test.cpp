@@ -107,8 +107,9 @@ TEST_F(OpenDisk, ASecondWriterIsRefusedUntilTheFirstIsGone) {
   const std::string path = make("disk.raw", 4096);
   auto first = open_disk(*loop_, {.path = path});
   ASSERT_TRUE(first);
-  EXPECT_THAT(refusal({.path = path}), StartsWith(path + " is in use by another process"));
-  EXPECT_THAT(refusal({.path = path, .read_only = true}), StartsWith(path + " is in use by another process"));
+  EXPECT_THAT(refusal({.path = path}), StartsWith(path + " is in use by another disk of this process"));
+  EXPECT_THAT(refusal({.path = path, .read_only = true}),
+              StartsWith(path + " is in use by another disk of this process"));
   first->reset();
   EXPECT_EQ(refusal({.path = path}), "opened");
 }
