@@ -145,19 +145,20 @@ std::optional<int> find_holder(int fd) {
 
 bool is_writing(ImageUse use) { return use == ImageUse::kWrite || use == ImageUse::kWriteShared; }
 
+// With what to do about it, as far as that lies with the holder.
 std::string name_of(std::optional<int> holder) {
   if (!holder) {
-    return "another process";
+    return "another process; stop it, or";
   }
-  return *holder == ::getpid() ? "another disk of this process"
-                               : fmt::format("another process (pid {})", *holder);
+  return *holder == ::getpid() ? "another disk of this process;"
+                               : fmt::format("another process (pid {}); stop it, or", *holder);
 }
 
 std::unexpected<Error> in_use(const std::string& path, ImageUse use, std::optional<int> holder) {
   const std::string_view advice =
       is_writing(use) ? "make the disk <readonly/> on both sides, or <shareable/> if both may write"
                       : "make the disk <shareable/> if it may change meanwhile";
-  return fail("{} is in use by {}; stop it, or {}", path, name_of(holder), advice);
+  return fail("{} is in use by {} {}", path, name_of(holder), advice);
 }
 
 // 0, EAGAIN where somebody else's claim is in the way, or another errno.

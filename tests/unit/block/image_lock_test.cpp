@@ -273,7 +273,7 @@ TEST_F(ImageLock, OfTwoWritersTheSecondGivesWay) {
   const UniqueFd first = open_image();
   ASSERT_EQ(lock(first, ImageUse::kWrite), "locked");
   EXPECT_THAT(lock(open_image(), ImageUse::kWrite),
-              HasSubstr("in use by another disk of this process; stop"));
+              HasSubstr("in use by another disk of this process; make"));
   EXPECT_THAT(lock(open_image(), ImageUse::kWriteShared), HasSubstr("in use"));
   EXPECT_EQ(lock(open_image(), ImageUse::kReadShared), "locked");
 }
