@@ -54,6 +54,7 @@ constexpr size_t kBootParamsBytes = 4096;
 constexpr size_t kE820MaxEntries = 128;
 
 constexpr size_t kSectorBytes = 512;
+constexpr uint64_t kSysSizeUnitBytes = 16;
 constexpr uint16_t kBootFlagValue = 0xaa55;
 constexpr uint32_t kHeaderMagic = 0x5372'6448;  // "HdrS"
 constexpr uint16_t kOldestVersion = 0x020c;     // the first with xloadflags
@@ -139,20 +140,21 @@ Result<Payload> find_payload(const InputFile& file, const SetupBytes& setup) {
   const auto setup_sects = field<uint8_t>(setup, kSetupSects);
   // "If the setup_sects field contains 0, the real value is 4."
   const uint64_t offset = (uint64_t{setup_sects == 0 ? uint8_t{4} : setup_sects} + 1) * kSectorBytes;
-  const uint64_t length = uint64_t{field<uint32_t>(setup, kSysSize)} * 16;
+  const uint64_t length = uint64_t{field<uint32_t>(setup, kSysSize)} * kSysSizeUnitBytes;
   if (length <= kEntry64Offset) {
     return fail(
         "{}: syssize (offset 0x1f4) gives {} bytes, too few for a 64-bit entry; fetch or build the kernel "
         "again",
         file.path(), length);
   }
-  if (!file.contains(offset, length)) {
+  // It counts whole units: memtest86+ ends within its last one.
+  if (!file.contains(offset, length - (kSysSizeUnitBytes - 1))) {
     return fail(
         "{}: the kernel is cut off: {} bytes long, its header (setup_sects, syssize) promises {}; fetch or "
         "build it again",
         file.path(), file.size_bytes(), offset + length);
   }
-  return Payload{.offset = offset, .length_bytes = length};
+  return Payload{.offset = offset, .length_bytes = std::min(length, file.size_bytes() - offset)};
 }
 
 // Where the kernel runs: at its preferred address, or, if that is below 1 MiB, at the first aligned one

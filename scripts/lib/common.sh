@@ -30,3 +30,24 @@ apt_update() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o APT::Sandbox::User=root update >&2 ||
     die "apt-get update failed (is the Debian mirror in /etc/apt reachable?)"
 }
+
+# Fetches a Debian package and unpacks it to a folder, which is there whole or not at all. Further arguments: a command
+# that is run with the unpacked folder before that.
+unpack_package() {
+  local package=$1 folder=$2 temp
+  shift 2
+  say "${0##*/}: fetching $package"
+  temp=$(mktemp -d "$folder.XXXXXX")
+  # shellcheck disable=SC2064 # the folder's name of now is meant
+  trap "rm -rf '$temp'" EXIT
+  apt_lists_present || apt_update
+  download_package "$package" "$temp" || { apt_update; download_package "$package" "$temp"; } ||
+    die "apt-get could not download $package"
+  mkdir "$temp/root"
+  dpkg-deb -x "$temp"/*.deb "$temp/root"
+  [ $# = 0 ] || "$@" "$temp/root"
+  mv -T "$temp/root" "$folder"
+  rm -rf "$temp"
+}
+
+download_package() { (cd "$2" && apt-get -q -o APT::Sandbox::User=root download "$1" >&2); }

@@ -338,6 +338,7 @@ def run_kvm_tests(run, folder, labels, everything):
         return
     # the lab cannot write to the cache
     subprocess.run([f"{SCRIPTS}/guest-image", "--prepare"], check=False)
+    subprocess.run([f"{SCRIPTS}/guest-package", "ipxe", "memtest86+"], stdout=subprocess.DEVNULL, check=False)
     if everything:
         subprocess.run([f"{SCRIPTS}/guest-kernel", "installer"], stdout=subprocess.DEVNULL, check=False)
     programs = set(test_names(folder, ctest_selection("kvm", everything))).intersection(names)

@@ -12,8 +12,9 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
 from linux_guest import VMM  # noqa: E402
-from media import grub_disk, grub_iso, isolinux_iso, syslinux_disk  # noqa: E402
+from media import floppy_iso, grub_disk, grub_iso, isolinux_iso, memtest_iso, syslinux_disk  # noqa: E402
 
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SEABIOS = "/usr/share/seabios/bios.bin"
 
 
@@ -53,6 +54,11 @@ class Boot(FirmwareTest):
             for _ in range(2):
                 session.wait_for(rb"grub> ", SECONDS)
                 session.type("reboot\r")
+
+    def test_a_cd_that_boots_as_a_floppy(self):
+        floppy_iso(self.path("disc.iso"), "from a floppy")
+        with self.start(self.domain(cdrom="disc.iso")) as session:
+            session.wait_for(rb"from a floppy", SECONDS)
 
     def test_the_cd_comes_first_where_the_domain_says_so(self):
         isolinux_iso(self.path("disc.iso"))
@@ -122,6 +128,42 @@ class Loader(FirmwareTest):
         with self.start(self.domain(("disc.iso", "raw", ""), bus="ide", os_elements="<bios useserial='no'/>")) as session:
             session.wait_for(rb"ISOLINUX 6", SECONDS)
             session.wait_for(rb"boot: ", SECONDS)
+
+
+class Program(FirmwareTest):
+    """What people boot besides systems. They look at other parts of the chipset than systems do."""
+
+    def package(self, name):
+        done = subprocess.run([f"{TOP}/scripts/guest-package", name], check=True, stdout=subprocess.PIPE, text=True)
+        return done.stdout.strip()
+
+    def test_ipxe_from_its_disc_and_as_a_disk(self):
+        shutil.copy(f"{self.package('ipxe')}/usr/lib/ipxe/ipxe.iso", self.path("ipxe.iso"))
+        for domain in (self.domain(cdrom="ipxe.iso"), self.domain(("ipxe.iso", "raw", "<readonly/>"))):
+            with self.subTest(domain=domain), self.start(domain) as session:
+                for _ in range(2):
+                    session.wait_for(rb"iPXE initialising devices\.\.\.ok", SECONDS)
+                    session.wait_for(rb"Press Ctrl-B", SECONDS)
+                    session.type("\x02")
+                    session.wait_for(rb"iPXE> ", SECONDS)
+                    session.type("reboot\r")
+
+    def memtest(self, domain):
+        with self.start(domain) as session:
+            for _ in range(2):
+                session.wait_for(rb"Memtest86\+ v6", SECONDS)
+                session.wait_for(rb"#[5-9] +\[", SECONDS)
+                screen = session.wait_for(rb"CPU: (\S+ / \S+ / \S+)(?s:.*?)Errors: +(\d+)", SECONDS)
+                self.assertEqual(screen.groups(), (b"2S / 2C / 2T", b"0"))
+                session.type("\x1b")
+
+    def test_memtest_from_a_disc(self):
+        memtest_iso(self.path("disc.iso"), f"{self.package('memtest86+')}/boot/memtest86+x64.bin")
+        self.memtest(self.domain(cdrom="disc.iso", vcpus=2))
+
+    def test_memtest_as_the_kernel(self):
+        shutil.copy(f"{self.package('memtest86+')}/boot/memtest86+x64.bin", self.path("memtest"))
+        self.memtest(self.domain(os_elements="<kernel>memtest</kernel><cmdline>console=ttyS0,115200</cmdline>", vcpus=2))
 
 
 class BadFirmware(FirmwareTest):

@@ -60,6 +60,26 @@ def isolinux_iso(path):
     return path
 
 
+def memtest_iso(path, memtest):
+    """A disc on which isolinux starts the memory tester of this file, whose screen is on the serial port."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, file in (("isolinux.bin", f"{ISOLINUX}/isolinux.bin"), ("memtest", memtest),
+                           ("ldlinux.c32", f"{SYSLINUX_MODULES}/ldlinux.c32")):
+            write(f"{folder}/{name}", read(file))
+        write(f"{folder}/isolinux.cfg", b"DEFAULT memtest\nLABEL memtest\n  LINUX memtest\n  APPEND console=ttyS0,115200\n")
+        run("xorriso", "-as", "mkisofs", "-quiet", "-o", path, "-V", "MEMTEST", "-b", "isolinux.bin", "-c", "boot.cat",
+            "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", folder)
+    return path
+
+
+def floppy_iso(path, text):
+    """A disc that boots as boot_disk() does, through the emulation of a floppy disk of 1.44 MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        boot_disk(f"{folder}/floppy.img", text, size=2880 * SECTOR)
+        run("xorriso", "-as", "mkisofs", "-quiet", "-o", path, "-V", "FLOPPY", "-b", "floppy.img", "-c", "boot.cat", folder)
+    return path
+
+
 def grub_iso(path):
     """A disc with GRUB, whose prompt is on the serial port."""
     with tempfile.TemporaryDirectory() as folder:

@@ -269,13 +269,13 @@ TEST_F(BzImageTest, BothMagicsAreNeeded) {
 
 TEST_F(BzImageTest, EveryTruncationIsRefused) {
   const Bytes whole = BzImageFile().build();
-  for (size_t length = 0; length < whole.size(); length += length < 0x400 ? 13 : 509) {
+  for (size_t length = 0; length <= whole.size() - 16; length += length < 0x400 ? 13 : 509) {
     EXPECT_NE(refusal(Bytes(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(length))), "") << length;
   }
   EXPECT_THAT(refusal(Bytes(whole.begin(), whole.begin() + 0x240)),
               HasSubstr("cut off inside its setup header"));
-  EXPECT_THAT(refusal(Bytes(whole.begin(), whole.end() - 1)),
-              AllOf(HasSubstr("cut off: 6143 bytes long"), HasSubstr("promises 6144")));
+  EXPECT_THAT(refusal(Bytes(whole.begin(), whole.end() - 16)),
+              AllOf(HasSubstr("cut off: 6128 bytes long"), HasSubstr("promises 6144")));
 }
 
 TEST_F(BzImageTest, OldProtocolIsRefused) {
@@ -300,6 +300,16 @@ TEST_F(BzImageTest, HeaderThatEndsBeforeInitSizeIsRefused) {
   BzImageFile image;
   image.jump = 0x61;
   EXPECT_THAT(refusal(image.build()), HasSubstr("setup header ends at 0x263"));
+}
+
+TEST_F(BzImageTest, TheLastUnitOfSysSizeMayBeCut) {
+  const Guest guest(64 * kMiB);
+  const Bytes whole = BzImageFile().build();
+  const auto state = load(guest, Bytes(whole.begin(), whole.end() - 15));
+  ASSERT_TRUE(state);
+  const uint64_t last = BzImageFile().pref_address + size_t{BzImageFile().syssize} * 16 - 16;
+  EXPECT_EQ(guest.u8(last), std::to_integer<uint8_t>(whole[whole.size() - 16]));
+  EXPECT_EQ(guest.u8(last + 1), 0);
 }
 
 TEST_F(BzImageTest, HeaderLongerThanBootParamsHasRoomForIsCut) {
