@@ -12,6 +12,7 @@
 
 namespace vmm::block {
 
+class OverlayFile;
 class Secret;
 
 enum class Format : uint8_t {
@@ -51,6 +52,9 @@ struct DiskOptions {
   uint64_t disk_bytes = 0;
   // For whatever is encrypted in the chain.
   Passphrases passphrases;
+  // Where there is one, what is written goes there, and `path` is only read: not even its times change. The
+  // overlay is in the page cache, and a flush of it does nothing.
+  std::shared_ptr<const OverlayFile> overlay;
 };
 
 }  // namespace vmm::block

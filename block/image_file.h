@@ -21,4 +21,7 @@ struct ImageFile {
 // anything.
 Result<ImageFile> open_image_file(const DiskOptions& options);
 
+// The same of an overlay, with the page cache and without a lock.
+Result<ImageFile> open_overlay(const OverlayFile& overlay);
+
 }  // namespace vmm::block

@@ -48,7 +48,8 @@ Result<std::unique_ptr<BlockDevice>> open_raw(EventLoop& loop, const DiskOptions
 }  // namespace
 
 Result<std::unique_ptr<BlockDevice>> open_disk(EventLoop& loop, const DiskOptions& options) {
-  return options.format == Format::kRaw ? open_raw(loop, options) : open_chain(loop, options);
+  return options.format == Format::kRaw && options.overlay == nullptr ? open_raw(loop, options)
+                                                                      : open_chain(loop, options);
 }
 
 bool drain(EventLoop& loop, const BlockDevice& disk, EventLoop::Duration limit) {

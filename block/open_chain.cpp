@@ -3,8 +3,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -13,7 +15,9 @@
 #include "block/image_cipher.h"
 #include "block/image_file.h"
 #include "block/iso/iso_info.h"
+#include "block/overlay_file.h"
 #include "block/qcow1/image.h"
+#include "block/qcow2/create.h"
 #include "block/qcow2/image.h"
 #include "block/qcow2/open_image.h"
 #include "block/qcow2/writer.h"
@@ -21,6 +25,23 @@
 
 namespace vmm::block {
 namespace {
+
+// Clusters whose 32 parts are pages of the host: a small write takes a page, and nothing is copied for it.
+constexpr uint32_t kOverlayClusterBits = 17;
+
+// As a qcow2 header calls it.
+std::string_view name_of(Format format) {
+  switch (format) {
+    case Format::kQcow2:
+      return "qcow2";
+    case Format::kQcow:
+      return "qcow";
+    case Format::kRaw:
+    case Format::kIso:
+      return "raw";
+  }
+  return "raw";
+}
 
 std::optional<Format> format_named(const std::string& name) {
   if (name == "qcow2") {
@@ -41,6 +62,10 @@ class ChainOpener {
 
   Result<std::unique_ptr<BlockDevice>> open() {
     DiskOptions layer = options_;
+    if (options_.overlay != nullptr) {
+      layer.read_only = true;
+      layer.discard = DiscardMode::kIgnore;
+    }
     while (true) {
       auto next = open_layer(layer);
       if (!next) {
@@ -50,6 +75,9 @@ class ChainOpener {
         break;
       }
       layer = **next;
+    }
+    if (options_.overlay != nullptr && !options_.read_only) {
+      VMM_TRY(add_overlay());
     }
     return make_disk();
   }
@@ -195,6 +223,32 @@ class ChainOpener {
     return next;
   }
 
+  // A new image on top of all layers.
+  Status add_overlay() {
+    VMM_ASSIGN_OR_RETURN(ImageFile image, open_overlay(*options_.overlay));
+    const std::string& path = options_.overlay->name();
+    qcow2::Image::Files files;
+    files.sync = make_volatile_file(image.files.main, path);
+    VMM_TRY(qcow2::create(*files.sync, {.size_bytes = layers_.front()->size_bytes(),
+                                        .cluster_bits = kOverlayClusterBits,
+                                        .extended_l2 = true,
+                                        .backing_file = std::filesystem::absolute(options_.path),
+                                        .backing_format = std::string(name_of(options_.format))}));
+    VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*files.sync));
+    VMM_ASSIGN_OR_RETURN(auto engine, Engine::for_loop(loop_, options_.io));
+    files.image = std::make_unique<HostFile>(std::move(engine), std::move(image.files), image.geometry,
+                                             CacheMode::kUnsafe, true);
+    any_file_ = files.image.get();
+    VMM_ASSIGN_OR_RETURN(
+        auto layer, qcow2::Image::open(std::move(files), std::move(header),
+                                       {.read_only = false, .cache_bytes = options_.metadata_cache_bytes}));
+    top_ = layer.get();
+    top_limits_.discard_alignment_bytes =
+        options_.discard == DiscardMode::kUnmap ? uint32_t{1} << kOverlayClusterBits : 0;
+    layers_.insert(layers_.begin(), std::move(layer));
+    return {};
+  }
+
   static Result<std::unique_ptr<SectorCipher>> cipher_of(const qcow2::Header& header, SyncFile& file,
                                                          const DiskOptions& options) {
     switch (header.crypt) {
@@ -279,12 +333,13 @@ class ChainOpener {
     std::unique_ptr<ImageWriter> writer;
     if (!options_.read_only) {
       VMM_TRY(qcow2::note_metadata(top_->sync_file(), top_->state()));
+      const CacheMode cache = options_.overlay != nullptr ? CacheMode::kUnsafe : options_.cache;
       writer = std::make_unique<qcow2::Writer>(
           *top_, *reader,
-          qcow2::Writer::Options{.cache = options_.cache,
+          qcow2::Writer::Options{.cache = cache,
                                  .may_discard = options_.discard == DiscardMode::kUnmap,
                                  .has_backing = layers_.size() > 1,
-                                 .may_extend_ahead = is_direct(options_.cache) && !is_block_device_});
+                                 .may_extend_ahead = is_direct(cache) && !is_block_device_});
     }
     ImageChain::Options chain{.detect_zeroes = options_.detect_zeroes, .limits = top_limits_};
     return std::make_unique<ImageChain>(std::move(layers_), std::move(reader), std::move(writer), *any_file_,

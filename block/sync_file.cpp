@@ -24,10 +24,11 @@ constexpr size_t kZeroesBytes = size_t{1} << 20U;
 
 class DescriptorFile final : public SyncFile {
  public:
-  DescriptorFile(const OpenFile& file, std::string path)
+  DescriptorFile(const OpenFile& file, std::string path, bool is_volatile)
       : fd_(file.fd.get()),
         alignment_(file.direct_alignment_bytes),
         is_block_device_(file.is_block_device),
+        is_volatile_(is_volatile),
         path_(std::move(path)) {}
 
   const std::string& path() const override { return path_; }
@@ -85,7 +86,7 @@ class DescriptorFile final : public SyncFile {
   }
 
   Status sync() override {
-    if (::fdatasync(fd_) != 0) {
+    if (!is_volatile_ && ::fdatasync(fd_) != 0) {
       return fail("{} cannot be flushed: {}", path_, errno_text(errno));
     }
     return {};
@@ -170,6 +171,7 @@ class DescriptorFile final : public SyncFile {
   int fd_;
   uint64_t alignment_;
   bool is_block_device_;
+  bool is_volatile_;
   std::string path_;
   AlignedMemory bounce_;
 };
@@ -186,7 +188,11 @@ Status SyncFile::allocate(FileOffset offset, uint64_t bytes, bool /*with_zeroes*
 }
 
 std::unique_ptr<SyncFile> make_sync_file(const OpenFile& file, const std::string& path) {
-  return std::make_unique<DescriptorFile>(file, path);
+  return std::make_unique<DescriptorFile>(file, path, false);
+}
+
+std::unique_ptr<SyncFile> make_volatile_file(const OpenFile& file, const std::string& path) {
+  return std::make_unique<DescriptorFile>(file, path, true);
 }
 
 }  // namespace vmm::block

@@ -34,5 +34,7 @@ class SyncFile {
 
 // On a descriptor that stays open meanwhile; any alignment, with O_DIRECT too.
 std::unique_ptr<SyncFile> make_sync_file(const OpenFile& file, const std::string& path);
+// The same of a file that nobody reads after a crash: sync() does nothing.
+std::unique_ptr<SyncFile> make_volatile_file(const OpenFile& file, const std::string& path);
 
 }  // namespace vmm::block

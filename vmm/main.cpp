@@ -31,6 +31,7 @@
 #include "vmm/control/machine_guest.h"
 #include "vmm/domain/install_disc.h"
 #include "vmm/domain/load.h"
+#include "vmm/domain/throwaway.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/output_files.h"
 #include "vmm/machine/secrets.h"
@@ -48,6 +49,7 @@ struct Options {
   std::string log_path;
   log::Level log_level = log::Level::kWarning;
   std::vector<std::string> secrets;
+  domain::ThrowawayOptions throwaway;
 };
 
 int report(const Error& error) {
@@ -138,6 +140,12 @@ Result<ControlSocket> listen(const domain::Domain& domain, const Options& option
     return listen_at(options.control_path);
   }
   auto by_name = listen_by_name(domain.name);
+  if (!by_name && options.throwaway.every_disk) {
+    // One of many, perhaps.
+    if (auto by_process = listen_by_name(fmt::format("{}-{}", domain.name, ::getpid()))) {
+      return by_process;
+    }
+  }
   if (!by_name) {
     ControlSocket none;
     none.missing_because = by_name.error().message();
@@ -146,12 +154,60 @@ Result<ControlSocket> listen(const domain::Domain& domain, const Options& option
   return by_name;
 }
 
+// The guest's images are closed when this returns.
+Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, const DiskSecrets& secrets,
+                               EndSignals& signals, ControlSocket socket,
+                               std::vector<Disks::Overlay>& overlays) {
+  VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, loop, secrets));
+  overlays = machine->disks().overlays();
+  VMM_TRY(signals.watch(loop, *machine));
+  control::MachineGuest guest(domain, *machine);
+  std::unique_ptr<control::ControlServer> server;
+  if (!socket.listener) {
+    log::warning("vmm ctl will not reach this guest: {}; --control PATH makes its socket elsewhere",
+                 socket.missing_because);
+  } else {
+    VMM_ASSIGN_OR_RETURN(server, control::ControlServer::create(loop, guest, *std::move(socket.listener)));
+  }
+  return machine->run();
+}
+
+void tell(const std::string& text) {
+  static_cast<void>(std::fprintf(stderr, "vmm: %s\n", text.c_str()));
+  log::to_file(text);
+}
+
+// What the guest wrote to its throwaway disks is kept or gone, and its user knows which.
+Status finish(const std::vector<Disks::Overlay>& overlays) {
+  constexpr double kMiB = 1 << 20;
+  std::string thrown_away;
+  Status first_failure;
+  for (const Disks::Overlay& overlay : overlays) {
+    const double mib = static_cast<double>(overlay.file->allocated_bytes()) / kMiB;
+    if (overlay.kept_as.empty()) {
+      thrown_away += fmt::format("{}{:.1f} MiB of {}", thrown_away.empty() ? "" : ", ", mib, overlay.target);
+      continue;
+    }
+    if (const Status kept = overlay.file->keep(overlay.kept_as); !kept) {
+      first_failure = first_failure ? kept : first_failure;
+      continue;
+    }
+    tell(fmt::format("what the guest wrote to {} is kept in {} ({:.1f} MiB)", overlay.target,
+                     overlay.kept_as.native(), mib));
+  }
+  if (!thrown_away.empty()) {
+    tell(fmt::format("what the guest wrote is thrown away: {}", thrown_away));
+  }
+  return first_failure;
+}
+
 Result<MachineEnd> run(const Options& options) {
   log::set_level(options.log_level);
   VMM_ASSIGN_OR_RETURN(domain::Domain domain, domain::load_domain(options.domain_path));
   if (!options.install_path.empty()) {
     VMM_TRY(domain::insert_install_disc(domain, std::filesystem::absolute(options.install_path)));
   }
+  VMM_TRY(domain::make_throwaway(domain, options.throwaway));
   if (!options.log_path.empty()) {
     VMM_TRY(refuse_as_output(domain, options.log_path));
     VMM_TRY(log::open(options.log_path));
@@ -160,17 +216,10 @@ Result<MachineEnd> run(const Options& options) {
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
   VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
   VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen(domain, options));
-  VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, *loop, secrets));
-  VMM_TRY(signals.watch(*loop, *machine));
-  control::MachineGuest guest(domain, *machine);
-  std::unique_ptr<control::ControlServer> server;
-  if (!socket.listener) {
-    log::warning("vmm ctl will not reach this guest: {}; --control PATH makes its socket elsewhere",
-                 socket.missing_because);
-  } else {
-    VMM_ASSIGN_OR_RETURN(server, control::ControlServer::create(*loop, guest, *std::move(socket.listener)));
-  }
-  return machine->run();
+  std::vector<Disks::Overlay> overlays;
+  auto end = run_machine(domain, *loop, secrets, signals, std::move(socket), overlays);
+  VMM_TRY(finish(overlays));
+  return end;
 }
 
 // Else a disk image could be opened as descriptor 2, and get our error messages.
@@ -190,6 +239,13 @@ Usage: vmm --domain FILE [OPTIONS]
   --domain FILE       the domain file (XML, as libvirt writes it)
   --install ISO       put this disc into the guest's CD-ROM drive (one is added if it has none) and boot it
                       first, once: when the guest restarts, it boots from its disk
+  --ephemeral[=memory]
+                      what the guest writes to any of its disks is thrown away at the end; until then it is
+                      beside the disk's image, or in memory; the images are only read
+  --ephemeral-dir DIR
+                      it is in this folder, as a file without a name
+  --keep [DISK=]FILE  what was written to the throwaway disk is not thrown away: FILE is then a qcow2 image
+                      that stands on the disk's image; may be repeated
   --control PATH      make the control socket there, and not where vmm ctl finds the guest by its name
   --secret SECRET     id=NAME,file=FILE or id=NAME,env=VARIABLE: the passphrase of an encrypted disk, by the
                       name that its <secret> has; may be repeated
@@ -225,17 +281,41 @@ Status read_log_level(std::string_view text, Options& options) {
   return fail_configuration("--log-level {}: debug, info, warning, error and off can be", text);
 }
 
+Status read_ephemeral(const char* where, Options& options) {
+  options.throwaway.every_disk = true;
+  if (where != nullptr && std::string_view(where) != "memory") {
+    return fail_configuration("--ephemeral={}: only memory can be named there; folders with --ephemeral-dir",
+                              where);
+  }
+  options.throwaway.in_memory = where != nullptr;
+  return {};
+}
+
 enum class Command : uint8_t { kRun, kHelp, kVersion };
 
 // getopt(3): a library for command lines made a start noticeably longer (docs/limits.md, "start").
 Result<Command> read_command_line(int argument_count, char** arguments, Options& options) {
-  enum Choice : int { kDomain = 256, kInstall, kControl, kSecret, kLog, kLogLevel, kShowVersion };
+  enum Choice : int {
+    kDomain = 256,
+    kInstall,
+    kControl,
+    kSecret,
+    kLog,
+    kLogLevel,
+    kEphemeral,
+    kEphemeralDir,
+    kKeep,
+    kShowVersion
+  };
   static constexpr option kOptions[] = {{"domain", required_argument, nullptr, kDomain},
                                         {"install", required_argument, nullptr, kInstall},
                                         {"control", required_argument, nullptr, kControl},
                                         {"secret", required_argument, nullptr, kSecret},
                                         {"log", required_argument, nullptr, kLog},
                                         {"log-level", required_argument, nullptr, kLogLevel},
+                                        {"ephemeral", optional_argument, nullptr, kEphemeral},
+                                        {"ephemeral-dir", required_argument, nullptr, kEphemeralDir},
+                                        {"keep", required_argument, nullptr, kKeep},
                                         {"version", no_argument, nullptr, kShowVersion},
                                         {"help", no_argument, nullptr, 'h'},
                                         {nullptr, 0, nullptr, 0}};
@@ -264,6 +344,15 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
         break;
       case kLogLevel:
         VMM_TRY(read_log_level(optarg, options));
+        break;
+      case kEphemeral:
+        VMM_TRY(read_ephemeral(optarg, options));
+        break;
+      case kEphemeralDir:
+        options.throwaway.folder = optarg;
+        break;
+      case kKeep:
+        options.throwaway.keep.emplace_back(optarg);
         break;
       case kShowVersion:
         return Command::kVersion;

@@ -74,7 +74,7 @@ void check_images(const ReadContext& context, const Domain& domain) {
     }
     const auto [place, is_new] = images.try_emplace(disk.source.lexically_normal().native(), &disk);
     const Disk& other = *place->second;
-    const bool both_read = disk.read_only && other.read_only;
+    const bool both_read = (disk.read_only || disk.transient) && (other.read_only || other.transient);
     const bool both_share = disk.shareable && other.shareable;
     if (!is_new && !both_read && !both_share) {
       context.report.error(

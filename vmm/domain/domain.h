@@ -168,7 +168,9 @@ struct Disk {
   std::optional<std::string> secret;
   bool read_only = false;
   bool shareable = false;
-  std::string serial;  // at most 20 bytes, what VIRTIO_BLK_T_GET_ID can carry
+  bool transient = false;         // what the guest writes is thrown away at the end; never with shareable
+  std::filesystem::path kept_as;  // with transient: it gets this name instead; empty: none
+  std::string serial;             // at most 20 bytes, what VIRTIO_BLK_T_GET_ID can carry
   CacheMode cache = CacheMode::kWriteback;
   IoMode io = IoMode::kIoUring;
   DiscardMode discard = DiscardMode::kIgnore;
@@ -186,6 +188,12 @@ struct Disk {
   std::optional<uint32_t> boot_order;  // from 1; no two the same
   std::optional<PciAddress> address;   // machine='pc' only; absent: vmm's choice
   std::string alias;
+};
+
+// Where what is written to transient disks is until the end. No element of libvirt's says it.
+struct Throwaway {
+  std::filesystem::path folder;  // empty: beside each disk's image
+  bool in_memory = false;        // and in no folder
 };
 
 enum class CharBackend : uint8_t { kStdio, kFile, kPty, kUnix, kNull };
@@ -226,7 +234,8 @@ struct Domain {
   LifecycleAction on_reboot = LifecycleAction::kRestart;
   LifecycleAction on_crash = LifecycleAction::kDestroy;
 
-  std::vector<Disk> disks;      // in the order of the file
+  std::vector<Disk> disks;  // in the order of the file
+  Throwaway throwaway;
   std::vector<Serial> serials;  // by port
 
   // "guest.xml:14", to begin a message about what stands there.

@@ -363,6 +363,20 @@ void read_address(const ReadContext& context, const Element& element, MachineTyp
   }
 }
 
+void read_transient(const ReadContext& context, const Element& element, Disk& disk) {
+  const Element* transient = element.child("transient");
+  if (transient == nullptr || disk.read_only) {
+    return;  // nothing is written
+  }
+  disk.transient = true;
+  if (disk.shareable) {
+    context.report.error(transient->line,
+                         fmt::format("{}: what others write to a <shareable/> disk cannot be thrown away; "
+                                     "remove one of them",
+                                     transient->place));
+  }
+}
+
 Disk read_disk(const ReadContext& context, const Element& element, const Domain& domain) {
   Disk disk;
   disk.line = element.line;
@@ -386,6 +400,7 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
   }
   check_bus(context, element, disk);
   disk.shareable = element.child("shareable") != nullptr;
+  read_transient(context, element, disk);
   if (const Element* boot = element.child("boot")) {
     disk.boot_order = read_number(context, *boot, "order", 1, 65535);
     if (boot->attribute("order") == nullptr) {

@@ -124,9 +124,13 @@ Status Disks::add(const domain::Disk& disk) {
   made.name = "disk " + disk.target;
   made.thread = io_threads_.at(disk.iothread.value_or(0)).get();
   made.boot_order = disk.boot_order;
-  made.is_volatile = disk.cache == domain::CacheMode::kUnsafe;
+  made.is_volatile = disk.cache == domain::CacheMode::kUnsafe || disk.transient;
   made.file = disk.source;
   made.format = disk.format;
+  if (disk.transient) {
+    VMM_ASSIGN_OR_RETURN(made.overlay,
+                         block::OverlayFile::create(disk.source, overlay_options(domain_.throwaway, disk)));
+  }
   if (!disk.source.empty()) {
     VMM_ASSIGN_OR_RETURN(made.medium, open_medium(disk, made, disks_.size()));
   }
@@ -151,6 +155,7 @@ Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk&
     }
     image_options.passphrases = {secret->second};
   }
+  image_options.overlay = disk.overlay;
   VMM_TRY(check_block_source(wanted));
   Medium medium;
   if (wanted.device == domain::DiskDevice::kCdrom && wanted.format == domain::ImageFormat::kRaw) {
@@ -384,6 +389,17 @@ void Disks::reset() {
       disk.mmio->core().power_on_reset();
     }
   }
+}
+
+std::vector<Disks::Overlay> Disks::overlays() const {
+  std::vector<Overlay> overlays;
+  for (const Disk& disk : disks_) {
+    if (disk.overlay != nullptr) {
+      overlays.push_back(
+          {.target = disk.wanted->target, .file = disk.overlay, .kept_as = disk.wanted->kept_as});
+    }
+  }
+  return overlays;
 }
 
 Status Disks::flush() {

@@ -18,6 +18,7 @@
 
 #include "block/block_device.h"
 #include "block/error_policy.h"
+#include "block/overlay_file.h"
 #include "devices/virtio/block.h"
 #include "devices/virtio/mmio.h"
 #include "devices/virtio/pci.h"
@@ -74,8 +75,17 @@ class Disks {
   // no vCPU runs.
   void reset();
 
-  // What was written is on stable storage when this returns. REQUIRES: quiesced.
+  // What was written is on stable storage when this returns, but for what nobody wants there. REQUIRES:
+  // quiesced.
   Status flush();
+
+  // What a throwaway disk's guest writes. The file outlives the Disks, and is complete when they are gone.
+  struct Overlay {
+    std::string target;
+    std::shared_ptr<const block::OverlayFile> file;
+    std::filesystem::path kept_as;  // empty: it is thrown away
+  };
+  std::vector<Overlay> overlays() const;
 
   // --- The host's hand at disks and CD-ROM drives, by their target names (disk_trays.cpp). REQUIRES:
   // started.
@@ -114,8 +124,9 @@ class Disks {
     std::string boot_path;  // machine='pc': firmware's name
     std::optional<uint32_t> boot_order;
     IoThread* thread = nullptr;
-    bool is_volatile = false;       // cache='unsafe': nobody asked for flushes
-    Medium medium;                  // that of a CD-ROM drive changes, on its thread only
+    bool is_volatile = false;  // throwaway, or cache='unsafe': nobody asked for flushes
+    std::shared_ptr<const block::OverlayFile> overlay;  // of a throwaway disk
+    Medium medium;                                      // that of a CD-ROM drive changes, on its thread only
     std::deque<Medium> next_media;  // opened, and not yet in the drive; on its thread only
     std::filesystem::path file;     // of the medium, or of the last of the next ones
     domain::ImageFormat format = domain::ImageFormat::kRaw;

@@ -63,6 +63,13 @@ block::DiskOptions to_block(const domain::Disk& disk) {
   return options;
 }
 
+block::OverlayFile::Options overlay_options(const domain::Throwaway& throwaway, const domain::Disk& disk) {
+  if (!disk.kept_as.empty()) {
+    return {.folder = disk.kept_as.parent_path(), .may_be_kept = true};
+  }
+  return {.folder = throwaway.folder, .in_memory = throwaway.in_memory};
+}
+
 block::ErrorPolicies error_policies(const domain::Disk& disk) {
   return {.write = to_block(disk.write_error), .read = to_block(disk.read_error)};
 }

@@ -5,12 +5,14 @@
 
 #include "block/disk_options.h"
 #include "block/error_policy.h"
+#include "block/overlay_file.h"
 #include "vmm/domain/domain.h"
 
 namespace vmm {
 
 // Without passphrases, which the domain file does not have.
 block::DiskOptions to_block(const domain::Disk& disk);
+block::OverlayFile::Options overlay_options(const domain::Throwaway& throwaway, const domain::Disk& disk);
 block::ErrorPolicies error_policies(const domain::Disk& disk);
 
 }  // namespace vmm

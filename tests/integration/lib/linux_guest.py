@@ -26,11 +26,12 @@ PROMPT = rb"guest:[^\r\n]*# (\x1b\[6n)?$"
 class Guest:
     """A throwaway folder that a domain of configs/ can be started in. Use as a context."""
 
-    def __init__(self, domain, command=None, edit=None):
-        """`edit`: pairs of text in the domain file and what to put in its place, each to be found there."""
+    def __init__(self, domain, command=None, edit=None, root_mib=None):
+        """`root_mib`: size of the root disk. `edit`: pairs of text in the domain file and what to put in its place, each to be found there."""
         self.folder = tempfile.mkdtemp(prefix="vmm-guest.", dir=os.environ.get("VMM_LAB_SCRATCH"))
         self.domain = f"{self.folder}/{domain}"
-        subprocess.run([f"{TOP}/scripts/guest-image", self.folder], check=True)
+        size = ["--size", str(root_mib)] if root_mib else []
+        subprocess.run([f"{TOP}/scripts/guest-image", *size, self.folder], check=True)
         if command:
             subprocess.run([f"{TOP}/scripts/guest-image", "--command", self.path("command.img"), "--", *command], check=True)
         with open(f"{TOP}/configs/{domain}", encoding="utf-8") as file:
@@ -57,9 +58,9 @@ class Guest:
             found = re.search(r"^exit (\d+)\r*$", file.read(), re.MULTILINE)
         return int(found[1]) if found else None
 
-    def run(self, seconds=BOOT_SECONDS):
+    def run(self, *options, seconds=BOOT_SECONDS):
         """vmm from start to end without a terminal: CompletedProcess with bytes."""
-        return subprocess.run([VMM, "--domain", self.domain], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        return subprocess.run([VMM, "--domain", self.domain, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, timeout=seconds, check=False)
 
     def start(self):

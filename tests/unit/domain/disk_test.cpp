@@ -170,14 +170,20 @@ TEST(DomainDisk, NativeIoIsIoUringWithAWarning) {
               ElementsAre(HasSubstr("<disk>/<driver io='native'>: vmm uses io_uring instead")));
 }
 
+TEST(DomainDisk, TransientIsForDisksThatAreWrittenTo) {
+  EXPECT_TRUE(only_disk(with_disks(disk("<transient shareBacking='yes'/>"))).transient);
+  EXPECT_FALSE(only_disk(with_disks(disk(""))).transient);
+  EXPECT_FALSE(only_disk(with_disks(disk("<readonly/><transient/>"))).transient);
+  EXPECT_THAT(errors(with_disks(disk("<shareable/><transient/>"))),
+              ElementsAre(HasSubstr("<disk>/<transient>: what others write to a <shareable/> disk")));
+}
+
 TEST(DomainDisk, OtherKindsAreRefusedWithWhatToDo) {
   EXPECT_THAT(errors(with_disks("<disk><source file='a'/>\n<target dev='vda' bus='usb'/></disk>")),
               ElementsAre("guest.xml:9: <disk>/<target bus='usb'>: vmm has no USB; use bus='virtio'"));
   EXPECT_THAT(errors(with_disks(
                   "<disk type='network'><source protocol='nbd' name='x'><host name='h'/></source></disk>")),
               ElementsAre(HasSubstr("<disk type='network'>: not there; use type='file' or 'block'")));
-  EXPECT_THAT(errors(with_disks(disk("<transient/>"))),
-              ElementsAre(HasSubstr("<disk>/<transient>: throwaway disks")));
   EXPECT_THAT(errors(with_disks(disk("<encryption format='luks'/>"))),
               ElementsAre(HasSubstr("<disk>/<encryption>")));
   EXPECT_THAT(errors(with_disks(disk("<backingStore type='file'/>"))),

@@ -1,0 +1,26 @@
+// --ephemeral and its relatives: disks of a domain that are throwaway for this run.
+//
+// Threads: values.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "vmm/base/error.h"
+#include "vmm/domain/domain.h"
+
+namespace vmm::domain {
+
+struct ThrowawayOptions {
+  bool every_disk = false;        // that the guest may write to (--ephemeral)
+  bool in_memory = false;         // --ephemeral=memory
+  std::filesystem::path folder;   // --ephemeral-dir; empty: not given
+  std::vector<std::string> keep;  // --keep: "FILE", or "TARGET=FILE" where several disks are throwaway
+};
+
+// Relative paths become absolute. Errors, of ErrorKind::kConfiguration, name the option: options that do not
+// go together, or that no disk of the domain is meant by.
+Status make_throwaway(Domain& domain, const ThrowawayOptions& options);
+
+}  // namespace vmm::domain
