@@ -67,7 +67,7 @@ std::string_view first_option(const ThrowawayOptions& options) {
 }  // namespace
 
 Status make_throwaway(Domain& domain, const ThrowawayOptions& options) {
-  if (options.in_memory && first_option(options) != "") {
+  if (options.in_memory && !first_option(options).empty()) {
     return fail_configuration("--ephemeral=memory and {}: only one of them is possible",
                               first_option(options));
   }
@@ -83,7 +83,7 @@ Status make_throwaway(Domain& domain, const ThrowawayOptions& options) {
     disk.transient = true;
   }
   const bool any = std::ranges::any_of(domain.disks, &Disk::transient);
-  if (!any && first_option(options) != "") {
+  if (!any && !first_option(options).empty()) {
     return fail_configuration("{}: no disk of {} is throwaway; add --ephemeral", first_option(options),
                               domain.file_name);
   }
