@@ -75,6 +75,7 @@ class Writer final : public ImageWriter {
     ReadJob read;
     iovec read_vector{};
     std::array<iovec, 18> vectors{};
+    std::vector<iovec> more_vectors;  // where those are too few for several clusters
     Waiter waiter;
     WaitQueue waiters;  // for its end
   };

@@ -6,6 +6,7 @@
 #include "block/io_vector.h"
 #include "block/qcow2/writer.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/check.h"
 
 namespace vmm::block::qcow2 {
 namespace {
@@ -336,8 +337,13 @@ void Writer::gather(Change& change) {
   std::byte* memory = change.memory.get();
   if (!change.is_zeroes && image_.cipher() == nullptr) {
     uint64_t cut = payload;
-    const auto vectors =
-        cut_buffers(job.buffers, skip, cut, std::span(change.vectors).subspan(1, kPayloadVectors));
+    auto vectors = cut_buffers(job.buffers, skip, cut, std::span(change.vectors).subspan(1, kPayloadVectors));
+    if (cut < payload && change.clusters > 1) {
+      // plan() took the job's own vectors for enough, and then fewer clusters were found for it.
+      cut = payload;
+      change.more_vectors.resize(job.buffers.size());
+      vectors = cut_buffers(job.buffers, skip, cut, change.more_vectors);
+    }
     if (cut == payload && head == 0 && tail == 0) {
       change.buffers = vectors;
       return;
@@ -357,7 +363,7 @@ void Writer::gather(Change& change) {
       return;
     }
   }
-  // One cluster at most: see plan().
+  VMM_CHECK(change.clusters == 1, "more is gathered than a cluster");
   if (change.is_zeroes) {
     std::memset(memory + head, 0, static_cast<size_t>(payload));
   } else {

@@ -3,6 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
+#include <span>
+#include <utility>
+#include <vector>
+
 #include "tests/unit/block/qcow2/crafted.h"
 #include "tests/unit/block/qcow2/qcow2_world.h"
 
@@ -35,6 +41,35 @@ class Qcow2Writer : public testing::Test {
 
   WorldOptions options_;
   std::shared_ptr<CrashDisk> disk_;
+};
+
+// The bytes in pieces of `piece` bytes, which lie apart in memory.
+class Scattered {
+ public:
+  Scattered(std::span<const std::byte> bytes, size_t piece) {
+    for (size_t at = 0; at < bytes.size(); at += piece) {
+      const auto part = bytes.subspan(at, std::min(piece, bytes.size() - at));
+      pieces_.emplace_back(part.begin(), part.end());
+    }
+    for (auto& part : pieces_) {
+      buffers_.push_back({.iov_base = part.data(), .iov_len = part.size()});
+    }
+  }
+
+  IoStatus write(OpenImage& image, uint64_t offset) const {
+    BlockRequest request;
+    request.op = BlockOp::kWrite;
+    request.buffers = buffers_;
+    uint64_t length = 0;
+    for (const iovec& buffer : buffers_) {
+      length += buffer.iov_len;
+    }
+    return image.run(std::move(request), offset, length);
+  }
+
+ private:
+  std::vector<std::vector<std::byte>> pieces_;
+  std::vector<iovec> buffers_;
 };
 
 // A write to the first cluster that the host has not done yet.
@@ -82,6 +117,48 @@ TEST_F(Qcow2Writer, AWriteCopiesTheRestOfTheClusterFromBelow) {
   EXPECT_EQ(value_at(kClusterBytes + 512), base_value(first + 1));
   EXPECT_EQ(value_at(kClusterBytes + 1024), 9U);
   EXPECT_EQ(value_at(kClusterBytes + 1536), base_value(first + 3));
+}
+
+// More pieces than a change has vectors, and a cluster in their middle that has its place already: the
+// clusters before it are written in one go, out of the caller's memory.
+TEST_F(Qcow2Writer, ManyPiecesAreWrittenAsFarAsClustersAreFoundForThem) {
+  make_overlay();
+  auto image = open();
+  ASSERT_EQ(image->write_value(10 * kClusterBytes, kClusterBytes, 3), IoStatus::kOk);
+  std::vector<std::byte> bytes(16 * kClusterBytes);
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = static_cast<std::byte>(i / 512 + i);
+  }
+  ASSERT_EQ(Scattered(bytes, 512).write(*image, 2 * kClusterBytes), IoStatus::kOk);
+  const auto disk = image->read_all();
+  EXPECT_TRUE(std::ranges::equal(bytes, std::span(disk).subspan(2 * kClusterBytes, bytes.size())));
+  image.reset();
+  expect_clean();
+}
+
+TEST_F(Qcow2Writer, ScatteredWritesAgreeWithAnArray) {
+  make_overlay();
+  auto image = open();
+  std::vector<std::byte> expected = image->read_all();
+  std::minstd_rand random(7);
+  for (int round = 0; round < 300; ++round) {
+    const size_t sectors = expected.size() / kSectorBytes;
+    const size_t first = random() % sectors;
+    const size_t count = 1 + random() % std::min<size_t>(sectors - first, 40 * kClusterBytes / kSectorBytes);
+    std::vector<std::byte> bytes(count * kSectorBytes);
+    std::ranges::generate(bytes, [&random] { return static_cast<std::byte>(random() >> 8U); });
+    ASSERT_EQ(Scattered(bytes, kSectorBytes << (random() % 5U)).write(*image, first * kSectorBytes),
+              IoStatus::kOk);
+    std::ranges::copy(bytes, expected.begin() + static_cast<ptrdiff_t>(first * kSectorBytes));
+    if (random() % 4 == 0) {
+      const size_t at = random() % sectors;
+      ASSERT_EQ(image->change(BlockOp::kDiscard, at * kSectorBytes, kSectorBytes), IoStatus::kOk);
+      expected = image->read_all();
+    }
+  }
+  EXPECT_TRUE(image->read_all() == expected);
+  image.reset();
+  expect_clean();
 }
 
 TEST_F(Qcow2Writer, FreedClustersAreUsedAgain) {
