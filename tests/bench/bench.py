@@ -3,7 +3,7 @@ each pair's figures (medians).
 
 Measurements: start (a program that ends at once), boot (stock kernel to the first line of /init), memory (resident
 beside the guest's), disk (a guest program in ring 3 that polls its virtqueue), disc (power-on to what the loader of a CD
-prints, reading a whole CD, installing from one); image (vmm-img bench), open (vmm-img info and check). All if none is
+prints, reading a whole CD, installing from one), throwaway (guests with --ephemeral); image (vmm-img bench), open (vmm-img info and check). All if none is
 named.
 
 Those with guests run where /dev/kvm is hardware KVM: on this machine, or in the lab (scripts/kvm-lab). Figures of the lab
@@ -12,7 +12,6 @@ mean nothing outside it, their ratios do. The others run on this machine, with f
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -25,16 +24,15 @@ sys.path[:0] = [HERE, os.path.join(HERE, "../../scripts/lib"), os.path.join(HERE
 import discs  # noqa: E402
 import images  # noqa: E402
 import initramfs  # noqa: E402
+import throwaway  # noqa: E402
 from figures import Table, pairs, peak_resident_kib, run_to_end  # noqa: E402
-from guests import QEMU, SCRIPTS, TOP, cloud_kernel, command_for_domain, end, start_until  # noqa: E402
+from guests import (MICROVM, MODERN_MMIO, QEMU, SCRIPTS, TOP, beside_guest_kib, cloud_kernel, command_for_domain,  # noqa: E402
+                    disk_figures, end, start_until)
 
 FIRST_LINE = b"first line of init"
 LAB_SECONDS = 900
 LAB_ATTEMPTS = 4
-MICROVM = "microvm,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=on"
-MODERN_MMIO = ["-global", "virtio-mmio.force-legacy=false"]  # virtio 1.2, which the guest program speaks
 ONCE = [*QEMU, "-no-reboot"]
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 # --- guests --------------------------------------------------------------------------------------------------------
@@ -68,42 +66,6 @@ def bench_initramfs(folder, last_command):
     with open(path, "wb") as file:
         file.write(archive.finish())
     return path
-
-
-# --- running -------------------------------------------------------------------------------------------------------
-
-def is_vcpu(name):
-    return name.startswith("vcpu-") or re.match(r"CPU \d+/", name)
-
-
-def io_nanoseconds(pid):
-    """Processor time of all threads that are not vCPUs, exact (schedstat)."""
-    total = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
-        try:
-            with open(f"/proc/{pid}/task/{task}/comm", encoding="utf-8") as file:
-                if is_vcpu(file.read()):
-                    continue
-            with open(f"/proc/{pid}/task/{task}/schedstat", encoding="utf-8") as file:
-                total += int(file.read().split()[0])
-        except FileNotFoundError:
-            pass
-    return total
-
-
-def resident_beside_guest_kib(pid, guest_mib):
-    """Rss of all mappings but the guest's RAM, which is the one of at least its size."""
-    total = 0
-    is_guest = False
-    with open(f"/proc/{pid}/smaps", encoding="utf-8") as file:
-        for line in file:
-            words = line.split()
-            if re.match(r"^[0-9a-f]+-[0-9a-f]+$", words[0]):
-                low, high = (int(part, 16) for part in words[0].split("-"))
-                is_guest = high - low >= guest_mib << 20
-            elif words[0] == "Rss:" and not is_guest:
-                total += int(words[1])
-    return total
 
 
 # --- figures -------------------------------------------------------------------------------------------------------
@@ -156,7 +118,7 @@ def measure_memory(options, folder):
 
     def resident(command):
         child, _ = start_until(command, FIRST_LINE)
-        kib = resident_beside_guest_kib(child.pid, 256)
+        kib = beside_guest_kib(child.pid, 256, "Rss:")
         end(child)
         return kib / 1024
 
@@ -195,40 +157,29 @@ def measure_disk(options, folder):
         table.row("host CPU per operation", [a[1] for a, _ in samples], [b[1] for _, b in samples], 0.8, unit=" us")
 
 
-def measure_disc(options, folder):
-    for measure in chosen_parts(options, discs.PARTS):
+def measure_throwaway(options, folder):
+    for measure in chosen_parts(options, throwaway.PARTS):
         measure(options, folder)
 
 
-def disk_figures(command):
-    """(operations a second, microseconds of host CPU for each)."""
-    child, _ = start_until(command, b"disk on")
-    before = io_nanoseconds(child.pid)
-    output = b""
-    while b"\n" not in output.partition(b"BENCH ")[2]:
-        got = os.read(child.stdout.fileno(), 4096)
-        if not got:
-            raise SystemExit(f"{' '.join(command)}: no figures:\n{output.decode(errors='replace')}")
-        output += got
-    used = io_nanoseconds(child.pid) - before
-    end(child)
-    figures = dict(word.split(b"=") for word in output.partition(b"BENCH ")[2].split(b"\n")[0].split() if b"=" in word)
-    operations, nanoseconds = int(figures[b"ops"]), int(figures[b"ns"])
-    return operations * 1e9 / nanoseconds, used / operations / 1000
+def measure_disc(options, folder):
+    for measure in chosen_parts(options, discs.PARTS):
+        measure(options, folder)
 
 
 # What is measured in a lab of its own: the shorter a lab lives, the rarer its emulator freezes.
 BOOT_PARTS = (1, 2)  # vCPUs
 DISK_PARTS = tuple((machine, operation, length, depth) for machine in ("pc", "microvm")
                    for operation in ("randread", "randwrite") for length in (4096, 65536) for depth in (1, 32))
-PARTS = {"boot": BOOT_PARTS, "disk": DISK_PARTS, "disc": discs.PARTS}
+PARTS = {"boot": BOOT_PARTS, "disk": DISK_PARTS, "disc": discs.PARTS, "throwaway": throwaway.PARTS}
 
 
 def chosen_parts(options, parts):
     return parts if options.part is None else (parts[options.part],)
 
 
-GUESTS = {"start": measure_start, "boot": measure_boot, "memory": measure_memory, "disk": measure_disk, "disc": measure_disc}
+GUESTS = {"start": measure_start, "boot": measure_boot, "memory": measure_memory, "disk": measure_disk, "disc": measure_disc,
+          "throwaway": measure_throwaway}
 IMAGES = {"image": images.measure_image, "open": images.measure_open}
 MEASUREMENTS = GUESTS | IMAGES
 
@@ -290,6 +241,7 @@ def main():
         return
     # The lab's scratch disk has O_DIRECT, which cache=none needs.
     with tempfile.TemporaryDirectory(prefix="vmm-bench.", dir=os.environ.get("VMM_LAB_SCRATCH")) as folder:
+        os.environ["TMPDIR"] = folder  # where QEMU has what -snapshot throws away
         for name in wanted:
             GUESTS[name](options, folder)
 
