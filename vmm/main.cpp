@@ -178,13 +178,15 @@ void tell(const std::string& text) {
   log::to_file(text);
 }
 
-// What the guest wrote to its throwaway disks is kept or gone, and its user knows which.
+// What the guest wrote to its throwaway disks is kept or gone, and its user knows which. `overlays`: as they
+// were at its start.
 Status finish(const std::vector<Disks::Overlay>& overlays) {
   constexpr double kMiB = 1 << 20;
   std::string thrown_away;
   Status first_failure;
   for (const Disks::Overlay& overlay : overlays) {
-    const double mib = static_cast<double>(overlay.file->allocated_bytes()) / kMiB;
+    const uint64_t bytes = overlay.file->allocated_bytes();
+    const double mib = static_cast<double>(bytes - std::min(bytes, overlay.bytes_now)) / kMiB;
     if (overlay.kept_as.empty()) {
       thrown_away += fmt::format("{}{:.1f} MiB of {}", thrown_away.empty() ? "" : ", ", mib, overlay.target);
       continue;

@@ -13,14 +13,17 @@ struct Kept {
   fs::path file;
 };
 
+// Of an empty name there is no absolute one.
+fs::path absolute_file(std::string_view name) { return name.empty() ? fs::path() : fs::absolute(name); }
+
 // "vda=FILE" where there is a disk vda; else all of it is the file.
 Kept parse_keep(const Domain& domain, std::string_view text) {
   const size_t end = text.find('=');
   const std::string_view target = text.substr(0, end);
   const bool is_target = end != std::string_view::npos &&
                          std::ranges::find(domain.disks, target, &Disk::target) != domain.disks.end();
-  return is_target ? Kept{.target = target, .file = fs::absolute(text.substr(end + 1))}
-                   : Kept{.target = {}, .file = text.empty() ? fs::path() : fs::absolute(text)};
+  return is_target ? Kept{.target = target, .file = absolute_file(text.substr(end + 1))}
+                   : Kept{.target = {}, .file = absolute_file(text)};
 }
 
 Result<Disk*> find_kept(Domain& domain, const std::string& text, const Kept& kept) {

@@ -395,8 +395,10 @@ std::vector<Disks::Overlay> Disks::overlays() const {
   std::vector<Overlay> overlays;
   for (const Disk& disk : disks_) {
     if (disk.overlay != nullptr) {
-      overlays.push_back(
-          {.target = disk.wanted->target, .file = disk.overlay, .kept_as = disk.wanted->kept_as});
+      overlays.push_back({.target = disk.wanted->target,
+                          .file = disk.overlay,
+                          .kept_as = disk.wanted->kept_as,
+                          .bytes_now = disk.overlay->allocated_bytes()});
     }
   }
   return overlays;

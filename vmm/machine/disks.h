@@ -84,6 +84,7 @@ class Disks {
     std::string target;
     std::shared_ptr<const block::OverlayFile> file;
     std::filesystem::path kept_as;  // empty: it is thrown away
+    uint64_t bytes_now = 0;         // what the file takes
   };
   std::vector<Overlay> overlays() const;
 

@@ -82,6 +82,7 @@ TEST(ThrowawayDomain, WhatDoesNotGoTogetherIsRefused) {
   EXPECT_THAT(refusal(two, {.every_disk = true, .keep = {"vda=/dev/null"}}),
               HasSubstr("there is such a file already"));
   EXPECT_THAT(refusal(two, {.every_disk = true, .keep = {""}}), HasSubstr("names no file"));
+  EXPECT_THAT(refusal(two, {.every_disk = true, .keep = {"vdb="}}), HasSubstr("--keep vdb=: names no file"));
   EXPECT_THAT(refusal(disk("vda", "<shareable/>"), {.every_disk = true}), HasSubstr("<shareable/>"));
 }
 
