@@ -35,7 +35,7 @@ class CheckIncludes(unittest.TestCase):
         self.assert_allowed("devices/pci/a.h", '#include "vmm/core/io_bus.h"')
         self.assert_allowed("block/engine/a.h", '#include "block/block_device.h"')
         self.assert_allowed("vmm/machine/a.cpp", '#include "devices/pci/bus.h"')
-        self.assert_allowed("vmm/main.cpp", '#include "vmm/machine/machine.h"')
+        self.assert_allowed("vmm/cli/run_guest.cpp", '#include "vmm/machine/machine.h"')
 
     def test_base_includes_no_other_layer(self):
         self.assert_forbidden("vmm/base/a.h", '#include "vmm/core/io_bus.h"', "nothing else")

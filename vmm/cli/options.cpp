@@ -1,0 +1,156 @@
+#include "vmm/cli/options.h"
+
+#include <getopt.h>
+
+#include <string_view>
+
+namespace vmm::cli {
+
+const char* const kHelpText =
+    R"(Runs the guest that a libvirt-style domain file describes, on Linux KVM.
+Usage: vmm --domain FILE [OPTIONS]
+       vmm ctl GUEST COMMAND    controls a running guest; see vmm ctl --help
+
+  --domain FILE       the domain file (XML, as libvirt writes it)
+  --install ISO       put this disc into the guest's CD-ROM drive (one is added if it has none) and boot it
+                      first, once: when the guest restarts, it boots from its disk
+  --ephemeral[=memory]
+                      what the guest writes to any of its disks is thrown away at the end; until then it is
+                      beside the disk's image, or in memory; the images are only read
+  --ephemeral-dir DIR
+                      it is in this folder, as a file without a name
+  --keep [DISK=]FILE  what was written to the throwaway disk is not thrown away: FILE is then a qcow2 image
+                      that stands on the disk's image; may be repeated
+  --control PATH      make the control socket there, and not where vmm ctl finds the guest by its name
+  --secret SECRET     id=NAME,file=FILE or id=NAME,env=VARIABLE: the passphrase of an encrypted disk, by the
+                      name that its <secret> has; may be repeated
+  --log FILE          write the log to FILE instead of standard error, once the domain file is read; why vmm
+                      ends stands in both
+  --log-level LEVEL   debug, info, warning (what is used if absent), error or off
+  --version           print the version
+  -h, --help          print this help
+
+In the guest's terminal: Ctrl-A x ends the guest, Ctrl-A h shows all keys.
+SIGTERM presses the guest's power button; a second one, or SIGQUIT, ends at once.
+Exit status: 0 the guest ended, 1 the host or an image failed, 2 the command line or the
+domain file is wrong, 3 the guest crashed.
+)";
+
+namespace {
+
+struct LevelName {
+  std::string_view name;
+  log::Level level;
+};
+constexpr LevelName kLevelNames[] = {{"debug", log::Level::kDebug},
+                                     {"info", log::Level::kInfo},
+                                     {"warning", log::Level::kWarning},
+                                     {"error", log::Level::kError},
+                                     {"off", log::Level::kOff}};
+
+Status read_log_level(std::string_view text, Options& options) {
+  for (const LevelName& each : kLevelNames) {
+    if (each.name == text) {
+      options.log_level = each.level;
+      return {};
+    }
+  }
+  return fail_configuration("--log-level {}: debug, info, warning, error and off can be", text);
+}
+
+Status read_ephemeral(const char* where, Options& options) {
+  options.throwaway.every_disk = true;
+  if (where != nullptr && std::string_view(where) != "memory") {
+    return fail_configuration("--ephemeral={}: only memory can be named there; folders with --ephemeral-dir",
+                              where);
+  }
+  options.throwaway.in_memory = where != nullptr;
+  return {};
+}
+
+}  // namespace
+
+// getopt(3): a library for command lines made a start noticeably longer (docs/limits.md, "start").
+Result<Command> read_command_line(int argument_count, char** arguments, Options& options) {
+  enum Choice : int {
+    kDomain = 256,
+    kInstall,
+    kControl,
+    kSecret,
+    kLog,
+    kLogLevel,
+    kEphemeral,
+    kEphemeralDir,
+    kKeep,
+    kShowVersion
+  };
+  static constexpr option kOptions[] = {{"domain", required_argument, nullptr, kDomain},
+                                        {"install", required_argument, nullptr, kInstall},
+                                        {"control", required_argument, nullptr, kControl},
+                                        {"secret", required_argument, nullptr, kSecret},
+                                        {"log", required_argument, nullptr, kLog},
+                                        {"log-level", required_argument, nullptr, kLogLevel},
+                                        {"ephemeral", optional_argument, nullptr, kEphemeral},
+                                        {"ephemeral-dir", required_argument, nullptr, kEphemeralDir},
+                                        {"keep", required_argument, nullptr, kKeep},
+                                        {"version", no_argument, nullptr, kShowVersion},
+                                        {"help", no_argument, nullptr, 'h'},
+                                        {nullptr, 0, nullptr, 0}};
+  opterr = 0;
+  int choice = 0;
+  while ((choice = ::getopt_long(argument_count, arguments, ":h", kOptions, nullptr)) != -1) {
+    switch (choice) {
+      case kDomain:
+        if (!options.domain_path.empty()) {
+          return fail_configuration("--domain {}: one guest at a time; --domain {} was given already", optarg,
+                                    options.domain_path);
+        }
+        options.domain_path = optarg;
+        break;
+      case kInstall:
+        options.install_path = optarg;
+        break;
+      case kControl:
+        options.control_path = optarg;
+        break;
+      case kSecret:
+        options.secrets.emplace_back(optarg);
+        break;
+      case kLog:
+        options.log_path = optarg;
+        break;
+      case kLogLevel:
+        VMM_TRY(read_log_level(optarg, options));
+        break;
+      case kEphemeral:
+        VMM_TRY(read_ephemeral(optarg, options));
+        break;
+      case kEphemeralDir:
+        options.throwaway.folder = optarg;
+        break;
+      case kKeep:
+        options.throwaway.keep.emplace_back(optarg);
+        break;
+      case kShowVersion:
+        return Command::kVersion;
+      case 'h':
+        return Command::kHelp;
+      case ':':
+        return fail_configuration("{}: a value is missing behind it; see --help", arguments[optind - 1]);
+      default:
+        // Of several letters behind one dash, getopt has not passed the argument yet.
+        return optopt > 0 && optopt < kDomain
+                   ? fail_configuration("-{}: there is no such option; see --help", static_cast<char>(optopt))
+                   : fail_configuration("{}: there is no such option; see --help", arguments[optind - 1]);
+    }
+  }
+  if (optind < argument_count) {
+    return fail_configuration("'{}' belongs to no option; see --help", arguments[optind]);
+  }
+  if (options.domain_path.empty()) {
+    return fail_configuration("--domain FILE is missing: the domain file to run; see --help");
+  }
+  return Command::kRun;
+}
+
+}  // namespace vmm::cli

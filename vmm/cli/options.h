@@ -1,0 +1,33 @@
+// The command line that runs a guest: its options as plain values.
+//
+// Threads: values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "vmm/base/error.h"
+#include "vmm/base/log.h"
+#include "vmm/domain/throwaway.h"
+
+namespace vmm::cli {
+
+struct Options {
+  std::string domain_path;
+  std::string install_path;
+  std::string control_path;
+  std::string log_path;
+  log::Level log_level = log::Level::kWarning;
+  std::vector<std::string> secrets;
+  domain::ThrowawayOptions throwaway;
+};
+
+enum class Command : uint8_t { kRun, kHelp, kVersion };
+
+extern const char* const kHelpText;
+
+// Errors, of ErrorKind::kConfiguration, name the option.
+Result<Command> read_command_line(int argument_count, char** arguments, Options& options);
+
+}  // namespace vmm::cli

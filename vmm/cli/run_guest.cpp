@@ -1,0 +1,195 @@
+#include "vmm/cli/run_guest.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "vmm/base/event_loop.h"
+#include "vmm/base/log.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/base/unix_socket.h"
+#include "vmm/control/control_server.h"
+#include "vmm/control/guest_folder.h"
+#include "vmm/control/machine_guest.h"
+#include "vmm/domain/install_disc.h"
+#include "vmm/domain/load.h"
+#include "vmm/machine/output_files.h"
+#include "vmm/machine/secrets.h"
+
+namespace vmm::cli {
+namespace {
+
+// Signals that end the guest, as events of the main loop. The first SIGTERM or SIGINT presses the guest's
+// power button; the second, and SIGQUIT and SIGHUP at once, end the run.
+class EndSignals {
+ public:
+  // Blocks them for this thread and all that it starts from now on.
+  static Result<EndSignals> block() {
+    sigset_t set;
+    ::sigemptyset(&set);
+    for (const int number : {SIGTERM, SIGINT, SIGQUIT, SIGHUP}) {
+      ::sigaddset(&set, number);
+    }
+    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    static_cast<void>(::signal(SIGPIPE, SIG_IGN));
+    static_cast<void>(::signal(SIGXFSZ, SIG_IGN));  // the write fails, and its owner says so
+    UniqueFd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!fd) {
+      return fail("cannot watch for signals: {}", errno_text(errno));
+    }
+    return EndSignals(std::move(fd));
+  }
+
+  Status watch(EventLoop& loop, Machine& machine) {
+    VMM_ASSIGN_OR_RETURN(watch_,
+                         loop.watch(fd_.get(), EPOLLIN, [this, &machine](uint32_t) { on_signal(machine); }));
+    return {};
+  }
+
+ private:
+  explicit EndSignals(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  void on_signal(Machine& machine) {
+    signalfd_siginfo info{};
+    while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
+      const bool is_polite = info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT;
+      if (is_polite && !std::exchange(has_asked_politely_, true)) {
+        machine.press_power_button();
+      } else {
+        machine.quit();
+      }
+    }
+  }
+
+  UniqueFd fd_;
+  EventLoop::Watch watch_;
+  bool has_asked_politely_ = false;
+};
+
+// The socket at which the guest is controlled, and the folder that it is found in.
+struct ControlSocket {
+  std::optional<control::GuestFolder> folder;
+  std::optional<UnixListener> listener;
+  std::string missing_because;  // empty where there is a listener
+};
+
+Result<ControlSocket> listen_at(const std::string& path) {
+  ControlSocket socket;
+  VMM_ASSIGN_OR_RETURN(UnixListener listener, control::ControlServer::listen(path));
+  socket.listener.emplace(std::move(listener));
+  return socket;
+}
+
+Result<ControlSocket> listen_by_name(const std::string& name) {
+  VMM_ASSIGN_OR_RETURN(const std::filesystem::path path, control::control_socket_of(name));
+  VMM_ASSIGN_OR_RETURN(control::GuestFolder folder, control::GuestFolder::create(name));
+  VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen_at(path));
+  socket.folder.emplace(std::move(folder));
+  return socket;
+}
+
+// A guest that nobody asked to be controllable runs without, too.
+Result<ControlSocket> listen(const domain::Domain& domain, const Options& options) {
+  if (!options.control_path.empty()) {
+    return listen_at(options.control_path);
+  }
+  auto by_name = listen_by_name(domain.name);
+  if (!by_name && options.throwaway.every_disk) {
+    // One of many, perhaps.
+    if (auto by_process = listen_by_name(fmt::format("{}-{}", domain.name, ::getpid()))) {
+      return by_process;
+    }
+  }
+  if (!by_name) {
+    ControlSocket none;
+    none.missing_because = by_name.error().message();
+    return none;
+  }
+  return by_name;
+}
+
+// The guest's images are closed when this returns.
+Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, const DiskSecrets& secrets,
+                               EndSignals& signals, ControlSocket socket,
+                               std::vector<Disks::Overlay>& overlays) {
+  VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, loop, secrets));
+  overlays = machine->disks().overlays();
+  VMM_TRY(signals.watch(loop, *machine));
+  control::MachineGuest guest(domain, *machine);
+  std::unique_ptr<control::ControlServer> server;
+  if (!socket.listener) {
+    log::warning("vmm ctl will not reach this guest: {}; --control PATH makes its socket elsewhere",
+                 socket.missing_because);
+  } else {
+    VMM_ASSIGN_OR_RETURN(server, control::ControlServer::create(loop, guest, *std::move(socket.listener)));
+  }
+  return machine->run();
+}
+
+void tell(const std::string& text) {
+  static_cast<void>(std::fprintf(stderr, "vmm: %s\n", text.c_str()));
+  log::to_file(text);
+}
+
+// What the guest wrote to its throwaway disks is kept or gone, and its user knows which. `overlays`: as they
+// were at its start.
+Status finish(const std::vector<Disks::Overlay>& overlays) {
+  constexpr double kMiB = 1 << 20;
+  std::string thrown_away;
+  Status first_failure;
+  for (const Disks::Overlay& overlay : overlays) {
+    const uint64_t bytes = overlay.file->allocated_bytes();
+    const double mib = static_cast<double>(bytes - std::min(bytes, overlay.bytes_now)) / kMiB;
+    if (overlay.kept_as.empty()) {
+      thrown_away += fmt::format("{}{:.1f} MiB of {}", thrown_away.empty() ? "" : ", ", mib, overlay.target);
+      continue;
+    }
+    if (const Status kept = overlay.file->keep(overlay.kept_as); !kept) {
+      first_failure = first_failure ? kept : first_failure;
+      continue;
+    }
+    tell(fmt::format("what the guest wrote to {} is kept in {} ({:.1f} MiB)", overlay.target,
+                     overlay.kept_as.native(), mib));
+  }
+  if (!thrown_away.empty()) {
+    tell(fmt::format("what the guest wrote is thrown away: {}", thrown_away));
+  }
+  return first_failure;
+}
+
+}  // namespace
+
+Result<MachineEnd> run_guest(const Options& options) {
+  log::set_level(options.log_level);
+  VMM_ASSIGN_OR_RETURN(domain::Domain domain, domain::load_domain(options.domain_path));
+  if (!options.install_path.empty()) {
+    VMM_TRY(domain::insert_install_disc(domain, std::filesystem::absolute(options.install_path)));
+  }
+  VMM_TRY(domain::make_throwaway(domain, options.throwaway));
+  if (!options.log_path.empty()) {
+    VMM_TRY(refuse_as_output(domain, options.log_path));
+    VMM_TRY(log::open(options.log_path));
+  }
+  VMM_ASSIGN_OR_RETURN(const DiskSecrets secrets, read_secrets(options.secrets));
+  VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
+  VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
+  VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen(domain, options));
+  std::vector<Disks::Overlay> overlays;
+  auto end = run_machine(domain, *loop, secrets, signals, std::move(socket), overlays);
+  VMM_TRY(finish(overlays));
+  return end;
+}
+
+}  // namespace vmm::cli

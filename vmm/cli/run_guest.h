@@ -1,0 +1,16 @@
+// Runs one guest as the command line says, from its domain file to its end.
+//
+// Threads: the main thread, once.
+#pragma once
+
+#include "vmm/base/error.h"
+#include "vmm/cli/options.h"
+#include "vmm/machine/machine.h"
+
+namespace vmm::cli {
+
+// Errors: what is wrong with the command line or the domain file is of ErrorKind::kConfiguration; all else is
+// the host's.
+Result<MachineEnd> run_guest(const Options& options);
+
+}  // namespace vmm::cli
