@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "block/crypto/locked_memory.h"
 #include "vmm/base/check.h"
 
 namespace vmm::block {
@@ -18,6 +19,13 @@ bool find(void* library, const char* name, Function& function) {
   return function != nullptr;
 }
 
+// CRYPTO_set_mem_functions(3).
+void* allocate(size_t bytes, const char* /*file*/, int /*line*/) { return LockedMemory::allocate(bytes); }
+void* reallocate(void* memory, size_t bytes, const char* /*file*/, int /*line*/) {
+  return LockedMemory::reallocate(memory, bytes);
+}
+void free(void* memory, const char* /*file*/, int /*line*/) { LockedMemory::free(memory); }
+
 std::optional<OpenSsl> load_library() {
   void* const library = ::dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
@@ -29,7 +37,13 @@ std::optional<OpenSsl> load_library() {
 #define VMM_FIND(name) has_all = find(library, #name, functions.name) && has_all;
   VMM_OPENSSL_FUNCTIONS(VMM_FIND)
 #undef VMM_FIND
-  return has_all ? std::optional(functions) : std::nullopt;
+  if (!has_all) {
+    return std::nullopt;
+  }
+  // Refused where another part of the process has used the library before: then its keys lie where its other
+  // memory does.
+  functions.CRYPTO_set_mem_functions(allocate, reallocate, free);
+  return functions;
 }
 
 const std::optional<OpenSsl>& library() {

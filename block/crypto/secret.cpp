@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "vmm/base/bytes.h"
@@ -50,7 +51,12 @@ Result<size_t> read_up_to(int fd, const std::string& path, std::span<std::byte> 
 
 }  // namespace
 
-Secret::Secret(size_t bytes) : data_(std::make_unique<std::byte[]>(bytes)), size_(bytes) {}
+Secret::Secret(size_t bytes) : data_(static_cast<std::byte*>(LockedMemory::allocate(bytes))), size_(bytes) {
+  if (data_ == nullptr) {
+    throw std::bad_alloc();
+  }
+  std::memset(data_.get(), 0, bytes);
+}
 
 Secret Secret::copy_of(std::span<const std::byte> bytes) {
   Secret copy(bytes.size());
@@ -66,20 +72,9 @@ Secret::Secret(Secret&& other) noexcept
     : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)) {}
 
 Secret& Secret::operator=(Secret&& other) noexcept {
-  if (this != &other) {
-    wipe();
-    data_ = std::move(other.data_);
-    size_ = std::exchange(other.size_, 0);
-  }
+  data_ = std::move(other.data_);
+  size_ = std::exchange(other.size_, 0);
   return *this;
-}
-
-Secret::~Secret() { wipe(); }
-
-void Secret::wipe() {
-  if (data_ != nullptr) {
-    ::explicit_bzero(data_.get(), size_);
-  }
 }
 
 Result<Secret> passphrase_from_file(const std::string& path) {

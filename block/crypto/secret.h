@@ -10,11 +10,12 @@
 #include <string>
 #include <string_view>
 
+#include "block/crypto/locked_memory.h"
 #include "vmm/base/error.h"
 
 namespace vmm::block {
 
-// A fixed number of bytes, wiped when they are let go of.
+// A fixed number of bytes in LockedMemory, wiped when they are let go of.
 class Secret {
  public:
   Secret() = default;
@@ -27,16 +28,18 @@ class Secret {
   Secret& operator=(Secret&& other) noexcept;
   Secret(const Secret&) = delete;
   Secret& operator=(const Secret&) = delete;
-  ~Secret();
+  ~Secret() = default;
 
   size_t size() const { return size_; }
   std::span<std::byte> bytes() { return {data_.get(), size_}; }
   std::span<const std::byte> bytes() const { return {data_.get(), size_}; }
 
  private:
-  void wipe();
+  struct Free {
+    void operator()(std::byte* bytes) const { LockedMemory::free(bytes); }
+  };
 
-  std::unique_ptr<std::byte[]> data_;
+  std::unique_ptr<std::byte[], Free> data_;
   size_t size_ = 0;
 };
 
