@@ -14,6 +14,7 @@ namespace vmm::block {
 
 class OverlayFile;
 class Secret;
+class SpaceBudget;
 
 enum class Format : uint8_t {
   kRaw,
@@ -55,6 +56,8 @@ struct DiskOptions {
   // Where there is one, what is written goes there, and `path` is only read: not even its times change. The
   // overlay is in the page cache, and a flush of it does nothing.
   std::shared_ptr<const OverlayFile> overlay;
+  // What the overlay may take, shared with the guest's others; nullptr: what the host has.
+  std::shared_ptr<SpaceBudget> budget;
 };
 
 }  // namespace vmm::block

@@ -1,5 +1,11 @@
 #include "block/image_cipher.h"
 
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+#include "block/crypto/digest.h"
+#include "block/crypto/locked_memory.h"
 #include "block/crypto/luks.h"
 #include "block/crypto/secret.h"
 #include "block/crypto/sector_cipher.h"
@@ -33,6 +39,40 @@ Result<std::unique_ptr<SectorCipher>> find_luks_cipher(SyncFile& file, FileOffse
     }
   }
   return no_passphrase(file.path());
+}
+
+Result<std::unique_ptr<SectorCipher>> make_random_cipher() {
+  constexpr CipherSpec kSpec{
+      .cipher = BlockCipher::kAes, .mode = CipherMode::kXts, .iv = IvGenerator::kPlain64};
+  Secret key(kSpec.key_bytes);
+  VMM_TRY(random_bytes(key.bytes()));
+  VMM_ASSIGN_OR_RETURN(auto cipher, make_sector_cipher(kSpec, key.bytes(), IvSectors::kOfFile));
+  if (!LockedMemory::is_all_locked()) {
+    return fail(
+        "a key cannot be kept out of swap space: the host lets vmm lock no more memory (raise ulimit -l)");
+  }
+  return cipher;
+}
+
+Result<NewCipher> make_luks_cipher(std::span<const std::byte> other, const Secret& passphrase) {
+  constexpr std::chrono::milliseconds kUnlockTime(1000);
+  LuksFormat format;
+  if (other.empty()) {
+    VMM_ASSIGN_OR_RETURN(format.slot_iterations,
+                         pbkdf2_iterations_for(format.hash, format.cipher.key_bytes, kUnlockTime));
+    VMM_ASSIGN_OR_RETURN(format.digest_iterations,
+                         pbkdf2_iterations_for(format.hash, kLuksDigestBytes, kUnlockTime / 8));
+  } else {
+    VMM_ASSIGN_OR_RETURN(const LuksHeader header, parse_luks_header(other));
+    format.cipher = header.cipher;
+    format.hash = header.hash;
+    for (const LuksKeySlot& slot : header.slots) {
+      format.slot_iterations = std::max(format.slot_iterations, slot.is_active ? slot.iterations : 1);
+    }
+    format.digest_iterations = header.key_digest_iterations;
+  }
+  VMM_ASSIGN_OR_RETURN(NewLuks made, format_luks(format, passphrase));
+  return NewCipher{.luks_header = std::move(made.bytes), .cipher = std::move(made.cipher)};
 }
 
 Result<std::unique_ptr<SectorCipher>> find_aes_cipher(const SyncFile& file, const Passphrases& passphrases) {

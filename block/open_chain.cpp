@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "block/backing_name.h"
+#include "block/crypto/luks_header.h"
 #include "block/image_chain.h"
 #include "block/image_cipher.h"
 #include "block/image_file.h"
@@ -223,25 +224,53 @@ class ChainOpener {
     return next;
   }
 
+  // How an overlay is encrypted: what its image keeps secret is not to lie beside it in clear.
+  Result<NewCipher> overlay_cipher() {
+    const bool is_secret = layers_.front()->cipher() != nullptr;
+    if (options_.overlay->may_be_kept() && is_secret) {
+      std::vector<std::byte> luks;
+      if (top_ != nullptr && top_->state().header.crypto_header) {
+        luks.resize(kLuksHeaderBytes);
+        VMM_TRY(top_->sync_file().read(FileOffset(top_->state().header.crypto_header->offset), luks));
+      }
+      return make_luks_cipher(luks, *options_.passphrases.front());
+    }
+    NewCipher made;
+    if (options_.overlay->is_encrypted() || is_secret) {
+      VMM_ASSIGN_OR_RETURN(made.cipher, make_random_cipher());
+    }
+    return made;
+  }
+
   // A new image on top of all layers.
   Status add_overlay() {
     VMM_ASSIGN_OR_RETURN(ImageFile image, open_overlay(*options_.overlay));
     const std::string& path = options_.overlay->name();
+    auto encryption = overlay_cipher();
+    if (!encryption) {
+      return std::unexpected(encryption.error().within(path));
+    }
+    qcow2::CreateOptions wanted{.size_bytes = layers_.front()->size_bytes(),
+                                .cluster_bits = kOverlayClusterBits,
+                                .extended_l2 = true,
+                                .backing_file = std::filesystem::absolute(options_.path),
+                                .backing_format = std::string(name_of(options_.format))};
+    if (!encryption->luks_header.empty()) {
+      wanted.crypt = qcow2::CryptMethod::kLuks;
+      wanted.crypto_header = std::move(encryption->luks_header);
+    }
     qcow2::Image::Files files;
     files.sync = make_volatile_file(image.files.main, path);
-    VMM_TRY(qcow2::create(*files.sync, {.size_bytes = layers_.front()->size_bytes(),
-                                        .cluster_bits = kOverlayClusterBits,
-                                        .extended_l2 = true,
-                                        .backing_file = std::filesystem::absolute(options_.path),
-                                        .backing_format = std::string(name_of(options_.format))}));
+    VMM_TRY(qcow2::create(*files.sync, wanted));
     VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*files.sync));
     VMM_ASSIGN_OR_RETURN(auto engine, Engine::for_loop(loop_, options_.io));
     files.image = std::make_unique<HostFile>(std::move(engine), std::move(image.files), image.geometry,
                                              CacheMode::kUnsafe, true);
     any_file_ = files.image.get();
-    VMM_ASSIGN_OR_RETURN(
-        auto layer, qcow2::Image::open(std::move(files), std::move(header),
-                                       {.read_only = false, .cache_bytes = options_.metadata_cache_bytes}));
+    VMM_ASSIGN_OR_RETURN(auto layer, qcow2::Image::open(std::move(files), std::move(header),
+                                                        {.read_only = false,
+                                                         .cache_bytes = options_.metadata_cache_bytes,
+                                                         .cipher = std::move(encryption->cipher)}));
     top_ = layer.get();
     top_limits_.discard_alignment_bytes =
         options_.discard == DiscardMode::kUnmap ? uint32_t{1} << kOverlayClusterBits : 0;
@@ -339,7 +368,8 @@ class ChainOpener {
           qcow2::Writer::Options{.cache = cache,
                                  .may_discard = options_.discard == DiscardMode::kUnmap,
                                  .has_backing = layers_.size() > 1,
-                                 .may_extend_ahead = is_direct(cache) && !is_block_device_});
+                                 .may_extend_ahead = is_direct(cache) && !is_block_device_,
+                                 .budget = options_.overlay != nullptr ? options_.budget : nullptr});
     }
     ImageChain::Options chain{.detect_zeroes = options_.detect_zeroes, .limits = top_limits_};
     return std::make_unique<ImageChain>(std::move(layers_), std::move(reader), std::move(writer), *any_file_,

@@ -4,9 +4,11 @@
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <system_error>
@@ -22,6 +24,9 @@ namespace fs = std::filesystem;
 
 constexpr mode_t kNewFileMode = 0666;      // less what umask(2) takes away: it may get a name
 constexpr uint64_t kStatBlockBytes = 512;  // stat(2), st_blocks
+// Of the host's file system, whatever it has: so much is left to others.
+constexpr uint64_t kMostLeftFree = uint64_t{64} << 20U;
+constexpr uint64_t kPartLeftFree = 64;
 
 bool is_in_memory(int fd) {
   struct statfs info{};
@@ -82,7 +87,7 @@ std::string name_in(const fs::path& base, const fs::path& folder) {
 
 Result<std::shared_ptr<OverlayFile>> OverlayFile::create(const fs::path& base, const Options& options) {
   const auto made = [&](UniqueFd fd, std::string name) {
-    return std::shared_ptr<OverlayFile>(new OverlayFile(std::move(fd), std::move(name)));
+    return std::shared_ptr<OverlayFile>(new OverlayFile(std::move(fd), std::move(name), options));
   };
   if (options.in_memory) {
     UniqueFd fd(::memfd_create("vmm-throwaway", MFD_CLOEXEC));
@@ -131,6 +136,16 @@ Result<UniqueFd> OverlayFile::open_again() const {
 uint64_t OverlayFile::allocated_bytes() const {
   struct stat info{};
   return ::fstat(fd_.get(), &info) == 0 ? static_cast<uint64_t>(info.st_blocks) * kStatBlockBytes : 0;
+}
+
+uint64_t OverlayFile::free_bytes() const {
+  struct statvfs info{};
+  if (is_in_memory_ || ::fstatvfs(fd_.get(), &info) != 0) {
+    return UINT64_MAX;
+  }
+  const uint64_t free = info.f_bavail * info.f_frsize;
+  const uint64_t left = std::min(info.f_blocks * info.f_frsize / kPartLeftFree, kMostLeftFree);
+  return free - std::min(free, left);
 }
 
 Status OverlayFile::keep(const fs::path& path) const {

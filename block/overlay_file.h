@@ -2,7 +2,7 @@
 //
 // It has no name (open(2), O_TMPFILE): however its process ends, the file system gives its space back. Where
 // a file system has no such files, it has a name for the moment between making and removing it.
-// Threads: allocated_bytes() any; the others one at a time.
+// Threads: allocated_bytes() and free_bytes() any; the others one at a time.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,9 @@ class OverlayFile {
     std::filesystem::path folder;
     bool in_memory = false;    // and in no folder
     bool may_be_kept = false;  // REQUIRES: `folder`
+    // Guest data are written under a random key that is nowhere but in LockedMemory. REQUIRES: not
+    // may_be_kept.
+    bool is_encrypted = false;
   };
 
   // Errors name the folders; one that is in memory (tmpfs) is refused.
@@ -34,19 +37,33 @@ class OverlayFile {
 
   // For messages.
   const std::string& name() const { return name_; }
+  bool may_be_kept() const { return may_be_kept_; }
+  bool is_encrypted() const { return is_encrypted_; }
+  bool is_in_memory() const { return is_in_memory_; }
   // Another descriptor of the same open file.
   Result<UniqueFd> open_again() const;
   // What it takes on the host's disk, or of its memory.
   uint64_t allocated_bytes() const;
+  // What vmm may still use of the file system that it is on, which is never filled up; in memory: without a
+  // limit.
+  uint64_t free_bytes() const;
   // Gives it a name, and puts it on stable storage first. The name is in the folder that it was made in.
   // REQUIRES: Options::may_be_kept; nobody writes to it. Errors: the name is taken.
   Status keep(const std::filesystem::path& path) const;
 
  private:
-  OverlayFile(UniqueFd fd, std::string name) : fd_(std::move(fd)), name_(std::move(name)) {}
+  OverlayFile(UniqueFd fd, std::string name, const Options& options)
+      : fd_(std::move(fd)),
+        name_(std::move(name)),
+        may_be_kept_(options.may_be_kept),
+        is_encrypted_(options.is_encrypted),
+        is_in_memory_(options.in_memory) {}
 
   UniqueFd fd_;
   std::string name_;
+  bool may_be_kept_;
+  bool is_encrypted_;
+  bool is_in_memory_;
 };
 
 }  // namespace vmm::block

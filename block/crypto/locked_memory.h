@@ -1,5 +1,5 @@
-// LockedMemory: where keys and passphrases lie: never in swap space, nor in a core dump, and wiped when they are
-// let go of.
+// LockedMemory: where keys and passphrases lie: never in swap space, nor in a core dump, and wiped when they
+// are let go of.
 //
 // OpenSSL has all its memory here, so that the round keys of its ciphers are no exception. Threads: any.
 #pragma once

@@ -23,6 +23,7 @@
 #include "block/qcow2/reclaimer.h"
 #include "block/qcow2/refcounts.h"
 #include "block/qcow2/table_maker.h"
+#include "block/space_budget.h"
 #include "block/wait_queue.h"
 
 namespace vmm::block::qcow2 {
@@ -35,6 +36,8 @@ class Writer final : public ImageWriter {
     bool has_backing = false;
     // The file is made longer before it is written to, and cut at the end: for O_DIRECT on files.
     bool may_extend_ahead = false;
+    // Where there is one, what would go beyond it fails with kNoSpace.
+    std::shared_ptr<SpaceBudget> budget;
   };
 
   // The image and the reader of the chain that it is the top of outlive the writer. REQUIRES: the image was
@@ -62,8 +65,9 @@ class Writer final : public ImageWriter {
     uint64_t payload_end = 0;
     uint64_t begin = 0;
     uint64_t end = 0;
-    uint64_t host_offset = 0;   // of the first cluster, or of what is compressed
-    uint64_t stored_bytes = 0;  // compressed; else 0
+    uint64_t host_offset = 0;     // of the first cluster, or of what is compressed
+    uint64_t stored_bytes = 0;    // compressed; else 0
+    uint64_t reserved_bytes = 0;  // of the budget
     bool is_new_place = false;
     bool is_zeroes = false;   // the payload is zeroes
     bool is_rewrite = false;  // the place has the sectors already
@@ -116,6 +120,7 @@ class Writer final : public ImageWriter {
   void write(Change& change);
   void gather(Change& change);
   bool encrypt(Change& change) const;
+  bool reserve(Change& change) const;
   static void written(FileRequest& request, IoStatus status);
   static void link_woken(Waiter& waiter, IoStatus status);
   void link(Change& change);

@@ -323,8 +323,18 @@ void Writer::write(Change& change) {
         FileOffset(change.host_offset + (change.begin - (change.cluster << state_.format.cluster_bits)));
     change.length_bytes = change.end - change.begin;
   }
+  if (!reserve(change)) {
+    end(change, IoStatus::kNoSpace);
+    return;
+  }
   change.period = state_.transfers.begin();
   image_.data_file().submit(change);
+}
+
+// What the change is the first to use of the file.
+bool Writer::reserve(Change& change) const {
+  change.reserved_bytes = change.is_rewrite ? 0 : change.length_bytes;
+  return options_.budget == nullptr || options_.budget->reserve(change.reserved_bytes);
 }
 
 // Head, payload, tail: from where they are if they fit the vectors, else all from the change's memory.
@@ -383,11 +393,15 @@ bool Writer::encrypt(Change& change) const {
 
 void Writer::written(FileRequest& request, IoStatus status) {
   auto& change = static_cast<Change&>(request);
-  change.writer->state_.transfers.end(change.period);
+  Writer& writer = *change.writer;
+  writer.state_.transfers.end(change.period);
+  if (writer.options_.budget != nullptr) {
+    writer.options_.budget->release(change.reserved_bytes);
+  }
   if (status == IoStatus::kOk) {
-    change.writer->link(change);
+    writer.link(change);
   } else {
-    change.writer->end(change, status);
+    writer.end(change, status);
   }
 }
 

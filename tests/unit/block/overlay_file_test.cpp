@@ -1,6 +1,7 @@
 // Throwaway disks: what is written goes to a file without a name, and the base stays as it is.
 #include "block/overlay_file.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,9 +9,14 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
+#include "block/crypto/luks.h"
 #include "block/crypto/secret.h"
 #include "block/image_lock.h"
+#include "block/qcow2/create.h"
+#include "block/space_budget.h"
+#include "block/sync_file.h"
 #include "tests/unit/block/disk_harness.h"
 #include "tests/unit/block/qemu_tools.h"
 
@@ -22,7 +28,13 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-constexpr size_t kDiskBytes = size_t{4} << 20U;
+constexpr size_t kMiB = size_t{1} << 20U;
+constexpr size_t kDiskBytes = 4 * kMiB;
+constexpr size_t kPage = 4096;
+// Of an overlay that holds little.
+constexpr uint64_t kTablesBytes = 512 * 1024;
+constexpr std::string_view kMarker = "what nobody else may read ";
+constexpr size_t kMarkerBytes = 100'352;
 
 // What a user could see of a change.
 std::string trace_of(const std::string& path) {
@@ -55,15 +67,12 @@ class Throwaway : public testing::Test {
   Throwaway() : bytes_(pattern_bytes(kDiskBytes, 7)) {}
 
   // The same disk, in each format.
-  DiskOptions make_base(const std::string& format, const std::vector<std::string>& more = {}) {
+  DiskOptions make_base(const std::string& format) {
     const std::string raw = folder_.file("source.raw");
     write_file(raw, bytes_);
     DiskOptions options{.path = folder_.file("base." + format)};
     options.format = format == "raw" ? Format::kRaw : Format::kQcow2;
-    std::vector<std::string> command = {"qemu-img", "convert", "-f", "raw", "-O", format};
-    command.insert(command.end(), more.begin(), more.end());
-    command.insert(command.end(), {raw, options.path});
-    must_run(command);
+    must_run({"qemu-img", "convert", "-f", "raw", "-O", format, raw, options.path});
     fs::remove(raw);
     return options;
   }
@@ -99,6 +108,81 @@ class Throwaway : public testing::Test {
     std::vector<std::byte> read(kDiskBytes);
     ASSERT_EQ(read_disk(loop_, disk, 0, read), IoStatus::kOk);
     EXPECT_TRUE(read == bytes_);
+  }
+
+  // Not by qemu-img, which measures how fast the host is at PBKDF2 and now and then fails at it.
+  DiskOptions make_encrypted_base(const std::string& method) {
+    const std::string text = "correct horse";
+    write_file(folder_.file("passphrase"), std::as_bytes(std::span(text)));
+    const auto passphrase = std::make_shared<const Secret>(Secret::copy_of(text));
+    DiskOptions base{
+        .path = folder_.file("base.qcow2"), .format = Format::kQcow2, .passphrases = {passphrase}};
+    qcow2::CreateOptions options{.size_bytes = kDiskBytes, .crypt = qcow2::CryptMethod::kAes};
+    if (method == "luks") {
+      auto made = format_luks({.slot_iterations = 1000, .digest_iterations = 1000}, *passphrase);
+      EXPECT_TRUE(made) << made.error().message();
+      options.crypt = qcow2::CryptMethod::kLuks;
+      options.crypto_header = made->bytes;
+    }
+    const OpenFile file{.fd =
+                            UniqueFd(::open(base.path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600))};
+    EXPECT_TRUE(qcow2::create(*make_sync_file(file, base.path), options));
+    const auto disk = open_disk(*loop_, base);
+    EXPECT_TRUE(disk) << disk.error().message();
+    EXPECT_EQ(write_disk(loop_, **disk, 0, bytes_), IoStatus::kOk);
+    EXPECT_TRUE(drain(*loop_, **disk, std::chrono::seconds(10)));
+    return base;
+  }
+
+  void write_marker(BlockDevice& disk) {
+    std::vector<std::byte> text(kMarkerBytes);
+    for (size_t i = 0; i < text.size(); ++i) {
+      text[i] = static_cast<std::byte>(kMarker[i % kMarker.size()]);
+    }
+    constexpr size_t kMarkerAt = size_t{3} << 20U;
+    ASSERT_EQ(write_disk(loop_, disk, kMarkerAt, text), IoStatus::kOk);
+    std::ranges::copy(text, bytes_.begin() + kMarkerAt);
+  }
+
+  // As it lies on the host's disk.
+  static bool holds_marker(const OverlayFile& overlay) {
+    const auto fd = overlay.open_again();
+    std::string stored(static_cast<size_t>(::lseek(fd->get(), 0, SEEK_END)), '\0');
+    EXPECT_EQ(::pread(fd->get(), stored.data(), stored.size(), 0), static_cast<ssize_t>(stored.size()));
+    return stored.find(kMarker) != std::string::npos;
+  }
+
+  struct Limited {
+    std::unique_ptr<BlockDevice> disk;
+    std::shared_ptr<OverlayFile> overlay;
+  };
+  Limited open_limited(DiskOptions base, const std::shared_ptr<SpaceBudget>& budget) {
+    auto overlay = overlay_of(base);
+    budget->add(overlay);
+    base.budget = budget;
+    auto disk = open(base, overlay);
+    return {.disk = std::move(disk), .overlay = std::move(overlay)};
+  }
+
+  void change_at(BlockDevice& disk, uint64_t offset) {
+    const auto page = pattern_bytes(kPage, static_cast<uint32_t>(offset + 17));
+    ASSERT_EQ(write_disk(loop_, disk, offset, page), IoStatus::kOk);
+    std::ranges::copy(page, bytes_.begin() + static_cast<ptrdiff_t>(offset));
+  }
+
+  // Pages from `offset` on. Where it ended.
+  uint64_t write_until_full(BlockDevice& disk, uint64_t offset = 0) {
+    for (; offset < kDiskBytes; offset += kPage) {
+      const auto page = pattern_bytes(kPage, static_cast<uint32_t>(offset));
+      const IoStatus status = write_disk(loop_, disk, offset, page);
+      if (status != IoStatus::kOk) {
+        EXPECT_EQ(status, IoStatus::kNoSpace);
+        return offset;
+      }
+      std::ranges::copy(page, bytes_.begin() + static_cast<ptrdiff_t>(offset));
+    }
+    ADD_FAILURE() << "it never was full";
+    return offset;
   }
 
   std::vector<std::string> names() const {
@@ -197,16 +281,105 @@ TEST_F(Throwaway, ABaseThatIsBeingWrittenIsRefused) {
   EXPECT_THAT(disk.error().message(), HasSubstr("is in use by"));
 }
 
-TEST_F(Throwaway, AnEncryptedBaseNeedsItsPassphraseAndIsReadThrough) {
-  const std::string passphrase = folder_.file("passphrase");
-  const std::string text = "correct horse";
-  write_file(passphrase, std::as_bytes(std::span(text)));
-  DiskOptions base = make_base("qcow2", {"--object", "secret,id=s,file=" + passphrase, "-o",
-                                         "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"});
-  base.passphrases = {std::make_shared<const Secret>(Secret::copy_of(text))};
-  const auto disk = open(base, overlay_of(base));
-  change(*disk);
+TEST_F(Throwaway, EncryptedItHoldsNothingOfTheGuestInClear) {
+  const DiskOptions base = make_base("raw");
+  for (const bool is_encrypted : {true, false}) {
+    bytes_ = pattern_bytes(kDiskBytes, 7);
+    const auto overlay = overlay_of(base, {.is_encrypted = is_encrypted});
+    const auto disk = open(base, overlay);
+    write_marker(*disk);
+    expect_contents(*disk);
+    EXPECT_EQ(holds_marker(*overlay), !is_encrypted);
+    // In place, and a part of it.
+    change(*disk);
+    expect_contents(*disk);
+  }
+}
+
+TEST_F(Throwaway, AnEncryptedBaseIsReadThroughAndItsOverlayIsEncryptedToo) {
+  for (const std::string method : {"luks", "aes"}) {
+    const DiskOptions base = make_encrypted_base(method);
+    const auto overlay = overlay_of(base);
+    const auto disk = open(base, overlay);
+    write_marker(*disk);
+    change(*disk);
+    expect_contents(*disk);
+    EXPECT_FALSE(holds_marker(*overlay)) << method;
+    fs::remove(base.path);
+    bytes_ = pattern_bytes(kDiskBytes, 7);
+  }
+}
+
+TEST_F(Throwaway, KeptOnAnEncryptedBaseItHasTheSamePassphrase) {
+  for (const std::string method : {"luks", "aes"}) {
+    const DiskOptions base = make_encrypted_base(method);
+    const auto overlay = overlay_of(base, {.folder = folder_.file(""), .may_be_kept = true});
+    {
+      const auto disk = open(base, overlay);
+      write_marker(*disk);
+      change(*disk);
+      ASSERT_TRUE(drain(*loop_, *disk, std::chrono::seconds(10)));
+    }
+    EXPECT_FALSE(holds_marker(*overlay)) << method;
+    const std::string kept = folder_.file("kept.qcow2");
+    ASSERT_TRUE(overlay->keep(kept));
+    const std::string secret = "secret,id=s,file=" + folder_.file("passphrase");
+    const std::string image =
+        "driver=qcow2,encrypt.key-secret=s,file.filename=" + kept +
+        ",backing.encrypt.key-secret=s,backing.driver=qcow2,backing.file.filename=" + base.path;
+    must_run({"qemu-img", "check", "--object", secret, "--image-opts", image});
+    const std::string expected = folder_.file("expected.raw");
+    write_file(expected, bytes_);
+    must_run({"qemu-img", "compare", "--object", secret, "--image-opts",
+              "driver=raw,file.filename=" + expected, image});
+    const auto disk =
+        open_disk(*loop_, {.path = kept, .format = Format::kQcow2, .passphrases = base.passphrases});
+    ASSERT_TRUE(disk) << disk.error().message();
+    expect_contents(**disk);
+    fs::remove(base.path);
+    fs::remove(kept);
+    bytes_ = pattern_bytes(kDiskBytes, 7);
+  }
+}
+
+TEST_F(Throwaway, PastItsLimitNothingNewIsWrittenButWhatIsThereIsWrittenAgain) {
+  const auto budget = std::make_shared<SpaceBudget>(kTablesBytes + kMiB);
+  const auto [disk, overlay] = open_limited(make_base("qcow2"), budget);
+  const uint64_t written = write_until_full(*disk);
+  EXPECT_LE(written, kMiB + kTablesBytes);
+  EXPECT_GE(written, kMiB / 2);
+  EXPECT_LE(overlay->allocated_bytes(), budget->limit_bytes());
+  EXPECT_TRUE(budget->is_limit_reached());
+  change_at(*disk, 0);
   expect_contents(*disk);
+}
+
+TEST_F(Throwaway, GoesOnWhenTheLimitIsRaisedOrSomethingIsDiscarded) {
+  const auto budget = std::make_shared<SpaceBudget>(kTablesBytes + kMiB);
+  DiskOptions base = make_base("qcow2");
+  base.discard = DiscardMode::kUnmap;
+  const auto [disk, overlay] = open_limited(base, budget);
+  const uint64_t written = write_until_full(*disk);
+  const auto page = pattern_bytes(kPage, 99);
+  budget->set_limit(budget->limit_bytes() + kMiB / 4);
+  EXPECT_EQ(write_disk(loop_, *disk, written, page), IoStatus::kOk);
+  EXPECT_GE(write_until_full(*disk, written), written + kMiB / 8);
+  ASSERT_EQ(change_disk(loop_, *disk, BlockOp::kDiscard, 0, kMiB / 2), IoStatus::kOk);
+  ASSERT_EQ(flush_disk(loop_, *disk), IoStatus::kOk);
+  ASSERT_TRUE(drain(*loop_, *disk, std::chrono::seconds(10)));
+  EXPECT_EQ(write_disk(loop_, *disk, kDiskBytes - kPage, page), IoStatus::kOk);
+}
+
+TEST_F(Throwaway, AllDisksOfAGuestShareItsLimit) {
+  const auto budget = std::make_shared<SpaceBudget>(2 * kTablesBytes + kMiB);
+  const DiskOptions base = make_base("qcow2");
+  const auto [first, first_file] = open_limited(base, budget);
+  const auto [second, second_file] = open_limited(base, budget);
+  write_until_full(*first);
+  EXPECT_EQ(write_disk(loop_, *second, 0, pattern_bytes(kPage, 1)), IoStatus::kNoSpace);
+  // The tables of each are not refused.
+  EXPECT_LE(first_file->allocated_bytes() + second_file->allocated_bytes(),
+            budget->limit_bytes() + kTablesBytes);
 }
 
 TEST_F(Throwaway, GoesIntoMemoryWhereThatIsAskedFor) {
