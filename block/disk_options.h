@@ -48,6 +48,9 @@ struct DiskOptions {
   std::optional<Format> backing_format;
   // For the tables of each layer in memory; 0: a default that is enough for 256 GiB in clusters of 64 KiB.
   uint64_t metadata_cache_bytes = 0;
+  // The image alone, without what it stands on: there it reads as zeroes, and its block map tells it apart. Only to
+  // be read.
+  bool without_backing = false;
   // A qcow2 image's disk counts as so long, for which its L1 table has been made (qcow2/resize.h); 0: what
   // its header says.
   uint64_t disk_bytes = 0;

@@ -312,7 +312,7 @@ class ChainOpener {
 
   static Result<Next> backing_of(const std::optional<std::string>& file,
                                  const std::optional<std::string>& file_format, const DiskOptions& options) {
-    if (!file || file->empty()) {
+    if (!file || file->empty() || options.without_backing) {
       return Next();
     }
     VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(*file, options.path));

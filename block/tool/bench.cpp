@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "block/aligned_memory.h"
+#include "block/copy/disk.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
-#include "block/tool/disk.h"
 #include "block/tool/secrets.h"
 #include "block/tool/text.h"
 

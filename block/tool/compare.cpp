@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "block/copy/disk.h"
 #include "block/tool/command.h"
-#include "block/tool/disk.h"
 #include "block/tool/progress.h"
 #include "block/tool/secrets.h"
 #include "block/tool/text.h"

@@ -9,14 +9,14 @@
 #include <utility>
 #include <vector>
 
+#include "block/copy/copy_job.h"
+#include "block/copy/disk.h"
+#include "block/copy/sources.h"
 #include "block/tool/command.h"
-#include "block/tool/copy_job.h"
 #include "block/tool/create_options.h"
-#include "block/tool/disk.h"
 #include "block/tool/new_file.h"
 #include "block/tool/new_image.h"
 #include "block/tool/progress.h"
-#include "block/tool/sources.h"
 #include "block/tool/text.h"
 #include "vmm/base/bytes.h"
 

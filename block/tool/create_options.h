@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "vmm/base/error.h"
+#include "vmm/base/size.h"
 
 namespace vmm::block::tool {
 
@@ -27,8 +28,5 @@ class CreateWords {
  private:
   std::map<std::string, std::string> words_;
 };
-
-// "512", "64k", "10G": multiples of 1024, with the letters b, k, M, G, T, P and E in either case.
-Result<uint64_t> parse_size(std::string_view text);
 
 }  // namespace vmm::block::tool

@@ -5,10 +5,10 @@
 #include <optional>
 #include <string>
 
+#include "block/copy/disk.h"
 #include "block/host_file.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
-#include "block/tool/disk.h"
 #include "block/tool/secrets.h"
 #include "block/tool/text.h"
 

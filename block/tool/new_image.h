@@ -8,10 +8,10 @@
 #include <optional>
 #include <string>
 
+#include "block/copy/disk.h"
 #include "block/disk_options.h"
 #include "block/qcow2/create.h"
 #include "block/tool/create_options.h"
-#include "block/tool/disk.h"
 #include "block/tool/new_file.h"
 #include "block/tool/secrets.h"
 #include "vmm/base/error.h"

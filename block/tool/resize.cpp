@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "block/backing_name.h"
+#include "block/copy/disk.h"
 #include "block/image_file.h"
 #include "block/qcow2/image.h"
 #include "block/qcow2/open_image.h"
@@ -13,7 +14,6 @@
 #include "block/sync_file.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
-#include "block/tool/disk.h"
 #include "block/tool/secrets.h"
 #include "block/tool/text.h"
 

@@ -5,17 +5,6 @@
 
 namespace vmm::block::tool {
 
-std::string size_text(uint64_t bytes) {
-  constexpr std::array kUnits = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  auto value = static_cast<double>(bytes);
-  size_t unit = 0;
-  while (value >= 1000 && unit + 1 < kUnits.size()) {
-    value /= 1024;
-    ++unit;
-  }
-  return fmt::format("{:.3g} {}", value, kUnits.at(unit));
-}
-
 std::string printable(std::string_view text) {
   std::string result(text);
   for (char& character : result) {

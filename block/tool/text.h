@@ -1,4 +1,4 @@
-// Words of the tool: names of formats, sizes for people, and names from images made printable.
+// Words of the tool: names of formats, and names from images made printable.
 //
 // Threads: functions without state.
 #pragma once
@@ -9,11 +9,9 @@
 
 #include "block/disk_options.h"
 #include "vmm/base/error.h"
+#include "vmm/base/size.h"
 
 namespace vmm::block::tool {
-
-// "10 MiB", "1.46 GiB", "512 B": three digits, as qemu-img writes them.
-std::string size_text(uint64_t bytes);
 
 // Names in images come from anywhere: control characters, which a terminal would obey, become question marks.
 std::string printable(std::string_view text);

@@ -1,4 +1,4 @@
-#include "block/tool/disk.h"
+#include "block/copy/disk.h"
 
 #include <chrono>
 #include <optional>
@@ -6,7 +6,7 @@
 
 #include "block/open.h"
 
-namespace vmm::block::tool {
+namespace vmm::block {
 
 std::string_view status_text(IoStatus status) {
   switch (status) {
@@ -103,4 +103,4 @@ Status Disk::read(uint64_t offset, std::span<std::byte> to) {
   return {};
 }
 
-}  // namespace vmm::block::tool
+}  // namespace vmm::block

@@ -16,7 +16,7 @@
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
 
-namespace vmm::block::tool {
+namespace vmm::block {
 
 class Disk {
  public:
@@ -49,4 +49,4 @@ class Disk {
 // "there is no space left", …
 std::string_view status_text(IoStatus status);
 
-}  // namespace vmm::block::tool
+}  // namespace vmm::block

@@ -8,10 +8,10 @@
 #include <span>
 #include <vector>
 
-#include "block/tool/disk.h"
+#include "block/copy/disk.h"
 #include "vmm/base/error.h"
 
-namespace vmm::block::tool {
+namespace vmm::block {
 
 class Sources {
  public:
@@ -23,6 +23,7 @@ class Sources {
   struct Run {
     Kind kind = Kind::kData;
     uint64_t length = 0;
+    bool is_present = true;  // some image of the disk has something there, be it zeroes
   };
   // A part of a range, in one of the disks; disk nullptr: zeroes behind a disk that ends within a sector.
   struct Part {
@@ -51,4 +52,4 @@ class Sources {
   std::vector<Entry> disks_;
 };
 
-}  // namespace vmm::block::tool
+}  // namespace vmm::block

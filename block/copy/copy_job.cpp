@@ -1,4 +1,4 @@
-#include "block/tool/copy_job.h"
+#include "block/copy/copy_job.h"
 
 #include <algorithm>
 #include <chrono>
@@ -9,7 +9,7 @@
 #include "vmm/base/bytes.h"
 #include "vmm/base/check.h"
 
-namespace vmm::block::tool {
+namespace vmm::block {
 namespace {
 
 constexpr uint64_t kChunkBytes = uint64_t{1} << 20U;
@@ -92,6 +92,9 @@ void CopyJob::fail_with(Status status) {
 Result<Sources::Run> CopyJob::source_run(uint64_t offset) const {
   VMM_ASSIGN_OR_RETURN(Sources::Run run,
                        sources_.run_at(offset, size_ - offset, options_.target_has_backing));
+  if (options_.skips_absent && !run.is_present) {
+    run.kind = Sources::Kind::kNothing;
+  }
   if (options_.target_has_backing && run.kind == Sources::Kind::kZeroes) {
     if (offset >= options_.backing_bytes) {
       run.kind = Sources::Kind::kNothing;
@@ -313,7 +316,7 @@ void CopyJob::write_some(Chunk& chunk) {
 }
 
 bool CopyJob::is_zero_unit(const Chunk& chunk, uint64_t begin) const {
-  return !options_.writes_zeroes &&
+  return !options_.writes_zeroes && options_.finds_zeroes &&
          is_zero(chunk.data.get() + begin, std::min(options_.unit_bytes, chunk.length - begin));
 }
 
@@ -386,4 +389,4 @@ void CopyJob::flush_done(void* context, uint64_t /*cookie*/, IoStatus status) {
   static_cast<CopyJob*>(context)->flushed_ = status;
 }
 
-}  // namespace vmm::block::tool
+}  // namespace vmm::block

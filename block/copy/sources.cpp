@@ -1,12 +1,11 @@
-#include "block/tool/sources.h"
+#include "block/copy/sources.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "vmm/base/bytes.h"
 
-namespace vmm::block::tool {
-namespace {}  // namespace
+namespace vmm::block {
 
 void Sources::add(std::unique_ptr<Disk> disk) {
   const uint64_t begin = size_bytes();
@@ -39,7 +38,8 @@ Result<Sources::Run> Sources::run_at(uint64_t offset, uint64_t length, bool with
   if (with_own_only && run.depth > 0) {
     return Run{.kind = Kind::kNothing, .length = run.length};
   }
-  return Run{.kind = run.is_zero ? Kind::kZeroes : Kind::kData, .length = run.length};
+  return Run{
+      .kind = run.is_zero ? Kind::kZeroes : Kind::kData, .length = run.length, .is_present = run.is_present};
 }
 
-}  // namespace vmm::block::tool
+}  // namespace vmm::block

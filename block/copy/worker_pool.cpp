@@ -1,11 +1,11 @@
-#include "block/tool/worker_pool.h"
+#include "block/copy/worker_pool.h"
 
 #include <sched.h>
 
 #include <algorithm>
 #include <utility>
 
-namespace vmm::block::tool {
+namespace vmm::block {
 namespace {
 
 size_t processors() {
@@ -56,4 +56,4 @@ void WorkerPool::serve(size_t worker) {
   }
 }
 
-}  // namespace vmm::block::tool
+}  // namespace vmm::block

@@ -15,7 +15,7 @@
 #include "vmm/base/event_loop.h"
 #include "vmm/base/thread_annotations.h"
 
-namespace vmm::block::tool {
+namespace vmm::block {
 
 class WorkerPool {
  public:
@@ -47,4 +47,4 @@ class WorkerPool {
   std::deque<Item> items_ VMM_GUARDED_BY(mutex_);
 };
 
-}  // namespace vmm::block::tool
+}  // namespace vmm::block

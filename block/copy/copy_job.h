@@ -18,12 +18,12 @@
 #include "block/aligned_memory.h"
 #include "block/block_device.h"
 #include "block/compressed_writes.h"
-#include "block/tool/sources.h"
-#include "block/tool/worker_pool.h"
+#include "block/copy/sources.h"
+#include "block/copy/worker_pool.h"
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
 
-namespace vmm::block::tool {
+namespace vmm::block {
 
 struct CopyOptions {
   uint32_t requests = 8;  // 1 to 16
@@ -33,6 +33,10 @@ struct CopyOptions {
   bool is_compressed = false;   // REQUIRES: the target has compressed_writes()
   bool target_is_zero = false;  // what is not written reads as zeroes
   bool writes_zeroes = false;   // as data
+  bool finds_zeroes = true;     // among data
+  // What the source's images say nothing of is not written. REQUIRES: unit_bytes is 512, and finds_zeroes
+  // false.
+  bool skips_absent = false;
   // What the source's own image does not have is not written.
   bool target_has_backing = false;
   uint64_t backing_bytes = 0;  // behind, what is not written reads as zeroes
@@ -118,4 +122,4 @@ class CopyJob {
   std::unique_ptr<WorkerPool> workers_;                   // goes first
 };
 
-}  // namespace vmm::block::tool
+}  // namespace vmm::block

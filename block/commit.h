@@ -1,0 +1,21 @@
+// Committing: what an overlay holds is written into the image that it stands on.
+//
+// Threads: blocks; the loop is run meanwhile.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "block/disk_options.h"
+#include "vmm/base/error.h"
+#include "vmm/base/event_loop.h"
+
+namespace vmm::block {
+
+// `overlay`: its path, format and passphrases. `base` is what it stands on, and is opened for writing: nobody
+// else may use it. Flushed at the end. The overlay is not changed: until it is removed, a commit that was cut
+// short can be done again. Errors name the file; some of the overlay may be in the base by then.
+Status commit(const std::shared_ptr<EventLoop>& loop, const DiskOptions& overlay, const DiskOptions& base,
+              const std::function<void(uint64_t done, uint64_t all)>& progress = {});
+
+}  // namespace vmm::block
