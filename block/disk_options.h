@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "block/engine/engine.h"
+#include "block/file_state.h"
 #include "block/host_file.h"
 
 namespace vmm::block {
@@ -48,8 +49,8 @@ struct DiskOptions {
   std::optional<Format> backing_format;
   // For the tables of each layer in memory; 0: a default that is enough for 256 GiB in clusters of 64 KiB.
   uint64_t metadata_cache_bytes = 0;
-  // The image alone, without what it stands on: there it reads as zeroes, and its block map tells it apart. Only to
-  // be read.
+  // The image alone, without what it stands on: there it reads as zeroes, and its block map tells it apart.
+  // Only to be read.
   bool without_backing = false;
   // A qcow2 image's disk counts as so long, for which its L1 table has been made (qcow2/resize.h); 0: what
   // its header says.
@@ -59,6 +60,8 @@ struct DiskOptions {
   // Where there is one, what is written goes there, and `path` is only read: not even its times change. The
   // overlay is in the page cache, and a flush of it does nothing.
   std::shared_ptr<const OverlayFile> overlay;
+  // The file must still be this one, unchanged; else it is refused. Not asked of what it stands on.
+  std::optional<FileState> expected;
   // What the overlay may take, shared with the guest's others; nullptr: what the host has.
   std::shared_ptr<SpaceBudget> budget;
 };

@@ -194,6 +194,14 @@ Status refuse_read_only_device(int fd, const DiskOptions& options) {
 
 }  // namespace
 
+Result<FileState> state_of_file(const std::string& path) {
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0) {
+    return fail("{} cannot be examined: {}", path, errno_text(errno));
+  }
+  return FileState::of(info);
+}
+
 Result<ImageFile> open_overlay(const OverlayFile& overlay) {
   ImageFile image;
   image.files.path = overlay.name();
@@ -228,6 +236,9 @@ Result<ImageFile> open_image_file(const DiskOptions& options) {
   // Under the lock: its last owner may just have changed it.
   if (::fstat(fd, &info) != 0) {
     return fail("{} cannot be examined: {}", options.path, errno_text(errno));
+  }
+  if (options.expected && FileState::of(info) != *options.expected) {
+    return fail("{} has been changed by somebody else meanwhile", options.path);
   }
   VMM_ASSIGN_OR_RETURN(image.size_bytes, size_of(fd, info, options.path));
   if (direct) {

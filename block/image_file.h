@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "block/disk_options.h"
 #include "block/host_file.h"
@@ -16,6 +17,9 @@ struct ImageFile {
   uint64_t size_bytes = 0;
   BlockLimits limits;
 };
+
+// As it is now, without opening it.
+Result<FileState> state_of_file(const std::string& path);
 
 // Opens what options.path names as options say; size and contents are not judged. Never creates or changes
 // anything.

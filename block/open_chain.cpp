@@ -300,6 +300,7 @@ class ChainOpener {
     DiskOptions data = options;
     data.path = name.path;
     data.format = Format::kRaw;
+    data.expected.reset();
     auto image = open_image_file(data);
     if (!image) {
       return std::unexpected(image.error().within(fmt::format("data file of {}", options.path)));
@@ -324,6 +325,7 @@ class ChainOpener {
     backing.for_guest = false;
     backing.backing_format.reset();
     backing.disk_bytes = 0;
+    backing.expected.reset();
     if (options.backing_format) {
       backing.format = *options.backing_format;
       return Next(backing);

@@ -79,33 +79,35 @@ Result<UniqueFd> make_in_cache(const fs::path& folder) {
   return make_in(folder, false);
 }
 
+// `folder` empty: memory.
 std::string name_in(const fs::path& base, const fs::path& folder) {
-  return fmt::format("the overlay of {} in {}", base.native(), folder.native());
+  return fmt::format("the overlay of {} in {}", base.native(), folder.empty() ? "memory" : folder.native());
 }
 
 }  // namespace
 
 Result<std::shared_ptr<OverlayFile>> OverlayFile::create(const fs::path& base, const Options& options) {
-  const auto made = [&](UniqueFd fd, std::string name) {
-    return std::shared_ptr<OverlayFile>(new OverlayFile(std::move(fd), std::move(name), options));
+  const auto made = [&](UniqueFd fd, const fs::path& folder) {
+    return std::shared_ptr<OverlayFile>(
+        new OverlayFile(std::move(fd), name_in(base, folder), folder, options));
   };
   if (options.in_memory) {
     UniqueFd fd(::memfd_create("vmm-throwaway", MFD_CLOEXEC));
     if (!fd) {
       return fail("no memory can be had for what is written to {}: {}", base.native(), errno_text(errno));
     }
-    return made(std::move(fd), fmt::format("the overlay of {} in memory", base.native()));
+    return made(std::move(fd), {});
   }
   if (!options.folder.empty()) {
     auto fd = make_in(options.folder, options.may_be_kept);
-    return fd ? Result<std::shared_ptr<OverlayFile>>(made(*std::move(fd), name_in(base, options.folder)))
+    return fd ? Result<std::shared_ptr<OverlayFile>>(made(*std::move(fd), options.folder))
               : fail("{}: what is written to {} cannot be put there: {}", options.folder.native(),
                      base.native(), fd.error().message());
   }
   const fs::path beside = base.has_parent_path() ? base.parent_path() : fs::path(".");
   auto fd = make_in(beside, options.may_be_kept);
   if (fd) {
-    return made(*std::move(fd), name_in(base, beside));
+    return made(*std::move(fd), beside);
   }
   const std::string reason = fd.error().message();
   const fs::path cache = cache_folder();
@@ -122,7 +124,7 @@ Result<std::shared_ptr<OverlayFile>> OverlayFile::create(const fs::path& base, c
   }
   log::info("what is written to {} goes to {}, and not to {}: {}", base.native(), cache.native(),
             beside.native(), reason);
-  return made(*std::move(fd), name_in(base, cache));
+  return made(*std::move(fd), cache);
 }
 
 Result<UniqueFd> OverlayFile::open_again() const {
@@ -140,7 +142,7 @@ uint64_t OverlayFile::allocated_bytes() const {
 
 uint64_t OverlayFile::free_bytes() const {
   struct statvfs info{};
-  if (is_in_memory_ || ::fstatvfs(fd_.get(), &info) != 0) {
+  if (folder_.empty() || ::fstatvfs(fd_.get(), &info) != 0) {
     return UINT64_MAX;
   }
   const uint64_t free = info.f_bavail * info.f_frsize;

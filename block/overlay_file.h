@@ -37,9 +37,10 @@ class OverlayFile {
 
   // For messages.
   const std::string& name() const { return name_; }
+  // That it was made in; empty: in memory.
+  const std::filesystem::path& folder() const { return folder_; }
   bool may_be_kept() const { return may_be_kept_; }
   bool is_encrypted() const { return is_encrypted_; }
-  bool is_in_memory() const { return is_in_memory_; }
   // Another descriptor of the same open file.
   Result<UniqueFd> open_again() const;
   // What it takes on the host's disk, or of its memory.
@@ -52,18 +53,18 @@ class OverlayFile {
   Status keep(const std::filesystem::path& path) const;
 
  private:
-  OverlayFile(UniqueFd fd, std::string name, const Options& options)
+  OverlayFile(UniqueFd fd, std::string name, std::filesystem::path folder, const Options& options)
       : fd_(std::move(fd)),
         name_(std::move(name)),
+        folder_(std::move(folder)),
         may_be_kept_(options.may_be_kept),
-        is_encrypted_(options.is_encrypted),
-        is_in_memory_(options.in_memory) {}
+        is_encrypted_(options.is_encrypted) {}
 
   UniqueFd fd_;
   std::string name_;
+  std::filesystem::path folder_;
   bool may_be_kept_;
   bool is_encrypted_;
-  bool is_in_memory_;
 };
 
 }  // namespace vmm::block

@@ -21,6 +21,12 @@ Usage: vmm --domain FILE [OPTIONS]
                       it is in this folder, as a file without a name
   --keep [DISK=]FILE  what was written to the throwaway disk is not thrown away: FILE is then a qcow2 image
                       that stands on the disk's image; may be repeated
+  --commit            when the guest has switched itself off, what it wrote to its throwaway disks is written
+                      into their images, if nobody else uses them
+  --ephemeral-limit SIZE
+                      all that it writes may take so much of the host's disk (as 500M, 20G); then it is paused,
+                      or gets an error, as its disks' error_policy says
+  --ephemeral-encrypt what it writes is on the host's disk under a key only that is gone when vmm ends
   --control PATH      make the control socket there, and not where vmm ctl finds the guest by its name
   --secret SECRET     id=NAME,file=FILE or id=NAME,env=VARIABLE: the passphrase of an encrypted disk, by the
                       name that its <secret> has; may be repeated
@@ -82,6 +88,9 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
     kEphemeral,
     kEphemeralDir,
     kKeep,
+    kEphemeralLimit,
+    kEphemeralEncrypt,
+    kCommit,
     kShowVersion
   };
   static constexpr option kOptions[] = {{"domain", required_argument, nullptr, kDomain},
@@ -93,6 +102,9 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
                                         {"ephemeral", optional_argument, nullptr, kEphemeral},
                                         {"ephemeral-dir", required_argument, nullptr, kEphemeralDir},
                                         {"keep", required_argument, nullptr, kKeep},
+                                        {"ephemeral-limit", required_argument, nullptr, kEphemeralLimit},
+                                        {"ephemeral-encrypt", no_argument, nullptr, kEphemeralEncrypt},
+                                        {"commit", no_argument, nullptr, kCommit},
                                         {"version", no_argument, nullptr, kShowVersion},
                                         {"help", no_argument, nullptr, 'h'},
                                         {nullptr, 0, nullptr, 0}};
@@ -130,6 +142,15 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
         break;
       case kKeep:
         options.throwaway.keep.emplace_back(optarg);
+        break;
+      case kEphemeralLimit:
+        options.throwaway.limit = optarg;
+        break;
+      case kEphemeralEncrypt:
+        options.throwaway.is_encrypted = true;
+        break;
+      case kCommit:
+        options.throwaway.is_committed = true;
         break;
       case kShowVersion:
         return Command::kVersion;

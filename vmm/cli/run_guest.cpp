@@ -27,6 +27,7 @@
 #include "vmm/domain/load.h"
 #include "vmm/machine/output_files.h"
 #include "vmm/machine/secrets.h"
+#include "vmm/machine/throwaway_disk.h"
 
 namespace vmm::cli {
 namespace {
@@ -123,9 +124,9 @@ Result<ControlSocket> listen(const domain::Domain& domain, const Options& option
 // The guest's images are closed when this returns.
 Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, const DiskSecrets& secrets,
                                EndSignals& signals, ControlSocket socket,
-                               std::vector<Disks::Overlay>& overlays) {
+                               std::vector<ThrowawayDisk>& throwaway_disks) {
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, loop, secrets));
-  overlays = machine->disks().overlays();
+  VMM_ASSIGN_OR_RETURN(throwaway_disks, machine->disks().throwaway_disks());
   VMM_TRY(signals.watch(loop, *machine));
   control::MachineGuest guest(domain, *machine);
   std::unique_ptr<control::ControlServer> server;
@@ -141,32 +142,6 @@ Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, co
 void tell(const std::string& text) {
   static_cast<void>(std::fprintf(stderr, "vmm: %s\n", text.c_str()));
   log::to_file(text);
-}
-
-// What the guest wrote to its throwaway disks is kept or gone, and its user knows which. `overlays`: as they
-// were at its start.
-Status finish(const std::vector<Disks::Overlay>& overlays) {
-  constexpr double kMiB = 1 << 20;
-  std::string thrown_away;
-  Status first_failure;
-  for (const Disks::Overlay& overlay : overlays) {
-    const uint64_t bytes = overlay.file->allocated_bytes();
-    const double mib = static_cast<double>(bytes - std::min(bytes, overlay.bytes_now)) / kMiB;
-    if (overlay.kept_as.empty()) {
-      thrown_away += fmt::format("{}{:.1f} MiB of {}", thrown_away.empty() ? "" : ", ", mib, overlay.target);
-      continue;
-    }
-    if (const Status kept = overlay.file->keep(overlay.kept_as); !kept) {
-      first_failure = first_failure ? kept : first_failure;
-      continue;
-    }
-    tell(fmt::format("what the guest wrote to {} is kept in {} ({:.1f} MiB)", overlay.target,
-                     overlay.kept_as.native(), mib));
-  }
-  if (!thrown_away.empty()) {
-    tell(fmt::format("what the guest wrote is thrown away: {}", thrown_away));
-  }
-  return first_failure;
 }
 
 }  // namespace
@@ -186,9 +161,9 @@ Result<MachineEnd> run_guest(const Options& options) {
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
   VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
   VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen(domain, options));
-  std::vector<Disks::Overlay> overlays;
-  auto end = run_machine(domain, *loop, secrets, signals, std::move(socket), overlays);
-  VMM_TRY(finish(overlays));
+  std::vector<ThrowawayDisk> throwaway_disks;
+  auto end = run_machine(domain, *loop, secrets, signals, std::move(socket), throwaway_disks);
+  VMM_TRY(finish_throwaway(throwaway_disks, end && *end == MachineEnd::kPowerOff, tell));
   return end;
 }
 

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "vmm/base/size.h"
 #include "vmm/control/guest_folder.h"
 #include "vmm/control/qmp_client.h"
 
@@ -33,6 +34,7 @@ GUEST is the name that its domain file has, or the path of its control socket (w
   change [DRIVE] FILE [--format raw|qcow2] [--force]
                                   put another disc into the drive
   boot-once DISK                  at its next reset, and only then, the guest boots from this disk or disc first
+  ephemeral-limit SIZE|none       what throwaway disks may take on the host's disk, all together (as 500M, 20G)
   shutdown                        press the power button
   reset                           press the reset button
   kill                            end the guest at once
@@ -73,6 +75,10 @@ std::string text_of(const json& object, const char* name) {
 bool flag_of(const json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_boolean() && found->get<bool>();
+}
+uint64_t number_of(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
 }
 std::string disc_of(const json& drive) {
   const auto inserted = drive.find("inserted");
@@ -137,6 +143,12 @@ Status status(const Request& request) {
                       flag_of(drive, "tray_open") ? " (the tray is open)" : "",
                       flag_of(drive, "locked") ? " (locked by the guest)" : ""));
   }
+  if (const auto throwaway = request.guest.run("x-vmm-query-throwaway", json::object())) {
+    print(fmt::format("  throwaway: {} written{}", size_text(number_of(*throwaway, "used")),
+                      throwaway->contains("limit")
+                          ? fmt::format(" of at most {}", size_text(number_of(*throwaway, "limit")))
+                          : ""));
+  }
   return {};
 }
 
@@ -190,6 +202,15 @@ Status boot_once(const Request& request) {
   VMM_TRY(request.guest.run("x-vmm-boot-once", {{"device", request.options.operands.front()}}));
   return {};
 }
+Status set_throwaway_limit(const Request& request) {
+  const std::string& size = request.options.operands.front();
+  json arguments = json::object();
+  if (size != "none") {
+    VMM_ASSIGN_OR_RETURN(arguments["bytes"], parse_size(size));
+  }
+  VMM_TRY(request.guest.run("x-vmm-set-throwaway-limit", arguments));
+  return {};
+}
 Status shutdown(const Request& request) {
   VMM_TRY(request.guest.run("system_powerdown", json::object()));
   return {};
@@ -212,10 +233,15 @@ struct Command {
   Status (*run)(const Request& request);
 };
 constexpr std::array kCommands = {
-    Command{"status", 0, 0, false, false, status},       Command{"eject", 0, 1, true, false, eject},
-    Command{"insert", 1, 2, false, true, insert},        Command{"change", 1, 2, true, true, change},
-    Command{"boot-once", 1, 1, false, false, boot_once}, Command{"shutdown", 0, 0, false, false, shutdown},
-    Command{"reset", 0, 0, false, false, reset},         Command{"kill", 0, 0, false, false, kill},
+    Command{"status", 0, 0, false, false, status},
+    Command{"eject", 0, 1, true, false, eject},
+    Command{"insert", 1, 2, false, true, insert},
+    Command{"change", 1, 2, true, true, change},
+    Command{"boot-once", 1, 1, false, false, boot_once},
+    Command{"shutdown", 0, 0, false, false, shutdown},
+    Command{"reset", 0, 0, false, false, reset},
+    Command{"kill", 0, 0, false, false, kill},
+    Command{"ephemeral-limit", 1, 1, false, false, set_throwaway_limit},
 };
 
 Result<Options> read_options(const Command& command, std::span<const std::string> arguments) {

@@ -36,6 +36,15 @@ class Guest {
   virtual void power_down() = 0;
   virtual void reset() = 0;
   virtual void quit() = 0;
+  // Of what throwaway disks take on the host, all together; absent in limit_bytes: as much as it has.
+  struct Throwaway {
+    uint64_t used_bytes = 0;
+    std::optional<uint64_t> limit_bytes;
+  };
+  // Absent: no disk is throwaway.
+  virtual std::optional<Throwaway> throwaway() const = 0;
+  // REQUIRES: there is a throwaway disk.
+  virtual void set_throwaway_limit(std::optional<uint64_t> bytes) = 0;
   virtual Status boot_once_from(std::string_view device) = 0;
 
   // Of the CD-ROM drive `device`.

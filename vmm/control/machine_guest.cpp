@@ -30,6 +30,12 @@ std::vector<Guest::Drive> MachineGuest::drives() const {
   return drives;
 }
 
+std::optional<Guest::Throwaway> MachineGuest::throwaway() const {
+  const auto space = machine_.disks().throwaway_space();
+  return space ? std::optional(Throwaway{.used_bytes = space->used_bytes, .limit_bytes = space->limit_bytes})
+               : std::nullopt;
+}
+
 Result<Guest::Opened> MachineGuest::open_tray(std::string_view device, bool is_forced) {
   VMM_ASSIGN_OR_RETURN(const ide::CdTray::Opened opened, machine_.disks().open_tray(device, is_forced));
   return opened == ide::CdTray::Opened::kOpen ? Opened::kOpen : Opened::kGuestAsked;

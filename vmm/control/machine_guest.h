@@ -17,6 +17,8 @@ class MachineGuest final : public Guest {
   void power_down() override { machine_.press_power_button(); }
   void reset() override { machine_.press_reset_button(); }
   void quit() override { machine_.quit(); }
+  std::optional<Throwaway> throwaway() const override;
+  void set_throwaway_limit(std::optional<uint64_t> bytes) override { machine_.set_throwaway_limit(bytes); }
   Status boot_once_from(std::string_view device) override { return machine_.boot_once_from(device); }
   Result<Opened> open_tray(std::string_view device, bool is_forced) override;
   Status close_tray(std::string_view device) override { return machine_.disks().close_tray(device); }

@@ -44,8 +44,9 @@ struct Request {
   bool is_forced = false;
   std::string file;
   std::optional<domain::ImageFormat> format;
+  std::optional<uint64_t> bytes;
 };
-enum Takes : unsigned { kNothing = 0, kDrive = 1, kCdrom = 2, kForce = 4, kFile = 8 };
+enum Takes : unsigned { kNothing = 0, kDrive = 1, kCdrom = 2, kForce = 4, kFile = 8, kBytes = 16 };
 
 class ArgumentReader {
  public:
@@ -73,6 +74,18 @@ class ArgumentReader {
       return false;
     }
     return value->get<bool>();
+  }
+
+  std::optional<uint64_t> number(const char* name) {
+    const Json* value = take(name);
+    if (value == nullptr) {
+      return std::nullopt;
+    }
+    if (!value->is_number_unsigned()) {
+      complain(fmt::format("Invalid parameter type for '{}', expected: integer", name));
+      return std::nullopt;
+    }
+    return value->get<uint64_t>();
   }
 
   void complain(std::string description) {
@@ -138,6 +151,9 @@ std::expected<Request, Fault> read_request(const Json& values, unsigned takes) {
     if (request.file.empty()) {
       reader.complain("Parameter 'filename' is missing");
     }
+  }
+  if ((takes & kBytes) != 0) {
+    request.bytes = reader.number("bytes");
   }
   if (auto wrong = reader.fault()) {
     return std::unexpected(*std::move(wrong));
@@ -213,6 +229,26 @@ Answer query_block(Guest& guest, const Request& /*request*/) {
   return list;
 }
 
+Answer query_throwaway(Guest& guest, const Request& /*request*/) {
+  const auto throwaway = guest.throwaway();
+  if (!throwaway) {
+    return fault("No disk of the guest is throwaway");
+  }
+  Json told{{"used", throwaway->used_bytes}};
+  if (throwaway->limit_bytes) {
+    told["limit"] = *throwaway->limit_bytes;
+  }
+  return told;
+}
+
+Answer set_throwaway_limit(Guest& guest, const Request& request) {
+  if (!guest.throwaway()) {
+    return fault("No disk of the guest is throwaway");
+  }
+  guest.set_throwaway_limit(request.bytes);
+  return Json::object();
+}
+
 Answer power_down(Guest& guest, const Request& /*request*/) {
   guest.power_down();
   return Json::object();
@@ -285,6 +321,8 @@ constexpr std::array kCommands = {
     Command{"system_powerdown", kNothing, power_down},
     Command{"system_reset", kNothing, reset},
     Command{"x-vmm-boot-once", kDrive, boot_once},
+    Command{"x-vmm-query-throwaway", kNothing, query_throwaway},
+    Command{"x-vmm-set-throwaway-limit", kBytes, set_throwaway_limit},
 };
 constexpr const char* kNegotiate = "qmp_capabilities";
 

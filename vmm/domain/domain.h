@@ -170,7 +170,8 @@ struct Disk {
   bool shareable = false;
   bool transient = false;         // what the guest writes is thrown away at the end; never with shareable
   std::filesystem::path kept_as;  // with transient: it gets this name instead; empty: none
-  std::string serial;             // at most 20 bytes, what VIRTIO_BLK_T_GET_ID can carry
+  bool is_committed = false;  // with transient: it gets into the image when the guest has switched itself off
+  std::string serial;         // at most 20 bytes, what VIRTIO_BLK_T_GET_ID can carry
   CacheMode cache = CacheMode::kWriteback;
   IoMode io = IoMode::kIoUring;
   DiscardMode discard = DiscardMode::kIgnore;
@@ -192,8 +193,10 @@ struct Disk {
 
 // Where what is written to transient disks is until the end. No element of libvirt's says it.
 struct Throwaway {
-  std::filesystem::path folder;  // empty: beside each disk's image
-  bool in_memory = false;        // and in no folder
+  std::filesystem::path folder;         // empty: beside each disk's image
+  bool in_memory = false;               // and in no folder
+  bool is_encrypted = false;            // under a key that is gone at the end
+  std::optional<uint64_t> limit_bytes;  // of all disks together; absent: what the host has
 };
 
 enum class CharBackend : uint8_t { kStdio, kFile, kPty, kUnix, kNull };

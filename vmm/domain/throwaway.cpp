@@ -1,7 +1,10 @@
 #include "vmm/domain/throwaway.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <string_view>
+
+#include "vmm/base/size.h"
 
 namespace vmm::domain {
 namespace {
@@ -62,18 +65,64 @@ Status apply_keep(Domain& domain, const std::string& text) {
   return {};
 }
 
-// The name of an option that needs a throwaway disk; empty: there is none.
+struct GivenOption {
+  std::string_view name;
+  bool is_given = false;
+};
+
+// The name of the first that is given; empty: none is.
+std::string_view first_given(std::initializer_list<GivenOption> options) {
+  const auto* const found = std::ranges::find(options, true, &GivenOption::is_given);
+  return found == options.end() ? std::string_view() : found->name;
+}
+
+Status refuse_together(std::string_view one, std::string_view other, std::string_view reason) {
+  return other.empty() ? Status()
+                       : fail_configuration("{} and {}: only one of them is possible{}", one, other, reason);
+}
+
+Status check_options(const ThrowawayOptions& options) {
+  const GivenOption keep{"--keep", !options.keep.empty()};
+  const GivenOption commit{"--commit", options.is_committed};
+  if (options.in_memory) {
+    VMM_TRY(refuse_together("--ephemeral=memory",
+                            first_given({{"--ephemeral-dir", !options.folder.empty()}, keep, commit}), ""));
+  }
+  if (options.is_encrypted) {
+    VMM_TRY(refuse_together("--ephemeral-encrypt", first_given({keep, commit}),
+                            "; what stays needs a key that stays"));
+  }
+  return {};
+}
+
+// An option that says something of throwaway disks; empty: there is none.
 std::string_view first_option(const ThrowawayOptions& options) {
-  return !options.folder.empty() ? "--ephemeral-dir" : !options.keep.empty() ? "--keep" : "";
+  return first_given({{"--ephemeral-dir", !options.folder.empty()},
+                      {"--keep", !options.keep.empty()},
+                      {"--ephemeral-limit", !options.limit.empty()},
+                      {"--ephemeral-encrypt", options.is_encrypted},
+                      {"--commit", options.is_committed}});
+}
+
+// Less than that is used up by tables.
+constexpr uint64_t kMinLimitBytes = uint64_t{1} << 20U;
+
+Status apply_limit(Domain& domain, const std::string& text) {
+  const auto bytes = parse_size(text);
+  if (!bytes) {
+    return std::unexpected(bytes.error().within("--ephemeral-limit"));
+  }
+  if (*bytes < kMinLimitBytes) {
+    return fail_configuration("--ephemeral-limit {}: too little; at least 1M", text);
+  }
+  domain.throwaway.limit_bytes = *bytes;
+  return {};
 }
 
 }  // namespace
 
 Status make_throwaway(Domain& domain, const ThrowawayOptions& options) {
-  if (options.in_memory && !first_option(options).empty()) {
-    return fail_configuration("--ephemeral=memory and {}: only one of them is possible",
-                              first_option(options));
-  }
+  VMM_TRY(check_options(options));
   for (Disk& disk : domain.disks) {
     if (!options.every_disk || disk.read_only) {
       continue;
@@ -91,11 +140,18 @@ Status make_throwaway(Domain& domain, const ThrowawayOptions& options) {
                               domain.file_name);
   }
   domain.throwaway.in_memory = options.in_memory;
+  domain.throwaway.is_encrypted = options.is_encrypted;
+  if (!options.limit.empty()) {
+    VMM_TRY(apply_limit(domain, options.limit));
+  }
   if (!options.folder.empty()) {
     domain.throwaway.folder = fs::absolute(options.folder);
   }
   for (const std::string& text : options.keep) {
     VMM_TRY(apply_keep(domain, text));
+  }
+  for (Disk& disk : domain.disks) {
+    disk.is_committed = options.is_committed && disk.transient && disk.kept_as.empty();
   }
   return {};
 }

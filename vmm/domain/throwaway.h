@@ -17,6 +17,9 @@ struct ThrowawayOptions {
   bool in_memory = false;         // --ephemeral=memory
   std::filesystem::path folder;   // --ephemeral-dir; empty: not given
   std::vector<std::string> keep;  // --keep: "FILE", or "TARGET=FILE" where several disks are throwaway
+  std::string limit;              // --ephemeral-limit: as parse_size() takes it; empty: not given
+  bool is_encrypted = false;      // --ephemeral-encrypt
+  bool is_committed = false;      // --commit: what is not kept
 };
 
 // Relative paths become absolute. Errors, of ErrorKind::kConfiguration, name the option: options that do not

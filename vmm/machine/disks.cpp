@@ -10,11 +10,13 @@
 #include <thread>
 #include <utility>
 
+#include "block/image_file.h"
 #include "block/open.h"
 #include "boot/firmware_files.h"
 #include "devices/ide/ata_disk.h"
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
+#include "vmm/base/size.h"
 #include "vmm/core/layout.h"
 #include "vmm/machine/image_options.h"
 
@@ -50,6 +52,12 @@ constexpr uint16_t kDefaultQueueSize = 256;
 constexpr uint8_t kLastSlot = 31;
 
 }  // namespace
+
+Disks::Disks(const domain::Domain& domain, const World& world)
+    : domain_(domain),
+      world_(world),
+      budget_(std::make_shared<block::SpaceBudget>(
+          domain.throwaway.limit_bytes.value_or(block::SpaceBudget::kNoLimit))) {}
 
 Disks::~Disks() {
   // An image may still be tidying up its tables.
@@ -128,8 +136,7 @@ Status Disks::add(const domain::Disk& disk) {
   made.file = disk.source;
   made.format = disk.format;
   if (disk.transient) {
-    VMM_ASSIGN_OR_RETURN(made.overlay,
-                         block::OverlayFile::create(disk.source, overlay_options(domain_.throwaway, disk)));
+    VMM_TRY(make_overlay(disk, made));
   }
   if (!disk.source.empty()) {
     VMM_ASSIGN_OR_RETURN(made.medium, open_medium(disk, made, disks_.size()));
@@ -144,18 +151,24 @@ Status Disks::add(const domain::Disk& disk) {
   return {};
 }
 
-Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk& disk, size_t index) {
-  block::DiskOptions image_options = to_block(wanted);
-  if (wanted.secret) {
-    const auto secret = world_.secrets.find(*wanted.secret);
+Result<block::DiskOptions> Disks::options_of(const domain::Disk& disk) const {
+  block::DiskOptions options = to_block(disk);
+  if (disk.secret) {
+    const auto secret = world_.secrets.find(*disk.secret);
     if (secret == world_.secrets.end()) {
       return fail_configuration(
-          "<encryption>: there is no passphrase '{}'; bring it with --secret id={},file=FILE", *wanted.secret,
-          *wanted.secret);
+          "<encryption>: there is no passphrase '{}'; bring it with --secret id={},file=FILE", *disk.secret,
+          *disk.secret);
     }
-    image_options.passphrases = {secret->second};
+    options.passphrases = {secret->second};
   }
+  return options;
+}
+
+Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk& disk, size_t index) {
+  VMM_ASSIGN_OR_RETURN(block::DiskOptions image_options, options_of(wanted));
   image_options.overlay = disk.overlay;
+  image_options.budget = budget_;
   VMM_TRY(check_block_source(wanted));
   Medium medium;
   if (wanted.device == domain::DiskDevice::kCdrom && wanted.format == domain::ImageFormat::kRaw) {
@@ -192,10 +205,11 @@ void Disks::add_error_policy(const domain::Disk& wanted, size_t index, Medium& m
     return;
   }
   auto on_held = [this, index](block::IoStatus status) {
+    const Disk& disk = disks_[index];
     if (gives_up_) {
-      disks_[index].medium.policy->give_up();
+      disk.medium.policy->give_up();
     } else {
-      world_.on_held(disks_[index].name, status);
+      world_.on_held(disk.name, reason_for(status, disk.overlay != nullptr));
     }
   };
   auto device =
@@ -389,19 +403,6 @@ void Disks::reset() {
       disk.mmio->core().power_on_reset();
     }
   }
-}
-
-std::vector<Disks::Overlay> Disks::overlays() const {
-  std::vector<Overlay> overlays;
-  for (const Disk& disk : disks_) {
-    if (disk.overlay != nullptr) {
-      overlays.push_back({.target = disk.wanted->target,
-                          .file = disk.overlay,
-                          .kept_as = disk.wanted->kept_as,
-                          .bytes_now = disk.overlay->allocated_bytes()});
-    }
-  }
-  return overlays;
 }
 
 Status Disks::flush() {

@@ -19,6 +19,7 @@
 #include "block/block_device.h"
 #include "block/error_policy.h"
 #include "block/overlay_file.h"
+#include "block/space_budget.h"
 #include "devices/virtio/block.h"
 #include "devices/virtio/mmio.h"
 #include "devices/virtio/pci.h"
@@ -32,6 +33,7 @@
 #include "vmm/machine/io_thread.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/secrets.h"
+#include "vmm/machine/throwaway_disk.h"
 
 namespace vmm {
 
@@ -46,7 +48,7 @@ class Disks {
     const DiskSecrets& secrets;
     // A request that the host could not do is held, as error_policy='stop' wants it: the guest is to be
     // paused until retry_held(). Called on an I/O thread.
-    std::function<void(const std::string& disk, block::IoStatus status)> on_held;
+    std::function<void(const std::string& disk, const std::string& reason)> on_held;
   };
 
   // REQUIRES: everything passed outlives the Disks.
@@ -79,14 +81,16 @@ class Disks {
   // quiesced.
   Status flush();
 
-  // What a throwaway disk's guest writes. The file outlives the Disks, and is complete when they are gone.
-  struct Overlay {
-    std::string target;
-    std::shared_ptr<const block::OverlayFile> file;
-    std::filesystem::path kept_as;  // empty: it is thrown away
-    uint64_t bytes_now = 0;         // what the file takes
+  // What throwaway disks' guest writes. The files outlive the Disks, and are complete when they are gone.
+  Result<std::vector<ThrowawayDisk>> throwaway_disks() const;
+  // Of what they take on the host, all together; absent: what the host has. A higher limit helps requests
+  // that are held at their next try.
+  struct ThrowawaySpace {
+    uint64_t used_bytes = 0;
+    std::optional<uint64_t> limit_bytes;
   };
-  std::vector<Overlay> overlays() const;
+  std::optional<ThrowawaySpace> throwaway_space() const;  // absent: no disk is throwaway
+  void set_throwaway_limit(std::optional<uint64_t> bytes);
 
   // --- The host's hand at disks and CD-ROM drives, by their target names (disk_trays.cpp). REQUIRES:
   // started.
@@ -140,7 +144,7 @@ class Disks {
     virtio::VirtioCore& core() const { return pci != nullptr ? pci->core() : mmio->core(); }
   };
 
-  Disks(const domain::Domain& domain, const World& world) : domain_(domain), world_(world) {}
+  Disks(const domain::Domain& domain, const World& world);
   Status create_io_threads();
   static void wait_for_rest(const Disk& disk);
   Status check_first_disc() const;
@@ -150,6 +154,9 @@ class Disks {
   // runs.
   Result<Medium> open_medium(const domain::Disk& wanted, const Disk& disk, size_t index);
   void add_error_policy(const domain::Disk& wanted, size_t index, Medium& medium);
+  std::string reason_for(block::IoStatus status, bool is_throwaway) const;
+  Status make_overlay(const domain::Disk& disk, Disk& made);
+  Result<block::DiskOptions> options_of(const domain::Disk& disk) const;
   void make_virtio_block(const domain::Disk& disk, Disk& made) const;
   Status attach_to_pci(const domain::Disk& disk, Disk& made);
   Status attach_to_ide(const domain::Disk& disk, Disk& made);
@@ -161,6 +168,7 @@ class Disks {
 
   const domain::Domain& domain_;
   const World world_;
+  const std::shared_ptr<block::SpaceBudget> budget_;
   uint32_t virtio_mmio_mask_ = 0;
   bool is_quiesced_ = false;
   std::atomic<bool> gives_up_{false};  // read by the I/O threads: errors are reported, nothing is held

@@ -67,7 +67,12 @@ block::OverlayFile::Options overlay_options(const domain::Throwaway& throwaway, 
   if (!disk.kept_as.empty()) {
     return {.folder = disk.kept_as.parent_path(), .may_be_kept = true};
   }
-  return {.folder = throwaway.folder, .in_memory = throwaway.in_memory};
+  if (disk.is_committed) {
+    return {.folder = throwaway.folder.empty() ? disk.source.parent_path() : throwaway.folder,
+            .may_be_kept = true};
+  }
+  return {
+      .folder = throwaway.folder, .in_memory = throwaway.in_memory, .is_encrypted = throwaway.is_encrypted};
 }
 
 block::ErrorPolicies error_policies(const domain::Disk& disk) {

@@ -131,8 +131,8 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
                               .vm = *vm_,
                               .chipset = chipset_.get(),
                               .secrets = secrets,
-                              .on_held = [this](const std::string& disk, block::IoStatus status) {
-                                main_loop_.post([this, disk, status] { pause_for_disk(disk, status); });
+                              .on_held = [this](const std::string& disk, const std::string& reason) {
+                                main_loop_.post([this, disk, reason] { pause_for_disk(disk, reason); });
                               }}));
   VMM_TRY(assign_resources());
   if (domain_.os.kernel.empty()) {
@@ -264,15 +264,18 @@ void Machine::end(MachineEnd how) {
   main_loop_.stop();
 }
 
-void Machine::pause_for_disk(const std::string& disk, block::IoStatus status) {
+void Machine::set_throwaway_limit(std::optional<uint64_t> bytes) {
+  disks_->set_throwaway_limit(bytes);
+  go_on_after_pause();
+}
+
+void Machine::pause_for_disk(const std::string& disk, const std::string& reason) {
   if (has_ended_) {
     return;
   }
   if (pause_log_limit_.allows()) {
-    log::warning(
-        "{}: {}; the guest is paused, and goes on when it works again (tried every {} s)", disk,
-        status == block::IoStatus::kNoSpace ? "the host's disk is full" : "the host cannot read or write it",
-        kRetryInterval.count());
+    log::warning("{}: {}; the guest is paused, and goes on when it works again (tried every {} s)", disk,
+                 reason, kRetryInterval.count());
   }
   is_paused_ = true;
   park_vcpus();

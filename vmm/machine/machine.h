@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,6 +66,8 @@ class Machine {
   // At the next reset, and only then, firmware boots from this disk first. An error: there is none of that
   // name, or no firmware.
   Status boot_once_from(std::string_view target);
+  // Of what throwaway disks take on the host, all together; a guest that waits for room tries again.
+  void set_throwaway_limit(std::optional<uint64_t> bytes);
   Disks& disks() { return *disks_; }
 
  private:
@@ -89,7 +92,7 @@ class Machine {
   Status reset();
   void end(MachineEnd how);
 
-  void pause_for_disk(const std::string& disk, block::IoStatus status);
+  void pause_for_disk(const std::string& disk, const std::string& reason);
   void go_on_after_pause();
 
   void resume_vcpus();

@@ -88,6 +88,17 @@ TEST_F(Ctl, PressesButtons) {
   EXPECT_THAT(guest_.done_, ElementsAre("power_down", "reset", "boot once vda", "quit"));
 }
 
+TEST_F(Ctl, LimitsThrowawayDisks) {
+  guest_.throwaway_ = Guest::Throwaway{.used_bytes = 3 << 20, .limit_bytes = 4 << 20};
+  run({"ephemeral-limit", "2G"});
+  EXPECT_EQ(guest_.throwaway_->limit_bytes, uint64_t{2} << 30U);
+  run({"ephemeral-limit", "none"});
+  EXPECT_FALSE(guest_.throwaway_->limit_bytes);
+  EXPECT_THAT(run({"ephemeral-limit", "much"}), HasSubstr("error: 'much' is no size"));
+  guest_.throwaway_->limit_bytes = uint64_t{4} << 20U;
+  EXPECT_THAT(run({"status"}), HasSubstr("throwaway: 3 MiB written of at most 4 MiB"));
+}
+
 TEST_F(Ctl, WrongUsesAreOfTheCommandLine) {
   for (const std::vector<std::string>& arguments : {std::vector<std::string>{},
                                                     {"x"},
@@ -95,6 +106,7 @@ TEST_F(Ctl, WrongUsesAreOfTheCommandLine) {
                                                     {"x", "eject", "a", "b"},
                                                     {"x", "insert"},
                                                     {"x", "status", "--force"},
+                                                    {"x", "ephemeral-limit"},
                                                     {"x", "change", "f", "--format"}}) {
     const Status status = run_ctl(arguments);
     ASSERT_FALSE(status.has_value());

@@ -84,6 +84,34 @@ TEST(ThrowawayDomain, WhatDoesNotGoTogetherIsRefused) {
   EXPECT_THAT(refusal(two, {.every_disk = true, .keep = {""}}), HasSubstr("names no file"));
   EXPECT_THAT(refusal(two, {.every_disk = true, .keep = {"vdb="}}), HasSubstr("--keep vdb=: names no file"));
   EXPECT_THAT(refusal(disk("vda", "<shareable/>"), {.every_disk = true}), HasSubstr("<shareable/>"));
+  EXPECT_THAT(refusal(two, {.every_disk = true, .in_memory = true, .is_committed = true}),
+              HasSubstr("--ephemeral=memory and --commit"));
+  EXPECT_THAT(
+      refusal(two, {.every_disk = true, .is_encrypted = true, .is_committed = true}),
+      HasSubstr("--ephemeral-encrypt and --commit: only one of them is possible; what stays needs a key"));
+  EXPECT_THAT(refusal(two, {.every_disk = true, .keep = {"vda=/x"}, .is_encrypted = true}),
+              HasSubstr("--ephemeral-encrypt and --keep"));
+  EXPECT_THAT(refusal(two, {.limit = "1G"}),
+              HasSubstr("--ephemeral-limit: no disk of guest.xml is throwaway"));
+  EXPECT_THAT(refusal(two, {.is_encrypted = true}), HasSubstr("--ephemeral-encrypt: no disk"));
+  EXPECT_THAT(refusal(two, {.is_committed = true}), HasSubstr("--commit: no disk"));
+}
+
+TEST(ThrowawayDomain, ALimitIsASizeOfSomeUse) {
+  Domain domain = domain_of(disk("vda"));
+  ASSERT_TRUE(make_throwaway(domain, {.every_disk = true, .limit = "500M"}));
+  EXPECT_EQ(domain.throwaway.limit_bytes, uint64_t{500} << 20U);
+  for (const std::string limit : {"0", "1000k", "much", "-1", "1M2", "99E"}) {
+    EXPECT_THAT(refusal(disk("vda"), {.every_disk = true, .limit = limit}), HasSubstr("--ephemeral-limit"));
+  }
+}
+
+TEST(ThrowawayDomain, WhatIsKeptIsNotCommitted) {
+  Domain domain = domain_of(disk("vda") + disk("vdb") + disk("vdc", "<readonly/>"));
+  ASSERT_TRUE(make_throwaway(domain, {.every_disk = true, .keep = {"vda=/kept"}, .is_committed = true}));
+  EXPECT_FALSE(domain.disks[0].is_committed);
+  EXPECT_TRUE(domain.disks[1].is_committed);
+  EXPECT_FALSE(domain.disks[2].is_committed);
 }
 
 }  // namespace

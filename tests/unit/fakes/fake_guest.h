@@ -25,6 +25,8 @@ class FakeGuest final : public Guest {
   void power_down() override { done_.emplace_back("power_down"); }
   void reset() override { done_.emplace_back("reset"); }
   void quit() override { done_.emplace_back("quit"); }
+  std::optional<Throwaway> throwaway() const override { return throwaway_; }
+  void set_throwaway_limit(std::optional<uint64_t> bytes) override { throwaway_->limit_bytes = bytes; }
   Status boot_once_from(std::string_view device) override {
     done_.push_back("boot once " + std::string(device));
     return {};
@@ -75,6 +77,7 @@ class FakeGuest final : public Guest {
   domain::Domain domain_;
   State state_ = State::kRunning;
   std::vector<Drive> drives_;
+  std::optional<Throwaway> throwaway_;
   bool lets_go_ = true;  // of a locked disc, when asked
   std::vector<std::string> done_;
 };
