@@ -18,13 +18,14 @@
 namespace vmm::block {
 
 // NOLINTNEXTLINE(cppcoreguidelines-macro-usage)
-#define VMM_OPENSSL_FUNCTIONS(each)                                                                          \
-  each(CRYPTO_memcmp) each(CRYPTO_set_mem_functions) each(EVP_CIPHER_CTX_free) each(EVP_CIPHER_CTX_new) each(EVP_CIPHER_CTX_set_padding)    \
-      each(EVP_CIPHER_fetch) each(EVP_CIPHER_free) each(EVP_CIPHER_get_key_length) each(EVP_CipherInit_ex)   \
-          each(EVP_CipherUpdate) each(EVP_DigestFinal_ex) each(EVP_DigestInit_ex) each(EVP_DigestUpdate)     \
-              each(EVP_MD_CTX_free) each(EVP_MD_CTX_new) each(EVP_md5) each(EVP_ripemd160) each(EVP_sha1)    \
-                  each(EVP_sha224) each(EVP_sha256) each(EVP_sha384) each(EVP_sha512) each(OSSL_LIB_CTX_new) \
-                      each(OSSL_PROVIDER_load) each(PKCS5_PBKDF2_HMAC) each(RAND_priv_bytes)
+#define VMM_OPENSSL_FUNCTIONS(each)                                                                         \
+  each(CRYPTO_memcmp) each(CRYPTO_set_mem_functions) each(EVP_CIPHER_CTX_free) each(EVP_CIPHER_CTX_new)     \
+      each(EVP_CIPHER_CTX_set_padding) each(EVP_CIPHER_fetch) each(EVP_CIPHER_free)                         \
+          each(EVP_CIPHER_get_key_length) each(EVP_CipherInit_ex) each(EVP_CipherUpdate)                    \
+              each(EVP_DigestFinal_ex) each(EVP_DigestInit_ex) each(EVP_DigestUpdate) each(EVP_MD_CTX_free) \
+                  each(EVP_MD_CTX_new) each(EVP_md5) each(EVP_ripemd160) each(EVP_sha1) each(EVP_sha224)    \
+                      each(EVP_sha256) each(EVP_sha384) each(EVP_sha512) each(OSSL_LIB_CTX_new)             \
+                          each(OSSL_PROVIDER_load) each(PKCS5_PBKDF2_HMAC) each(RAND_priv_bytes)
 
 struct OpenSsl {
 // NOLINTNEXTLINE(cppcoreguidelines-macro-usage, bugprone-macro-parentheses)
