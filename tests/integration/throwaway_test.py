@@ -26,6 +26,8 @@ exec >/dev/null 2>&1
 echo 0 >/proc/sys/kernel/printk
 reboot -f
 """
+SECRET = "0f0e0d0c-0b0a-4908-8706-050403020100"
+ENCRYPTION = f"<encryption format='luks'><secret type='passphrase' uuid='{SECRET}'/></encryption>"
 ROOT_DRIVER = "<driver name='qemu' type='raw' cache='none' io='io_uring'/>"
 
 
@@ -52,16 +54,56 @@ def make_base(guest, form):
             subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", below, guest.path(name)], check=True)
             below = name
         return
-    subprocess.run([VMM_IMG, "convert", "-f", "raw", "-O", form, guest.path("root.img"), guest.path("root.base")], check=True)
+    options = []
+    if form == "luks":
+        with open(guest.path("passphrase"), "w", encoding="ascii") as file:
+            file.write("open, sesame")
+        options = ["--object", "secret," + secret_of(guest), "-o", f"encrypt.format=luks,encrypt.key-secret={SECRET},encrypt.iter-time=10"]
+    subprocess.run([VMM_IMG, "convert", "-f", "raw", "-O", "raw" if form == "raw" else "qcow2", *options, guest.path("root.img"),
+                    guest.path("root.base")], check=True)
 
 
 def base_guest(form, script, root_mib=512):
     """A guest whose root disk is an image of this format, which is never written to again."""
     driver = ROOT_DRIVER if form == "raw" else "<driver name='qemu' type='qcow2'/>"
+    inside = ENCRYPTION if form == "luks" else ""
     guest = Guest("command.xml", ["sh", "-c", script], root_mib=root_mib,
-                  edit=((ROOT_DRIVER, driver), ("file='root.img'", "file='root.base'")))
+                  edit=((ROOT_DRIVER, driver + inside), ("file='root.img'", "file='root.base'")))
     make_base(guest, form)
     return guest
+
+
+def secret_of(guest):
+    """As --secret takes it."""
+    return f"id={SECRET},file={guest.path('passphrase')}"
+
+
+def tool_options(guest, form, name):
+    """How qemu-img opens the guest's image of this name."""
+    if form != "luks":
+        return "-f", "raw" if form == "raw" else "qcow2", guest.path(name)
+    # A name there begins with a letter.
+    return ("--object", f"secret,id=s,file={guest.path('passphrase')}", "--image-opts",
+            f"driver=qcow2,file.filename={guest.path(name)},encrypt.key-secret=s")
+
+
+class SmallFileSystem:
+    """An ext4 of its own in a file, mounted. Use as a context."""
+
+    def __init__(self, guest, mib):
+        self.image, self.folder = guest.path("small.ext4"), guest.path("small")
+        with open(self.image, "wb") as file:
+            file.truncate(mib * MIB)
+        environment = dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", self.image], env=environment, check=True)
+
+    def __enter__(self):
+        os.mkdir(self.folder)
+        subprocess.run(["mount", "-o", "loop", self.image, self.folder], check=True)
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(["umount", self.folder], check=True)
 
 
 class Ephemeral(unittest.TestCase):
@@ -140,6 +182,139 @@ class Ephemeral(unittest.TestCase):
             before = state_of(guest.path("root.base"))
             ended = guest.run("--ephemeral=memory")
             self.assertEqual((ended.stdout, ended.returncode), (b"/root/data: OK\n", 0), ended.stderr)
+            self.assertEqual(state_of(guest.path("root.base")), before)
+
+
+class Running:
+    """vmm with lines of its standard error to wait for. Use as a context: at its end it is killed if it still runs."""
+
+    def __init__(self, guest, *options):
+        self.control = guest.path("control")
+        self.process = subprocess.Popen([VMM, "--domain", guest.domain, "--control", self.control, *options],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def wait_for(self, stream, text):
+        for line in stream:
+            if text in line:
+                return line
+        raise AssertionError(f"vmm ended before it said {text!r}")
+
+    def ctl(self, *command):
+        return subprocess.run([VMM, "ctl", self.control, *command], check=True, stdout=subprocess.PIPE).stdout
+
+    def end(self):
+        output, errors = self.process.communicate(timeout=BOOT_SECONDS)
+        return output, errors, self.process.returncode
+
+
+class Bounded(unittest.TestCase):
+    FILL = "dd if=/dev/urandom of=/root/data bs=1M count=80 2>/dev/null; sync; md5sum /root/data >/root/sum; md5sum -c /root/sum"
+
+    def test_past_its_limit_the_guest_waits_until_that_is_raised(self):
+        with base_guest("qcow2", self.FILL) as guest:
+            before = state_of(guest.path("root.base"))
+            with Running(guest, "--ephemeral", "--ephemeral-limit", "32M") as vmm:
+                line = vmm.wait_for(vmm.process.stderr, b"is paused")
+                self.assertIn(b"as much as --ephemeral-limit lets it (vmm ctl command ephemeral-limit SIZE raises it)", line)
+                status = vmm.ctl("status")
+                self.assertIn(b"io-error", status)
+                self.assertIn(b"of at most 32 MiB", status)
+                vmm.ctl("ephemeral-limit", "1G")
+                output, errors, code = vmm.end()
+            self.assertEqual((output, code), (b"/root/data: OK\n", 0), errors)
+            self.assertEqual(state_of(guest.path("root.base")), before)
+
+    def test_before_the_hosts_disk_is_full_the_guest_waits_for_room(self):
+        with base_guest("raw", self.FILL) as guest, SmallFileSystem(guest, 200) as small:
+            filler = f"{small.folder}/filler"
+            with open(filler, "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, 150 * MIB)
+            with Running(guest, "--ephemeral", "--ephemeral-dir", small.folder) as vmm:
+                self.assertIn(b"the host's disk is full", vmm.wait_for(vmm.process.stderr, b"is paused"))
+                self.assertGreater(free_bytes(small.folder), MIB)
+                os.remove(filler)
+                output, errors, code = vmm.end()
+            self.assertEqual((output, code), (b"/root/data: OK\n", 0), errors)
+
+    def test_encrypted_the_hosts_disk_holds_nothing_readable(self):
+        mark = b"what nobody else may read"
+        script = "yes 'what nobody else may read' | head -c 2000000 >/root/data; sync; sleep 1; echo written; sleep 1000"
+        with base_guest("qcow2", script) as guest:
+            for options, is_found in (((), True), (("--ephemeral-encrypt",), False)):
+                with SmallFileSystem(guest, 200) as small:
+                    with Running(guest, "--ephemeral", "--ephemeral-dir", small.folder, *options) as vmm:
+                        vmm.wait_for(vmm.process.stdout, b"written")
+                        os.sync()
+                with open(small.image, "rb") as file:
+                    self.assertEqual(mark in file.read(), is_found, options)
+                os.rmdir(small.folder)
+
+
+class Committed(unittest.TestCase):
+    def check(self, form):
+        script = "if [ -e /root/data ]; then md5sum -c /root/sum; else dd if=/dev/urandom of=/root/data bs=1M count=20; " \
+                 "md5sum /root/data >/root/sum; fi 2>/dev/null"
+        with base_guest(form, script) as guest:
+            secret = ("--secret", secret_of(guest)) if form == "luks" else ()
+            files = sorted(os.listdir(guest.folder))
+            ended = guest.run("--ephemeral", "--commit", *secret)
+            self.assertEqual(ended.returncode, 0, ended.stderr)
+            self.assertRegex(ended.stderr, rb"^vmm: what the guest wrote to vda is committed to \S+root.base \(2\d\.\d MiB\)\n$")
+            self.assertEqual(sorted({*os.listdir(guest.folder)} - {"status"}), files)
+            if form != "raw":
+                subprocess.run(["qemu-img", "check", "-q", *tool_options(guest, form, "root.base")], check=True)
+            before = state_of(guest.path("root.base"))
+            ended = guest.run("--ephemeral", *secret)
+            self.assertEqual((ended.stdout, ended.returncode), (b"/root/data: OK\n", 0), ended.stderr)
+            self.assertEqual(state_of(guest.path("root.base")), before)
+
+    def test_to_a_raw_base(self):
+        self.check("raw")
+
+    def test_to_the_top_of_a_chain_of_three(self):
+        self.check("chain")
+
+    def test_to_an_encrypted_base(self):
+        self.check("luks")
+
+    def test_not_where_somebody_else_uses_the_base_but_nothing_is_lost(self):
+        with base_guest("qcow2", "echo changed >/root/changed") as guest:
+            with open(guest.path("root.base"), "rb") as file:
+                before = hashlib.file_digest(file, "sha256").digest()
+            other = subprocess.Popen([VMM_IMG, "bench", "-f", "qcow2", "-c", "1000000000", "-t", "writeback", guest.path("root.base")],
+                                     stdout=subprocess.DEVNULL)
+            try:
+                ended = guest.run("--ephemeral", "--commit")
+            finally:
+                other.kill()
+                other.wait()
+            self.assertEqual(ended.returncode, 1)
+            said = re.search(rb"root.base is in use by .*; what the guest wrote to vda is kept in (\S+uncommitted-\d+)", ended.stderr)
+            self.assertTrue(said, ended.stderr)
+            with open(guest.path("root.base"), "rb") as file:
+                self.assertEqual(hashlib.file_digest(file, "sha256").digest(), before)
+            # What the message says to do.
+            subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", said[1]], check=True)
+            subprocess.run(["qemu-img", "commit", "-q", "-f", "qcow2", said[1]], check=True)
+            subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", guest.path("root.base")], check=True)
+
+    def test_not_where_the_guest_did_not_switch_itself_off(self):
+        with base_guest("qcow2", "echo changed >/root/changed; sync; echo written; sleep 1000") as guest:
+            before = state_of(guest.path("root.base"))
+            with Running(guest, "--ephemeral", "--commit") as vmm:
+                vmm.wait_for(vmm.process.stdout, b"written")
+                vmm.ctl("kill")
+                _, errors, code = vmm.end()
+            self.assertEqual(code, 0, errors)
+            self.assertIn(b"(it has not switched itself off, so that nothing is committed)", errors)
             self.assertEqual(state_of(guest.path("root.base")), before)
 
 
