@@ -17,6 +17,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/cli/options.h"
+#include "vmm/cli/quick_options.h"
 #include "vmm/cli/run_guest.h"
 #include "vmm/control/ctl.h"
 #include "vmm/version.h"
@@ -61,6 +62,29 @@ void make_threads_small() {
   ::pthread_attr_destroy(&attributes);
 }
 
+int print(const std::string& text) {
+  const bool is_printed = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  return is_printed
+             ? kGuestEnded
+             : report(Error(fmt::format("cannot write to the standard output: {}", errno_text(errno))));
+}
+
+// What a command prints that runs no guest.
+Result<std::string> text_of(cli::Command command, const cli::Options& options) {
+  switch (command) {
+    case cli::Command::kHelp:
+      return cli::kHelpText;
+    case cli::Command::kRunHelp:
+      return cli::kRunHelpText;
+    case cli::Command::kPrintDomain:
+      return cli::printed_domain(options);
+    case cli::Command::kVersion:
+    case cli::Command::kRun:
+      break;
+  }
+  return "vmm " VMM_VERSION "\n";
+}
+
 int main_with(int argument_count, char** arguments) {
   make_threads_small();
   if (argument_count > 1 && std::string_view(arguments[1]) == "ctl") {
@@ -73,12 +97,8 @@ int main_with(int argument_count, char** arguments) {
     return report(command.error());
   }
   if (*command != cli::Command::kRun) {
-    const bool is_printed =
-        std::fputs(*command == cli::Command::kHelp ? cli::kHelpText : "vmm " VMM_VERSION "\n", stdout) >= 0 &&
-        std::fflush(stdout) == 0;
-    return is_printed
-               ? kGuestEnded
-               : report(Error(fmt::format("cannot write to the standard output: {}", errno_text(errno))));
+    const auto text = text_of(*command, options);
+    return text ? print(*text) : report(text.error());
   }
   const auto end = cli::run_guest(options);
   if (!end) {

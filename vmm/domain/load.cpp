@@ -94,6 +94,10 @@ Reading parse_domain(std::string_view text, const std::string& file_name,
 
 Result<Domain> load_domain(const std::filesystem::path& path) {
   VMM_ASSIGN_OR_RETURN(const std::string text, read_file(path));
+  return load_domain_text(text, path);
+}
+
+Result<Domain> load_domain_text(std::string_view text, const std::filesystem::path& path) {
   Reading reading = parse_domain(text, path.native(), path.parent_path());
   log_remarks(reading.diagnostics);
   if (!reading.domain) {
