@@ -9,11 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "block/new_file.h"
 #include "block/tool/command.h"
 #include "block/tool/copy_job.h"
 #include "block/tool/create_options.h"
 #include "block/tool/disk.h"
-#include "block/tool/new_file.h"
 #include "block/tool/new_image.h"
 #include "block/tool/progress.h"
 #include "block/tool/sources.h"

@@ -7,10 +7,10 @@
 #include <system_error>
 #include <utility>
 
+#include "block/new_file.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
 #include "block/tool/disk.h"
-#include "block/tool/new_file.h"
 #include "block/tool/new_image.h"
 
 namespace vmm::block::tool {
