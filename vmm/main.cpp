@@ -16,6 +16,7 @@
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/cli/clone_command.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/quick_options.h"
 #include "vmm/cli/run_guest.h"
@@ -90,6 +91,10 @@ int main_with(int argument_count, char** arguments) {
   if (argument_count > 1 && std::string_view(arguments[1]) == "ctl") {
     const auto done = control::run_ctl(std::vector<std::string>(arguments + 2, arguments + argument_count));
     return done ? kGuestEnded : report(done.error());
+  }
+  if (argument_count > 1 && std::string_view(arguments[1]) == "clone") {
+    const auto text = cli::run_clone(argument_count - 1, arguments + 1);
+    return text ? print(*text) : report(text.error());
   }
   cli::Options options;
   const auto command = cli::read_command_line(argument_count, arguments, options);

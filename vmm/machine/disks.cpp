@@ -147,13 +147,8 @@ Status Disks::add(const domain::Disk& disk) {
 Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk& disk, size_t index) {
   block::DiskOptions image_options = to_block(wanted);
   if (wanted.secret) {
-    const auto secret = world_.secrets.find(*wanted.secret);
-    if (secret == world_.secrets.end()) {
-      return fail_configuration(
-          "<encryption>: there is no passphrase '{}'; bring it with --secret id={},file=FILE", *wanted.secret,
-          *wanted.secret);
-    }
-    image_options.passphrases = {secret->second};
+    VMM_ASSIGN_OR_RETURN(auto passphrase, passphrase_of(wanted, world_.secrets));
+    image_options.passphrases = {std::move(passphrase)};
   }
   image_options.overlay = disk.overlay;
   VMM_TRY(check_block_source(wanted));
