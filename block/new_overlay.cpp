@@ -12,7 +12,7 @@
 namespace vmm::block {
 namespace {
 
-Status encrypt(const Secret& passphrase, qcow2::CreateOptions& create) {
+Status encrypt_overlay(const Secret& passphrase, qcow2::CreateOptions& create) {
   VMM_ASSIGN_OR_RETURN(NewLuks luks, format_luks_for({}, kLuksTime, passphrase));
   create.crypt = qcow2::CryptMethod::kLuks;
   create.crypto_header = std::move(luks.bytes);
@@ -37,7 +37,7 @@ Result<NewOverlay> NewOverlay::prepare(const Options& options) {
   overlay.create_.backing_file = std::filesystem::absolute(base.path);
   overlay.create_.backing_format = base.format == Format::kRaw ? "raw" : "qcow2";
   if (options.passphrase != nullptr) {
-    VMM_TRY(encrypt(*options.passphrase, overlay.create_));
+    VMM_TRY(encrypt_overlay(*options.passphrase, overlay.create_));
   }
   return overlay;
 }

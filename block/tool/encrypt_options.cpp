@@ -55,8 +55,8 @@ Result<std::vector<std::byte>> make_luks_header(CreateWords& words, const Secret
   if (time && (*time == 0 || *time > kMost)) {
     return fail_configuration("-o encrypt.iter-time={}: from 1 to {} milliseconds", *time, kMost);
   }
-  VMM_ASSIGN_OR_RETURN(
-      NewLuks made, format_luks_for(std::move(format), time ? milliseconds(*time) : kLuksTime, passphrase));
+  VMM_ASSIGN_OR_RETURN(NewLuks made,
+                       format_luks_for(format, time ? milliseconds(*time) : kLuksTime, passphrase));
   return std::move(made.bytes);
 }
 

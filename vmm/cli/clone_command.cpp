@@ -9,7 +9,7 @@
 namespace vmm::cli {
 namespace {
 
-constexpr const char* kHelpText =
+constexpr const char* kCloneHelpText =
     R"(Makes a guest out of another one: a domain file, and disks that stand on those of the first.
 Usage: vmm clone GUEST.xml NAME [--file FILE] [--secret SECRET]...
 
@@ -68,7 +68,7 @@ Result<Clone> read_options(int argument_count, char** arguments) {
 Result<std::string> run_clone(int argument_count, char** arguments) {
   VMM_ASSIGN_OR_RETURN(const Clone clone, read_options(argument_count, arguments));
   if (clone.is_help) {
-    return kHelpText;
+    return kCloneHelpText;
   }
   if (argument_count - optind != 2) {
     return fail_configuration("vmm clone takes two words, GUEST.xml and NAME; see vmm clone --help");

@@ -60,7 +60,7 @@ Status check_texts(const QuickDomain& quick) {
   return {};
 }
 
-Status check_boot(const QuickDomain& quick) {
+Status check_bootable(const QuickDomain& quick) {
   if (quick.kernel.empty() && quick.disks.empty() && quick.cdrom.empty()) {
     return fail_configuration("vmm run: nothing to boot; give --kernel FILE, --disk FILE or --cdrom FILE");
   }
@@ -154,7 +154,7 @@ std::string cdrom_text(const std::filesystem::path& disc) {
 }  // namespace
 
 Result<std::string> quick_domain_text(const QuickDomain& quick) {
-  VMM_TRY(check_boot(quick));
+  VMM_TRY(check_bootable(quick));
   VMM_TRY(check_figures(quick));
   VMM_TRY(check_texts(quick));
   std::string devices;
