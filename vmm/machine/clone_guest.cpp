@@ -35,6 +35,14 @@ Result<std::array<uint8_t, 16>> random_uuid() {
   return uuid;
 }
 
+// Absolute, and without links or dots in the way: it will be read from elsewhere. The file itself may be a
+// link.
+fs::path settled(const fs::path& path) {
+  std::error_code error;
+  const fs::path folder = fs::weakly_canonical(fs::absolute(path).parent_path(), error);
+  return error ? fs::absolute(path) : folder / path.filename();
+}
+
 Status refuse_existing(const fs::path& path) {
   std::error_code error;
   if (fs::exists(fs::symlink_status(path, error))) {
@@ -117,7 +125,8 @@ class Cloning {
     }
     for (const domain::Disk& disk : domain_.disks) {
       if (!disk.source.empty() && !has_overlay(disk)) {
-        text += fmt::format("{}: {} is shared with {}\n", disk.target, disk.source.native(), domain_.name);
+        text += fmt::format("{}: {} is shared with {}\n", disk.target, settled(disk.source).native(),
+                            domain_.name);
       }
     }
     for (const auto& [from, to] : clone_.serial_ports) {
@@ -171,7 +180,7 @@ class Cloning {
     return block::NewOverlay::prepare(overlay);
   }
 
-  fs::path base_of(size_t disk) const { return fs::absolute(domain_.disks[disk].source); }
+  fs::path base_of(size_t disk) const { return settled(domain_.disks[disk].source); }
 
   bool has_overlay(const domain::Disk& disk) const {
     for (const domain::CloneText::Overlay& each : clone_.overlays) {
@@ -192,9 +201,9 @@ class Cloning {
 Result<std::string> clone_guest(const CloneRequest& request) {
   VMM_ASSIGN_OR_RETURN(const std::string text, domain::read_domain_file(request.domain_file));
   VMM_ASSIGN_OR_RETURN(domain::Domain domain, domain::load_domain_text(text, request.domain_file));
-  const fs::path old_folder = fs::absolute(request.domain_file).parent_path();
+  const fs::path old_folder = settled(request.domain_file).parent_path();
   const fs::path new_file =
-      request.new_file.empty() ? old_folder / (request.name + ".xml") : fs::absolute(request.new_file);
+      request.new_file.empty() ? old_folder / (request.name + ".xml") : settled(request.new_file);
   domain::CloneOptions options{
       .name = request.name, .old_folder = old_folder, .new_folder = new_file.parent_path()};
   VMM_ASSIGN_OR_RETURN(options.uuid, random_uuid());

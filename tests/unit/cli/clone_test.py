@@ -126,6 +126,15 @@ class Clone(CommandTest):
         self.succeed("clone", "other/new.xml", "third", "--file", "third.xml")
         self.assertEqual(len(self.info("third-vda.qcow2")), 3)
 
+    def test_paths_with_dots_and_links(self):
+        self.write("raw.img", bytes(MIB))
+        self.domain(disk("vda", "raw.img", "raw"))
+        os.symlink(".", self.path("link"))
+        self.succeed("clone", "./link/guest.xml", "twin", "--file", "link/./twin.xml")
+        self.assertEqual(self.info("twin-vda.qcow2")[0]["backing-filename"], self.path("raw.img"))
+        with open(self.path("twin.xml"), encoding="utf-8") as file:
+            self.assertIn("<kernel>vmlinuz</kernel>", file.read())
+
     def test_nothing_is_written_over(self):
         self.write("raw.img", bytes(MIB))
         self.write("raw2.img", bytes(MIB))

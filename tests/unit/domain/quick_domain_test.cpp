@@ -97,6 +97,7 @@ TEST(QuickDomain, WhatXmlUsesForItselfIsEscaped) {
   EXPECT_EQ(domain.os.kernel, odd);
   EXPECT_EQ(domain.os.initrd, odd);
   EXPECT_EQ(domain.os.command_line, "a=\"<&>\" --\tb\nc");
+  ASSERT_EQ(domain.disks.size(), 2U);
   EXPECT_EQ(domain.disks[0].source, odd);
   EXPECT_EQ(domain.disks[1].source, odd);
 }
