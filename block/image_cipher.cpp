@@ -56,21 +56,16 @@ Result<std::unique_ptr<SectorCipher>> make_random_cipher() {
 
 Result<NewCipher> make_luks_cipher(std::span<const std::byte> other, const Secret& passphrase) {
   constexpr std::chrono::milliseconds kUnlockTime(1000);
-  LuksFormat format;
   if (other.empty()) {
-    VMM_ASSIGN_OR_RETURN(format.slot_iterations,
-                         pbkdf2_iterations_for(format.hash, format.cipher.key_bytes, kUnlockTime));
-    VMM_ASSIGN_OR_RETURN(format.digest_iterations,
-                         pbkdf2_iterations_for(format.hash, kLuksDigestBytes, kUnlockTime / 8));
-  } else {
-    VMM_ASSIGN_OR_RETURN(const LuksHeader header, parse_luks_header(other));
-    format.cipher = header.cipher;
-    format.hash = header.hash;
-    for (const LuksKeySlot& slot : header.slots) {
-      format.slot_iterations = std::max(format.slot_iterations, slot.is_active ? slot.iterations : 1);
-    }
-    format.digest_iterations = header.key_digest_iterations;
+    VMM_ASSIGN_OR_RETURN(NewLuks made, format_luks_for({}, kUnlockTime, passphrase));
+    return NewCipher{.luks_header = std::move(made.bytes), .cipher = std::move(made.cipher)};
   }
+  VMM_ASSIGN_OR_RETURN(const LuksHeader header, parse_luks_header(other));
+  LuksFormat format{.cipher = header.cipher, .hash = header.hash};
+  for (const LuksKeySlot& slot : header.slots) {
+    format.slot_iterations = std::max(format.slot_iterations, slot.is_active ? slot.iterations : 1);
+  }
+  format.digest_iterations = header.key_digest_iterations;
   VMM_ASSIGN_OR_RETURN(NewLuks made, format_luks(format, passphrase));
   return NewCipher{.luks_header = std::move(made.bytes), .cipher = std::move(made.cipher)};
 }

@@ -16,7 +16,9 @@
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/cli/clone_command.h"
 #include "vmm/cli/options.h"
+#include "vmm/cli/quick_options.h"
 #include "vmm/cli/run_guest.h"
 #include "vmm/control/ctl.h"
 #include "vmm/version.h"
@@ -61,11 +63,38 @@ void make_threads_small() {
   ::pthread_attr_destroy(&attributes);
 }
 
+int print(const std::string& text) {
+  const bool is_printed = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  return is_printed
+             ? kGuestEnded
+             : report(Error(fmt::format("cannot write to the standard output: {}", errno_text(errno))));
+}
+
+// What a command prints that runs no guest.
+Result<std::string> text_of(cli::Command command, const cli::Options& options) {
+  switch (command) {
+    case cli::Command::kHelp:
+      return cli::kHelpText;
+    case cli::Command::kRunHelp:
+      return cli::kRunHelpText;
+    case cli::Command::kPrintDomain:
+      return cli::printed_domain(options);
+    case cli::Command::kVersion:
+    case cli::Command::kRun:
+      break;
+  }
+  return "vmm " VMM_VERSION "\n";
+}
+
 int main_with(int argument_count, char** arguments) {
   make_threads_small();
   if (argument_count > 1 && std::string_view(arguments[1]) == "ctl") {
     const auto done = control::run_ctl(std::vector<std::string>(arguments + 2, arguments + argument_count));
     return done ? kGuestEnded : report(done.error());
+  }
+  if (argument_count > 1 && std::string_view(arguments[1]) == "clone") {
+    const auto text = cli::run_clone(argument_count - 1, arguments + 1);
+    return text ? print(*text) : report(text.error());
   }
   cli::Options options;
   const auto command = cli::read_command_line(argument_count, arguments, options);
@@ -73,12 +102,8 @@ int main_with(int argument_count, char** arguments) {
     return report(command.error());
   }
   if (*command != cli::Command::kRun) {
-    const bool is_printed =
-        std::fputs(*command == cli::Command::kHelp ? cli::kHelpText : "vmm " VMM_VERSION "\n", stdout) >= 0 &&
-        std::fflush(stdout) == 0;
-    return is_printed
-               ? kGuestEnded
-               : report(Error(fmt::format("cannot write to the standard output: {}", errno_text(errno))));
+    const auto text = text_of(*command, options);
+    return text ? print(*text) : report(text.error());
   }
   const auto end = cli::run_guest(options);
   if (!end) {

@@ -177,4 +177,13 @@ Result<NewLuks> format_luks(const LuksFormat& format, const Secret& passphrase) 
   return made;
 }
 
+Result<NewLuks> format_luks_for(LuksFormat format, std::chrono::milliseconds time, const Secret& passphrase) {
+  VMM_ASSIGN_OR_RETURN(format.slot_iterations,
+                       pbkdf2_iterations_for(format.hash, format.cipher.key_bytes, time));
+  // As qemu-img: an eighth for the digest.
+  VMM_ASSIGN_OR_RETURN(format.digest_iterations,
+                       pbkdf2_iterations_for(format.hash, kLuksDigestBytes, time / 8));
+  return format_luks(format, passphrase);
+}
+
 }  // namespace vmm::block

@@ -5,6 +5,7 @@
 // file (Error::within).
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -60,5 +61,10 @@ struct NewLuks {
 // A new master key, in key slot 0; the layout is qemu-img's. REQUIRES: iterations from 1 to INT32_MAX.
 // Errors: parts of the cipher that do not go together, or that this OpenSSL does not have.
 Result<NewLuks> format_luks(const LuksFormat& format, const Secret& passphrase);
+
+// The same with as many iterations as take about `time` on this machine, for which it blocks; the format's
+// own do not count.
+Result<NewLuks> format_luks_for(LuksFormat format, std::chrono::milliseconds time, const Secret& passphrase);
+inline constexpr std::chrono::milliseconds kLuksTime{2000};  // qemu-img's
 
 }  // namespace vmm::block

@@ -8,9 +8,9 @@
 #include <utility>
 
 #include "block/copy/disk.h"
+#include "block/new_file.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
-#include "block/tool/new_file.h"
 #include "block/tool/new_image.h"
 
 namespace vmm::block::tool {

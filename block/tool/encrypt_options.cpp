@@ -51,18 +51,12 @@ Result<std::vector<std::byte>> make_luks_header(CreateWords& words, const Secret
   }
   format.hash = *found;
   VMM_ASSIGN_OR_RETURN(const std::optional<uint64_t> time, words.take_size("encrypt.iter-time"));
-  constexpr uint64_t kDefault = 2000;
   constexpr uint64_t kMost = 60'000;
   if (time && (*time == 0 || *time > kMost)) {
     return fail_configuration("-o encrypt.iter-time={}: from 1 to {} milliseconds", *time, kMost);
   }
-  // As qemu-img: an eighth for the digest.
-  const auto total = milliseconds(time.value_or(kDefault));
-  VMM_ASSIGN_OR_RETURN(format.slot_iterations,
-                       pbkdf2_iterations_for(format.hash, format.cipher.key_bytes, total));
-  VMM_ASSIGN_OR_RETURN(format.digest_iterations,
-                       pbkdf2_iterations_for(format.hash, kLuksDigestBytes, total / 8));
-  VMM_ASSIGN_OR_RETURN(NewLuks made, format_luks(format, passphrase));
+  VMM_ASSIGN_OR_RETURN(NewLuks made,
+                       format_luks_for(format, time ? milliseconds(*time) : kLuksTime, passphrase));
   return std::move(made.bytes);
 }
 

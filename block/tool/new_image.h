@@ -10,9 +10,9 @@
 
 #include "block/copy/disk.h"
 #include "block/disk_options.h"
+#include "block/new_file.h"
 #include "block/qcow2/create.h"
 #include "block/tool/create_options.h"
-#include "block/tool/new_file.h"
 #include "block/tool/secrets.h"
 #include "vmm/base/error.h"
 

@@ -1,14 +1,19 @@
 #include "vmm/cli/options.h"
 
 #include <getopt.h>
+#include <unistd.h>
 
 #include <string_view>
+
+#include "vmm/cli/quick_options.h"
 
 namespace vmm::cli {
 
 const char* const kHelpText =
     R"(Runs the guest that a libvirt-style domain file describes, on Linux KVM.
 Usage: vmm --domain FILE [OPTIONS]
+       vmm run [OPTIONS]        runs a throwaway guest without such a file; see vmm run --help
+       vmm clone FILE NAME      makes another guest, with disks on those of this one; see vmm clone --help
        vmm ctl GUEST COMMAND    controls a running guest; see vmm ctl --help
 
   --domain FILE       the domain file (XML, as libvirt writes it)
@@ -74,6 +79,18 @@ Status read_ephemeral(const char* where, Options& options) {
   return {};
 }
 
+// `vmm run`: the rest of the command line describes a guest, every disk of which is throwaway.
+bool take_run(int& argument_count, char**& arguments, Options& options) {
+  if (argument_count < 2 || std::string_view(arguments[1]) != "run") {
+    return false;
+  }
+  options.quick.emplace().name = fmt::format("run-{}", ::getpid());
+  options.throwaway.every_disk = true;
+  --argument_count;
+  ++arguments;
+  return true;
+}
+
 }  // namespace
 
 // getopt(3): a library for command lines made a start noticeably longer (docs/limits.md, "start").
@@ -91,6 +108,8 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
     kEphemeralLimit,
     kEphemeralEncrypt,
     kCommit,
+    kQuick,
+    kPrint,
     kShowVersion
   };
   static constexpr option kOptions[] = {{"domain", required_argument, nullptr, kDomain},
@@ -105,12 +124,25 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
                                         {"ephemeral-limit", required_argument, nullptr, kEphemeralLimit},
                                         {"ephemeral-encrypt", no_argument, nullptr, kEphemeralEncrypt},
                                         {"commit", no_argument, nullptr, kCommit},
+                                        {"kernel", required_argument, nullptr, kQuick},
+                                        {"initrd", required_argument, nullptr, kQuick},
+                                        {"append", required_argument, nullptr, kQuick},
+                                        {"disk", required_argument, nullptr, kQuick},
+                                        {"cdrom", required_argument, nullptr, kQuick},
+                                        {"memory", required_argument, nullptr, kQuick},
+                                        {"cpus", required_argument, nullptr, kQuick},
+                                        {"name", required_argument, nullptr, kQuick},
+                                        {"machine", required_argument, nullptr, kQuick},
+                                        {"print", no_argument, nullptr, kPrint},
                                         {"version", no_argument, nullptr, kShowVersion},
                                         {"help", no_argument, nullptr, 'h'},
                                         {nullptr, 0, nullptr, 0}};
+  const bool is_run = take_run(argument_count, arguments, options);
+  Command command = Command::kRun;
   opterr = 0;
   int choice = 0;
-  while ((choice = ::getopt_long(argument_count, arguments, ":h", kOptions, nullptr)) != -1) {
+  int index = 0;
+  while ((choice = ::getopt_long(argument_count, arguments, ":h", kOptions, &index)) != -1) {
     switch (choice) {
       case kDomain:
         if (!options.domain_path.empty()) {
@@ -152,10 +184,17 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
       case kCommit:
         options.throwaway.is_committed = true;
         break;
+      case kQuick:
+        VMM_TRY(read_quick_option(kOptions[index].name, optarg, options));
+        break;
+      case kPrint:
+        VMM_TRY(read_quick_option("print", "", options));
+        command = Command::kPrintDomain;
+        break;
       case kShowVersion:
         return Command::kVersion;
       case 'h':
-        return Command::kHelp;
+        return is_run ? Command::kRunHelp : Command::kHelp;
       case ':':
         return fail_configuration("{}: a value is missing behind it; see --help", arguments[optind - 1]);
       default:
@@ -168,10 +207,12 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
   if (optind < argument_count) {
     return fail_configuration("'{}' belongs to no option; see --help", arguments[optind]);
   }
-  if (options.domain_path.empty()) {
+  if (is_run) {
+    VMM_TRY(finish_quick_options(options));
+  } else if (options.domain_path.empty()) {
     return fail_configuration("--domain FILE is missing: the domain file to run; see --help");
   }
-  return Command::kRun;
+  return command;
 }
 
 }  // namespace vmm::cli

@@ -4,16 +4,19 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
+#include "vmm/domain/quick_domain.h"
 #include "vmm/domain/throwaway.h"
 
 namespace vmm::cli {
 
 struct Options {
+  std::optional<domain::QuickDomain> quick;  // `vmm run`: the domain, in place of a file
   std::string domain_path;
   std::string install_path;
   std::string control_path;
@@ -23,7 +26,7 @@ struct Options {
   domain::ThrowawayOptions throwaway;
 };
 
-enum class Command : uint8_t { kRun, kHelp, kVersion };
+enum class Command : uint8_t { kRun, kPrintDomain, kHelp, kRunHelp, kVersion };
 
 extern const char* const kHelpText;
 

@@ -25,6 +25,7 @@
 #include "vmm/control/machine_guest.h"
 #include "vmm/domain/install_disc.h"
 #include "vmm/domain/load.h"
+#include "vmm/domain/quick_domain.h"
 #include "vmm/machine/output_files.h"
 #include "vmm/machine/secrets.h"
 #include "vmm/machine/throwaway_disk.h"
@@ -144,11 +145,28 @@ void tell(const std::string& text) {
   log::to_file(text);
 }
 
+// Where a message about the text of `vmm run` points to.
+constexpr const char* kQuickFileName = "vmm run --print";
+
+Result<domain::Domain> read_domain(const Options& options) {
+  if (!options.quick) {
+    return domain::load_domain(options.domain_path);
+  }
+  VMM_ASSIGN_OR_RETURN(const std::string text, domain::quick_domain_text(*options.quick));
+  return domain::load_domain_text(text, kQuickFileName);
+}
+
 }  // namespace
+
+Result<std::string> printed_domain(const Options& options) {
+  VMM_ASSIGN_OR_RETURN(domain::Domain domain, read_domain(options));
+  VMM_TRY(domain::make_throwaway(domain, options.throwaway));
+  return domain::quick_domain_text(*options.quick);
+}
 
 Result<MachineEnd> run_guest(const Options& options) {
   log::set_level(options.log_level);
-  VMM_ASSIGN_OR_RETURN(domain::Domain domain, domain::load_domain(options.domain_path));
+  VMM_ASSIGN_OR_RETURN(domain::Domain domain, read_domain(options));
   if (!options.install_path.empty()) {
     VMM_TRY(domain::insert_install_disc(domain, std::filesystem::absolute(options.install_path)));
   }

@@ -3,6 +3,8 @@
 // Threads: the main thread, once.
 #pragma once
 
+#include <string>
+
 #include "vmm/base/error.h"
 #include "vmm/cli/options.h"
 #include "vmm/machine/machine.h"
@@ -12,5 +14,9 @@ namespace vmm::cli {
 // Errors: what is wrong with the command line or the domain file is of ErrorKind::kConfiguration; all else is
 // the host's.
 Result<MachineEnd> run_guest(const Options& options);
+
+// `vmm run --print`: the text of the domain file that `options.quick` is, which the reader of such files has
+// nothing against. REQUIRES: options.quick.
+Result<std::string> printed_domain(const Options& options);
 
 }  // namespace vmm::cli

@@ -16,7 +16,30 @@ namespace vmm::domain {
 
 namespace {
 
-Result<std::string> read_file(const std::filesystem::path& path) {
+std::string lines_of(const std::vector<Diagnostic>& diagnostics, Severity severity) {
+  std::string result;
+  for (const Diagnostic& each : diagnostics) {
+    if (each.severity == severity) {
+      result += result.empty() ? "" : "\n";
+      result += to_line(each);
+    }
+  }
+  return result;
+}
+
+void log_remarks(const std::vector<Diagnostic>& diagnostics) {
+  for (const Diagnostic& each : diagnostics) {
+    if (each.severity == Severity::kWarning) {
+      log::warning("{}", to_line_of_log(each));
+    } else if (each.severity == Severity::kNote) {
+      log::info("{}", to_line_of_log(each));
+    }
+  }
+}
+
+}  // namespace
+
+Result<std::string> read_domain_file(const std::filesystem::path& path) {
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) {
     return fail_configuration("{}: cannot open the domain file: {}", path.native(), errno_text(errno));
@@ -48,29 +71,6 @@ Result<std::string> read_file(const std::filesystem::path& path) {
   return text;
 }
 
-std::string lines_of(const std::vector<Diagnostic>& diagnostics, Severity severity) {
-  std::string result;
-  for (const Diagnostic& each : diagnostics) {
-    if (each.severity == severity) {
-      result += result.empty() ? "" : "\n";
-      result += to_line(each);
-    }
-  }
-  return result;
-}
-
-void log_remarks(const std::vector<Diagnostic>& diagnostics) {
-  for (const Diagnostic& each : diagnostics) {
-    if (each.severity == Severity::kWarning) {
-      log::warning("{}", to_line_of_log(each));
-    } else if (each.severity == Severity::kNote) {
-      log::info("{}", to_line_of_log(each));
-    }
-  }
-}
-
-}  // namespace
-
 std::string Domain::where(int line) const {
   return line > 0 ? fmt::format("{}:{}", file_name, line) : file_name;
 }
@@ -93,7 +93,11 @@ Reading parse_domain(std::string_view text, const std::string& file_name,
 }
 
 Result<Domain> load_domain(const std::filesystem::path& path) {
-  VMM_ASSIGN_OR_RETURN(const std::string text, read_file(path));
+  VMM_ASSIGN_OR_RETURN(const std::string text, read_domain_file(path));
+  return load_domain_text(text, path);
+}
+
+Result<Domain> load_domain_text(std::string_view text, const std::filesystem::path& path) {
   Reading reading = parse_domain(text, path.native(), path.parent_path());
   log_remarks(reading.diagnostics);
   if (!reading.domain) {

@@ -31,4 +31,10 @@ Reading parse_domain(std::string_view text, const std::string& file_name,
 // read is one of them.
 Result<Domain> load_domain(const std::filesystem::path& path);
 
+// The same of a file's text, see parse_domain().
+Result<Domain> load_domain_text(std::string_view text, const std::filesystem::path& path);
+
+// The text of a domain file, or of one byte more than kMaxFileBytes. Errors: as load_domain().
+Result<std::string> read_domain_file(const std::filesystem::path& path);
+
 }  // namespace vmm::domain

@@ -154,13 +154,8 @@ Status Disks::add(const domain::Disk& disk) {
 Result<block::DiskOptions> Disks::options_of(const domain::Disk& disk) const {
   block::DiskOptions options = to_block(disk);
   if (disk.secret) {
-    const auto secret = world_.secrets.find(*disk.secret);
-    if (secret == world_.secrets.end()) {
-      return fail_configuration(
-          "<encryption>: there is no passphrase '{}'; bring it with --secret id={},file=FILE", *disk.secret,
-          *disk.secret);
-    }
-    options.passphrases = {secret->second};
+    VMM_ASSIGN_OR_RETURN(auto passphrase, passphrase_of(disk, world_.secrets));
+    options.passphrases = {std::move(passphrase)};
   }
   return options;
 }

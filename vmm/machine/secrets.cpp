@@ -18,4 +18,15 @@ Result<DiskSecrets> read_secrets(const std::vector<std::string>& options) {
   return secrets;
 }
 
+Result<std::shared_ptr<const block::Secret>> passphrase_of(const domain::Disk& disk,
+                                                           const DiskSecrets& secrets) {
+  const auto secret = secrets.find(*disk.secret);
+  if (secret == secrets.end()) {
+    return fail_configuration(
+        "<encryption>: there is no passphrase '{}'; bring it with --secret id={},file=FILE", *disk.secret,
+        *disk.secret);
+  }
+  return secret->second;
+}
+
 }  // namespace vmm

@@ -1,4 +1,4 @@
-#include "block/tool/new_file.h"
+#include "block/new_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -14,7 +14,7 @@
 
 #include "vmm/base/unique_fd.h"
 
-namespace vmm::block::tool {
+namespace vmm::block {
 namespace {
 
 constexpr std::string_view kSuffix = ".part";
@@ -114,7 +114,11 @@ Status NewFile::keep(bool may_replace) {
   }
   is_temporary_ = false;
   const std::string folder = std::filesystem::path(name_).parent_path();
-  return sync_path(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY);
+  Status synced = sync_path(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY);
+  if (!synced && !may_replace) {
+    ::unlink(name_.c_str());  // nothing had the name before
+  }
+  return synced;
 }
 
-}  // namespace vmm::block::tool
+}  // namespace vmm::block

@@ -10,7 +10,7 @@
 #include "block/image_file.h"
 #include "vmm/base/error.h"
 
-namespace vmm::block::tool {
+namespace vmm::block {
 
 class NewFile {
  public:
@@ -44,4 +44,4 @@ class NewFile {
 // What was written to the file, by whomever, becomes durable.
 Status flush_file(const std::string& path);
 
-}  // namespace vmm::block::tool
+}  // namespace vmm::block

@@ -1,0 +1,90 @@
+"""vmm run --print: the domain file that its options are, and what it refuses."""
+
+import os
+import shutil
+import unittest
+import xml.etree.ElementTree as ElementTree
+
+from command import CommandTest
+
+QCOW2_MAGIC = b"QFI\xfb"
+
+
+class Run(CommandTest):
+    def print_domain(self, *arguments):
+        done = self.succeed("run", *arguments, "--print")
+        self.assertEqual(done.stderr, "")
+        return ElementTree.fromstring(done.stdout)
+
+    def test_paths_are_absolute(self):
+        domain = self.print_domain("--kernel", "k", "--initrd", "./i", "--disk", "a.qcow2", "--cdrom", "c.iso", "--append", "x")
+        self.assertEqual(domain.findtext("os/kernel"), self.path("k"))
+        self.assertTrue(os.path.isabs(domain.findtext("os/initrd")))
+        self.assertEqual([disk.find("source").get("file") for disk in domain.iter("disk")], [self.path("a.qcow2"), self.path("c.iso")])
+
+    def test_names_of_their_own(self):
+        names = {self.print_domain("--kernel", "k").findtext("name") for _ in range(3)}
+        self.assertEqual(len(names), 3)
+        self.assertTrue(all(name.startswith("run-") for name in names), names)
+        self.assertEqual(self.print_domain("--kernel", "k", "--name", "mine").findtext("name"), "mine")
+
+    def test_a_format_is_in_the_name_or_said(self):
+        for words, wanted in (("a.qcow2", "qcow2"), ("a.img", "raw"), ("a.raw", "raw"), ("a.iso", "raw"), ("a,format=qcow2", "qcow2"),
+                              ("a.qcow2,format=raw", "raw"), ("a,,b.img", "raw")):
+            with self.subTest(words=words):
+                disk = self.print_domain("--kernel", "k", "--disk", words).find("devices/disk")
+                self.assertEqual(disk.find("driver").get("type"), wanted)
+                self.assertIsNotNone(disk.find("transient"))
+        self.write("image", QCOW2_MAGIC)
+        self.refuse("--disk image: its format is not in its name", "run", "--disk", "image")
+
+    def test_bytes_decide_nothing_and_give_a_hint(self):
+        self.write("image.img", QCOW2_MAGIC)
+        done = self.succeed("run", "--disk", "image.img", "--print")
+        self.assertIn("type='raw'", done.stdout)
+        self.assertEqual(done.stderr.count("add ,format=qcow2"), 1, done.stderr)
+        self.assertEqual(self.succeed("run", "--disk", "image.img,format=raw", "--print").stderr, "")
+
+    def test_sizes(self):
+        for text, mib in (("64", "64"), ("512M", "512"), ("2g", "2048"), ("1T", "1048576")):
+            self.assertEqual(self.print_domain("--kernel", "k", "--memory", text).findtext("memory"), mib)
+        for text in ("", "M", "-1", "1.5G", "1GB", "0x10", "5T", "99999999999999999999", "1"):
+            with self.subTest(text=text):
+                self.refuse("--memory", "run", "--kernel", "k", "--memory", text)
+
+    def test_what_it_prints_runs_from_anywhere(self):
+        """Read as a domain file, it is as good: the one thing that is missing is its kernel."""
+        self.write("disk.img", bytes(1 << 20))
+        domain = self.write("elsewhere.xml", self.succeed("run", "--kernel", "it's <missing> & gone", "--disk", "disk.img",
+                                                          "--print").stdout.encode())
+        done = self.run_in_folder("sh", "-c", 'cd / && exec "$@"', "sh", os.environ["VMM"], "--domain", domain)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertRegex(done.stderr, "/dev/kvm|it's <missing> & gone")
+
+    @unittest.skipUnless(shutil.which("virt-xml-validate"), "libvirt-clients is not installed")
+    def test_libvirts_schema(self):
+        for number, arguments in enumerate((("--kernel", "k", "--initrd", "i"), ("--disk", "a.qcow2", "--cdrom", "c.iso", "--cpus", "4"),
+                                            ("--kernel", "k", "--machine", "microvm", "--disk", "a&b.img"))):
+            path = self.write(f"{number}.xml", self.succeed("run", *arguments, "--print").stdout.encode())
+            done = self.run_in_folder("virt-xml-validate", path, "domain")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_what_is_wrong_with_the_command_line(self):
+        self.refuse("give --kernel FILE, --disk FILE or --cdrom FILE", "run")
+        self.refuse("--domain: vmm run", "run", "--domain", "x", "--kernel", "k")
+        self.refuse("--install: vmm run", "run", "--install", "x", "--kernel", "k")
+        self.refuse("--kernel: is for vmm run", "--domain", "x", "--kernel", "k")
+        self.refuse("--print: is for vmm run", "--domain", "x", "--print")
+        self.refuse("--machine q35", "run", "--machine", "q35", "--kernel", "k")
+        self.refuse("--cpus two", "run", "--cpus", "two", "--kernel", "k")
+        self.refuse("--disk: names no file", "run", "--disk", "")
+        self.refuse("behind a comma", "run", "--disk", "a.img,ro")
+        self.refuse("--keep", "run", "--kernel", "k", "--keep", "x.qcow2", "--print")
+
+    def test_help(self):
+        self.assertIn("vmm run [--kernel FILE]", self.succeed("run", "--help").stdout)
+        self.assertRegex(self.succeed("--help").stdout, "vmm run .*\n *vmm clone ")
+
+
+if __name__ == "__main__":
+    unittest.main()

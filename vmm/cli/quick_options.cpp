@@ -1,0 +1,196 @@
+#include "vmm/cli/quick_options.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "vmm/base/log.h"
+#include "vmm/base/option_words.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/domain/quick_domain.h"
+
+namespace vmm::cli {
+
+const char* const kRunHelpText =
+    R"(Runs a throwaway guest without a domain file: what it writes is thrown away at the end.
+Usage: vmm run [--kernel FILE] [--disk FILE]... [--cdrom ISO] [OPTIONS]
+
+  --kernel FILE       a bzImage or a PVH kernel; without it SeaBIOS boots the guest, from the disc of --cdrom
+                      first, then from the first disk
+  --initrd FILE       for the kernel
+  --append TEXT       its command line; if absent, "console=ttyS0", and " root=/dev/vda rw" where there is a
+                      disk and no initrd
+  --disk FILE[,format=raw|qcow2]
+                      a disk (vda, vdb, ...); may be repeated. The format is that of the name's ending (.qcow2;
+                      raw: .img, .raw, .iso, block devices), else it must be said. A comma in a name is doubled
+  --cdrom ISO         a disc in a CD-ROM drive (hdc)
+  --memory SIZE       as 512M or 2G; a number alone is MiB (1G if absent)
+  --cpus N            1 if absent
+  --name NAME         for vmm ctl (run-PID if absent, with the number of the process)
+  --machine pc|microvm
+                      pc if absent
+  --print             print the domain file that this is, and run nothing; saved, vmm --domain runs the same
+
+And as with --domain (see vmm --help): --ephemeral=memory, --ephemeral-dir, --ephemeral-limit,
+--ephemeral-encrypt, --keep, --commit, --control, --secret, --log, --log-level. Exit statuses and keys are
+the same, too.
+)";
+
+namespace {
+
+namespace fs = std::filesystem;
+
+std::optional<uint64_t> parse_number(std::string_view text) {
+  uint64_t number = 0;
+  const char* const end = std::to_address(text.end());
+  const auto [rest, error] = std::from_chars(std::to_address(text.begin()), end, number);
+  return error == std::errc() && rest == end ? std::optional(number) : std::nullopt;
+}
+
+Status read_memory(std::string_view text, domain::QuickDomain& quick) {
+  constexpr std::string_view kUnits = "MGT";
+  constexpr uint64_t kMostMib = domain::kMaxMemoryBytes >> 20;
+  const char last = text.empty() ? '\0' : text.back();
+  const size_t unit = kUnits.find(static_cast<char>(last >= 'a' && last <= 'z' ? last - 'a' + 'A' : last));
+  const bool has_unit = !text.empty() && unit != std::string_view::npos;
+  const auto number = parse_number(text.substr(0, text.size() - (has_unit ? 1 : 0)));
+  const size_t shift = has_unit ? 10 * unit : 0;
+  if (!number || *number > kMostMib >> shift) {
+    return fail_configuration("--memory {}: a size such as 512M or 2G, up to {}T, can be", text,
+                              kMostMib >> 20);
+  }
+  quick.memory_mib = *number << shift;
+  return {};
+}
+
+Status read_cpus(std::string_view text, domain::QuickDomain& quick) {
+  const auto number = parse_number(text);
+  if (!number) {
+    return fail_configuration("--cpus {}: give a whole number", text);
+  }
+  quick.vcpus = *number;
+  return {};
+}
+
+Status read_machine(std::string_view text, domain::QuickDomain& quick) {
+  if (text != "pc" && text != "microvm") {
+    return fail_configuration("--machine {}: pc and microvm can be", text);
+  }
+  quick.machine = text == "pc" ? domain::MachineType::kPc : domain::MachineType::kMicrovm;
+  return {};
+}
+
+Result<fs::path> absolute_path(std::string_view option, std::string_view file) {
+  if (file.empty()) {
+    return fail_configuration("--{}: names no file", option);
+  }
+  return fs::absolute(file);
+}
+
+std::optional<domain::ImageFormat> format_of_ending(const domain::QuickDisk& disk) {
+  const std::string ending = disk.source.extension();
+  if (ending == ".qcow2") {
+    return domain::ImageFormat::kQcow2;
+  }
+  const bool is_raw = disk.source_type == domain::DiskSource::kBlock || ending == ".img" ||
+                      ending == ".raw" || ending == ".iso";
+  return is_raw ? std::optional(domain::ImageFormat::kRaw) : std::nullopt;
+}
+
+Result<domain::ImageFormat> format_of_word(std::string_view word, std::string_view disk) {
+  if (word == "format=raw") {
+    return domain::ImageFormat::kRaw;
+  }
+  if (word == "format=qcow2") {
+    return domain::ImageFormat::kQcow2;
+  }
+  return fail_configuration(
+      "--disk {}: behind a comma format=raw or format=qcow2 can be; a comma of the file's name is doubled",
+      disk);
+}
+
+// Nothing depends on it but a warning: what the bytes are, the guest may have decided.
+bool begins_as_qcow2(const fs::path& file) {
+  constexpr std::array<char, 4> kMagic = {'Q', 'F', 'I', '\xfb'};
+  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+  UniqueFd fd(::open(file.c_str(), kFlags | O_NOATIME));
+  if (!fd) {
+    fd = UniqueFd(::open(file.c_str(), kFlags));  // of another user
+  }
+  std::array<char, 4> bytes{};
+  return fd && ::pread(fd.get(), bytes.data(), bytes.size(), 0) == ssize_t{bytes.size()} && bytes == kMagic;
+}
+
+Status read_disk(std::string_view text, domain::QuickDomain& quick) {
+  const std::vector<std::string> words = split_option_words(text);
+  domain::QuickDisk disk;
+  VMM_ASSIGN_OR_RETURN(disk.source, absolute_path("disk", words.front()));
+  std::error_code error;
+  if (fs::is_block_file(disk.source, error)) {
+    disk.source_type = domain::DiskSource::kBlock;
+  }
+  std::optional<domain::ImageFormat> said;
+  for (size_t i = 1; i < words.size(); ++i) {
+    VMM_ASSIGN_OR_RETURN(said, format_of_word(words[i], text));
+  }
+  const std::optional<domain::ImageFormat> format = said ? said : format_of_ending(disk);
+  if (!format) {
+    return fail_configuration(
+        "--disk {}: its format is not in its name, and is never guessed; add ,format=qcow2 or ,format=raw",
+        text);
+  }
+  if (!said && format == domain::ImageFormat::kRaw && begins_as_qcow2(disk.source)) {
+    log::warning(
+        "--disk {}: is taken as raw, and begins as a qcow2 image does; add ,format=qcow2 if it is one", text);
+  }
+  disk.format = *format;
+  quick.disks.push_back(std::move(disk));
+  return {};
+}
+
+}  // namespace
+
+Status read_quick_option(std::string_view name, std::string_view value, Options& options) {
+  if (!options.quick) {
+    return fail_configuration("--{}: is for vmm run; beside --domain, the domain file says it", name);
+  }
+  domain::QuickDomain& quick = *options.quick;
+  if (name == "kernel") {
+    VMM_ASSIGN_OR_RETURN(quick.kernel, absolute_path(name, value));
+  } else if (name == "initrd") {
+    VMM_ASSIGN_OR_RETURN(quick.initrd, absolute_path(name, value));
+  } else if (name == "append") {
+    quick.command_line = value;
+  } else if (name == "disk") {
+    return read_disk(value, quick);
+  } else if (name == "cdrom") {
+    VMM_ASSIGN_OR_RETURN(quick.cdrom, absolute_path(name, value));
+  } else if (name == "memory") {
+    return read_memory(value, quick);
+  } else if (name == "cpus") {
+    return read_cpus(value, quick);
+  } else if (name == "name") {
+    quick.name = value;
+  } else if (name == "machine") {
+    return read_machine(value, quick);
+  }
+  return {};
+}
+
+Status finish_quick_options(Options& options) {
+  if (!options.domain_path.empty() || !options.install_path.empty()) {
+    return fail_configuration("{}: vmm run makes its domain of other options; leave out this one, or `run`",
+                              options.domain_path.empty() ? "--install" : "--domain");
+  }
+  return {};
+}
+
+}  // namespace vmm::cli

@@ -1,0 +1,22 @@
+// The options of `vmm run` that stand in place of a domain file.
+//
+// Threads: values; looks at the files that are named.
+#pragma once
+
+#include <string_view>
+
+#include "vmm/base/error.h"
+#include "vmm/cli/options.h"
+
+namespace vmm::cli {
+
+extern const char* const kRunHelpText;
+
+// `name`: without its dashes, one of those that getopt's table has as kQuick. Errors, of
+// ErrorKind::kConfiguration, name the option; one is that the command is not `vmm run`.
+Status read_quick_option(std::string_view name, std::string_view value, Options& options);
+
+// What there is to say when all options are read.
+Status finish_quick_options(Options& options);
+
+}  // namespace vmm::cli

@@ -1,0 +1,182 @@
+#include "vmm/domain/quick_domain.h"
+
+#include <string_view>
+
+#include "vmm/domain/diagnostics.h"
+#include "vmm/domain/xml_scan.h"
+
+namespace vmm::domain {
+namespace {
+
+constexpr size_t kLettersOfTheAlphabet = 26;
+
+// As text, or as a value in single quotes. A line's end would be read as a space there.
+std::string escaped(std::string_view text) {
+  std::string result;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        result += "&amp;";
+        break;
+      case '<':
+        result += "&lt;";
+        break;
+      case '>':
+        result += "&gt;";
+        break;
+      case '\'':
+        result += "&apos;";
+        break;
+      case '\n':
+      case '\r':
+      case '\t':
+        result += fmt::format("&#{};", static_cast<int>(c));
+        break;
+      default:
+        result += c;
+    }
+  }
+  return result;
+}
+
+Status check_text(std::string_view option, std::string_view text) {
+  if (scan_xml(escaped(text))) {
+    return fail_configuration(
+        "{} {}: has bytes that are no UTF-8, or control characters, which XML cannot hold; rename it", option,
+        printable(text));
+  }
+  return {};
+}
+
+Status check_texts(const QuickDomain& quick) {
+  VMM_TRY(check_text("--name", quick.name));
+  VMM_TRY(check_text("--kernel", quick.kernel.native()));
+  VMM_TRY(check_text("--initrd", quick.initrd.native()));
+  VMM_TRY(check_text("--append", quick.command_line.value_or("")));
+  VMM_TRY(check_text("--cdrom", quick.cdrom.native()));
+  for (const QuickDisk& disk : quick.disks) {
+    VMM_TRY(check_text("--disk", disk.source.native()));
+  }
+  return {};
+}
+
+Status check_bootable(const QuickDomain& quick) {
+  if (quick.kernel.empty() && quick.disks.empty() && quick.cdrom.empty()) {
+    return fail_configuration("vmm run: nothing to boot; give --kernel FILE, --disk FILE or --cdrom FILE");
+  }
+  if (quick.kernel.empty() && (!quick.initrd.empty() || quick.command_line)) {
+    return fail_configuration("{}: is for a kernel; give that with --kernel FILE",
+                              quick.initrd.empty() ? "--append" : "--initrd");
+  }
+  if (quick.machine == MachineType::kMicrovm && quick.kernel.empty()) {
+    return fail_configuration("--machine microvm: has no firmware; give --kernel FILE, or --machine pc");
+  }
+  if (quick.machine == MachineType::kMicrovm && !quick.cdrom.empty()) {
+    return fail_configuration(
+        "--cdrom: the machine microvm has no CD-ROM drives; give the disc with --disk, or --machine pc");
+  }
+  return {};
+}
+
+Status check_figures(const QuickDomain& quick) {
+  if (quick.memory_mib < kMinMemoryBytes >> 20 || quick.memory_mib > kMaxMemoryBytes >> 20) {
+    return fail_configuration("--memory: {} MiB are not from {} MiB to {} TiB", quick.memory_mib,
+                              kMinMemoryBytes >> 20, kMaxMemoryBytes >> 40);
+  }
+  if (quick.vcpus < 1 || quick.vcpus > kMaxVcpus) {
+    return fail_configuration("--cpus {}: from 1 to {} can be", quick.vcpus, kMaxVcpus);
+  }
+  const uint32_t most = quick.machine == MachineType::kPc ? kMaxPcDisks : kMaxMicrovmDisks;
+  const size_t count = quick.disks.size() + (quick.cdrom.empty() ? 0 : 1);
+  if (count > most) {
+    return fail_configuration("--disk: {} disks are more than the {} that the machine has places for", count,
+                              most);
+  }
+  if (quick.name.empty() || quick.name.find_first_of("/\n") != std::string::npos) {
+    return fail_configuration("--name '{}': give a name, of one line and without '/'", printable(quick.name));
+  }
+  return {};
+}
+
+std::string default_command_line(const QuickDomain& quick) {
+  const bool has_root = !quick.disks.empty() && quick.initrd.empty();
+  return has_root ? "console=ttyS0 root=/dev/vda rw" : "console=ttyS0";
+}
+
+std::string os_text(const QuickDomain& quick) {
+  std::string text = fmt::format("    <type arch='x86_64' machine='{}'>hvm</type>\n",
+                                 quick.machine == MachineType::kPc ? "pc" : "microvm");
+  if (quick.kernel.empty()) {
+    text += quick.cdrom.empty() ? "" : "    <boot dev='cdrom'/>\n";
+    text += quick.disks.empty() ? "" : "    <boot dev='hd'/>\n";
+    return text;
+  }
+  text += fmt::format("    <kernel>{}</kernel>\n", escaped(quick.kernel.native()));
+  if (!quick.initrd.empty()) {
+    text += fmt::format("    <initrd>{}</initrd>\n", escaped(quick.initrd.native()));
+  }
+  return text + fmt::format("    <cmdline>{}</cmdline>\n",
+                            escaped(quick.command_line.value_or(default_command_line(quick))));
+}
+
+// vda to vdz, then vdaa.
+std::string target_name(size_t index) {
+  const std::string last(1, static_cast<char>('a' + index % kLettersOfTheAlphabet));
+  return index < kLettersOfTheAlphabet
+             ? "vd" + last
+             : fmt::format("vd{}{}", static_cast<char>('a' + index / kLettersOfTheAlphabet - 1), last);
+}
+
+std::string disk_text(const QuickDisk& disk, size_t index) {
+  const bool is_file = disk.source_type == DiskSource::kFile;
+  return fmt::format(
+      "    <disk type='{}' device='disk'>\n"
+      "      <driver name='qemu' type='{}'/>\n"
+      "      <source {}='{}'/>\n"
+      "      <target dev='{}' bus='virtio'/>\n"
+      "      <transient/>\n"
+      "    </disk>\n",
+      is_file ? "file" : "block", disk.format == ImageFormat::kQcow2 ? "qcow2" : "raw",
+      is_file ? "file" : "dev", escaped(disk.source.native()), target_name(index));
+}
+
+std::string cdrom_text(const std::filesystem::path& disc) {
+  return fmt::format(
+      "    <disk type='file' device='cdrom'>\n"
+      "      <driver name='qemu' type='raw'/>\n"
+      "      <source file='{}'/>\n"
+      "      <target dev='hdc' bus='ide'/>\n"
+      "      <readonly/>\n"
+      "    </disk>\n",
+      escaped(disc.native()));
+}
+
+}  // namespace
+
+Result<std::string> quick_domain_text(const QuickDomain& quick) {
+  VMM_TRY(check_bootable(quick));
+  VMM_TRY(check_figures(quick));
+  VMM_TRY(check_texts(quick));
+  std::string devices;
+  for (size_t i = 0; i < quick.disks.size(); ++i) {
+    devices += disk_text(quick.disks[i], i);
+  }
+  devices += quick.cdrom.empty() ? "" : cdrom_text(quick.cdrom);
+  return fmt::format(
+      "<!-- Made by vmm run. What is written to a transient disk is thrown away at the end. -->\n"
+      "<domain type='kvm'>\n"
+      "  <name>{}</name>\n"
+      "  <memory unit='MiB'>{}</memory>\n"
+      "  <vcpu>{}</vcpu>\n"
+      "  <os>\n{}  </os>\n"
+      "  <features>\n"
+      "    <acpi/>\n"
+      "  </features>\n"
+      "  <devices>\n{}"
+      "    <serial type='stdio'/>\n"
+      "  </devices>\n"
+      "</domain>\n",
+      escaped(quick.name), quick.memory_mib, quick.vcpus, os_text(quick), devices);
+}
+
+}  // namespace vmm::domain

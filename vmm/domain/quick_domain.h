@@ -1,0 +1,40 @@
+// A domain out of a few options, for `vmm run`: the text of a domain file, which is then read as any other.
+//
+// Threads: values.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vmm/base/error.h"
+#include "vmm/domain/domain.h"
+
+namespace vmm::domain {
+
+struct QuickDisk {
+  std::filesystem::path source;
+  DiskSource source_type = DiskSource::kFile;
+  ImageFormat format = ImageFormat::kRaw;
+};
+
+// Paths are absolute, and empty where there is no such file.
+struct QuickDomain {
+  std::string name;
+  MachineType machine = MachineType::kPc;
+  uint64_t memory_mib = 1024;
+  uint64_t vcpus = 1;
+  std::filesystem::path kernel;
+  std::filesystem::path initrd;
+  std::optional<std::string> command_line;  // absent: the console, and the root disk where there is no initrd
+  std::vector<QuickDisk> disks;             // throwaway all of them
+  std::filesystem::path cdrom;              // booted before the disks
+};
+
+// Follows libvirt's schema. Errors, of ErrorKind::kConfiguration, name the option of `vmm run`: nothing to
+// boot, what the machine does not have, figures out of range, characters that XML cannot hold.
+Result<std::string> quick_domain_text(const QuickDomain& quick);
+
+}  // namespace vmm::domain
