@@ -69,6 +69,18 @@ class Commands(unittest.TestCase):
             self.assertNotIn("warning", errors)  # each is found by its name
         self.assertEqual(digest(self.path("base.img")), self.before)
 
+    def test_a_hundred_by_one_shell_loop(self):
+        count = 100
+        script = f'n=0; while [ $n -lt {count} ]; do n=$((n+1)); "$@" >out.$n 2>err.$n || echo $n & done; wait'
+        loop = self.run_in_folder("sh", "-c", script, "sh", VMM, "run", *WRITER[:-1], "32", "--disk", "base.img")
+        self.assertEqual(loop.stdout, "")
+        for number in range(1, count + 1):
+            with open(self.path(f"out.{number}"), encoding="utf-8") as out, open(self.path(f"err.{number}"), encoding="utf-8") as err:
+                self.assertIn("BENCH randwrite ", out.read())
+                self.assertRegex(err.read(), r"^vmm: what the guest wrote is thrown away: \d+\.\d MiB of vda\n$")
+        self.assertEqual(digest(self.path("base.img")), self.before)
+        self.assertEqual(len(os.listdir(self.folder)), 2 * count + 1)
+
     def test_a_clone_writes_to_disks_of_its_own(self):
         printed = self.run_in_folder(VMM, "run", *WRITER, "--disk", "base.img", "--name", "first", "--print").stdout
         with open(self.path("first.xml"), "w", encoding="utf-8") as file:
