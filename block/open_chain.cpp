@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "block/backing_name.h"
+#include "block/data_file.h"
 #include "block/image_chain.h"
 #include "block/image_cipher.h"
 #include "block/image_file.h"
@@ -264,12 +265,8 @@ class ChainOpener {
   }
 
   Status open_data_file(const qcow2::Header& header, const DiskOptions& options, qcow2::Image::Files& files) {
-    if (header.data_file.empty()) {
-      return fail("{}: has its data in another file and does not name it", options.path);
-    }
-    VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(header.data_file, options.path));
     DiskOptions data = options;
-    data.path = name.path;
+    VMM_ASSIGN_OR_RETURN(data.path, named_data_file(header.data_file, options));
     data.format = Format::kRaw;
     auto image = open_image_file(data);
     if (!image) {

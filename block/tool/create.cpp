@@ -82,7 +82,7 @@ void add_create(CLI::App& app, Chosen& chosen) {
   command->add_option("-F", options->image.backing_format, "Format of the backing file")->type_name("FMT");
   command->add_flag("-u", options->image.is_unsafe, "Do not look at the backing file");
   command->add_option("-o", options->words, "name=value,…, see below")->type_name("OPTIONS");
-  options->image.secrets.add_to(*command);
+  options->image.chain.add_to(*command);
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
   command->add_option("FILENAME", options->image.path)->required()->type_name("");
   command

@@ -54,6 +54,9 @@ block::DiskOptions to_block(const domain::Disk& disk) {
   options.metadata_cache_bytes = disk.metadata_cache_bytes;
   options.read_only = disk.read_only;
   options.shareable = disk.shareable;
+  if (disk.data_file) {
+    options.data_files = {*disk.data_file};
+  }
   options.cache = to_block(disk.cache);
   options.discard =
       disk.discard == domain::DiscardMode::kUnmap ? block::DiscardMode::kUnmap : block::DiscardMode::kIgnore;

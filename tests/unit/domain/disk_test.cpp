@@ -190,6 +190,27 @@ TEST(DomainDisk, OtherKindsAreRefusedWithWhatToDo) {
               ElementsAre(HasSubstr("the image itself names its backing file")));
 }
 
+TEST(DomainDisk, ADataFileIsNamedInTheSource) {
+  const auto with_store = [](const std::string& store, const std::string& type = "qcow2") {
+    return with_disks("<disk><driver type='" + type + "'/><source file='a'>" + store +
+                      "</source><target dev='vda'/></disk>");
+  };
+  EXPECT_EQ(
+      only_disk(with_store("<dataStore type='file'><format type='raw'/><source file='a.raw'/></dataStore>"))
+          .data_file,
+      "/images/a.raw");
+  EXPECT_EQ(only_disk(with_store("<dataStore type='block'><source dev='/dev/sdx'/></dataStore>")).data_file,
+            "/dev/sdx");
+  EXPECT_FALSE(only_disk(with_store("")).data_file);
+  EXPECT_THAT(errors(with_store("<dataStore><source file='b'/></dataStore>", "raw")),
+              ElementsAre(HasSubstr("only images of type='qcow2'")));
+  EXPECT_THAT(errors(with_store("<dataStore type='block'><source file='b'/></dataStore>")),
+              ElementsAre(HasSubstr("has no <source dev='…'/>")));
+  EXPECT_THAT(
+      errors(with_store("<dataStore type='file'><format type='qcow2'/><source file='b'/></dataStore>")),
+      ElementsAre(HasSubstr("use type='raw'")));
+}
+
 TEST(DomainDisk, BusIsThatOfTheNameWhereThereIsNone) {
   EXPECT_TRUE(with_disks("<disk><source file='a'/><target dev='sda' bus='virtio'/></disk>").domain);
   EXPECT_THAT(errors(with_disks("<disk><source file='a'/><target dev='sda'/></disk>")),
