@@ -278,8 +278,8 @@ class ChainOpener {
     return {};
   }
 
-  static Result<Next> backing_of(const std::optional<std::string>& file,
-                                 const std::optional<std::string>& file_format, const DiskOptions& options) {
+  Result<Next> backing_of(const std::optional<std::string>& file,
+                          const std::optional<std::string>& file_format, const DiskOptions& options) const {
     if (!file || file->empty()) {
       return Next();
     }
@@ -292,27 +292,42 @@ class ChainOpener {
     backing.for_guest = false;
     backing.backing_format.reset();
     backing.disk_bytes = 0;
-    if (options.backing_format) {
-      backing.format = *options.backing_format;
-      return Next(backing);
+    VMM_ASSIGN_OR_RETURN(backing.format,
+                         backing_format_of(*file, name.format ? name.format : file_format, options));
+    return Next(backing);
+  }
+
+  // What the image says, or else who runs the program; they must not contradict each other.
+  Result<Format> backing_format_of(const std::string& file, const std::optional<std::string>& in_image,
+                                   const DiskOptions& options) const {
+    if (!in_image) {
+      return options.backing_format ? Result<Format>(*options.backing_format)
+                                    : fail(
+                                          "{}: does not say which format its backing file {} has, and a "
+                                          "format is never guessed; {}",
+                                          options.path, file, how_to_say_format(options));
     }
-    const std::optional<std::string>& named = name.format ? name.format : file_format;
-    if (!named) {
-      return fail("{}: does not say which format its backing file {} has, and a format is never guessed; {}",
-                  options.path, *file,
-                  options.format == Format::kQcow
-                      ? "version 1 of qcow has no place for it: convert the image (qemu-img convert -f qcow "
-                        "-O qcow2), or name the format in the domain file (<backingStore>)"
-                      : "write it into the image (qemu-img rebase -u -b … -F …)");
-    }
-    const auto format = format_named(*named);
+    const auto format = format_named(*in_image);
     if (!format) {
       return fail(
           "{}: its backing file {} has the format '{}', which is not known here; raw, qcow and qcow2 are",
-          options.path, *file, *named);
+          options.path, file, *in_image);
     }
-    backing.format = *format;
-    return Next(backing);
+    if (options.for_guest && options.backing_format && *options.backing_format != *format) {
+      return fail("{}: says that its backing file {} is {}, and <backingStore> says {}; make them agree",
+                  options.path, file, *in_image, name_of(*options.backing_format));
+    }
+    return *format;
+  }
+
+  std::string_view how_to_say_format(const DiskOptions& options) const {
+    if (names_.size() == 1) {
+      return options.for_guest ? "say it in the disk's <backingStore>" : "say it (--backing-format)";
+    }
+    return options.format == Format::kQcow
+               ? "version 1 of qcow has no place for it: convert that image (vmm-img convert -f qcow "
+                 "--backing-format … -O qcow2)"
+               : "write it into that image (qemu-img rebase -u -b … -F …)";
   }
 
   Result<std::unique_ptr<BlockDevice>> make_disk() {

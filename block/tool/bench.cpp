@@ -245,6 +245,7 @@ void add_bench(CLI::App& app, Chosen& chosen) {
       ->type_name("N");
   command->add_flag("--no-drain", options->has_no_drain, "Flush while writes are under way");
   options->chain.add_to(*command);
+  options->chain.add_backing_format_to(*command);
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
   command->add_option("FILENAME", options->path)->required()->type_name("");
   command->callback([options, &chosen] { chosen.run = [options] { return bench(*options); }; });

@@ -1,4 +1,5 @@
-// What the command line says of the files behind an image: passphrases, data files.
+// What the command line says of the files behind an image: passphrases, data files, the backing file's
+// format.
 //
 // For every command that reads or writes what a disk holds. Threads: values.
 #pragma once
@@ -18,13 +19,17 @@ class ChainOptions {
   // The options outlive the parsing of the command line.
   void add_to(CLI::App& command);
 
-  // The same for each image of the command. Secrets are read once.
+  // For commands that open images which say what they stand on, and not in which format.
+  void add_backing_format_to(CLI::App& command);
+
+  // Secrets are read once.
   Status apply_to(DiskOptions& image) const;
   const Secrets& secrets() const { return secrets_; }
 
  private:
   Secrets secrets_;
   std::vector<std::string> data_files_;
+  std::string backing_format_;
 };
 
 }  // namespace vmm::block::tool

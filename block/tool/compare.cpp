@@ -152,6 +152,7 @@ void add_compare(CLI::App& app, Chosen& chosen) {
   command->add_flag("-p", options->shows_progress, "Show the progress");
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
   options->chain.add_to(*command);
+  options->chain.add_backing_format_to(*command);
   command->add_option("FILENAME1", options->first)->required()->type_name("");
   command->add_option("FILENAME2", options->second)->required()->type_name("");
   // Known before all options are: their errors have the status too.

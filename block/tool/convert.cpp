@@ -237,6 +237,7 @@ void add_convert(CLI::App& app, Chosen& chosen) {
       ->type_name("N");
   command->add_flag("-W", options->is_out_of_order, "Write in any order");
   options->target.chain.add_to(*command);
+  options->target.chain.add_backing_format_to(*command);
   command->add_flag("-p", options->shows_progress, "Show the progress");
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
   command->add_option("FILENAMES", options->paths, "Images, one behind the other, and the new one")

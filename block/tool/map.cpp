@@ -133,6 +133,7 @@ void add_map(CLI::App& app, Chosen& chosen) {
   command->add_option("-s,--start-offset", options->start, "From there on")->type_name("OFFSET");
   command->add_option("-l,--max-length", options->length, "No more than that")->type_name("LENGTH");
   options->chain.add_to(*command);
+  options->chain.add_backing_format_to(*command);
   command->add_option("FILENAME", options->path)->required()->type_name("");
   command->callback([options, &chosen] { chosen.run = [options] { return map(*options); }; });
 }

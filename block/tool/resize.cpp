@@ -105,13 +105,20 @@ Result<uint64_t> backing_bytes(const ResizeOptions& options, const qcow2::Header
   }
   VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(header.backing_file, options.path));
   const std::optional<std::string>& format = name.format ? name.format : header.backing_format;
-  if (!format) {
-    return fail("{}: does not say which format its backing file {} has, and a format is never guessed",
-                options.path, header.backing_file);
-  }
   DiskOptions backing{.path = name.path, .read_only = true};
   VMM_TRY(options.chain.apply_to(backing));
-  VMM_ASSIGN_OR_RETURN(backing.format, disk_format(is_file_driver(*format) ? "raw" : *format));
+  if (!format && !backing.backing_format) {
+    return fail(
+        "{}: does not say which format its backing file {} has, and a format is never guessed; say it "
+        "(--backing-format)",
+        options.path, header.backing_file);
+  }
+  if (format) {
+    VMM_ASSIGN_OR_RETURN(backing.format, disk_format(is_file_driver(*format) ? "raw" : *format));
+  } else {
+    backing.format = *backing.backing_format;
+  }
+  backing.backing_format.reset();
   auto disk = Disk::open(backing);
   if (!disk) {
     return std::unexpected(disk.error().within("backing file"));
@@ -243,6 +250,7 @@ void add_resize(CLI::App& app, Chosen& chosen) {
       ->type_name("MODE");
   command->add_flag("--shrink", options->may_shrink, "The disk may become shorter");
   options->chain.add_to(*command);
+  options->chain.add_backing_format_to(*command);
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
   command->add_option("FILENAME", options->path)->required()->type_name("");
   command->add_option("SIZE", options->size)->required()->type_name("");

@@ -157,6 +157,22 @@ void read_data_store(const ReadContext& context, const Element& element, Disk& d
   disk.data_file = context.complete(*source, source->value_of(wanted));
 }
 
+void read_backing_store(const ReadContext& context, const Element& element, Disk& disk) {
+  const Element* store = element.child("backingStore");
+  const Element* format = store == nullptr ? nullptr : store->child("format");
+  if (format == nullptr || format->attribute("type") == nullptr) {
+    return;
+  }
+  if (disk.format != ImageFormat::kQcow2) {
+    context.report.error(
+        format->line,
+        fmt::format("{}: only images of type='qcow2' stand on another; remove it", format->place));
+    return;
+  }
+  disk.backing_format = read_choice(context, *format, "type", ImageFormat::kRaw,
+                                    {{"raw", ImageFormat::kRaw}, {"qcow2", ImageFormat::kQcow2}});
+}
+
 // In <source>, or where libvirt had it before.
 void read_encryption(const ReadContext& context, const Element& element, Disk& disk) {
   const Element* source = element.child("source");
@@ -412,6 +428,7 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
   }
   read_source(context, element, disk);
   read_data_store(context, element, disk);
+  read_backing_store(context, element, disk);
   read_encryption(context, element, disk);
   read_target(context, element, disk);
   read_serial_number(context, element, disk);

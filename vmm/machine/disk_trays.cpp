@@ -68,6 +68,7 @@ Status Disks::change_disc(std::string_view target, const std::filesystem::path& 
   wanted.source = file;
   wanted.source_type = domain::DiskSource::kFile;
   wanted.data_file.reset();
+  wanted.backing_format.reset();
   wanted.format = format.value_or(wanted.format);
 
   Status opened;
