@@ -171,7 +171,8 @@ class DataFile(ToolTest):
             for raw in ("off", "on"):
                 with self.subTest(mode=mode, raw=raw):
                     path = self.make(f"data_file=data-{mode}-{raw},data_file_raw={raw}", f"image-{mode}-{raw}")
-                    result = self.img("resize", "-f", "qcow2", f"--preallocation={mode}", path, "6M")
+                    named = ["--data-file", self.path(f"data-{mode}-{raw}")]
+                    result = self.img("resize", *named, "-f", "qcow2", f"--preallocation={mode}", path, "6M")
                     self.assertEqual(result.status, 0, result.errors)
                     data = os.stat(self.path(f"data-{mode}-{raw}"))
                     self.assertEqual(data.st_size, 6 * MIB)
