@@ -38,7 +38,7 @@ class Image:
         self.options = f"cluster_size={rng.choice([512, 4096, 65536, 65536, 1 << 20])}" + rng.choice(
             ["", ",lazy_refcounts=on", ",refcount_bits=64", ",extended_l2=on,cluster_size=65536", ",compat=0.10"])
         run(["qemu-img", "create", "-q", "-f", "qcow2", *base, "-o", self.options, self.path, str(DISK_BYTES)])
-        data = self.age(bytearray(data))
+        data = bytes(self.age(bytearray(data)))
         self.now = [{data[at : at + SECTOR]} for at in range(0, DISK_BYTES, SECTOR)]
         self.since_flush = [set(may_be) for may_be in self.now]
 
