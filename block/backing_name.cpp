@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <utility>
 
 namespace vmm::block {
 namespace {
@@ -15,17 +16,62 @@ constexpr int kMaxJsonDepth = 8;
 
 using Json = nlohmann::json;
 
-const std::string* string_of(const Json& object, const char* key) {
+// Where a key is of another kind it stays, and is refused with those that are left.
+std::optional<std::string> take(Json& object, const std::string& key) {
   const auto found = object.find(key);
-  return found == object.end() ? nullptr : found->get_ptr<const std::string*>();
+  if (found == object.end() || !found->is_string()) {
+    return std::nullopt;
+  }
+  std::string value = found->get<std::string>();
+  object.erase(found);
+  return value;
 }
 
-std::unexpected<Error> bad_json(const std::string& name, const std::string& image) {
+// As JSON has it, so that nothing in it is a command for a terminal.
+std::string quoted(const std::string& text) {
+  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::unexpected<Error> bad_json(const std::string& image, const std::string& reason) {
   return fail(
-      "{}: its backing file's name {} is not understood: only the drivers file, raw and qcow2 with a "
-      "filename "
-      "are; give the file by its path",
-      image, name);
+      "{}: its json: name for another file {}; only the drivers file, raw, qcow2 and qcow with a filename "
+      "are understood: give the file by its path (qemu-img rebase -u -b … -F …)",
+      image, reason);
+}
+
+// An option that is not known may be one that changes what is read.
+Status expect_empty(const Json& object, const std::string& image) {
+  return object.empty() ? Status()
+                        : bad_json(image, "has the option " + quoted(object.begin().key()) +
+                                              ", which is not known here");
+}
+
+std::unexpected<Error> bad_driver(const std::string& driver, const std::string& image) {
+  return bad_json(image, "has the driver " + quoted(driver) + ", which is not known here");
+}
+
+// {"driver": "file", "filename": "a"}, or the same with a prefix before both keys.
+Result<std::string> take_filename(Json& object, const std::string& prefix, const std::string& image) {
+  const auto driver = take(object, prefix + "driver");
+  if (driver && !is_file_driver(*driver)) {
+    return bad_driver(*driver, image);
+  }
+  auto filename = take(object, prefix + "filename");
+  VMM_TRY(expect_empty(object, image));
+  return filename ? Result<std::string>(std::move(*filename)) : bad_json(image, "has no filename");
+}
+
+bool is_image_driver(const std::string& name) { return name == "raw" || name == "qcow2" || name == "qcow"; }
+
+Result<std::string> take_nested_filename(Json& json, const std::string& image) {
+  const auto file = json.find("file");
+  if (file == json.end() || !file->is_object()) {
+    return take_filename(json, "file.", image);
+  }
+  Json nested = std::move(*file);
+  json.erase(file);
+  VMM_TRY(expect_empty(json, image));
+  return take_filename(nested, "", image);
 }
 
 // {"driver": "qcow2", "file": {"driver": "file", "filename": "a"}}, or with "file.filename", or the file
@@ -36,29 +82,21 @@ Result<BackingName> parse_json(const std::string& name, const std::string& image
     depth = std::max(depth, at);
     return at <= kMaxJsonDepth;
   };
-  const Json json = Json::parse(name.substr(kJsonPrefix.size()), limit, false);
+  Json json = Json::parse(name.substr(kJsonPrefix.size()), limit, false);
   if (!json.is_object() || depth > kMaxJsonDepth) {
-    return bad_json(name, image);
+    return bad_json(image, "is no JSON object");
   }
   BackingName result;
-  const std::string* driver = string_of(json, "driver");
-  const std::string* filename = nullptr;
-  const std::string* protocol = nullptr;
-  if (driver != nullptr && is_file_driver(*driver)) {
-    filename = string_of(json, "filename");
-  } else {
-    if (driver != nullptr) {
-      result.format = *driver;
-    }
-    const auto file = json.find("file");
-    const bool is_nested = file != json.end() && file->is_object();
-    filename = is_nested ? string_of(*file, "filename") : string_of(json, "file.filename");
-    protocol = is_nested ? string_of(*file, "driver") : string_of(json, "file.driver");
+  result.format = take(json, "driver");
+  if (result.format && is_file_driver(*result.format)) {
+    result.format.reset();
+    VMM_ASSIGN_OR_RETURN(result.path, take_filename(json, "", image));
+    return result;
   }
-  if (filename == nullptr || (protocol != nullptr && !is_file_driver(*protocol))) {
-    return bad_json(name, image);
+  if (result.format && !is_image_driver(*result.format)) {
+    return bad_driver(*result.format, image);
   }
-  result.path = *filename;
+  VMM_ASSIGN_OR_RETURN(result.path, take_nested_filename(json, image));
   return result;
 }
 
@@ -75,7 +113,8 @@ bool is_file_driver(const std::string& name) { return name == "file" || name == 
 
 Result<BackingName> parse_backing_name(const std::string& name, const std::string& image) {
   BackingName result;
-  if (name.starts_with(kJsonPrefix)) {
+  const bool is_json = name.starts_with(kJsonPrefix);
+  if (is_json) {
     VMM_ASSIGN_OR_RETURN(result, parse_json(name, image));
   } else if (name.starts_with(kFilePrefix)) {
     result.path = name.substr(kFilePrefix.size());
@@ -91,7 +130,7 @@ Result<BackingName> parse_backing_name(const std::string& name, const std::strin
   if (result.path.empty()) {
     return fail("{}: the name of its backing file is empty", image);
   }
-  if (!result.path.starts_with('/')) {
+  if (!is_json && !result.path.starts_with('/')) {
     result.path = std::filesystem::path(image).parent_path() / result.path;
   }
   return result;

@@ -1,7 +1,8 @@
 // BackingName: the name that an image has for another file, made into a path of this host.
 //
 // Names come from images, which are hostile: plain paths, and "json:" names limited to the file driver, are
-// all that is understood; protocols of other kinds are refused by name. Pure functions, any thread.
+// all that is understood; protocols of other kinds, and options of "json:" names, are refused by name. Pure
+// functions, any thread.
 #pragma once
 
 #include <optional>
@@ -12,7 +13,8 @@
 namespace vmm::block {
 
 struct BackingName {
-  std::string path;                   // relative names resolved against the image's folder
+  // Relative names start at the image's folder; in a "json:" name, as for QEMU, where the program runs.
+  std::string path;
   std::optional<std::string> format;  // where a "json:" name says it
 };
 

@@ -45,7 +45,9 @@ struct DiskOptions {
   EngineKind io = EngineKind::kIoUring;
   // A guest needs whole sectors of 512 bytes, and at least one; tools take any size.
   bool for_guest = true;
-  // The format of the backing file, where the image names none or a wrong one.
+  // External data files that may be opened where an image of the chain names them; see data_file.h.
+  std::vector<std::string> data_files;
+  // The format of the image's backing file, where the image names none.
   std::optional<Format> backing_format;
   // For the tables of each layer in memory; 0: a default that is enough for 256 GiB in clusters of 64 KiB.
   uint64_t metadata_cache_bytes = 0;

@@ -12,6 +12,7 @@
 
 #include "block/backing_name.h"
 #include "block/crypto/luks_header.h"
+#include "block/data_file.h"
 #include "block/image_chain.h"
 #include "block/image_cipher.h"
 #include "block/image_file.h"
@@ -293,12 +294,8 @@ class ChainOpener {
   }
 
   Status open_data_file(const qcow2::Header& header, const DiskOptions& options, qcow2::Image::Files& files) {
-    if (header.data_file.empty()) {
-      return fail("{}: has its data in another file and does not name it", options.path);
-    }
-    VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(header.data_file, options.path));
     DiskOptions data = options;
-    data.path = name.path;
+    VMM_ASSIGN_OR_RETURN(data.path, named_data_file(header.data_file, options));
     data.format = Format::kRaw;
     data.expected.reset();
     auto image = open_image_file(data);
@@ -311,8 +308,8 @@ class ChainOpener {
     return {};
   }
 
-  static Result<Next> backing_of(const std::optional<std::string>& file,
-                                 const std::optional<std::string>& file_format, const DiskOptions& options) {
+  Result<Next> backing_of(const std::optional<std::string>& file,
+                          const std::optional<std::string>& file_format, const DiskOptions& options) const {
     if (!file || file->empty() || options.without_backing) {
       return Next();
     }
@@ -326,27 +323,42 @@ class ChainOpener {
     backing.backing_format.reset();
     backing.disk_bytes = 0;
     backing.expected.reset();
-    if (options.backing_format) {
-      backing.format = *options.backing_format;
-      return Next(backing);
+    VMM_ASSIGN_OR_RETURN(backing.format,
+                         backing_format_of(*file, name.format ? name.format : file_format, options));
+    return Next(backing);
+  }
+
+  // What the image says, or else who runs the program; they must not contradict each other.
+  Result<Format> backing_format_of(const std::string& file, const std::optional<std::string>& in_image,
+                                   const DiskOptions& options) const {
+    if (!in_image) {
+      return options.backing_format ? Result<Format>(*options.backing_format)
+                                    : fail(
+                                          "{}: does not say which format its backing file {} has, and a "
+                                          "format is never guessed; {}",
+                                          options.path, file, how_to_say_format(options));
     }
-    const std::optional<std::string>& named = name.format ? name.format : file_format;
-    if (!named) {
-      return fail("{}: does not say which format its backing file {} has, and a format is never guessed; {}",
-                  options.path, *file,
-                  options.format == Format::kQcow
-                      ? "version 1 of qcow has no place for it: convert the image (qemu-img convert -f qcow "
-                        "-O qcow2), or name the format in the domain file (<backingStore>)"
-                      : "write it into the image (qemu-img rebase -u -b … -F …)");
-    }
-    const auto format = format_named(*named);
+    const auto format = format_named(*in_image);
     if (!format) {
       return fail(
           "{}: its backing file {} has the format '{}', which is not known here; raw, qcow and qcow2 are",
-          options.path, *file, *named);
+          options.path, file, *in_image);
     }
-    backing.format = *format;
-    return Next(backing);
+    if (options.for_guest && options.backing_format && *options.backing_format != *format) {
+      return fail("{}: says that its backing file {} is {}, and <backingStore> says {}; make them agree",
+                  options.path, file, *in_image, name_of(*options.backing_format));
+    }
+    return *format;
+  }
+
+  std::string_view how_to_say_format(const DiskOptions& options) const {
+    if (names_.size() == 1) {
+      return options.for_guest ? "say it in the disk's <backingStore>" : "say it (--backing-format)";
+    }
+    return options.format == Format::kQcow
+               ? "version 1 of qcow has no place for it: convert that image (vmm-img convert -f qcow "
+                 "--backing-format … -O qcow2)"
+               : "write it into that image (qemu-img rebase -u -b … -F …)";
   }
 
   Result<std::unique_ptr<BlockDevice>> make_disk() {

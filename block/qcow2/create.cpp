@@ -113,13 +113,19 @@ Result<Layout> layout_of(const CreateOptions& options, const Header& header, con
   return layout;
 }
 
+// Places that are given to the disk without being written.
+bool shows_old_data(const CreateOptions& options, bool is_blank) {
+  return !is_blank && options.preallocation == Preallocation::kMetadata && options.data_file.empty();
+}
+
 class Creator {
  public:
-  Creator(SyncFile& file, const CreateOptions& options, Header header, const Layout& layout)
+  Creator(SyncFile& file, const CreateOptions& options, Header header, const Layout& layout, bool is_blank)
       : file_(file),
         options_(options),
         header_(std::move(header)),
         layout_(layout),
+        is_blank_(is_blank),
         cluster_(header_.cluster_bytes()) {}
 
   Status run() {
@@ -131,6 +137,7 @@ class Creator {
                                            .length = options_.crypto_header.size()};
     }
     VMM_ASSIGN_OR_RETURN(const auto header, serialise_header(header_, file_.path()));
+    VMM_TRY(clear_old_data());
     VMM_TRY(file_.resize(layout_.end << header_.cluster_bits));
     if (options_.preallocation == Preallocation::kFalloc || options_.preallocation == Preallocation::kFull) {
       VMM_TRY(file_.allocate(FileOffset(layout_.data << header_.cluster_bits),
@@ -148,6 +155,21 @@ class Creator {
   }
 
  private:
+  // Tables are read to the end of their last cluster, and an old image must not show with parts of a new one.
+  Status clear_old_data() {
+    if (is_blank_) {
+      return {};
+    }
+    VMM_TRY(clear(0, 1));
+    VMM_TRY(file_.sync());
+    VMM_TRY(clear(layout_.refcount_table, layout_.refcount_table_clusters));
+    return clear(layout_.l1, layout_.l2 - layout_.l1);
+  }
+
+  Status clear(uint64_t first, uint64_t clusters) {
+    return file_.allocate(FileOffset(first << header_.cluster_bits), clusters << header_.cluster_bits, true);
+  }
+
   // Entries that point at clusters in a row.
   Status write_table(uint64_t at, uint64_t first, uint64_t count, uint64_t flags) {
     std::vector<std::byte> table(static_cast<size_t>(count * sizeof(uint64_t)));
@@ -175,7 +197,7 @@ class Creator {
       // With subclusters: the place is reserved, and none of them is in use.
       return {.descriptor = host_offset | kEntryCopied};
     }
-    if (options_.crypt != CryptMethod::kNone) {
+    if (options_.crypt != CryptMethod::kNone || shows_old_data(options_, is_blank_)) {
       return zeroes_at(format, host_offset);
     }
     return {.descriptor = host_offset | kEntryCopied,
@@ -206,6 +228,7 @@ class Creator {
   const CreateOptions& options_;
   Header header_;
   const Layout& layout_;
+  bool is_blank_;
   std::vector<std::byte> cluster_;
 };
 
@@ -213,9 +236,17 @@ class Creator {
 
 Status create(SyncFile& file, const CreateOptions& options) {
   VMM_TRY(check_options(options, file.path()));
+  VMM_ASSIGN_OR_RETURN(const uint64_t old_bytes, file.size());
+  const bool is_blank = old_bytes == 0;
+  if (options.version == 2 && shows_old_data(options, is_blank)) {
+    return fail(
+        "{}: preallocation=metadata would show what is there already, which only version 3 (compat=1.1) can "
+        "hide; use that, or preallocation=full",
+        file.path());
+  }
   Header header = header_of(options);
   VMM_ASSIGN_OR_RETURN(const Layout layout, layout_of(options, header, file.path()));
-  return Creator(file, options, std::move(header), layout).run();
+  return Creator(file, options, std::move(header), layout, is_blank).run();
 }
 
 Result<uint64_t> data_offset(const CreateOptions& options, const std::string& path) {

@@ -40,8 +40,8 @@ struct CreateOptions {
   std::vector<std::byte> crypto_header;
 };
 
-// The header is written last, so that a file that is half made is no image. `file` is empty. Flushed. The
-// data file is the caller's to make.
+// The header is written last, so that a file that is half made is no image. What `file` holds, as a block
+// device does, is lost, and never shows in the new image. Flushed. The data file is the caller's to make.
 Status create(SyncFile& file, const CreateOptions& options);
 
 // The first byte after the metadata of a new image, where with preallocation the disk's bytes lie in order.

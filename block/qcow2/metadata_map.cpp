@@ -39,6 +39,15 @@ void MetadataMap::set_range(uint32_t id, ByteRange range) {
   ranges_[id] = range;
 }
 
+bool MetadataMap::has_ranges_that_overlap() const {
+  std::vector<ByteRange> sorted = ranges_;
+  std::erase_if(sorted, [](const ByteRange& range) { return range.begin == range.end; });
+  std::ranges::sort(sorted, {}, &ByteRange::begin);
+  const auto found = std::ranges::adjacent_find(
+      sorted, [](const ByteRange& first, const ByteRange& second) { return first.end > second.begin; });
+  return found != sorted.end();
+}
+
 size_t MetadataMap::filter_bit(uint64_t cluster) const {
   return static_cast<size_t>((cluster * 0x9e37'79b9'7f4a'7c15) >> 32U) & (filter_.size() * 64 - 1);
 }

@@ -21,6 +21,8 @@ class MetadataMap {
   // Header, L1, refcount table, snapshot tables…: a range of whole clusters, known by a number of the
   // caller's.
   void set_range(uint32_t id, ByteRange range);
+  // Two of the ranges share a byte: a damaged image.
+  bool has_ranges_that_overlap() const;
   // An L2 table or a refcount block.
   void note_table(uint64_t offset);
 

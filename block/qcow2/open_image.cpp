@@ -74,6 +74,12 @@ Status note_metadata(SyncFile& file, ImageState& state) {
     state.map.set_range(kRangeCryptoHeader,
                         range(header.crypto_header->offset, header.crypto_header->length));
   }
+  if (state.map.has_ranges_that_overlap()) {
+    return fail(
+        "{}: its tables lie over each other, and a write to one would change another; repair it (vmm-img "
+        "check -f qcow2 -r all), or open it read-only",
+        file.path());
+  }
   if (header.snapshot_count == 0) {
     return {};
   }

@@ -136,6 +136,9 @@ class Writer final : public ImageWriter {
   bool write_zeroes(WriteJob& job, const Image::L2Place& place);
   uint64_t already_zero(const Image::L2Place& place, uint64_t guest, uint64_t length) const;
   bool change_entries(WriteJob& job, const Image::L2Place& place);
+  bool gives_up_data(const WriteJob& job) const;
+  bool discard_data(WriteJob& job, uint64_t guest, uint64_t length);
+  static void data_discarded(FileRequest& request, IoStatus status);
   L2Entry changed_entry(const WriteJob& job, const L2Entry& old) const;
   L2Entry zeroed(const L2Entry& old, bool may_unmap) const;
   L2Entry discarded(const L2Entry& old) const;
@@ -147,6 +150,7 @@ class Writer final : public ImageWriter {
   void after_change();
   void close();
   Status write_all();
+  Status write_corrupt_bit();
 
   // Constant after construction.
   Image& image_;

@@ -1,6 +1,7 @@
 // The end of a writer: what memory knows more than the disk is written, in the order of committer.h.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "block/qcow2/writer.h"
 #include "vmm/base/bytes.h"
@@ -9,10 +10,27 @@
 namespace vmm::block::qcow2 {
 namespace {
 
-Status write_tables(SyncFile& file, TableCache& cache) {
+enum class Tables : uint8_t { kRefcounts, kMapping };
+
+Status check_place(ImageState& state, uint64_t offset, uint64_t length, Tables kind) {
+  const bool is_other = kind == Tables::kRefcounts ? state.map.overlaps_other_than_refcounts(offset, length)
+                                                   : state.map.overlaps_other_than_l2(offset, length);
+  if (!is_other) {
+    return {};
+  }
+  state.mark_corrupt(fmt::format("the {} at offset {:#x} lies over other metadata",
+                                 kind == Tables::kRefcounts ? "refcount block" : "L2 table", offset));
+  return fail("a table lies over other metadata");
+}
+
+Status write_tables(SyncFile& file, TableCache& cache, ImageState& state, Tables kind) {
   cache.freeze();
   Status status;
   for (const TableCache::Table* table : cache.committing()) {
+    status = check_place(state, table->offset, cache.slice_bytes(), kind);
+    if (!status) {
+      break;
+    }
     status = file.write(FileOffset(table->offset), TableCache::committed_bytes(*table, cache.slice_bytes()));
     if (!status) {
       break;
@@ -72,13 +90,27 @@ void Writer::close() {
   if (const auto spare = refcounts_.take_spare_cluster()) {
     state_.dropped.push_back({.first = *spare, .count = 1});
   }
-  if (state_.is_corrupt || (!committer_.has_changes() && reclaimer_.is_idle())) {
-    return;
-  }
-  if (const Status status = write_all(); !status) {
+  const bool has_changes = committer_.has_changes() || !reclaimer_.is_idle();
+  const Status status = state_.is_corrupt || !has_changes ? Status() : write_all();
+  if (!status) {
     log::warning("{}: not all changes since the last flush were written: {}", state_.path,
                  status.error().message());
   }
+  if (const Status marked = write_corrupt_bit(); !marked) {
+    log::warning("{}: its corrupt bit could not be set: {}", state_.path, marked.error().message());
+  }
+}
+
+// A read may have found out, and no write came after it.
+Status Writer::write_corrupt_bit() {
+  if (!std::exchange(state_.wants_corrupt_bit, false) || state_.header.version < 3) {
+    return {};
+  }
+  state_.header.incompatible |= kIncompatibleCorrupt;
+  std::array<std::byte, sizeof(uint64_t)> bytes{};
+  store_be<uint64_t>(bytes.data(), state_.header.incompatible);
+  VMM_TRY(image_.sync_file().write(FileOffset(kIncompatibleFieldOffset), bytes));
+  return image_.sync_file().sync();
 }
 
 Status Writer::write_all() {
@@ -86,7 +118,7 @@ Status Writer::write_all() {
   const auto sync = [this](SyncFile& which) {
     return options_.cache == CacheMode::kUnsafe ? Status() : which.sync();
   };
-  VMM_TRY(write_tables(file, refcounts_.cache()));
+  VMM_TRY(write_tables(file, refcounts_.cache(), state_, Tables::kRefcounts));
   VMM_TRY(sync(file));
   if (image_.separate_data_file() != nullptr) {
     VMM_TRY(sync(image_.data_sync_file()));
@@ -100,7 +132,7 @@ Status Writer::write_all() {
     VMM_TRY(file.write(FileOffset(kRefcountTableFieldOffset), place));
   }
   VMM_TRY(sync(file));
-  VMM_TRY(write_tables(file, image_.l2_cache()));
+  VMM_TRY(write_tables(file, image_.l2_cache(), state_, Tables::kMapping));
   VMM_TRY(write_entries(file, state_.dirty_l1, state_.l1, state_.header.l1_offset));
   VMM_TRY(sync(file));
   VMM_TRY(release_runs(file, state_, reclaimer_.runs(), options_.may_discard));

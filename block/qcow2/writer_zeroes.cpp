@@ -154,6 +154,9 @@ bool Writer::change_entries(WriteJob& job, const Image::L2Place& place) {
     if (slice == nullptr) {
       return parked(job);
     }
+    if (gives_up_data(job) && !discard_data(job, guest, uint64_t{clusters} << format.cluster_bits)) {
+      return false;
+    }
     for (uint32_t i = 0; i < clusters; ++i) {
       const L2Entry old = image_.entry_at(*place.table, place.index + i);
       const L2Entry now = changed_entry(job, old);
@@ -166,6 +169,36 @@ bool Writer::change_entries(WriteJob& job, const Image::L2Place& place) {
   job.position += std::min(uint64_t{clusters} << format.cluster_bits, job.length_bytes - job.position);
   return true;
 }
+
+bool Writer::gives_up_data(const WriteJob& job) const {
+  return state_.format.has_data_file && options_.may_discard && !is_raw_data_file_ &&
+         (job.op == BlockOp::kDiscard || job.may_unmap);
+}
+
+// In a data file each cluster of the disk has one place for ever: nothing else can be there by now, and what
+// an entry on the disk still shows after a crash is what was discarded, or zeroes. So it need not wait for a
+// commit; and the job is complete after it, so that no later write can meet it.
+bool Writer::discard_data(WriteJob& job, uint64_t guest, uint64_t length) {
+  WritePart* part = parts_.take(job);
+  if (part == nullptr) {
+    return false;
+  }
+  part->job = &job;
+  part->done = data_discarded;
+  part->op = BlockOp::kDiscard;
+  part->buffers = {};
+  part->may_unmap = true;
+  part->force_unit_access = false;
+  part->offset = FileOffset(guest);
+  part->length_bytes = length;
+  part->period = state_.transfers.begin();
+  ++job.under_way;
+  image_.data_file().submit(*part);
+  return true;
+}
+
+// A hint: what the host does not do is no failure.
+void Writer::data_discarded(FileRequest& request, IoStatus /*status*/) { part_done(request, IoStatus::kOk); }
 
 L2Entry Writer::changed_entry(const WriteJob& job, const L2Entry& old) const {
   const bool is_zeroed = job.op == BlockOp::kWriteZeroes && state_.format.has_zero_flag;

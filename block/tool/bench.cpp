@@ -11,9 +11,9 @@
 
 #include "block/aligned_memory.h"
 #include "block/copy/disk.h"
+#include "block/tool/chain_options.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
-#include "block/tool/secrets.h"
 #include "block/tool/text.h"
 
 namespace vmm::block::tool {
@@ -37,7 +37,7 @@ struct BenchOptions {
   bool is_native = false;
   bool has_no_drain = false;
   bool is_quiet = false;
-  Secrets secrets;
+  ChainOptions chain;
 };
 
 struct Plan {
@@ -195,7 +195,7 @@ Result<int> bench(const BenchOptions& options) {
   DiskOptions image{.path = options.path, .read_only = !options.is_write};
   VMM_ASSIGN_OR_RETURN(image.format, disk_format(options.format));
   VMM_ASSIGN_OR_RETURN(image.cache, cache_mode(options.cache));
-  VMM_ASSIGN_OR_RETURN(image.passphrases, options.secrets.passphrases());
+  VMM_TRY(options.chain.apply_to(image));
   image.io = options.engine == "threads" ? EngineKind::kThreads : EngineKind::kIoUring;
   VMM_ASSIGN_OR_RETURN(const std::shared_ptr<EventLoop> loop, EventLoop::create());
   VMM_ASSIGN_OR_RETURN(const auto disk, Disk::open(image, loop));
@@ -244,7 +244,8 @@ void add_bench(CLI::App& app, Chosen& chosen) {
   command->add_option("--flush-interval", options->flush_interval, "Flush after so many writes")
       ->type_name("N");
   command->add_flag("--no-drain", options->has_no_drain, "Flush while writes are under way");
-  options->secrets.add_to(*command);
+  options->chain.add_to(*command);
+  options->chain.add_backing_format_to(*command);
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
   command->add_option("FILENAME", options->path)->required()->type_name("");
   command->callback([options, &chosen] { chosen.run = [options] { return bench(*options); }; });

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "block/copy/disk.h"
+#include "block/tool/chain_options.h"
 #include "block/tool/command.h"
 #include "block/tool/progress.h"
-#include "block/tool/secrets.h"
 #include "block/tool/text.h"
 
 namespace vmm::block::tool {
@@ -27,7 +27,7 @@ struct CompareOptions {
   bool is_strict = false;
   bool is_quiet = false;
   bool shows_progress = false;
-  Secrets secrets;
+  ChainOptions chain;
 };
 
 void say(const CompareOptions& options, const std::string& text) {
@@ -37,8 +37,9 @@ void say(const CompareOptions& options, const std::string& text) {
 }
 
 Result<std::unique_ptr<Disk>> open(const std::string& path, const std::string& format,
-                                   const Passphrases& passphrases) {
-  DiskOptions options{.path = path, .read_only = true, .passphrases = passphrases};
+                                   const ChainOptions& chain) {
+  DiskOptions options{.path = path, .read_only = true};
+  VMM_TRY(chain.apply_to(options));
   VMM_ASSIGN_OR_RETURN(options.format, disk_format(format));
   return Disk::open(options);
 }
@@ -117,9 +118,8 @@ class Comparison {
 };
 
 Result<int> compare(const CompareOptions& options) {
-  VMM_ASSIGN_OR_RETURN(const Passphrases passphrases, options.secrets.passphrases());
-  VMM_ASSIGN_OR_RETURN(const auto first, open(options.first, options.first_format, passphrases));
-  VMM_ASSIGN_OR_RETURN(const auto second, open(options.second, options.second_format, passphrases));
+  VMM_ASSIGN_OR_RETURN(const auto first, open(options.first, options.first_format, options.chain));
+  VMM_ASSIGN_OR_RETURN(const auto second, open(options.second, options.second_format, options.chain));
   const bool is_other_size = first->size_bytes() != second->size_bytes();
   if (is_other_size && options.is_strict) {
     say(options, "Strict mode: Image size mismatch!");
@@ -151,7 +151,8 @@ void add_compare(CLI::App& app, Chosen& chosen) {
                     "Strict: another size is a difference, and so is what is stored in another way");
   command->add_flag("-p", options->shows_progress, "Show the progress");
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
-  options->secrets.add_to(*command);
+  options->chain.add_to(*command);
+  options->chain.add_backing_format_to(*command);
   command->add_option("FILENAME1", options->first)->required()->type_name("");
   command->add_option("FILENAME2", options->second)->required()->type_name("");
   // Known before all options are: their errors have the status too.

@@ -83,7 +83,7 @@ Result<Sources> open_sources(const ConvertOptions& options, const std::shared_pt
   DiskOptions image{.read_only = true};
   VMM_ASSIGN_OR_RETURN(image.format, disk_format(options.source_format));
   VMM_ASSIGN_OR_RETURN(image.cache, cache_mode(options.source_cache));
-  VMM_ASSIGN_OR_RETURN(image.passphrases, options.target.secrets.passphrases());
+  VMM_TRY(options.target.chain.apply_to(image));
   Sources sources;
   for (size_t i = 0; i + 1 < options.paths.size(); ++i) {
     image.path = options.paths[i];
@@ -98,7 +98,7 @@ Result<std::unique_ptr<Disk>> open_target(const ConvertOptions& options,
   DiskOptions image{.path = path, .discard = DiscardMode::kUnmap};
   VMM_ASSIGN_OR_RETURN(image.format, new_format(options.target));
   VMM_ASSIGN_OR_RETURN(image.cache, cache_mode(options.target_cache));
-  VMM_ASSIGN_OR_RETURN(image.passphrases, options.target.secrets.passphrases());
+  VMM_TRY(options.target.chain.apply_to(image));
   return Disk::open(image, loop);
 }
 
@@ -236,7 +236,8 @@ void add_convert(CLI::App& app, Chosen& chosen) {
       ->check(CLI::Range(uint32_t{1}, kMaxRequests).description(""))
       ->type_name("N");
   command->add_flag("-W", options->is_out_of_order, "Write in any order");
-  options->target.secrets.add_to(*command);
+  options->target.chain.add_to(*command);
+  options->target.chain.add_backing_format_to(*command);
   command->add_flag("-p", options->shows_progress, "Show the progress");
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
   command->add_option("FILENAMES", options->paths, "Images, one behind the other, and the new one")

@@ -23,6 +23,22 @@ struct CreateOptions {
   bool is_quiet = false;
 };
 
+// qemu-img's words for -b and -F.
+Status take_backing(CreateWords& words, NewImageOptions& image) {
+  const auto take = [&words](const char* word, const char* option, std::string& to) -> Status {
+    auto value = words.take(word);
+    if (value && !to.empty()) {
+      return fail_configuration("-o {}: {} says it already; give one of them", word, option);
+    }
+    if (value) {
+      to = std::move(*value);
+    }
+    return {};
+  };
+  VMM_TRY(take("backing_file", "-b", image.backing_file));
+  return take("backing_fmt", "-F", image.backing_format);
+}
+
 Result<uint64_t> wanted_size(const CreateOptions& options, CreateWords& words, const Disk* backing) {
   VMM_ASSIGN_OR_RETURN(const std::optional<uint64_t> word, words.take_size("size"));
   if (!options.size.empty()) {
@@ -48,11 +64,13 @@ Status keep_both(NewFile& file, std::optional<NewFile>& data, const ImagePlan& p
 }
 
 Result<int> create(const CreateOptions& options) {
-  VMM_TRY(new_format(options.image));
   VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse(options.words));
-  VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Disk> backing, open_backing(options.image));
+  NewImageOptions image = options.image;
+  VMM_TRY(take_backing(words, image));
+  VMM_TRY(new_format(image));
+  VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Disk> backing, open_backing(image));
   VMM_ASSIGN_OR_RETURN(const uint64_t size, wanted_size(options, words, backing.get()));
-  VMM_ASSIGN_OR_RETURN(const ImagePlan plan, plan_image(options.image, words, size));
+  VMM_ASSIGN_OR_RETURN(const ImagePlan plan, plan_image(image, words, size));
   VMM_ASSIGN_OR_RETURN(NewFile file, NewFile::create(options.image.path));
   VMM_ASSIGN_OR_RETURN(std::optional<NewFile> data, make_data_file(plan));
   VMM_TRY(make_image(file, plan));
@@ -75,14 +93,16 @@ void add_create(CLI::App& app, Chosen& chosen) {
       "compression_type, preallocation (off, metadata, falloc or full), encrypt.format (luks or aes),\n"
       "encrypt.key-secret, encrypt.cipher-alg, encrypt.cipher-mode, encrypt.ivgen-alg,\n"
       "encrypt.ivgen-hash-alg, encrypt.hash-alg, encrypt.iter-time, data_file (a new file, or a block\n"
-      "device), data_file_raw. Of raw: size, preallocation (off, falloc or full).");
+      "device), data_file_raw, backing_file (as -b), backing_fmt (as -F). Of raw: size, preallocation (off, "
+      "falloc or full).");
   command->add_option("-f", options->image.format, "Format: raw or qcow2")->required()->type_name("FMT");
   command->add_option("-b", options->image.backing_file, "The new image stands on this one")
       ->type_name("FILE");
   command->add_option("-F", options->image.backing_format, "Format of the backing file")->type_name("FMT");
   command->add_flag("-u", options->image.is_unsafe, "Do not look at the backing file");
   command->add_option("-o", options->words, "name=value,…, see below")->type_name("OPTIONS");
-  options->image.secrets.add_to(*command);
+  options->image.chain.add_to(*command);
+  options->image.chain.add_backing_format_to(*command);
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
   command->add_option("FILENAME", options->image.path)->required()->type_name("");
   command

@@ -9,6 +9,7 @@
 #include "block/crypto/cipher_spec.h"
 #include "block/crypto/digest.h"
 #include "block/crypto/luks.h"
+#include "block/crypto/luks_header.h"
 
 namespace vmm::block::tool {
 namespace {
@@ -23,6 +24,17 @@ struct Algorithm {
 constexpr Algorithm kAlgorithms[] = {
     {"aes-128", "aes", 16}, {"aes-192", "aes", 24}, {"aes-256", "aes", 32}, {"cast5-128", "cast5", 16}};
 
+// QEMU encrypts what it splits the key into by whole sectors, and ends with an assertion where they are not
+// whole.
+Status check_key_material(const CipherSpec& spec, const std::string& algorithm, const std::string& mode) {
+  return spec.key_bytes * kLuksStripes % kLuksSectorBytes == 0
+             ? Status()
+             : fail_configuration(
+                   "-o encrypt.cipher-alg={},encrypt.cipher-mode={}: QEMU could not open such an image; take "
+                   "aes-128 or aes-256, or the mode xts",
+                   algorithm, mode);
+}
+
 Result<CipherSpec> cipher_of(CreateWords& words) {
   const std::string algorithm = words.take("encrypt.cipher-alg").value_or("aes-256");
   const std::string mode = words.take("encrypt.cipher-mode").value_or("xts");
@@ -32,9 +44,14 @@ Result<CipherSpec> cipher_of(CreateWords& words) {
     if (each.name != algorithm) {
       continue;
     }
-    const std::string iv = mode == "ecb" ? "" : generator == "essiv" ? "-essiv:" + hash : "-" + generator;
+    // ecb has no use for an IV generator, and QEMU opens no image that names none.
+    const std::string iv = generator == "essiv" ? "-essiv:" + hash : "-" + generator;
     auto spec = parse_cipher_spec(each.luks_name, mode + iv, each.key_bytes * (mode == "xts" ? 2 : 1));
-    return spec ? std::move(spec) : std::unexpected(spec.error().within("-o encrypt"));
+    if (!spec) {
+      return std::unexpected(spec.error().within("-o encrypt"));
+    }
+    VMM_TRY(check_key_material(*spec, algorithm, mode));
+    return std::move(*spec);
   }
   return fail_configuration(
       "-o encrypt.cipher-alg={}: aes-128, aes-192, aes-256 and cast5-128 can be; this OpenSSL has no more",

@@ -1,8 +1,12 @@
 // vmm-img info: what an image is, and with --backing-chain what it stands on.
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "block/open_chain.h"
@@ -23,17 +27,48 @@ struct InfoOptions {
   bool is_chain = false;
 };
 
+std::string chain_text(const std::vector<std::string>& paths) {
+  std::string text;
+  for (const std::string& path : paths) {
+    text += (text.empty() ? "" : " -> ") + path;
+  }
+  return text;
+}
+
+Status refuse_loop(const std::vector<std::string>& above, const std::string& path) {
+  std::error_code error;
+  const bool is_there = std::ranges::any_of(
+      above, [&](const std::string& other) { return std::filesystem::equivalent(other, path, error); });
+  return is_there ? fail("{} stands on itself: a backing file must not be among those above it", path)
+                  : Status();
+}
+
+// Of one file of the chain that begins with `above`.
+Result<ImageInfo> info_of(const std::vector<std::string>& above, const std::string& path,
+                          const std::optional<std::string>& format) {
+  if (above.size() >= kMaxChainLayers) {
+    return fail("more than {} files stand on each other; merge some of them (qemu-img commit)",
+                kMaxChainLayers);
+  }
+  VMM_TRY(refuse_loop(above, path));
+  return image_info(path, format);
+}
+
 Result<std::vector<ImageInfo>> collect(const InfoOptions& options) {
+  std::vector<std::string> paths;
   std::vector<ImageInfo> infos;
   std::string path = options.path;
   std::optional<std::string> format = options.format.empty() ? std::nullopt : std::optional(options.format);
   while (true) {
-    if (infos.size() >= kMaxChainLayers) {
-      return fail("{}: more than {} files stand on each other, or one stands on itself", options.path,
-                  kMaxChainLayers);
+    auto info = info_of(paths, path, format);
+    paths.push_back(path);
+    if (!info && paths.size() > 1) {
+      return fail("{} (backing chain: {})", info.error().message(), chain_text(paths));
     }
-    VMM_ASSIGN_OR_RETURN(ImageInfo info, image_info(path, format));
-    infos.push_back(std::move(info));
+    if (!info) {
+      return std::unexpected(info.error());
+    }
+    infos.push_back(*std::move(info));
     if (!options.is_chain || !infos.back().backing_path) {
       return infos;
     }

@@ -7,9 +7,9 @@
 
 #include "block/copy/disk.h"
 #include "block/host_file.h"
+#include "block/tool/chain_options.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
-#include "block/tool/secrets.h"
 #include "block/tool/text.h"
 
 namespace vmm::block::tool {
@@ -21,7 +21,7 @@ struct MapOptions {
   std::string output = "human";
   std::string start;
   std::string length;
-  Secrets secrets;
+  ChainOptions chain;
 };
 
 struct Entry {
@@ -91,7 +91,7 @@ class Printer {
 Result<int> map(const MapOptions& options) {
   DiskOptions image{.path = options.path, .read_only = true};
   VMM_ASSIGN_OR_RETURN(image.format, disk_format(options.format));
-  VMM_ASSIGN_OR_RETURN(image.passphrases, options.secrets.passphrases());
+  VMM_TRY(options.chain.apply_to(image));
   uint64_t start = 0;
   uint64_t length = INT64_MAX;
   if (!options.start.empty()) {
@@ -132,7 +132,8 @@ void add_map(CLI::App& app, Chosen& chosen) {
       ->type_name("OFMT");
   command->add_option("-s,--start-offset", options->start, "From there on")->type_name("OFFSET");
   command->add_option("-l,--max-length", options->length, "No more than that")->type_name("LENGTH");
-  options->secrets.add_to(*command);
+  options->chain.add_to(*command);
+  options->chain.add_backing_format_to(*command);
   command->add_option("FILENAME", options->path)->required()->type_name("");
   command->callback([options, &chosen] { chosen.run = [options] { return map(*options); }; });
 }

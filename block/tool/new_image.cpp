@@ -100,7 +100,7 @@ Result<qcow2::CreateOptions> qcow2_options(const NewImageOptions& options, Creat
     return fail_configuration("-o compression_type={}: zlib and zstd can be", compression);
   }
   create.compression = compression == "zstd" ? qcow2::CompressionType::kZstd : qcow2::CompressionType::kZlib;
-  VMM_ASSIGN_OR_RETURN(NewEncryption encryption, make_encryption(words, options.secrets));
+  VMM_ASSIGN_OR_RETURN(NewEncryption encryption, make_encryption(words, options.chain.secrets()));
   create.crypt = encryption.method;
   create.crypto_header = std::move(encryption.header);
   return create;
@@ -146,7 +146,7 @@ Result<std::unique_ptr<Disk>> open_backing(const NewImageOptions& options) {
   }
   DiskOptions backing{.path = name.path, .read_only = true};
   VMM_ASSIGN_OR_RETURN(backing.format, disk_format(options.backing_format));
-  VMM_ASSIGN_OR_RETURN(backing.passphrases, options.secrets.passphrases());
+  VMM_TRY(options.chain.apply_to(backing));
   auto disk = Disk::open(backing);
   if (!disk) {
     return std::unexpected(disk.error().within("backing file"));

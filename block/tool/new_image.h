@@ -12,8 +12,8 @@
 #include "block/disk_options.h"
 #include "block/new_file.h"
 #include "block/qcow2/create.h"
+#include "block/tool/chain_options.h"
 #include "block/tool/create_options.h"
-#include "block/tool/secrets.h"
 #include "vmm/base/error.h"
 
 namespace vmm::block::tool {
@@ -24,7 +24,7 @@ struct NewImageOptions {
   std::string backing_file;
   std::string backing_format;
   bool is_unsafe = false;  // the backing file is not looked at
-  Secrets secrets;
+  ChainOptions chain;
 };
 
 // What a new image is to be.

@@ -7,14 +7,15 @@
 
 #include "block/backing_name.h"
 #include "block/copy/disk.h"
+#include "block/data_file.h"
 #include "block/image_file.h"
 #include "block/qcow2/image.h"
 #include "block/qcow2/open_image.h"
 #include "block/qcow2/resize.h"
 #include "block/sync_file.h"
+#include "block/tool/chain_options.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
-#include "block/tool/secrets.h"
 #include "block/tool/text.h"
 
 namespace vmm::block::tool {
@@ -25,7 +26,7 @@ struct ResizeOptions {
   std::string size;
   std::string format;
   std::string preallocation = "off";
-  Secrets secrets;
+  ChainOptions chain;
   bool may_shrink = false;
   bool is_quiet = false;
 };
@@ -98,19 +99,26 @@ Status resize_raw(const ResizeOptions& options) {
 
 // --- qcow2 ---
 
-Result<uint64_t> backing_bytes(const ResizeOptions& options, const qcow2::Header& header,
-                               const Passphrases& passphrases) {
+Result<uint64_t> backing_bytes(const ResizeOptions& options, const qcow2::Header& header) {
   if (!header.has_backing_file()) {
     return 0;
   }
   VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(header.backing_file, options.path));
   const std::optional<std::string>& format = name.format ? name.format : header.backing_format;
-  if (!format) {
-    return fail("{}: does not say which format its backing file {} has, and a format is never guessed",
-                options.path, header.backing_file);
+  DiskOptions backing{.path = name.path, .read_only = true};
+  VMM_TRY(options.chain.apply_to(backing));
+  if (!format && !backing.backing_format) {
+    return fail(
+        "{}: does not say which format its backing file {} has, and a format is never guessed; say it "
+        "(--backing-format)",
+        options.path, header.backing_file);
   }
-  DiskOptions backing{.path = name.path, .read_only = true, .passphrases = passphrases};
-  VMM_ASSIGN_OR_RETURN(backing.format, disk_format(is_file_driver(*format) ? "raw" : *format));
+  if (format) {
+    VMM_ASSIGN_OR_RETURN(backing.format, disk_format(is_file_driver(*format) ? "raw" : *format));
+  } else {
+    backing.format = *backing.backing_format;
+  }
+  backing.backing_format.reset();
   auto disk = Disk::open(backing);
   if (!disk) {
     return std::unexpected(disk.error().within("backing file"));
@@ -118,31 +126,39 @@ Result<uint64_t> backing_bytes(const ResizeOptions& options, const qcow2::Header
   return (*disk)->size_bytes();
 }
 
+// Empty: the image has its data in itself. Asked before anything is changed.
+Result<std::string> data_path(const ResizeOptions& options, const qcow2::Header& header) {
+  if (!header.has(qcow2::kIncompatibleDataFile)) {
+    return std::string();
+  }
+  DiskOptions image{.path = options.path, .for_guest = false};
+  VMM_TRY(options.chain.apply_to(image));
+  return named_data_file(header.data_file, image);
+}
+
 // A raw data file reads right without the tables, and so is as long as the disk. So is one with
 // preallocation.
-Status resize_data_file(const ResizeOptions& options, const qcow2::Header& header, uint64_t size) {
+Status resize_data_file(const ResizeOptions& options, const qcow2::Header& header, const std::string& path,
+                        uint64_t size) {
   const bool is_raw = (header.autoclear & qcow2::kAutoclearRawDataFile) != 0;
-  if (!header.has(qcow2::kIncompatibleDataFile) || (!is_raw && options.preallocation == "off")) {
+  if (path.empty() || (!is_raw && options.preallocation == "off")) {
     return {};
   }
-  VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(header.data_file, options.path));
-  VMM_ASSIGN_OR_RETURN(const Target data, open_target(name.path));
+  VMM_ASSIGN_OR_RETURN(const Target data, open_target(path));
   if (data.image.files.main.is_block_device) {
     return data.image.size_bytes >= size
                ? Status()
-               : fail("{}: its data file {} is a block device of {} bytes, too short", options.path,
-                      name.path, data.image.size_bytes);
+               : fail("{}: its data file {} is a block device of {} bytes, too short", options.path, path,
+                      data.image.size_bytes);
   }
   return resize_file(data, size, options.preallocation);
 }
 
 // With the size that the disk is to have; its header still has the old one.
-Status write_zeroes(const ResizeOptions& options, const Passphrases& passphrases, uint64_t size,
-                    const qcow2::DiskRange& range) {
-  VMM_ASSIGN_OR_RETURN(
-      const auto disk,
-      Disk::open(
-          {.path = options.path, .format = Format::kQcow2, .disk_bytes = size, .passphrases = passphrases}));
+Status write_zeroes(const ResizeOptions& options, uint64_t size, const qcow2::DiskRange& range) {
+  DiskOptions image{.path = options.path, .format = Format::kQcow2, .disk_bytes = size};
+  VMM_TRY(options.chain.apply_to(image));
+  VMM_ASSIGN_OR_RETURN(const auto disk, Disk::open(image));
   IoStatus status = disk->run(BlockOp::kWriteZeroes, range.offset, range.bytes);
   if (status == IoStatus::kOk) {
     status = disk->run(BlockOp::kFlush, 0, 0);
@@ -166,21 +182,22 @@ Result<qcow2::Preallocation> qcow2_preallocation(const ResizeOptions& options, c
                                              : qcow2::Preallocation::kFull;
 }
 
-Result<std::optional<uint64_t>> shrink_or_begin(const ResizeOptions& options, const Passphrases& passphrases,
+Result<std::optional<uint64_t>> shrink_or_begin(const ResizeOptions& options,
                                                 std::optional<qcow2::DiskRange>& zeroes) {
   VMM_ASSIGN_OR_RETURN(const Target target, open_target(options.path));
   VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*target.file));
   VMM_ASSIGN_OR_RETURN(const uint64_t size, wanted_size(options, header.size_bytes));
   VMM_TRY(qcow2::check_resize(*target.file, header, size));
   VMM_ASSIGN_OR_RETURN(const qcow2::Preallocation preallocation, qcow2_preallocation(options, target));
-  VMM_ASSIGN_OR_RETURN(const uint64_t backing, backing_bytes(options, header, passphrases));
+  VMM_ASSIGN_OR_RETURN(const uint64_t backing, backing_bytes(options, header));
+  VMM_ASSIGN_OR_RETURN(const std::string data, data_path(options, header));
   VMM_TRY(qcow2::prepare_for_maintenance(*target.file, header));
   if (size < header.size_bytes) {
     VMM_TRY(qcow2::shrink(*target.file, header, size));
-    VMM_TRY(resize_data_file(options, header, size));
+    VMM_TRY(resize_data_file(options, header, data, size));
     return std::nullopt;
   }
-  VMM_TRY(resize_data_file(options, header, size));
+  VMM_TRY(resize_data_file(options, header, data, size));
   VMM_TRY(qcow2::begin_growing(*target.file, header, size, preallocation));
   zeroes = qcow2::zeroes_needed(header, size, backing, preallocation);
   if (!zeroes) {
@@ -191,13 +208,12 @@ Result<std::optional<uint64_t>> shrink_or_begin(const ResizeOptions& options, co
 }
 
 Status resize_qcow2(const ResizeOptions& options) {
-  VMM_ASSIGN_OR_RETURN(const Passphrases passphrases, options.secrets.passphrases());
   std::optional<qcow2::DiskRange> zeroes;
-  VMM_ASSIGN_OR_RETURN(const std::optional<uint64_t> size, shrink_or_begin(options, passphrases, zeroes));
+  VMM_ASSIGN_OR_RETURN(const std::optional<uint64_t> size, shrink_or_begin(options, zeroes));
   if (!size) {
     return {};
   }
-  VMM_TRY(write_zeroes(options, passphrases, *size, *zeroes));
+  VMM_TRY(write_zeroes(options, *size, *zeroes));
   VMM_ASSIGN_OR_RETURN(const Target target, open_target(options.path));
   VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*target.file));
   if (header.size_bytes != zeroes->offset) {
@@ -233,7 +249,8 @@ void add_resize(CLI::App& app, Chosen& chosen) {
       ->check(CLI::IsMember({"off", "metadata", "falloc", "full"}).description(""))
       ->type_name("MODE");
   command->add_flag("--shrink", options->may_shrink, "The disk may become shorter");
-  options->secrets.add_to(*command);
+  options->chain.add_to(*command);
+  options->chain.add_backing_format_to(*command);
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
   command->add_option("FILENAME", options->path)->required()->type_name("");
   command->add_option("SIZE", options->size)->required()->type_name("");

@@ -2,7 +2,7 @@
 //
 // Usage: disk_ops [--read-only] [--format raw|qcow2] [--cache none|writeback|writethrough|unsafe] [--io
 // threads]
-//                 [--discard] [--depth N] [--passphrase-file FILE] IMAGE < operations
+//                 [--discard] [--depth N] [--passphrase-file FILE] [--data-file FILE] IMAGE < operations
 // Operations, one a line; those between two barriers are under way together, N at most (default 16):
 //   w OFFSET LENGTH SEED   write a pattern       W …  the same with force_unit_access
 //   z OFFSET LENGTH        write zeroes          u …  the same, may unmap
@@ -255,6 +255,9 @@ Arguments parse(std::span<char*> words) {
       ++i;
     } else if (word == "--table-cache") {
       result.options.metadata_cache_bytes = std::strtoull(value.c_str(), nullptr, 10);
+      ++i;
+    } else if (word == "--data-file") {
+      result.options.data_files.push_back(value);
       ++i;
     } else if (word == "--passphrase-file") {
       auto passphrase = passphrase_from_file(value);

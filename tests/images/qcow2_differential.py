@@ -118,7 +118,8 @@ class Image:
 
     def ours(self):
         """And in those of disk_ops."""
-        return ["--passphrase-file", os.path.join(self.folder, "passphrase"), self.path] if self.encryption else [self.path]
+        words = ["--passphrase-file", os.path.join(self.folder, "passphrase")] if self.encryption else []
+        return words + (["--data-file", f"{self.folder}/data.raw"] if self.data_file else []) + [self.path]
 
     def make_backing(self):
         rng = self.rng

@@ -38,8 +38,25 @@ class Image:
         self.options = f"cluster_size={rng.choice([512, 4096, 65536, 65536, 1 << 20])}" + rng.choice(
             ["", ",lazy_refcounts=on", ",refcount_bits=64", ",extended_l2=on,cluster_size=65536", ",compat=0.10"])
         run(["qemu-img", "create", "-q", "-f", "qcow2", *base, "-o", self.options, self.path, str(DISK_BYTES)])
+        data = bytes(self.age(bytearray(data)))
         self.now = [{data[at : at + SECTOR]} for at in range(0, DISK_BYTES, SECTOR)]
         self.since_flush = [set(may_be) for may_be in self.now]
+
+    def age(self, data):
+        """Some images have compressed clusters, and a snapshot that shares them."""
+        self.held = None
+        cluster = int(self.options.split("cluster_size=")[-1].split(",")[0])
+        if self.rng.random() < 0.6:
+            for index in sorted(self.rng.sample(range(DISK_BYTES // cluster), min(12, DISK_BYTES // cluster))):
+                at, value = index * cluster, self.rng.randrange(1, 256)
+                # QEMU refuses some that would share a sector.
+                done = run(["qemu-io", "-f", "qcow2", "-c", f"write -c -P {value} {at} {cluster}", self.path], ok=(0, 1))
+                if "wrote" in done.stdout:
+                    data[at:at + cluster] = bytes([value]) * cluster
+        if self.rng.random() < 0.6:
+            run(["qemu-img", "snapshot", "-c", "held", self.path])
+            self.held = bytes(data)
+        return data
 
     def operations(self, count):
         """Lines for disk_ops. What is under way at once does not overlap."""
@@ -74,6 +91,11 @@ class Image:
                     raise Failure(f"sector {number} holds none of the {len(may_be)} contents that it may have")
                 self.now[number] = {found}
         self.flushed()
+        if self.held is not None:
+            run(["qemu-img", "convert", "-f", "qcow2", "-l", "snapshot.name=held", "-O", "raw", self.path, self.raw])
+            with open(self.raw, "rb") as file:
+                if file.read() != self.held:
+                    raise Failure("the snapshot changed")
 
 
 class Worker:

@@ -163,6 +163,10 @@ struct Disk {
   std::filesystem::path source;  // empty: a CD-ROM drive without a disc
   int source_line = 0;
   ImageFormat format = ImageFormat::kRaw;
+  std::optional<std::filesystem::path>
+      data_file;  // <dataStore>: where the image's data are; only with kQcow2
+  // <backingStore>: of what the image stands on, where the image does not say it; only with kQcow2.
+  std::optional<ImageFormat> backing_format;
   uint64_t metadata_cache_bytes = 0;  // with kQcow2; 0: the default
   // <encryption><secret>: the name of the passphrase, which the command line brings. Only with kQcow2.
   std::optional<std::string> secret;

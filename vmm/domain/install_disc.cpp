@@ -56,6 +56,8 @@ Status insert_install_disc(Domain& domain, const std::filesystem::path& image) {
   drive->source = image;
   drive->source_type = DiskSource::kFile;
   drive->format = ImageFormat::kRaw;
+  drive->data_file.reset();
+  drive->backing_format.reset();
   drive->secret.reset();
   domain.os.install_target = drive->target;
   return {};

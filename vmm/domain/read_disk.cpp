@@ -134,6 +134,45 @@ void read_source(const ReadContext& context, const Element& element, Disk& disk)
   disk.source = context.complete(*source, source->value_of(wanted));
 }
 
+// The image names the file too; only what is named here is opened.
+void read_data_store(const ReadContext& context, const Element& element, Disk& disk) {
+  const Element* image = element.child("source");
+  const Element* store = image == nullptr ? nullptr : image->child("dataStore");
+  if (store == nullptr) {
+    return;
+  }
+  if (disk.format != ImageFormat::kQcow2) {
+    context.report.error(
+        store->line,
+        fmt::format("{}: only images of type='qcow2' have their data elsewhere; remove it", store->place));
+    return;
+  }
+  const std::string_view wanted = store->value_of("type") == "block" ? "dev" : "file";
+  const Element* source = store->child("source");
+  if (source == nullptr || source->value_of(wanted).empty()) {
+    context.report.error(store->line, fmt::format("{}: has no <source {}='…'/>; say where the data are",
+                                                  store->place, wanted));
+    return;
+  }
+  disk.data_file = context.complete(*source, source->value_of(wanted));
+}
+
+void read_backing_store(const ReadContext& context, const Element& element, Disk& disk) {
+  const Element* store = element.child("backingStore");
+  const Element* format = store == nullptr ? nullptr : store->child("format");
+  if (format == nullptr || format->attribute("type") == nullptr) {
+    return;
+  }
+  if (disk.format != ImageFormat::kQcow2) {
+    context.report.error(
+        format->line,
+        fmt::format("{}: only images of type='qcow2' stand on another; remove it", format->place));
+    return;
+  }
+  disk.backing_format = read_choice(context, *format, "type", ImageFormat::kRaw,
+                                    {{"raw", ImageFormat::kRaw}, {"qcow2", ImageFormat::kQcow2}});
+}
+
 // In <source>, or where libvirt had it before.
 void read_encryption(const ReadContext& context, const Element& element, Disk& disk) {
   const Element* source = element.child("source");
@@ -388,6 +427,8 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
     read_driver(context, *driver, domain, disk);
   }
   read_source(context, element, disk);
+  read_data_store(context, element, disk);
+  read_backing_store(context, element, disk);
   read_encryption(context, element, disk);
   read_target(context, element, disk);
   read_serial_number(context, element, disk);

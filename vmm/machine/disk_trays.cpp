@@ -67,6 +67,8 @@ Status Disks::change_disc(std::string_view target, const std::filesystem::path& 
   domain::Disk wanted = *disk->wanted;
   wanted.source = file;
   wanted.source_type = domain::DiskSource::kFile;
+  wanted.data_file.reset();
+  wanted.backing_format.reset();
   wanted.format = format.value_or(wanted.format);
 
   Status opened;

@@ -3,6 +3,16 @@
 namespace vmm {
 namespace {
 
+block::Format to_block(domain::ImageFormat format) {
+  switch (format) {
+    case domain::ImageFormat::kRaw:
+      return block::Format::kRaw;
+    case domain::ImageFormat::kQcow2:
+      return block::Format::kQcow2;
+  }
+  return block::Format::kRaw;
+}
+
 block::CacheMode to_block(domain::CacheMode mode) {
   switch (mode) {
     case domain::CacheMode::kNone:
@@ -50,10 +60,16 @@ block::ErrorPolicy to_block(domain::ErrorPolicy policy) {
 block::DiskOptions to_block(const domain::Disk& disk) {
   block::DiskOptions options;
   options.path = disk.source;
-  options.format = disk.format == domain::ImageFormat::kQcow2 ? block::Format::kQcow2 : block::Format::kRaw;
+  options.format = to_block(disk.format);
+  if (disk.backing_format) {
+    options.backing_format = to_block(*disk.backing_format);
+  }
   options.metadata_cache_bytes = disk.metadata_cache_bytes;
   options.read_only = disk.read_only;
   options.shareable = disk.shareable;
+  if (disk.data_file) {
+    options.data_files = {*disk.data_file};
+  }
   options.cache = to_block(disk.cache);
   options.discard =
       disk.discard == domain::DiscardMode::kUnmap ? block::DiscardMode::kUnmap : block::DiscardMode::kIgnore;

@@ -3,6 +3,11 @@
 #include <linux/loop.h>
 #include <sys/ioctl.h>
 
+#include "block/image_file.h"
+#include "block/qcow2/check.h"
+#include "block/qcow2/create.h"
+#include "block/qcow2/image.h"
+#include "block/sync_file.h"
 #include "tests/unit/block/disk_harness.h"
 
 namespace vmm::block {
@@ -114,6 +119,15 @@ TEST_P(BlockDevices, AreLockedLikeFiles) {
   const auto second = open_disk(*loop_, options(device));
   ASSERT_FALSE(second);
   EXPECT_THAT(second.error().message(), testing::HasSubstr("in use"));
+}
+
+TEST_P(BlockDevices, GetACleanQcow2ImageOverWhatTheyHold) {
+  const LoopDevice device(image_, std::get<2>(GetParam()), false);
+  const auto image = open_image_file(options(device)).value();
+  const auto file = make_sync_file(image.files.main, device.path());
+  ASSERT_TRUE(qcow2::create(*file, {.size_bytes = 32 << 20}));
+  const auto header = qcow2::read_header(*file).value();
+  EXPECT_TRUE(qcow2::check(*file, header).value().is_clean());
 }
 
 }  // namespace

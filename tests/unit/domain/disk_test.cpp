@@ -186,8 +186,41 @@ TEST(DomainDisk, OtherKindsAreRefusedWithWhatToDo) {
               ElementsAre(HasSubstr("<disk type='network'>: not there; use type='file' or 'block'")));
   EXPECT_THAT(errors(with_disks(disk("<encryption format='luks'/>"))),
               ElementsAre(HasSubstr("<disk>/<encryption>")));
-  EXPECT_THAT(errors(with_disks(disk("<backingStore type='file'/>"))),
+  EXPECT_THAT(errors(with_disks(disk("<backingStore type='file'><source file='b'/></backingStore>"))),
               ElementsAre(HasSubstr("the image itself names its backing file")));
+}
+
+TEST(DomainDisk, ADataFileIsNamedInTheSource) {
+  const auto with_store = [](const std::string& store, const std::string& type = "qcow2") {
+    return with_disks("<disk><driver type='" + type + "'/><source file='a'>" + store +
+                      "</source><target dev='vda'/></disk>");
+  };
+  EXPECT_EQ(
+      only_disk(with_store("<dataStore type='file'><format type='raw'/><source file='a.raw'/></dataStore>"))
+          .data_file,
+      "/images/a.raw");
+  EXPECT_EQ(only_disk(with_store("<dataStore type='block'><source dev='/dev/sdx'/></dataStore>")).data_file,
+            "/dev/sdx");
+  EXPECT_FALSE(only_disk(with_store("")).data_file);
+  EXPECT_THAT(errors(with_store("<dataStore><source file='b'/></dataStore>", "raw")),
+              ElementsAre(HasSubstr("only images of type='qcow2'")));
+  EXPECT_THAT(errors(with_store("<dataStore type='block'><source file='b'/></dataStore>")),
+              ElementsAre(HasSubstr("has no <source dev='…'/>")));
+  EXPECT_THAT(
+      errors(with_store("<dataStore type='file'><format type='qcow2'/><source file='b'/></dataStore>")),
+      ElementsAre(HasSubstr("use type='raw'")));
+}
+
+TEST(DomainDisk, TheFormatOfTheBackingFileCanBeSaid) {
+  const auto with_format = [](const std::string& format, const std::string& type = "qcow2") {
+    return with_disks(disk("<driver type='" + type + "'/><backingStore type='file'><format type='" + format +
+                           "'/></backingStore>"));
+  };
+  EXPECT_EQ(only_disk(with_format("raw")).backing_format, ImageFormat::kRaw);
+  EXPECT_EQ(only_disk(with_format("qcow2")).backing_format, ImageFormat::kQcow2);
+  EXPECT_FALSE(only_disk(with_disks(disk("<driver type='qcow2'/><backingStore/>"))).backing_format);
+  EXPECT_THAT(errors(with_format("vmdk")), ElementsAre(HasSubstr("'raw' or 'qcow2'")));
+  EXPECT_THAT(errors(with_format("qcow2", "raw")), ElementsAre(HasSubstr("only images of type='qcow2'")));
 }
 
 TEST(DomainDisk, BusIsThatOfTheNameWhereThereIsNone) {

@@ -24,8 +24,8 @@ class DataFile(ToolTest):
         words = [word for command in commands for word in ("-c", command)]
         self.assertNotIn("failed", self.qemu("qemu-io", "-f", "qcow2", *words, path))
 
-    def expect_same(self, image, raw, *secret):
-        result = self.img("compare", *secret, "-f", "qcow2", "-F", "raw", image, raw)
+    def expect_same(self, image, raw, *more):
+        result = self.img("compare", *more, "-f", "qcow2", "-F", "raw", image, raw)
         self.assertEqual((result.status, result.output), (0, "Images are identical.\n"), result.errors)
 
     def source(self):
@@ -59,11 +59,12 @@ class DataFile(ToolTest):
         for raw in ("off", "on"):
             with self.subTest(raw=raw):
                 path = self.make(f"data_file={self.path('data-' + raw)},data_file_raw={raw}", "image-" + raw)
-                result = self.img("convert", "-n", "-f", "raw", "-O", "qcow2", source, path)
+                named = ["--data-file", self.path("data-" + raw)]
+                result = self.img("convert", *named, "-n", "-f", "raw", "-O", "qcow2", source, path)
                 self.assertEqual(result.status, 0, result.errors)
                 self.qemu("qemu-img", "check", "-q", path)
                 self.qemu("qemu-img", "compare", "-f", "qcow2", "-F", "raw", path, source)
-                self.expect_same(path, source)
+                self.expect_same(path, source, *named)
                 if raw == "on":
                     self.qemu("qemu-img", "compare", "-f", "raw", "-F", "raw", self.path("data-on"), source)
 
@@ -75,13 +76,14 @@ class DataFile(ToolTest):
         theirs = self.create("theirs", "-o", f"data_file=their-data,{key}", size="4M")
         for path in (ours, theirs):
             image = f"driver=qcow2,file.filename={path},encrypt.key-secret=s"
-            result = self.img("convert", *secret, "-n", "-f", "raw", "-O", "qcow2", source, path)
+            named = ["--data-file", self.path("our-data" if path == ours else "their-data")]
+            result = self.img("convert", *secret, *named, "-n", "-f", "raw", "-O", "qcow2", source, path)
             self.assertEqual(result.status, 0, result.errors)
             self.qemu("qemu-img", "check", "-q", *secret, "--image-opts", image)
             self.qemu("qemu-img", "compare", *secret, "--image-opts", image, f"driver=raw,file.filename={source}")
             self.qemu("qemu-io", *secret, "--image-opts", "-c", "write -P 9 50k 300k", image)
             self.qemu("qemu-io", "-f", "raw", "-c", "write -P 9 50k 300k", source)
-            self.expect_same(path, source, *secret)
+            self.expect_same(path, source, *secret, *named)
         with open(self.path("our-data"), "rb") as file:
             self.assertNotIn(b"\x09" * 512, file.read())
 
@@ -113,7 +115,50 @@ class DataFile(ToolTest):
         self.make("data_file=data", "folder/image")
         self.assertEqual(os.path.getsize(self.path("folder/data")), 4 * MIB)
         # For QEMU it starts where QEMU runs.
-        self.expect_same("folder/image", self.write("zeroes", bytes(4 * MIB)))
+        self.expect_same("folder/image", self.write("zeroes", bytes(4 * MIB)), "--data-file", "folder/data")
+
+    def test_a_relative_name_may_be_one_of_where_the_program_runs_as_for_qemu(self):
+        os.mkdir(self.path("folder"))
+        self.qemu("qemu-img", "create", "-q", "-f", "qcow2", "-o", "data_file=data", "folder/image", "4M")
+        self.expect_same("folder/image", self.write("zeroes", bytes(4 * MIB)), "--data-file", "data")
+
+    def test_the_file_of_the_header_is_not_opened_unless_it_is_named(self):
+        secret = self.write("secret", b"x" * MIB)
+        image = self.make(f"data_file={self.path('data')}", "image", "1M")
+        with open(image, "r+b") as file:  # the header is another's, and names any file of the host
+            contents = bytearray(file.read())
+            place = contents.index(self.path("data").encode())
+            contents[place - 4:place] = len(secret).to_bytes(4, "big")
+            contents[place:place + len(secret) + 16] = secret.encode() + bytes(16)
+            file.seek(0)
+            file.write(contents)
+        overlay = self.create("overlay", "-u", "-b", image, "-F", "qcow2")
+        raw = self.write("raw", b"y" * MIB)
+        for words in (["compare", "-f", "qcow2", "-F", "raw", image, raw], ["convert", "-f", "qcow2", "-O", "raw", image, self.path("copy")],
+                      ["convert", "-n", "-f", "raw", "-O", "qcow2", raw, image], ["map", "-f", "qcow2", image],
+                      ["bench", "-f", "qcow2", "-w", "-c", "1", "-d", "1", image], ["resize", "-f", "qcow2", image, "2M"],
+                      ["compare", "-f", "qcow2", "-F", "raw", overlay, raw],
+                      ["create", "-f", "qcow2", "-b", image, "-F", "qcow2", self.path("new")]):
+            for more in ([], ["--data-file", self.path("data")], ["--data-file", self.path("missing")]):
+                with self.subTest(words=words, more=more):
+                    result = self.img(words[0], *more, *words[1:])
+                    self.assertEqual(result.status, 2 if words[0] == "compare" else 1)
+                    self.assertEqual(result.errors.count("\n"), 1)
+                    for each in (secret, "--data-file " + secret, *more[1:]):
+                        self.assertIn(each, result.errors)
+        self.assertEqual(self.json("info", "-f", "qcow2", "--output=json", image)["format-specific"]["data"]["data-file"], secret)
+        with open(secret, "rb") as file:
+            self.assertEqual(file.read(), b"x" * MIB)
+        self.expect_same(image, self.write("zeroes", bytes(MIB)), "--data-file", secret)
+
+    def test_a_base_may_have_one_too(self):
+        base = self.make(f"data_file={self.path('data')}", "base", "1M")
+        source = self.write("raw", b"y" * MIB)
+        named = ["--data-file", self.path("data")]
+        self.assertEqual(self.img("convert", *named, "-n", "-f", "raw", "-O", "qcow2", source, base).status, 0)
+        result = self.img("create", *named, "-f", "qcow2", "-b", base, "-F", "qcow2", self.path("overlay"))
+        self.assertEqual(result.status, 0, result.errors)
+        self.expect_same(self.path("overlay"), source, *named)
 
     def test_an_overlay_may_have_one(self):
         base = self.write("base", b"\5" * MIB)
@@ -126,7 +171,8 @@ class DataFile(ToolTest):
             for raw in ("off", "on"):
                 with self.subTest(mode=mode, raw=raw):
                     path = self.make(f"data_file=data-{mode}-{raw},data_file_raw={raw}", f"image-{mode}-{raw}")
-                    result = self.img("resize", "-f", "qcow2", f"--preallocation={mode}", path, "6M")
+                    named = ["--data-file", self.path(f"data-{mode}-{raw}")]
+                    result = self.img("resize", *named, "-f", "qcow2", f"--preallocation={mode}", path, "6M")
                     self.assertEqual(result.status, 0, result.errors)
                     data = os.stat(self.path(f"data-{mode}-{raw}"))
                     self.assertEqual(data.st_size, 6 * MIB)

@@ -43,11 +43,18 @@ class Formats(ToolTest):
         self.assertIn("only read here", result.errors)
 
     def test_qcow_of_version_1_cannot_tell_the_format_of_its_backing_file(self):
-        base = self.create("base", format="raw", size="1M")
-        overlay = self.create("old", "-b", base, "-F", "raw", format="qcow")
+        base = self.path("base")
+        with open(self.raw, "rb") as source:
+            contents = bytearray(source.read())
+        self.write("base", bytes(contents))
+        overlay = self.create("old", "-b", base, "-F", "raw", format="qcow", size="3M")
+        self.qemu("qemu-io", "-f", "qcow", "-c", "write -P 9 64k 64k", overlay)
+        contents[65536:131072] = b"\x09" * 65536
+        self.raw = self.write("expected", bytes(contents))
+        self.expect_same("old", "qcow", "--backing-format", "raw")
         result = self.img("convert", "-f", "qcow", "-O", "raw", overlay, self.path("copy"))
         self.assertNotEqual(result.status, 0)
-        self.assertIn("convert the image", result.errors)
+        self.assertIn("--backing-format", result.errors)
 
     def test_encrypted_images_of_all_kinds(self):
         for name, format, options in (("luks", "qcow2", "luks"), ("aes", "qcow2", "aes"), ("old-aes", "qcow", "aes")):

@@ -1,7 +1,7 @@
 """Malformed qcow2 images: every command ends with an error in words, or with reads that are safe, in 64 MiB.
 
 ROWS is a table: an image that qemu-img made, what is wrong with it, and, where it must be refused, a part of the
-sentence. No time is asserted: the limit only tells a command that does not end.
+sentence. No time is asserted, but processor time is bounded: a command that takes more is ended by the kernel.
 """
 
 import concurrent.futures
@@ -16,6 +16,7 @@ from tool import VMM_IMG, ToolTest
 KIB, MIB = 1 << 10, 1 << 20
 MEMORY_BYTES = 64 * MIB
 HANG_SECONDS = 100
+CPU_SECONDS = 2
 COPIED, COMPRESSED, ZERO = 1 << 63, 1 << 62, 1
 
 # Commands that read, and commands that change the image, each on a copy of its own.
@@ -308,7 +309,8 @@ class Malformed(ToolTest):
         """Status, error text and peak memory."""
         # What time(1) starts begins small; a child of this process would count our own memory too.
         peak = os.path.join(folder, "peak")
-        done = subprocess.run(["/usr/bin/time", "-q", "-f", "%M", "-o", peak, VMM_IMG, *words], cwd=folder, stdin=subprocess.DEVNULL,
+        bound = [] if self.is_sanitized else ["prlimit", f"--cpu={CPU_SECONDS}"]
+        done = subprocess.run(["/usr/bin/time", "-q", "-f", "%M", "-o", peak, *bound, VMM_IMG, *words], cwd=folder, stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", timeout=HANG_SECONDS, check=False)
         with open(peak, encoding="utf-8") as file:
             return done.returncode, done.stderr, int(file.read()) * KIB

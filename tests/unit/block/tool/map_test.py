@@ -8,12 +8,12 @@ from tool import ToolTest
 
 
 class Map(ToolTest):
-    def expect_like_qemu(self, path, format, *options):
+    def expect_like_qemu(self, path, format, *options, named=()):
         theirs = self._run("qemu-img", "map", "-f", format, "--output=json", *options, path)
-        ours = self.img("map", "-f", format, "--output=json", *options, path)
+        ours = self.img("map", *named, "-f", format, "--output=json", *options, path)
         self.assertEqual((ours.status, ours.output), (theirs.status, theirs.output), ours.errors)
         theirs = self._run("qemu-img", "map", "-f", format, *options, path)
-        ours = self.img("map", "-f", format, *options, path)
+        ours = self.img("map", *named, "-f", format, *options, path)
         self.assertEqual((ours.status, ours.output), (theirs.status, theirs.output), ours.errors)
         return ours
 
@@ -40,7 +40,7 @@ class Map(ToolTest):
             with self.subTest(options=options):
                 path = self.create("image", *options, size="4M")
                 self.io(path, "write -P 1 4k 4k", "write -P 2 1M 100k", "write -z 1088k 8k", "write -z 2M 1M", "discard 3M 1M")
-                self.expect_like_qemu(path, "qcow2")
+                self.expect_like_qemu(path, "qcow2", named=["--data-file", self.path("data")] if "data_file" in options[1] else ())
 
     def test_holes_of_a_raw_file(self):
         path = self.write("raw", b"")

@@ -1,0 +1,32 @@
+#include "block/tool/chain_options.h"
+
+#include "block/tool/text.h"
+
+namespace vmm::block::tool {
+
+void ChainOptions::add_to(CLI::App& command) {
+  secrets_.add_to(command);
+  command
+      .add_option("--data-file", data_files_,
+                  "An image may have its data in this file, and names it; may be repeated")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
+}
+
+void ChainOptions::add_backing_format_to(CLI::App& command) {
+  command
+      .add_option("--backing-format", backing_format_,
+                  "Format of the file that an image stands on, where the image names none")
+      ->type_name("FMT");
+}
+
+Status ChainOptions::apply_to(DiskOptions& image) const {
+  VMM_ASSIGN_OR_RETURN(image.passphrases, secrets_.passphrases());
+  image.data_files = data_files_;
+  if (!backing_format_.empty()) {
+    VMM_ASSIGN_OR_RETURN(image.backing_format, disk_format(backing_format_));
+  }
+  return {};
+}
+
+}  // namespace vmm::block::tool

@@ -1,0 +1,35 @@
+// What the command line says of the files behind an image: passphrases, data files, the backing file's
+// format.
+//
+// For every command that reads or writes what a disk holds. Threads: values.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "block/disk_options.h"
+#include "block/tool/secrets.h"
+#include "vmm/base/error.h"
+
+namespace vmm::block::tool {
+
+class ChainOptions {
+ public:
+  // The options outlive the parsing of the command line.
+  void add_to(CLI::App& command);
+
+  // For commands that open images which say what they stand on, and not in which format.
+  void add_backing_format_to(CLI::App& command);
+
+  // Secrets are read once.
+  Status apply_to(DiskOptions& image) const;
+  const Secrets& secrets() const { return secrets_; }
+
+ private:
+  Secrets secrets_;
+  std::vector<std::string> data_files_;
+  std::string backing_format_;
+};
+
+}  // namespace vmm::block::tool
