@@ -1,5 +1,4 @@
-// vmm's beginning and its end. Exit statuses are a promise (README.md): 0 the guest ended well, 1 the host or
-// an image failed, 2 the command line or the domain file is wrong, 3 the guest crashed.
+// vmm's beginning and its end.
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -16,6 +15,7 @@
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/cli/exit_status.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/run_guest.h"
 #include "vmm/control/ctl.h"
@@ -24,9 +24,7 @@
 namespace vmm {
 namespace {
 
-enum ExitStatus : int { kGuestEnded = 0, kHostFailed = 1, kBadConfiguration = 2, kGuestCrashed = 3 };
-
-int report(const Error& error) {
+int report(const Error& error, const cli::GuestReport& guest = {}) {
   // Not through the log alone, which --log may have sent elsewhere: the person who typed the command must see
   // it. What is wrong with a domain file is a line for each.
   std::string_view rest = error.message();
@@ -36,7 +34,7 @@ int report(const Error& error) {
     rest.remove_prefix(std::min(rest.size(), line.size() + 1));
   }
   log::to_file(error.message());
-  return error.kind() == ErrorKind::kConfiguration ? kBadConfiguration : kHostFailed;
+  return cli::exit_status_of(error, guest);
 }
 
 // Else a disk image could be opened as descriptor 2, and get our error messages.
@@ -65,7 +63,7 @@ int main_with(int argument_count, char** arguments) {
   make_threads_small();
   if (argument_count > 1 && std::string_view(arguments[1]) == "ctl") {
     const auto done = control::run_ctl(std::vector<std::string>(arguments + 2, arguments + argument_count));
-    return done ? kGuestEnded : report(done.error());
+    return done ? cli::kGuestEnded : report(done.error());
   }
   cli::Options options;
   const auto command = cli::read_command_line(argument_count, arguments, options);
@@ -77,14 +75,12 @@ int main_with(int argument_count, char** arguments) {
         std::fputs(*command == cli::Command::kHelp ? cli::kHelpText : "vmm " VMM_VERSION "\n", stdout) >= 0 &&
         std::fflush(stdout) == 0;
     return is_printed
-               ? kGuestEnded
+               ? cli::kGuestEnded
                : report(Error(fmt::format("cannot write to the standard output: {}", errno_text(errno))));
   }
-  const auto end = cli::run_guest(options);
-  if (!end) {
-    return report(end.error());
-  }
-  return *end == MachineEnd::kCrash ? kGuestCrashed : kGuestEnded;
+  cli::GuestReport guest;
+  const auto end = cli::run_guest(options, guest);
+  return end ? cli::exit_status_of(*end, guest) : report(end.error(), guest);
 }
 
 }  // namespace
@@ -97,6 +93,6 @@ int main(int argument_count, char** arguments) {
   } catch (const std::exception& error) {
     // Only libraries throw, and only when memory runs out or we misuse them.
     static_cast<void>(std::fprintf(stderr, "vmm: %s\n", error.what()));
-    return vmm::kHostFailed;
+    return vmm::cli::kHostFailed;
   }
 }

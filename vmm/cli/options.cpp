@@ -2,7 +2,14 @@
 
 #include <getopt.h>
 
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <iterator>
 #include <string_view>
+#include <system_error>
+#include <utility>
 
 namespace vmm::cli {
 
@@ -21,6 +28,8 @@ Usage: vmm --domain FILE [OPTIONS]
                       it is in this folder, as a file without a name
   --keep [DISK=]FILE  what was written to the throwaway disk is not thrown away: FILE is then a qcow2 image
                       that stands on the disk's image; may be repeated
+  --timeout TIME      a guest that has not ended this long after its start is ended at once; 90 or 90s, 5m,
+                      2h, 500ms
   --control PATH      make the control socket there, and not where vmm ctl finds the guest by its name
   --secret SECRET     id=NAME,file=FILE or id=NAME,env=VARIABLE: the passphrase of an encrypted disk, by the
                       name that its <secret> has; may be repeated
@@ -33,7 +42,8 @@ Usage: vmm --domain FILE [OPTIONS]
 In the guest's terminal: Ctrl-A x ends the guest, Ctrl-A h shows all keys.
 SIGTERM presses the guest's power button; a second one, or SIGQUIT, ends at once.
 Exit status: 0 the guest ended, 1 the host or an image failed, 2 the command line or the
-domain file is wrong, 3 the guest crashed.
+domain file is wrong, 3 the guest crashed, 124 --timeout ended it. Of a guest with <vmm:exit>
+in its domain file: what it reports; 124 as above, 125 it reported nothing, 126 it crashed.
 )";
 
 namespace {
@@ -68,6 +78,25 @@ Status read_ephemeral(const char* where, Options& options) {
   return {};
 }
 
+Status read_timeout(std::string_view text, Options& options) {
+  using std::chrono::hours, std::chrono::milliseconds, std::chrono::minutes, std::chrono::seconds;
+  static constexpr std::pair<std::string_view, milliseconds> kUnits[] = {
+      {"", seconds(1)}, {"ms", milliseconds(1)}, {"s", seconds(1)}, {"m", minutes(1)}, {"h", hours(1)}};
+  constexpr milliseconds kLongest = hours(24 * 365);
+  uint64_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  const std::string_view unit(end, text.data() + text.size());
+  const auto* const found =
+      std::ranges::find(kUnits, unit, &std::pair<std::string_view, milliseconds>::first);
+  const bool is_time = error == std::errc() && found != std::end(kUnits) && count > 0;
+  if (!is_time || count > static_cast<uint64_t>(kLongest / found->second)) {
+    return fail_configuration(
+        "--timeout {}: give a time of up to a year, as 90 (seconds), 500ms, 90s, 5m or 2h", text);
+  }
+  options.timeout = static_cast<int64_t>(count) * found->second;
+  return {};
+}
+
 }  // namespace
 
 // getopt(3): a library for command lines made a start noticeably longer (docs/limits.md, "start").
@@ -82,6 +111,7 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
     kEphemeral,
     kEphemeralDir,
     kKeep,
+    kTimeout,
     kShowVersion
   };
   static constexpr option kOptions[] = {{"domain", required_argument, nullptr, kDomain},
@@ -93,6 +123,7 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
                                         {"ephemeral", optional_argument, nullptr, kEphemeral},
                                         {"ephemeral-dir", required_argument, nullptr, kEphemeralDir},
                                         {"keep", required_argument, nullptr, kKeep},
+                                        {"timeout", required_argument, nullptr, kTimeout},
                                         {"version", no_argument, nullptr, kShowVersion},
                                         {"help", no_argument, nullptr, 'h'},
                                         {nullptr, 0, nullptr, 0}};
@@ -130,6 +161,9 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
         break;
       case kKeep:
         options.throwaway.keep.emplace_back(optarg);
+        break;
+      case kTimeout:
+        VMM_TRY(read_timeout(optarg, options));
         break;
       case kShowVersion:
         return Command::kVersion;

@@ -3,7 +3,9 @@
 // Threads: values.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,7 @@ struct Options {
   log::Level log_level = log::Level::kWarning;
   std::vector<std::string> secrets;
   domain::ThrowawayOptions throwaway;
+  std::optional<std::chrono::milliseconds> timeout;
 };
 
 enum class Command : uint8_t { kRun, kHelp, kVersion };

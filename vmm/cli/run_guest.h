@@ -4,13 +4,14 @@
 #pragma once
 
 #include "vmm/base/error.h"
+#include "vmm/cli/exit_status.h"
 #include "vmm/cli/options.h"
 #include "vmm/machine/machine.h"
 
 namespace vmm::cli {
 
 // Errors: what is wrong with the command line or the domain file is of ErrorKind::kConfiguration; all else is
-// the host's.
-Result<MachineEnd> run_guest(const Options& options);
+// the host's. `report` is filled as far as the run came.
+Result<MachineEnd> run_guest(const Options& options, GuestReport& report);
 
 }  // namespace vmm::cli

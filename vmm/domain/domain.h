@@ -23,8 +23,9 @@ inline constexpr uint64_t kMaxMemoryBytes = uint64_t{1} << 42;
 inline constexpr uint32_t kMaxIoThreads = 64;
 inline constexpr uint32_t kMaxSerialPorts = 4;
 inline constexpr uint32_t kMaxMicrovmDisks = 8;
-inline constexpr uint32_t kMaxPcDisks = 28;   // slots 2 to 31 of bus 0, but for two left free
-inline constexpr uint32_t kMinQueueSize = 4;  // a header, a status, and room for data
+inline constexpr uint32_t kMaxPcDisks = 28;       // slots 2 to 31 of bus 0, but for two left free
+inline constexpr uint32_t kExitPortEnd = 0xc000;  // from there on PCI cards have their ports
+inline constexpr uint32_t kMinQueueSize = 4;      // a header, a status, and room for data
 inline constexpr uint32_t kMaxQueueSize = 1024;
 
 // --- Memory ---------------------------------------------------------------------------------------------
@@ -208,6 +209,12 @@ struct Serial {
   std::string alias;
 };
 
+// A port at which the guest ends its run with an exit status; <vmm:exit> in <metadata>.
+struct ExitPort {
+  int line = 0;
+  uint16_t port = 0;  // below kExitPortEnd
+};
+
 // --- The whole ------------------------------------------------------------------------------------------
 
 struct Domain {
@@ -237,6 +244,7 @@ struct Domain {
   std::vector<Disk> disks;  // in the order of the file
   Throwaway throwaway;
   std::vector<Serial> serials;  // by port
+  std::optional<ExitPort> exit_port;
 
   // "guest.xml:14", to begin a message about what stands there.
   std::string where(int line) const;

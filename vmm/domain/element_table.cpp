@@ -41,7 +41,9 @@ constexpr Rule kRules[] = {
   {"title", kTextOf, kAny, kDone, ""},
   {"description", kElement, kOnce, kDone, ""},
   {"description", kTextOf, kAny, kDone, ""},
-  {"metadata", kElement, kOnce, kSkipped, ""},
+  {"metadata", kElement, kOnce, kDone, "elements of other programs are passed over"},
+  {"metadata/vmm:exit", kElement, kOnce, kDone, "of the namespace urn:vmm:domain:1: the guest may end its run with an exit status (docs/commands.md)"},
+  {"metadata/vmm:exit", "port", kAny, kDone, "of one byte, below 0xc000, where the machine has none; 0xf4 is usual"},
   {"genid", kElement, kOnce, kRefused, "the generation id device is not there yet; remove it"},
 
   // --- Memory ---

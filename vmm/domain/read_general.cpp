@@ -1,4 +1,4 @@
-// Identity, memory, features, clock and life cycle.
+// Identity, memory, features, clock, life cycle and what only vmm has.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -286,6 +286,21 @@ void read_lifecycle(const Element& root, Domain& domain) {
   domain.on_poweroff = read_action(root, "on_poweroff", LifecycleAction::kDestroy);
   domain.on_reboot = read_action(root, "on_reboot", LifecycleAction::kRestart);
   domain.on_crash = read_action(root, "on_crash", LifecycleAction::kDestroy);
+}
+
+void read_metadata(const ReadContext& context, const Element& root, Domain& domain) {
+  const Element* metadata = root.child("metadata");
+  const Element* exit = metadata == nullptr ? nullptr : metadata->child("vmm:exit");
+  if (exit == nullptr) {
+    return;
+  }
+  const auto port = parse_address_number(exit->value_of("port"));
+  if (!port || *port >= kExitPortEnd) {
+    context.report.error(
+        exit->line, fmt::format("{}: give it a port below {:#x}, as port='0xf4'", exit->place, kExitPortEnd));
+    return;
+  }
+  domain.exit_port = ExitPort{.line = exit->line, .port = static_cast<uint16_t>(*port)};
 }
 
 }  // namespace vmm::domain

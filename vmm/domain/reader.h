@@ -21,6 +21,7 @@ void read_os(const ReadContext& context, const Element& root, Domain& domain);
 void read_features(const ReadContext& context, const Element& root, Domain& domain);
 void read_clock(const ReadContext& context, const Element& root, Domain& domain);
 void read_lifecycle(const Element& root, Domain& domain);
+void read_metadata(const ReadContext& context, const Element& root, Domain& domain);
 // After read_processors() and read_os().
 void read_disks(const ReadContext& context, const Element& devices, Domain& domain);
 void read_serials(const ReadContext& context, const Element& devices, Domain& domain);

@@ -115,6 +115,7 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
   const MachineSwitches switches = {
       .power_off = [this] { raise(Event::kPowerOff, 0); },
       .reset = [this] { raise(Event::kReset, 0); },
+      .exit = [this](uint8_t status) { raise_exit(status); },
       .quit = [this] { quit(); },
   };
   VMM_ASSIGN_OR_RETURN(platform_, Platform::create(domain_, main_loop_, memory_, *interrupts_, switches));
@@ -139,6 +140,7 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
     VMM_ASSIGN_OR_RETURN(firmware_, Firmware::create(domain_, memory_, ports_, *vm_));
     describe_to_firmware();
   }
+  VMM_TRY(platform_->attach_exit_port(domain_, ports_));
   VMM_ASSIGN_OR_RETURN(retry_timer_, main_loop_.make_timer([this] { go_on_after_pause(); }));
   return {};
 }
@@ -234,6 +236,12 @@ void Machine::press_power_button() {
 
 void Machine::quit() { end(MachineEnd::kQuit); }
 
+bool Machine::time_out() {
+  const bool is_first = !has_ended_;
+  end(MachineEnd::kTimeout);
+  return is_first;
+}
+
 Machine::State Machine::state() const {
   return is_preserved_ ? State::kKept : is_paused_ ? State::kPausedForDisk : State::kRunning;
 }
@@ -317,6 +325,12 @@ void Machine::raise(Event event, unsigned vcpu_index) {
   main_loop_.post([this] { handle_event(); });
 }
 
+// Any thread; the port tells one status of a start.
+void Machine::raise_exit(uint8_t status) {
+  exit_status_ = status;
+  raise(Event::kExit, 0);
+}
+
 void Machine::handle_event() {
   if (has_ended_) {
     return;
@@ -331,6 +345,9 @@ void Machine::handle_event() {
     case Event::kReset:
       log::info("the guest is reset");
       return obey(domain_.on_reboot, MachineEnd::kPowerOff);
+    case Event::kExit:
+      log::info("the guest ended itself with status {}", exit_status_.load());
+      return end(MachineEnd::kExit);
     case Event::kTripleFault:
     case Event::kCrash:
       report_crash(event_vcpu_);

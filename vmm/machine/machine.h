@@ -35,6 +35,8 @@ enum class MachineEnd : uint8_t {
   kPowerOff,  // the guest switched itself off (or rebooted with <on_reboot>destroy)
   kQuit,      // the host wanted it
   kCrash,     // the guest crashed; the report has been printed
+  kExit,      // the guest ended it at its exit port; see Machine::exit_status
+  kTimeout,   // the guest had no more time
 };
 
 class Machine {
@@ -50,6 +52,8 @@ class Machine {
   // Runs the guest, and the main loop, until the end. An error is the host's: the guest could not be
   // (re)started, or its last writes could not be flushed.
   Result<MachineEnd> run();
+  // What the guest wrote to its exit port. With MachineEnd::kExit.
+  uint8_t exit_status() const { return exit_status_; }
 
   // While it runs, on the main loop's thread:
   enum class State : uint8_t {
@@ -60,6 +64,8 @@ class Machine {
   State state() const;
   void press_power_button();
   void quit();
+  // Ends it as quit() does, with MachineEnd::kTimeout. False where it has ended already.
+  bool time_out();
   // As if the guest had asked for it (<on_reboot>).
   void press_reset_button();
   // At the next reset, and only then, firmware boots from this disk first. An error: there is none of that
@@ -69,7 +75,7 @@ class Machine {
 
  private:
   // What the guest did that stops all vCPUs. The first one counts.
-  enum class Event : uint8_t { kNone, kPowerOff, kReset, kTripleFault, kCrash };
+  enum class Event : uint8_t { kNone, kPowerOff, kReset, kExit, kTripleFault, kCrash };
 
   Machine(const domain::Domain& domain, EventLoop& main_loop, Kvm kvm, GuestMemory memory);
   Status create_vm();
@@ -82,6 +88,7 @@ class Machine {
   Status load_kernel();
 
   void raise(Event event, unsigned vcpu_index);
+  void raise_exit(uint8_t status);
   void handle_event();
   void report_crash(unsigned vcpu_index);
   void obey(domain::LifecycleAction action, MachineEnd end);
@@ -114,6 +121,7 @@ class Machine {
 
   std::atomic<Event> event_{Event::kNone};
   std::atomic<unsigned> event_vcpu_{0};
+  std::atomic<uint8_t> exit_status_{0};
 
   // The main loop's thread only.
   Result<MachineEnd> end_{MachineEnd::kPowerOff};
