@@ -197,6 +197,14 @@ struct Throwaway {
   bool in_memory = false;        // and in no folder
 };
 
+// <memballoon model='virtio'>
+struct Balloon {
+  int line = 0;
+  bool deflates_on_oom = false;       // autodeflate='on'
+  bool reports_free_pages = false;    // freePageReporting='on'
+  std::optional<PciAddress> address;  // machine='pc' only; absent: vmm's choice
+};
+
 enum class CharBackend : uint8_t { kStdio, kFile, kPty, kUnix, kNull };
 
 struct Serial {
@@ -226,6 +234,9 @@ struct Domain {
 
   uint64_t memory_bytes = 0;  // a multiple of 1 MiB, as libvirt rounds it (up)
   int memory_line = 0;
+  // What the balloon is to leave to the guest: a multiple of 1 MiB, at most memory_bytes.
+  uint64_t current_memory_bytes = 0;
+  int current_memory_line = 0;  // 0: the file has no <currentMemory>
   MemoryBacking memory_backing;
 
   uint32_t vcpus = 1;
@@ -243,6 +254,7 @@ struct Domain {
 
   std::vector<Disk> disks;  // in the order of the file
   Throwaway throwaway;
+  std::optional<Balloon> balloon;
   std::vector<Serial> serials;  // by port
   std::optional<ExitPort> exit_port;
 

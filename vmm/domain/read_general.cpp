@@ -226,17 +226,15 @@ void read_memory(const ReadContext& context, const Element& root, Domain& domain
   } else if (!root.has_refused_children) {
     context.report.error(root.line, "<domain>: has no <memory>; say how much the guest has");
   }
+  domain.current_memory_bytes = domain.memory_bytes;
   if (const Element* current = root.child("currentMemory")) {
+    domain.current_memory_line = current->line;
     const auto bytes = read_size(context, *current, current->text);
     if (bytes && align_up(*bytes, kMiB) > domain.memory_bytes && domain.memory_bytes != 0) {
       context.report.error(current->line,
                            fmt::format("{}: more than <memory>; give at most as much", current->place));
-    } else if (bytes && align_up(*bytes, kMiB) < domain.memory_bytes) {
-      context.report.warning(
-          current->line,
-          fmt::format("{}: less than <memory>, and the balloon is not there; the guest has all "
-                      "of <memory> from the start",
-                      current->place));
+    } else if (bytes) {
+      domain.current_memory_bytes = align_up(*bytes, kMiB);
     }
   }
   if (const Element* backing = root.child("memoryBacking")) {

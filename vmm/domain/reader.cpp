@@ -14,6 +14,7 @@ Domain read_domain(const ReadContext& context, const Element& root) {
   read_metadata(context, root, domain);
   if (const Element* devices = root.child("devices")) {
     read_disks(context, *devices, domain);
+    read_balloon(context, *devices, domain);
     read_serials(context, *devices, domain);
   }
   check_domain(context, root, domain);

@@ -125,16 +125,16 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
     VMM_ASSIGN_OR_RETURN(chipset_, PcChipset::create(ports_, mmio_, *interrupts_, platform_->reset_port(),
                                                      platform_->power().pm_block()));
   }
+  virtio_places_ = std::make_unique<VirtioPlaces>(
+      domain_, VirtioPlaces::World{.memory = memory_, .mmio = mmio_, .vm = *vm_, .chipset = chipset_.get()});
   VMM_ASSIGN_OR_RETURN(
       disks_,
-      Disks::create(domain_, {.memory = memory_,
-                              .mmio = mmio_,
-                              .vm = *vm_,
-                              .chipset = chipset_.get(),
+      Disks::create(domain_, {.places = *virtio_places_,
                               .secrets = secrets,
                               .on_held = [this](const std::string& disk, block::IoStatus status) {
                                 main_loop_.post([this, disk, status] { pause_for_disk(disk, status); });
                               }}));
+  VMM_ASSIGN_OR_RETURN(balloon_, Balloon::create(domain_, *virtio_places_));
   VMM_TRY(assign_resources());
   if (domain_.os.kernel.empty()) {
     VMM_ASSIGN_OR_RETURN(firmware_, Firmware::create(domain_, memory_, ports_, *vm_));
@@ -193,7 +193,7 @@ Status Machine::load_guest() {
 // Puts the kernel, or the program, into memory and the first vCPU at its beginning.
 Status Machine::load_kernel() {
   std::optional<GuestAddress> rsdp;
-  const uint32_t mmio_mask = disks_->virtio_mmio_mask();
+  const uint32_t mmio_mask = virtio_places_->mmio_mask();
   boot::DirectBoot direct{.kernel_path = domain_.os.kernel,
                           .initrd_path = domain_.os.initrd,
                           .command_line = domain_.os.command_line,
@@ -213,6 +213,9 @@ Status Machine::load_kernel() {
 
 Result<MachineEnd> Machine::run() {
   disks_->start();
+  if (balloon_ != nullptr) {
+    balloon_->start();
+  }
   for (unsigned i = 0; i < vcpus_.size(); ++i) {
     vcpus_[i]->start(i);
   }
@@ -220,7 +223,7 @@ Result<MachineEnd> Machine::run() {
   main_loop_.run();
   park_vcpus();
   platform_->flush_consoles();
-  disks_->quiesce();
+  quiesce_devices();
   VMM_TRY(disks_->flush());
   return end_;
 }
@@ -294,6 +297,14 @@ void Machine::go_on_after_pause() {
   disks_->retry_held();
   if (event_ == Event::kNone) {
     resume_vcpus();
+  }
+}
+
+// They leave the guest's memory alone from then on.
+void Machine::quiesce_devices() {
+  disks_->quiesce();
+  if (balloon_ != nullptr) {
+    balloon_->quiesce();
   }
 }
 
@@ -390,8 +401,11 @@ void Machine::restart() {
 }
 
 Status Machine::reset() {
-  disks_->quiesce();
+  quiesce_devices();
   disks_->reset();
+  if (balloon_ != nullptr) {
+    balloon_->reset();
+  }
   if (chipset_ != nullptr) {
     chipset_->reset();
   }
@@ -402,6 +416,9 @@ Status Machine::reset() {
   }
   VMM_TRY(discard_memory(memory_));
   disks_->resume();
+  if (balloon_ != nullptr) {
+    balloon_->resume();
+  }
   VMM_TRY(assign_resources());
   return load_guest();
 }

@@ -21,12 +21,14 @@
 #include "vmm/kvm/cpuid.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vm.h"
+#include "vmm/machine/balloon.h"
 #include "vmm/machine/disks.h"
 #include "vmm/machine/firmware.h"
 #include "vmm/machine/isa_interrupts.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/platform.h"
 #include "vmm/machine/vcpu_thread.h"
+#include "vmm/machine/virtio_places.h"
 
 namespace vmm {
 
@@ -99,6 +101,7 @@ class Machine {
   void pause_for_disk(const std::string& disk, block::IoStatus status);
   void go_on_after_pause();
 
+  void quiesce_devices();
   void resume_vcpus();
   void park_vcpus();
 
@@ -116,7 +119,9 @@ class Machine {
   std::unique_ptr<IsaInterrupts> interrupts_;
   std::unique_ptr<Platform> platform_;
   std::unique_ptr<PcChipset> chipset_;  // machine='pc' only
+  std::unique_ptr<VirtioPlaces> virtio_places_;
   std::unique_ptr<Disks> disks_;
+  std::unique_ptr<Balloon> balloon_;  // null: the domain has none
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 
   std::atomic<Event> event_{Event::kNone};
