@@ -23,7 +23,7 @@ constexpr uint16_t kQueuesWithReporting = 5;
 
 // struct virtio_balloon_config (section 5.5.4).
 constexpr uint32_t kConfigActual = 4;
-constexpr uint32_t kConfigBytes = 8;
+constexpr uint32_t kBalloonConfigBytes = 8;
 
 }  // namespace
 
@@ -40,11 +40,11 @@ uint16_t VirtioBalloon::queue_count() const {
 }
 
 void VirtioBalloon::read_config(uint32_t offset, std::span<std::byte> data) const {
-  std::array<std::byte, kConfigBytes> config{};
+  std::array<std::byte, kBalloonConfigBytes> config{};
   store_le<uint32_t>(&config[0], options_.target_pages);
   store_le<uint32_t>(&config[kConfigActual], actual_pages_);
   for (size_t i = 0; i < data.size(); ++i) {
-    data[i] = offset + i < kConfigBytes ? config[offset + i] : std::byte{0};
+    data[i] = offset + i < kBalloonConfigBytes ? config[offset + i] : std::byte{0};
   }
 }
 
