@@ -247,7 +247,7 @@ class TreeReader {
 
   // The name by which the table knows the child. Nothing: it belongs to another program.
   std::optional<std::string> name_of_child(const tinyxml2::XMLElement& child, const std::string& path) {
-    const std::string name = child.Name();
+    std::string name = child.Name();
     if (path != kMetadata) {
       return name;
     }
