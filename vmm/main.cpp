@@ -1,5 +1,4 @@
-// vmm's beginning and its end. Exit statuses are a promise (README.md): 0 the guest ended well, 1 the host or
-// an image failed, 2 the command line or the domain file is wrong, 3 the guest crashed.
+// vmm's beginning and its end.
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -17,6 +16,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/cli/clone_command.h"
+#include "vmm/cli/exit_status.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/quick_options.h"
 #include "vmm/cli/run_guest.h"
@@ -26,9 +26,7 @@
 namespace vmm {
 namespace {
 
-enum ExitStatus : int { kGuestEnded = 0, kHostFailed = 1, kBadConfiguration = 2, kGuestCrashed = 3 };
-
-int report(const Error& error) {
+int report(const Error& error, const cli::GuestReport& guest = {}) {
   // Not through the log alone, which --log may have sent elsewhere: the person who typed the command must see
   // it. What is wrong with a domain file is a line for each.
   std::string_view rest = error.message();
@@ -38,7 +36,7 @@ int report(const Error& error) {
     rest.remove_prefix(std::min(rest.size(), line.size() + 1));
   }
   log::to_file(error.message());
-  return error.kind() == ErrorKind::kConfiguration ? kBadConfiguration : kHostFailed;
+  return cli::exit_status_of(error, guest);
 }
 
 // Else a disk image could be opened as descriptor 2, and get our error messages.
@@ -66,7 +64,7 @@ void make_threads_small() {
 int print(const std::string& text) {
   const bool is_printed = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
   return is_printed
-             ? kGuestEnded
+             ? cli::kGuestEnded
              : report(Error(fmt::format("cannot write to the standard output: {}", errno_text(errno))));
 }
 
@@ -90,7 +88,7 @@ int main_with(int argument_count, char** arguments) {
   make_threads_small();
   if (argument_count > 1 && std::string_view(arguments[1]) == "ctl") {
     const auto done = control::run_ctl(std::vector<std::string>(arguments + 2, arguments + argument_count));
-    return done ? kGuestEnded : report(done.error());
+    return done ? cli::kGuestEnded : report(done.error());
   }
   if (argument_count > 1 && std::string_view(arguments[1]) == "clone") {
     const auto text = cli::run_clone(argument_count - 1, arguments + 1);
@@ -105,11 +103,9 @@ int main_with(int argument_count, char** arguments) {
     const auto text = text_of(*command, options);
     return text ? print(*text) : report(text.error());
   }
-  const auto end = cli::run_guest(options);
-  if (!end) {
-    return report(end.error());
-  }
-  return *end == MachineEnd::kCrash ? kGuestCrashed : kGuestEnded;
+  cli::GuestReport guest;
+  const auto end = cli::run_guest(options, guest);
+  return end ? cli::exit_status_of(*end, guest) : report(end.error(), guest);
 }
 
 }  // namespace
@@ -122,6 +118,6 @@ int main(int argument_count, char** arguments) {
   } catch (const std::exception& error) {
     // Only libraries throw, and only when memory runs out or we misuse them.
     static_cast<void>(std::fprintf(stderr, "vmm: %s\n", error.what()));
-    return vmm::kHostFailed;
+    return vmm::cli::kHostFailed;
   }
 }

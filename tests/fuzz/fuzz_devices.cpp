@@ -9,6 +9,7 @@
 
 #include "devices/acpi_power.h"
 #include "devices/cmos_rtc.h"
+#include "devices/exit_port.h"
 #include "devices/i8042.h"
 #include "devices/serial.h"
 #include "devices/system_control.h"
@@ -24,6 +25,7 @@ namespace vmm {
 namespace {
 
 constexpr int kMaxSteps = 2000;
+constexpr uint16_t kExitPort = 0xf4;
 constexpr size_t kMaxKeyboardBytes = 33;  // docs/limits.md
 constexpr auto kFastestPeriod = std::chrono::microseconds(122);
 // 2026-01-01: the clock of the host.
@@ -43,12 +45,14 @@ class Machine {
     add(layout::kGpe0Base, AcpiPower::kGpe0Ports, power_.gpe0_block());
     add(AcpiPower::kSmiCommandPort, AcpiPower::kSmiPorts, power_.smi_ports());
     add(layout::kResetControl, 1, reset_port_);
+    add(kExitPort, ExitPort::kPorts, exit_port_);
   }
 
   void run() {
     for (int i = 0; i < kMaxSteps && !input_.is_empty(); ++i) {
       step();
       VMM_CHECK(sink_.text.size() <= bytes_written_, "more was printed than the guest wrote");
+      VMM_CHECK(exits_ <= 1, "a guest that ended once more");
       VMM_CHECK(resets_ + power_offs_ <= bytes_written_, "a reset without a write");
     }
     check_output();
@@ -132,6 +136,8 @@ class Machine {
     system_control_.reset();
     post_code_.reset();
     debug_port_.reset();
+    exit_port_.reset();
+    exits_ = 0;
     power_.reset();
     serial_.reset();
   }
@@ -175,6 +181,7 @@ class Machine {
   uint64_t resets_ = 0;
   uint64_t power_offs_ = 0;
   uint64_t bytes_written_ = 0;
+  int exits_ = 0;
 
   Serial16550 serial_{lines_[0], sink_};
   CmosRtc rtc_{lines_[1], clock_.function(), alarm_, CmosContents{.low_memory_bytes = 64 << 20}};
@@ -186,8 +193,9 @@ class Machine {
   DebugPort debug_port_{clock_.function(), [](std::string_view line) {
                           VMM_CHECK(line.size() <= DebugPort::kMaxLineBytes + 40, "a line is too long");
                         }};
+  ExitPort exit_port_{[this](uint8_t /*status*/) { ++exits_; }};
   IoBus ports_;
-  std::array<uint16_t, 11> windows_{};
+  std::array<uint16_t, 12> windows_{};
   size_t window_count_ = 0;
 };
 

@@ -211,6 +211,33 @@ def virtqueues():
     save("virtqueue", "read-only", u8(0x42, 1) + start() + request(WRITE) + request(DISCARD, 4, 0, 16) + KICK)
 
 
+# --- the balloon --------------------------------------------------------------------------------------------------
+
+INFLATE, DEFLATE, REPORT = 0, 1, 2
+WRITABLE = 2
+
+
+def balloon_request(queue, address, length, flags):
+    return u8(3 + 8 * queue, 0) + u32(address) + u32(length) + u8(flags, 0) + u8(4 + 8 * queue, 0)
+
+
+def page_numbers(*pages):
+    content = b"".join(map(u32, pages))
+    return u8(1) + u16(0x6000) + u8(len(content)) + content
+
+
+def balloon():
+    plain = u8(0, 0, 0, 0, 0, 1)  # no event indexes; all features
+    save("balloon", "inflate", plain + page_numbers(9, 7, 8, 7, 12) + balloon_request(INFLATE, 0x6000, 20, 0)
+         + balloon_request(DEFLATE, 0x6000, 20, 0) + u8(0, 4, 4) + u32(5))
+    save("balloon", "outside-of-memory", plain + page_numbers(0xFFFFFFFF, 15, 16, 255, 256, 257, 258)
+         + balloon_request(INFLATE, 0x6000, 28, 0))
+    save("balloon", "report", plain + balloon_request(REPORT, 0x7000, 0x2000, WRITABLE)
+         + balloon_request(REPORT, 0x100001, 0x1FFF, WRITABLE) + balloon_request(4, 0xF000, 0x2000, WRITABLE))
+    save("balloon", "queues-given-back", plain + page_numbers(0, 1, 2, 3, 6) + balloon_request(INFLATE, 0x6000, 20, 0)
+         + balloon_request(REPORT, 0, 0x10000, WRITABLE) + balloon_request(INFLATE, 0x6000, 20, 0))
+
+
 # --- PCI ----------------------------------------------------------------------------------------------------------
 
 CONFIG_WRITE8, CONFIG_WRITE16, CONFIG_WRITE32 = 4, 5, 6
@@ -410,6 +437,7 @@ def main():
     domains()
     kernels()
     virtqueues()
+    balloon()
     pci()
     devices()
     ide()

@@ -14,6 +14,7 @@ namespace {
 
 constexpr uint8_t kCmosCounter = 0x7f;
 constexpr uint16_t kScratch = 0x3f8 + 7;
+constexpr uint16_t kExitPort = 0xf4;
 constexpr uint8_t kFirstStart = 0xa1;
 constexpr uint16_t kPowerButton = 1 << 8;  // PM1_STS and PM1_EN (ACPI 6.4, 4.8.3.1)
 constexpr uint8_t kSciVector = 0x49;
@@ -126,6 +127,13 @@ void reset_by_fadt() {
     out8(fadt.reset_port, fadt.reset_value);
 }
 
+// The port that vmm has for it (<vmm:exit>), and what it reads as.
+void exit_with_status() {
+  check_equal("exit port", in8(kExitPort), 0xe5);
+  print("exiting");
+  out8(kExitPort, static_cast<uint8_t>(option_number("status", 0)));
+}
+
 struct Mode {
   const char* name;
   void (*function)();
@@ -164,6 +172,12 @@ constexpr Mode kModes[] = {
      }},
     {"flood-serial", flood_serial},
     {"power-button", wait_for_power_button},
+    {"exit", exit_with_status},
+    {"exit-twice",
+     [] {
+       exit_with_status();
+       out8(kExitPort, 99);
+     }},
 };
 
 }  // namespace

@@ -48,6 +48,9 @@ def parse_arguments():
     parser.add_argument("--features-off", default="", metavar="NAME,…", help="CPU features to take away")
     parser.add_argument("--topology", metavar="SOCKETS,CORES,THREADS")
     parser.add_argument("--on-reboot", choices=("restart", "destroy"), default="restart")
+    parser.add_argument("--balloon", action="store_true", help="vmm only: a balloon with all that it can do")
+    parser.add_argument("--exit-port", metavar="PORT", help="vmm only: the guest may end the run there")
+    parser.add_argument("--vmm-option", action="append", default=[], metavar="OPTION", help="one more for vmm")
     parser.add_argument("--serial", type=int, default=1, metavar="N", help="serial ports; all but the first go nowhere")
     parser.add_argument("--send", action="append", default=[], metavar="REGEX=TEXT",
                         help="type TEXT when REGEX has been printed (the first '=' separates)")
@@ -127,16 +130,18 @@ def domain_xml(options, disks):
     topology = "<topology sockets='{}' cores='{}' threads='{}'/>".format(*options.topology.split(",")) if options.topology else ""
     cpu = f"<cpu mode='host-passthrough'>{topology}{features}</cpu>" if topology or features else ""
     iothreads = "<iothreads>1</iothreads>" if any(disk.iothread for disk in disks) else ""
+    metadata = f"<metadata><vmm:exit xmlns:vmm='urn:vmm:domain:1' port='{options.exit_port}'/></metadata>" if options.exit_port else ""
+    balloon = "<memballoon model='virtio' autodeflate='on' freePageReporting='on'/>" if options.balloon else ""
     serial = "<serial type='stdio'><target port='0'/></serial>"
     serial += "".join(f"<serial type='null'><target port='{n}'/></serial>" for n in range(1, options.serial))
     return f"""<domain type='kvm'>
-  <name>guest-program</name>
+  <name>guest-program</name>{metadata}
   <memory unit='MiB'>{options.memory}</memory>
   <vcpu>{options.cpus}</vcpu>{iothreads}
   <os><type arch='x86_64' machine='{options.machine}'>hvm</type><kernel>{escape(os.path.abspath(options.program))}</kernel><cmdline>{escape(options.cmdline)}</cmdline></os>
   <features><acpi/></features>{cpu}
   <on_reboot>{options.on_reboot}</on_reboot>
-  <devices>{"".join(disk_element(options, disk) for disk in disks)}{ide_elements(options.ide_images)}{serial}</devices>
+  <devices>{"".join(disk_element(options, disk) for disk in disks)}{ide_elements(options.ide_images)}{balloon}{serial}</devices>
 </domain>
 """
 
@@ -287,7 +292,7 @@ def main():
             domain = os.path.join(temp, "domain.xml")
             with open(domain, "w", encoding="utf-8") as file:
                 file.write(domain_xml(options, disks))
-            command = [options.monitor, "--domain", domain]
+            command = [options.monitor, "--domain", domain, *options.vmm_option]
         if options.show:
             print(" ".join(command) if options.monitor == "qemu" else domain_xml(options, disks))
             return 0

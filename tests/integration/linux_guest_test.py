@@ -31,8 +31,33 @@ class Command(unittest.TestCase):
             ended = guest.run()
             self.assertEqual(ended.stderr, b"")
             self.assertEqual(ended.stdout, b"a  b|$HOME|\"'\\||\x01\xfftail")
-            self.assertEqual(ended.returncode, 0)
-            self.assertEqual(guest.reported_status(), 3)
+            self.assertEqual(ended.returncode, 3)
+
+    def test_one_that_hangs_is_ended(self):
+        with Guest("command.xml", ["sh", "-c", "echo before; sleep 1000"]) as guest:
+            ended = guest.run("--timeout", "20s")
+            self.assertEqual(ended.returncode, 124)
+            self.assertEqual(ended.stderr, b"vmm: the guest has not ended after 20 s (--timeout), and is ended now\n")
+
+    def test_one_that_ends_without_a_word_is_told(self):
+        with Guest("command.xml", ["poweroff", "-f"]) as guest:
+            ended = guest.run()
+            self.assertEqual(ended.returncode, 125)
+            self.assertEqual(ended.stderr, b"vmm: the guest ended without reporting a status at its exit port\n")
+
+    def test_the_helper_runs_commands_and_says_what_is_missing(self):
+        script = """guest-exit --port 0xf5 1; guest-exit 256 2>&1 | head -n 1; guest-exit --port 70000 1
+            echo nobody:x:1:1::/:/bin/sh >>/etc/passwd; su nobody -c 'guest-exit 1'
+            echo printed; guest-exit -- sh -c 'echo inside; exit 42'"""
+        with Guest("command.xml", ["sh", "-c", script]) as guest:
+            ended = guest.run()
+            self.assertEqual(ended.returncode, 42)
+            self.assertEqual(ended.stdout.decode().splitlines(), [
+                "guest-exit: there is no exit port at 0xf5; has the domain file a <vmm:exit port='0xf5'/>, and is this vmm?",
+                "Usage: guest-exit [--port PORT] STATUS",
+                "guest-exit: --port 70000: give a port below 0xc000",
+                "guest-exit: only root may use ports; run it as root",
+                "printed", "inside"])
 
     def test_guest_finds_its_processors_memory_and_disk(self):
         script = "nproc; grep -c ^processor /proc/cpuinfo; sed -n 's/^MemTotal: *//p' /proc/meminfo; cat /sys/block/vda/size"
@@ -61,8 +86,7 @@ class Terminal(unittest.TestCase):
             session.type("echo $((6 * 7)) | sed s/^/answer-/\n")
             session.wait_for(rb"answer-42\r+\n")
             session.type("exit 9\n")
-            self.assertEqual(session.wait_end(), 0)
-            self.assertEqual(guest.reported_status(), 9)
+            self.assertEqual(session.wait_end(), 9)
             self.assertEqual(session.terminal_now(), session.terminal_before)
 
     def test_ctrl_a_x_ends_the_guest_and_restores_the_terminal(self):

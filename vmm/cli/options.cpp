@@ -3,7 +3,14 @@
 #include <getopt.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <iterator>
 #include <string_view>
+#include <system_error>
+#include <utility>
 
 #include "vmm/cli/quick_options.h"
 
@@ -32,6 +39,8 @@ Usage: vmm --domain FILE [OPTIONS]
                       all that it writes may take so much of the host's disk (as 500M, 20G); then it is paused,
                       or gets an error, as its disks' error_policy says
   --ephemeral-encrypt what it writes is on the host's disk under a key only that is gone when vmm ends
+  --timeout TIME      a guest that has not ended this long after its start is ended at once; 90 or 90s, 5m,
+                      2h, 500ms
   --control PATH      make the control socket there, and not where vmm ctl finds the guest by its name
   --secret SECRET     id=NAME,file=FILE or id=NAME,env=VARIABLE: the passphrase of an encrypted disk, by the
                       name that its <secret> has; may be repeated
@@ -44,7 +53,8 @@ Usage: vmm --domain FILE [OPTIONS]
 In the guest's terminal: Ctrl-A x ends the guest, Ctrl-A h shows all keys.
 SIGTERM presses the guest's power button; a second one, or SIGQUIT, ends at once.
 Exit status: 0 the guest ended, 1 the host or an image failed, 2 the command line or the
-domain file is wrong, 3 the guest crashed.
+domain file is wrong, 3 the guest crashed, 124 --timeout ended it. Of a guest with <vmm:exit>
+in its domain file: what it reports; 124 as above, 125 it reported nothing, 126 it crashed.
 )";
 
 namespace {
@@ -91,6 +101,25 @@ bool take_run(int& argument_count, char**& arguments, Options& options) {
   return true;
 }
 
+Status read_timeout(std::string_view text, Options& options) {
+  using std::chrono::hours, std::chrono::milliseconds, std::chrono::minutes, std::chrono::seconds;
+  static constexpr std::pair<std::string_view, milliseconds> kUnits[] = {
+      {"", seconds(1)}, {"ms", milliseconds(1)}, {"s", seconds(1)}, {"m", minutes(1)}, {"h", hours(1)}};
+  constexpr milliseconds kLongest = hours(24 * 365);
+  uint64_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  const std::string_view unit(end, text.data() + text.size());
+  const auto* const found =
+      std::ranges::find(kUnits, unit, &std::pair<std::string_view, milliseconds>::first);
+  const bool is_time = error == std::errc() && found != std::end(kUnits) && count > 0;
+  if (!is_time || count > static_cast<uint64_t>(kLongest / found->second)) {
+    return fail_configuration(
+        "--timeout {}: give a time of up to a year, as 90 (seconds), 500ms, 90s, 5m or 2h", text);
+  }
+  options.timeout = static_cast<int64_t>(count) * found->second;
+  return {};
+}
+
 }  // namespace
 
 // getopt(3): a library for command lines made a start noticeably longer (docs/limits.md, "start").
@@ -110,6 +139,8 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
     kCommit,
     kQuick,
     kPrint,
+    kExitPort,
+    kTimeout,
     kShowVersion
   };
   static constexpr option kOptions[] = {{"domain", required_argument, nullptr, kDomain},
@@ -133,7 +164,9 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
                                         {"cpus", required_argument, nullptr, kQuick},
                                         {"name", required_argument, nullptr, kQuick},
                                         {"machine", required_argument, nullptr, kQuick},
+                                        {"exit-port", no_argument, nullptr, kExitPort},
                                         {"print", no_argument, nullptr, kPrint},
+                                        {"timeout", required_argument, nullptr, kTimeout},
                                         {"version", no_argument, nullptr, kShowVersion},
                                         {"help", no_argument, nullptr, 'h'},
                                         {nullptr, 0, nullptr, 0}};
@@ -184,8 +217,14 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
       case kCommit:
         options.throwaway.is_committed = true;
         break;
+      case kTimeout:
+        VMM_TRY(read_timeout(optarg, options));
+        break;
       case kQuick:
         VMM_TRY(read_quick_option(kOptions[index].name, optarg, options));
+        break;
+      case kExitPort:
+        VMM_TRY(read_quick_option("exit-port", "", options));
         break;
       case kPrint:
         VMM_TRY(read_quick_option("print", "", options));

@@ -3,6 +3,7 @@
 // Threads: values.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,6 +25,7 @@ struct Options {
   log::Level log_level = log::Level::kWarning;
   std::vector<std::string> secrets;
   domain::ThrowawayOptions throwaway;
+  std::optional<std::chrono::milliseconds> timeout;
 };
 
 enum class Command : uint8_t { kRun, kPrintDomain, kHelp, kRunHelp, kVersion };

@@ -37,11 +37,12 @@ Usage: vmm run [--kernel FILE] [--disk FILE]... [--cdrom ISO] [OPTIONS]
   --name NAME         for vmm ctl (run-PID if absent, with the number of the process)
   --machine pc|microvm
                       pc if absent
+  --exit-port         the guest may end the run with an exit status (docs/commands.md, scripts/guest-exit)
   --print             print the domain file that this is, and run nothing; saved, vmm --domain runs the same
 
 And as with --domain (see vmm --help): --ephemeral=memory, --ephemeral-dir, --ephemeral-limit,
---ephemeral-encrypt, --keep, --commit, --control, --secret, --log, --log-level. Exit statuses and keys are
-the same, too.
+--ephemeral-encrypt, --keep, --commit, --timeout, --control, --secret, --log, --log-level. Exit statuses
+and keys are the same, too.
 )";
 
 namespace {
@@ -181,6 +182,8 @@ Status read_quick_option(std::string_view name, std::string_view value, Options&
     quick.name = value;
   } else if (name == "machine") {
     return read_machine(value, quick);
+  } else if (name == "exit-port") {
+    quick.has_exit_port = true;
   }
   return {};
 }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -122,10 +123,30 @@ Result<ControlSocket> listen(const domain::Domain& domain, const Options& option
   return by_name;
 }
 
+void tell(const std::string& text) {
+  static_cast<void>(std::fprintf(stderr, "vmm: %s\n", text.c_str()));
+  log::to_file(text);
+}
+
+// Its time begins when the loop turns.
+Result<EventLoop::Timer> start_timeout(const Options& options, EventLoop& loop, Machine& machine) {
+  if (!options.timeout) {
+    return EventLoop::Timer();
+  }
+  const std::chrono::duration<double> limit = *options.timeout;
+  VMM_ASSIGN_OR_RETURN(EventLoop::Timer timer, loop.make_timer([limit, &machine] {
+    if (machine.time_out()) {
+      tell(fmt::format("the guest has not ended after {} s (--timeout), and is ended now", limit.count()));
+    }
+  }));
+  timer.arm(*options.timeout);
+  return timer;
+}
+
 // The guest's images are closed when this returns.
-Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, const DiskSecrets& secrets,
-                               EndSignals& signals, ControlSocket socket,
-                               std::vector<ThrowawayDisk>& throwaway_disks) {
+Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, const Options& options,
+                               const DiskSecrets& secrets, EndSignals& signals, ControlSocket socket,
+                               std::vector<ThrowawayDisk>& throwaway_disks, GuestReport& report) {
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, loop, secrets));
   VMM_ASSIGN_OR_RETURN(throwaway_disks, machine->disks().throwaway_disks());
   VMM_TRY(signals.watch(loop, *machine));
@@ -137,12 +158,19 @@ Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, co
   } else {
     VMM_ASSIGN_OR_RETURN(server, control::ControlServer::create(loop, guest, *std::move(socket.listener)));
   }
-  return machine->run();
+  VMM_ASSIGN_OR_RETURN(const EventLoop::Timer timeout, start_timeout(options, loop, *machine));
+  VMM_ASSIGN_OR_RETURN(const MachineEnd end, machine->run());
+  if (end == MachineEnd::kExit) {
+    report.status = machine->exit_status();
+  } else if (report.is_expected && (end == MachineEnd::kPowerOff || end == MachineEnd::kQuit)) {
+    tell("the guest ended without reporting a status at its exit port");
+  }
+  return end;
 }
 
-void tell(const std::string& text) {
-  static_cast<void>(std::fprintf(stderr, "vmm: %s\n", text.c_str()));
-  log::to_file(text);
+// The guest has ended itself, and well.
+bool is_clean(MachineEnd end, const GuestReport& report) {
+  return end == MachineEnd::kPowerOff || (end == MachineEnd::kExit && report.status == 0);
 }
 
 // Where a message about the text of `vmm run` points to.
@@ -164,9 +192,10 @@ Result<std::string> printed_domain(const Options& options) {
   return domain::quick_domain_text(*options.quick);
 }
 
-Result<MachineEnd> run_guest(const Options& options) {
+Result<MachineEnd> run_guest(const Options& options, GuestReport& report) {
   log::set_level(options.log_level);
   VMM_ASSIGN_OR_RETURN(domain::Domain domain, read_domain(options));
+  report.is_expected = domain.exit_port.has_value();
   if (!options.install_path.empty()) {
     VMM_TRY(domain::insert_install_disc(domain, std::filesystem::absolute(options.install_path)));
   }
@@ -180,8 +209,9 @@ Result<MachineEnd> run_guest(const Options& options) {
   VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
   VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen(domain, options));
   std::vector<ThrowawayDisk> throwaway_disks;
-  auto end = run_machine(domain, *loop, secrets, signals, std::move(socket), throwaway_disks);
-  VMM_TRY(finish_throwaway(throwaway_disks, end && *end == MachineEnd::kPowerOff, tell));
+  auto end =
+      run_machine(domain, *loop, options, secrets, signals, std::move(socket), throwaway_disks, report);
+  VMM_TRY(finish_throwaway(throwaway_disks, end && is_clean(*end, report), tell));
   return end;
 }
 

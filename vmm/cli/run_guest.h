@@ -6,14 +6,15 @@
 #include <string>
 
 #include "vmm/base/error.h"
+#include "vmm/cli/exit_status.h"
 #include "vmm/cli/options.h"
 #include "vmm/machine/machine.h"
 
 namespace vmm::cli {
 
 // Errors: what is wrong with the command line or the domain file is of ErrorKind::kConfiguration; all else is
-// the host's.
-Result<MachineEnd> run_guest(const Options& options);
+// the host's. `report` is filled as far as the run came.
+Result<MachineEnd> run_guest(const Options& options, GuestReport& report);
 
 // `vmm run --print`: the text of the domain file that `options.quick` is, which the reader of such files has
 // nothing against. REQUIRES: options.quick.

@@ -55,6 +55,13 @@ inline constexpr uint16_t kPmControlOffset = 0x04;  // PM1a_CNT_BLK
 inline constexpr uint16_t kPmTimerOffset = 0x08;    // PM_TMR_BLK, 32 bits
 inline constexpr uint16_t kGpe0Base = 0xafe0;       // GPE0_BLK: 2 status, 2 enable bytes
 
+// Ports that KVM answers itself: PIC, PIT and system control port B, edge and level control.
+struct Ports {
+  uint16_t first;
+  uint16_t count;
+};
+inline constexpr Ports kPortsOfKvm[] = {{0x20, 2}, {0x40, 4}, {kSystemControlB, 1}, {0xa0, 2}, {kElcr, 2}};
+
 // Interrupt inputs (GSIs) beside the ISA ones above.
 inline constexpr uint32_t kKeyboardIrq = 1;
 inline constexpr uint32_t kRtcIrq = 8;

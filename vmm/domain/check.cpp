@@ -28,6 +28,9 @@ void check_targets(const ReadContext& context, const Domain& domain) {
   Taken<std::string> targets;
   Taken<uint32_t> orders;
   Taken<uint8_t> slots;
+  if (domain.balloon && domain.balloon->address) {
+    slots.take(domain.balloon->address->slot, domain.balloon->line);
+  }
   Taken<IdePlace> places;
   for (const Disk& disk : domain.disks) {
     if (!disk.target.empty()) {
@@ -57,7 +60,7 @@ void check_targets(const ReadContext& context, const Domain& domain) {
     if (disk.address) {
       if (const auto line = slots.take(disk.address->slot, disk.line)) {
         context.report.error(disk.line,
-                             fmt::format("<disk>/<address slot='{:#04x}'>: the disk of line {} stands "
+                             fmt::format("<disk>/<address slot='{:#04x}'>: the device of line {} stands "
                                          "there; give another slot, or remove the address",
                                          disk.address->slot, *line));
       }
@@ -129,6 +132,23 @@ void check_boot(const ReadContext& context, const Domain& domain) {
   }
 }
 
+void check_balloon(const ReadContext& context, const Domain& domain) {
+  const bool is_full = domain.os.machine == MachineType::kMicrovm && domain.disks.size() == kMaxMicrovmDisks;
+  if (domain.balloon && is_full) {
+    context.report.error(
+        domain.balloon->line,
+        fmt::format("<memballoon>: the {} disks take all places of machine='microvm'; remove "
+                    "one, or write model='none'",
+                    kMaxMicrovmDisks));
+  }
+  if (!domain.balloon && domain.current_memory_bytes < domain.memory_bytes) {
+    context.report.warning(
+        domain.current_memory_line,
+        "<currentMemory>: less than <memory>, and there is no <memballoon model='virtio'>; "
+        "the guest has all of <memory> from the start");
+  }
+}
+
 void check_acpi(const ReadContext& context, const Element& root, const Domain& domain) {
   if (domain.features.acpi || root.has_refused_children) {
     return;
@@ -151,6 +171,7 @@ void check_domain(const ReadContext& context, const Element& root, const Domain&
   check_targets(context, domain);
   check_images(context, domain);
   check_serials(context, domain);
+  check_balloon(context, domain);
   check_boot(context, domain);
   check_acpi(context, root, domain);
 }

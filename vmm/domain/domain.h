@@ -23,8 +23,9 @@ inline constexpr uint64_t kMaxMemoryBytes = uint64_t{1} << 42;
 inline constexpr uint32_t kMaxIoThreads = 64;
 inline constexpr uint32_t kMaxSerialPorts = 4;
 inline constexpr uint32_t kMaxMicrovmDisks = 8;
-inline constexpr uint32_t kMaxPcDisks = 28;   // slots 2 to 31 of bus 0, but for two left free
-inline constexpr uint32_t kMinQueueSize = 4;  // a header, a status, and room for data
+inline constexpr uint32_t kMaxPcDisks = 28;       // slots 2 to 31 of bus 0, but for two left free
+inline constexpr uint32_t kExitPortEnd = 0xc000;  // from there on PCI cards have their ports
+inline constexpr uint32_t kMinQueueSize = 4;      // a header, a status, and room for data
 inline constexpr uint32_t kMaxQueueSize = 1024;
 
 // --- Memory ---------------------------------------------------------------------------------------------
@@ -203,6 +204,14 @@ struct Throwaway {
   std::optional<uint64_t> limit_bytes;  // of all disks together; absent: what the host has
 };
 
+// <memballoon model='virtio'>
+struct Balloon {
+  int line = 0;
+  bool deflates_on_oom = false;       // autodeflate='on'
+  bool reports_free_pages = false;    // freePageReporting='on'
+  std::optional<PciAddress> address;  // machine='pc' only; absent: vmm's choice
+};
+
 enum class CharBackend : uint8_t { kStdio, kFile, kPty, kUnix, kNull };
 
 struct Serial {
@@ -213,6 +222,12 @@ struct Serial {
   bool append = false;                      // kFile: keep what the file holds
   bool listen = true;                       // kUnix: mode='bind'; false: mode='connect'
   std::string alias;
+};
+
+// A port at which the guest ends its run with an exit status; <vmm:exit> in <metadata>.
+struct ExitPort {
+  int line = 0;
+  uint16_t port = 0;  // below kExitPortEnd
 };
 
 // --- The whole ------------------------------------------------------------------------------------------
@@ -226,6 +241,9 @@ struct Domain {
 
   uint64_t memory_bytes = 0;  // a multiple of 1 MiB, as libvirt rounds it (up)
   int memory_line = 0;
+  // What the balloon is to leave to the guest: a multiple of 1 MiB, at most memory_bytes.
+  uint64_t current_memory_bytes = 0;
+  int current_memory_line = 0;  // 0: the file has no <currentMemory>
   MemoryBacking memory_backing;
 
   uint32_t vcpus = 1;
@@ -243,7 +261,9 @@ struct Domain {
 
   std::vector<Disk> disks;  // in the order of the file
   Throwaway throwaway;
+  std::optional<Balloon> balloon;
   std::vector<Serial> serials;  // by port
+  std::optional<ExitPort> exit_port;
 
   // "guest.xml:14", to begin a message about what stands there.
   std::string where(int line) const;

@@ -103,6 +103,24 @@ std::string default_command_line(const QuickDomain& quick) {
   return has_root ? "console=ttyS0 root=/dev/vda rw" : "console=ttyS0";
 }
 
+size_t most_places(const QuickDomain& quick) {
+  return quick.machine == MachineType::kPc ? kMaxPcDisks : kMaxMicrovmDisks;
+}
+
+// What the guest frees goes back to the host, where there is a place for the device.
+std::string balloon_text(const QuickDomain& quick) {
+  return quick.disks.size() + 1 < most_places(quick)
+             ? "    <memballoon model='virtio' freePageReporting='on'/>\n"
+             : "";
+}
+
+std::string metadata_text(const QuickDomain& quick) {
+  return quick.has_exit_port ? "  <metadata>\n"
+                               "    <vmm:exit xmlns:vmm='urn:vmm:domain:1' port='0xf4'/>\n"
+                               "  </metadata>\n"
+                             : "";
+}
+
 std::string os_text(const QuickDomain& quick) {
   std::string text = fmt::format("    <type arch='x86_64' machine='{}'>hvm</type>\n",
                                  quick.machine == MachineType::kPc ? "pc" : "microvm");
@@ -165,7 +183,7 @@ Result<std::string> quick_domain_text(const QuickDomain& quick) {
   return fmt::format(
       "<!-- Made by vmm run. What is written to a transient disk is thrown away at the end. -->\n"
       "<domain type='kvm'>\n"
-      "  <name>{}</name>\n"
+      "  <name>{}</name>\n{}"
       "  <memory unit='MiB'>{}</memory>\n"
       "  <vcpu>{}</vcpu>\n"
       "  <os>\n{}  </os>\n"
@@ -173,10 +191,11 @@ Result<std::string> quick_domain_text(const QuickDomain& quick) {
       "    <acpi/>\n"
       "  </features>\n"
       "  <devices>\n{}"
-      "    <serial type='stdio'/>\n"
+      "    <serial type='stdio'/>\n{}"
       "  </devices>\n"
       "</domain>\n",
-      escaped(quick.name), quick.memory_mib, quick.vcpus, os_text(quick), devices);
+      escaped(quick.name), metadata_text(quick), quick.memory_mib, quick.vcpus, os_text(quick), devices,
+      balloon_text(quick));
 }
 
 }  // namespace vmm::domain

@@ -31,6 +31,7 @@ struct QuickDomain {
   std::optional<std::string> command_line;  // absent: the console, and the root disk where there is no initrd
   std::vector<QuickDisk> disks;             // throwaway all of them
   std::filesystem::path cdrom;              // booted before the disks
+  bool has_exit_port = false;
 };
 
 // Follows libvirt's schema. Errors, of ErrorKind::kConfiguration, name the option of `vmm run`: nothing to

@@ -351,57 +351,6 @@ void read_blockio(const ReadContext& context, const Element& element, Disk& disk
   }
 }
 
-// libvirt: an address is honoured; vmm honours it where its one bus has the place, and says where it does
-// not.
-void read_pci_address(const ReadContext& context, const Element& address, Disk& disk) {
-  constexpr std::array<std::string_view, 4> kParts = {"domain", "bus", "slot", "function"};
-  constexpr std::array<uint64_t, 4> kHighest = {0xffff, 0xff, 0x1f, 7};
-  std::array<uint64_t, 4> values{};
-  for (size_t i = 0; i < kParts.size(); ++i) {
-    const Attribute* attribute = address.attribute(kParts[i]);
-    if (attribute == nullptr) {
-      continue;
-    }
-    const auto value = parse_address_number(attribute->value);
-    if (!value || *value > kHighest[i]) {
-      context.report.error(attribute->line, fmt::format("{}: give a number up to {:#x}",
-                                                        address.place_of(*attribute), kHighest[i]));
-      return;
-    }
-    values[i] = *value;
-  }
-  if (address.attribute("slot") == nullptr) {
-    return;
-  }
-  constexpr uint64_t kFirstFreeSlot = 2;  // 0 is the host bridge, 1 the ISA bridge
-  if (values[0] != 0 || values[1] != 0 || values[2] < kFirstFreeSlot || values[3] != 0) {
-    context.report.warning(
-        address.line, fmt::format("{}: {:04x}:{:02x}:{:02x}.{} is not free for a disk; vmm chooses a slot",
-                                  address.place, values[0], values[1], values[2], values[3]));
-    return;
-  }
-  disk.address = PciAddress{.slot = static_cast<uint8_t>(values[2]), .function = 0};
-}
-
-void read_address(const ReadContext& context, const Element& element, MachineType machine, Disk& disk) {
-  const Element* address = element.child("address");
-  if (address == nullptr) {
-    return;
-  }
-  const std::string_view type = address->value_of("type");
-  const std::string_view own = machine == MachineType::kPc ? "pci" : "virtio-mmio";
-  if (type == "unassigned") {
-    return;
-  }
-  if (type != own) {
-    context.report.warning(address->line,
-                           fmt::format("{}: machine='{}' has its disks on {}; vmm chooses the place",
-                                       address->place, machine == MachineType::kPc ? "pc" : "microvm", own));
-  } else if (machine == MachineType::kPc) {
-    read_pci_address(context, *address, disk);
-  }
-}
-
 void read_transient(const ReadContext& context, const Element& element, Disk& disk) {
   const Element* transient = element.child("transient");
   if (transient == nullptr || disk.read_only) {
@@ -437,7 +386,7 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
   if (disk.bus == DiskBus::kIde) {
     read_ide_place(context, element, domain.os.machine, disk);
   } else {
-    read_address(context, element, domain.os.machine, disk);
+    disk.address = read_virtio_address(context, element, domain.os.machine);
   }
   check_bus(context, element, disk);
   disk.shareable = element.child("shareable") != nullptr;

@@ -1,4 +1,4 @@
-// Identity, memory, features, clock and life cycle.
+// Identity, memory, features, clock, life cycle and what only vmm has.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -226,17 +226,15 @@ void read_memory(const ReadContext& context, const Element& root, Domain& domain
   } else if (!root.has_refused_children) {
     context.report.error(root.line, "<domain>: has no <memory>; say how much the guest has");
   }
+  domain.current_memory_bytes = domain.memory_bytes;
   if (const Element* current = root.child("currentMemory")) {
+    domain.current_memory_line = current->line;
     const auto bytes = read_size(context, *current, current->text);
     if (bytes && align_up(*bytes, kMiB) > domain.memory_bytes && domain.memory_bytes != 0) {
       context.report.error(current->line,
                            fmt::format("{}: more than <memory>; give at most as much", current->place));
-    } else if (bytes && align_up(*bytes, kMiB) < domain.memory_bytes) {
-      context.report.warning(
-          current->line,
-          fmt::format("{}: less than <memory>, and the balloon is not there; the guest has all "
-                      "of <memory> from the start",
-                      current->place));
+    } else if (bytes) {
+      domain.current_memory_bytes = align_up(*bytes, kMiB);
     }
   }
   if (const Element* backing = root.child("memoryBacking")) {
@@ -286,6 +284,21 @@ void read_lifecycle(const Element& root, Domain& domain) {
   domain.on_poweroff = read_action(root, "on_poweroff", LifecycleAction::kDestroy);
   domain.on_reboot = read_action(root, "on_reboot", LifecycleAction::kRestart);
   domain.on_crash = read_action(root, "on_crash", LifecycleAction::kDestroy);
+}
+
+void read_metadata(const ReadContext& context, const Element& root, Domain& domain) {
+  const Element* metadata = root.child("metadata");
+  const Element* exit = metadata == nullptr ? nullptr : metadata->child("vmm:exit");
+  if (exit == nullptr) {
+    return;
+  }
+  const auto port = parse_address_number(exit->value_of("port"));
+  if (!port || *port >= kExitPortEnd) {
+    context.report.error(
+        exit->line, fmt::format("{}: give it a port below {:#x}, as port='0xf4'", exit->place, kExitPortEnd));
+    return;
+  }
+  domain.exit_port = ExitPort{.line = exit->line, .port = static_cast<uint16_t>(*port)};
 }
 
 }  // namespace vmm::domain

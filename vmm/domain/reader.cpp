@@ -11,8 +11,10 @@ Domain read_domain(const ReadContext& context, const Element& root) {
   read_features(context, root, domain);
   read_clock(context, root, domain);
   read_lifecycle(root, domain);
+  read_metadata(context, root, domain);
   if (const Element* devices = root.child("devices")) {
     read_disks(context, *devices, domain);
+    read_balloon(context, *devices, domain);
     read_serials(context, *devices, domain);
   }
   check_domain(context, root, domain);

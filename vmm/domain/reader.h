@@ -21,9 +21,15 @@ void read_os(const ReadContext& context, const Element& root, Domain& domain);
 void read_features(const ReadContext& context, const Element& root, Domain& domain);
 void read_clock(const ReadContext& context, const Element& root, Domain& domain);
 void read_lifecycle(const Element& root, Domain& domain);
-// After read_processors() and read_os().
+void read_metadata(const ReadContext& context, const Element& root, Domain& domain);
+// After read_memory(), read_processors() and read_os().
 void read_disks(const ReadContext& context, const Element& devices, Domain& domain);
+void read_balloon(const ReadContext& context, const Element& devices, Domain& domain);
 void read_serials(const ReadContext& context, const Element& devices, Domain& domain);
+
+// Where the device's <address> puts it. Nothing: vmm chooses, which may have been said.
+std::optional<PciAddress> read_virtio_address(const ReadContext& context, const Element& device,
+                                              MachineType machine);
 
 // What can be said only of the domain as a whole.
 void check_domain(const ReadContext& context, const Element& root, const Domain& domain);

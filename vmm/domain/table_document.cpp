@@ -28,7 +28,8 @@ This page is written by the program out of its table (`vmm/domain/element_table.
   place, all of a file in one run.
 
 Names that the table does not have are refused, with the nearest name that it has. Elements with a prefix
-(`qemu:commandline`) are refused outside of `<metadata>`.
+(`qemu:commandline`) are refused outside of `<metadata>`. In it, elements of the namespace `urn:vmm:domain:1` (any prefix; `vmm:`
+below) are vmm's own: `<metadata><vmm:exit xmlns:vmm='urn:vmm:domain:1' port='0xf4'/></metadata>`.
 
 Added to libvirt's format: paths of kernels, images, logs and sockets may be relative; they are taken relative to the folder
 of the file. libvirt's own choices are kept where they surprise: a disk without `<driver type=…>` is raw, sizes are in KiB

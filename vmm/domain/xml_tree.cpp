@@ -50,6 +50,25 @@ std::string list_of(std::span<const std::string_view> values) {
   return result;
 }
 
+constexpr std::string_view kMetadata = "metadata";
+constexpr std::string_view kOwnNamespace = "urn:vmm:domain:1";
+constexpr std::string_view kOwnPrefix = "vmm:";  // as the table names our elements, whatever the file does
+
+// What the prefix of the element stands for (Namespaces in XML 1.0, section 6); nullptr: nothing.
+const char* namespace_of(const tinyxml2::XMLElement& node) {
+  const std::string_view name = node.Name();
+  const size_t colon = name.find(':');
+  const std::string declaration =
+      colon == std::string_view::npos ? "xmlns" : fmt::format("xmlns:{}", name.substr(0, colon));
+  for (const tinyxml2::XMLNode* each = &node; each != nullptr; each = each->Parent()) {
+    const auto* element = each->ToElement();
+    if (const char* found = element == nullptr ? nullptr : element->Attribute(declaration.c_str())) {
+      return found;
+    }
+  }
+  return nullptr;
+}
+
 enum class Fate : uint8_t { kKept, kLeftOut, kRefused };
 
 class TreeReader {
@@ -60,7 +79,7 @@ class TreeReader {
   // NOLINTNEXTLINE(misc-no-recursion)
   Fate read(const tinyxml2::XMLElement& node, const std::string& path, std::string_view parent_path,
             Element& element) {
-    element.name = node.Name();
+    element.name = path.substr(path.rfind('/') + 1);
     element.line = node.GetLineNum();
     element.place = printable_place(path);
     const auto rules = rules_of(path);
@@ -70,6 +89,10 @@ class TreeReader {
     }
     if (rules.front().answer != Answer::kDone) {
       return answer_element(rules.front(), element);
+    }
+    if (path == kMetadata) {  // what else stands in it is not ours
+      read_children(node, path, element);
+      return Fate::kKept;
     }
     Fate fate = read_attributes(node, rules, element);
     if (fate == Fate::kKept) {
@@ -107,7 +130,7 @@ class TreeReader {
   }
 
   void report_unknown_element(const Element& element, std::string_view parent_path) {
-    if (element.name.find(':') != std::string::npos) {
+    if (element.name.find(':') != std::string::npos && parent_path != kMetadata) {
       report_.error(
           element.line,
           fmt::format("{}: elements of other programs mean nothing to vmm; they belong in <metadata>",
@@ -126,7 +149,8 @@ class TreeReader {
     Fate fate = Fate::kKept;
     for (const auto* each = node.FirstAttribute(); each != nullptr; each = each->Next()) {
       Attribute attribute{each->Name(), each->Value(), each->GetLineNum()};
-      if (attribute.name.starts_with("xmlns:")) {
+      const bool is_default_namespace = attribute.name == "xmlns" && element.name.starts_with(kOwnPrefix);
+      if (attribute.name.starts_with("xmlns:") || is_default_namespace) {
         continue;
       }
       const Fate found = read_value(rules, element, attribute, element.place_of(attribute));
@@ -221,15 +245,38 @@ class TreeReader {
     return Fate::kKept;
   }
 
+  // The name by which the table knows the child. Nothing: it belongs to another program.
+  std::optional<std::string> name_of_child(const tinyxml2::XMLElement& child, const std::string& path) {
+    std::string name = child.Name();
+    if (path != kMetadata) {
+      return name;
+    }
+    const char* const space = namespace_of(child);
+    if (space != nullptr && space == kOwnNamespace) {
+      return fmt::format("{}{}", kOwnPrefix, name.substr(name.find(':') + 1));
+    }
+    if (name.starts_with(kOwnPrefix)) {
+      report_.error(
+          child.GetLineNum(),
+          fmt::format("{}: its prefix stands for {}; write xmlns:vmm='{}'",
+                      printable_place(fmt::format("{}/{}", path, name)),
+                      space == nullptr ? "nothing" : fmt::format("'{}'", printable(space)), kOwnNamespace));
+    }
+    return std::nullopt;
+  }
+
   // NOLINTNEXTLINE(misc-no-recursion)
   void read_children(const tinyxml2::XMLElement& node, const std::string& path, Element& element) {
     std::set<std::string> seen;
     for (const auto* child = node.FirstChildElement(); child != nullptr && !report_.is_full();
          child = child->NextSiblingElement()) {
-      const std::string child_path =
-          path == "domain" ? child->Name() : fmt::format("{}/{}", path, child->Name());
+      const auto name = name_of_child(*child, path);
+      if (!name) {
+        continue;
+      }
+      const std::string child_path = path == "domain" ? *name : fmt::format("{}/{}", path, *name);
       const auto rules = rules_of(child_path);
-      if (!seen.insert(child->Name()).second && !rules.empty() && rules.front().value != kMany) {
+      if (!seen.insert(*name).second && !rules.empty() && rules.front().value != kMany) {
         report_.error(child->GetLineNum(),
                       fmt::format("{}: stands twice; remove one", printable_place(child_path)));
         element.has_refused_children = true;

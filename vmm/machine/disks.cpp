@@ -1,7 +1,6 @@
 #include "vmm/machine/disks.h"
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <filesystem>
 #include <future>
@@ -16,24 +15,10 @@
 #include "devices/ide/ata_disk.h"
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
-#include "vmm/base/size.h"
-#include "vmm/core/layout.h"
 #include "vmm/machine/image_options.h"
 
 namespace vmm {
 namespace {
-
-// For ioeventfd='off': every notification leaves the guest and is handled by the vCPU's thread.
-class NoDoorbells final : public DoorbellRegistry {
- public:
-  Status attach(const Doorbell& /*doorbell*/, const EventFd& /*event*/) override { return {}; }
-  void detach(const Doorbell& /*doorbell*/, const EventFd& /*event*/) override {}
-};
-
-DoorbellRegistry& doorbells_for(const domain::Disk& disk, Vm& vm) {
-  static NoDoorbells none;
-  return disk.ioeventfd ? static_cast<DoorbellRegistry&>(vm) : none;
-}
 
 // What is not there is found out when it is opened.
 Status check_block_source(const domain::Disk& disk) {
@@ -49,7 +34,6 @@ Status check_block_source(const domain::Disk& disk) {
 }
 
 constexpr uint16_t kDefaultQueueSize = 256;
-constexpr uint8_t kLastSlot = 31;
 
 }  // namespace
 
@@ -144,8 +128,7 @@ Status Disks::add(const domain::Disk& disk) {
   if (disk.bus == domain::DiskBus::kIde) {
     VMM_TRY(attach_to_ide(disk, made));
   } else {
-    make_virtio_block(disk, made);
-    VMM_TRY(world_.chipset != nullptr ? attach_to_pci(disk, made) : attach_to_mmio(disk, made));
+    VMM_TRY(attach_as_virtio(disk, made));
   }
   disks_.push_back(std::move(made));
   return {};
@@ -213,36 +196,20 @@ void Disks::add_error_policy(const domain::Disk& wanted, size_t index, Medium& m
   medium.image = std::move(device);
 }
 
-uint8_t Disks::free_slot() const {
-  const auto is_taken = [this](uint8_t slot) {
-    const bool is_wanted = std::ranges::any_of(
-        domain_.disks, [&](const domain::Disk& disk) { return disk.address && disk.address->slot == slot; });
-    return is_wanted || world_.chipset->bus().function_at({.slot = slot, .function = 0}) != nullptr;
-  };
-  uint8_t slot = PcChipset::kFirstFreeSlot;
-  while (slot <= kLastSlot && is_taken(slot)) {
-    ++slot;
+Status Disks::attach_as_virtio(const domain::Disk& disk, Disk& made) {
+  make_virtio_block(disk, made);
+  VMM_ASSIGN_OR_RETURN(made.virtio,
+                       world_.places.attach(*made.device, made.thread->loop(),
+                                            {.address = disk.address, .has_ioeventfd = disk.ioeventfd}));
+  if (made.virtio.pci != nullptr) {
+    made.boot_path = boot::virtio_disk_path(made.virtio.slot);
   }
-  return slot;
-}
-
-Status Disks::attach_to_pci(const domain::Disk& disk, Disk& made) {
-  const uint8_t slot = disk.address ? disk.address->slot : free_slot();
-  if (slot > kLastSlot) {
-    return fail("the PCI bus has no slot left");
-  }
-  const virtio::VirtioPci::World world{.loop = made.thread->loop(),
-                                       .memory = world_.memory,
-                                       .doorbells = doorbells_for(disk, world_.vm),
-                                       .msi = world_.vm,
-                                       .intx = world_.chipset->intx(slot)};
-  made.boot_path = boot::virtio_disk_path(slot);
-  VMM_ASSIGN_OR_RETURN(made.pci, virtio::VirtioPci::create(*made.device, world));
-  return world_.chipset->bus().attach({.slot = slot, .function = 0}, *made.pci);
+  return {};
 }
 
 Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
-  VMM_ASSIGN_OR_RETURN(ide::IdeController* const controller, world_.chipset->ide(world_.memory));
+  const VirtioPlaces::World& places = world_.places.world();
+  VMM_ASSIGN_OR_RETURN(ide::IdeController* const controller, places.chipset->ide(places.memory));
   const auto [channel_index, drive] = disk.ide_place;
   ide::IdeChannel& channel = controller->channel(channel_index);
   EventLoop& loop = made.thread->loop();
@@ -265,24 +232,6 @@ Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
   made.ide = &channel.drive_io(drive);
   made.boot_path = boot::ide_drive_path(PcChipset::kIdeAddress.slot, PcChipset::kIdeAddress.function,
                                         channel_index, drive);
-  return {};
-}
-
-Status Disks::attach_to_mmio(const domain::Disk& disk, Disk& made) {
-  const auto slot = static_cast<uint32_t>(std::countr_one(virtio_mmio_mask_));
-  if (slot >= layout::kVirtioMmioSlots) {
-    return fail("machine='microvm' has room for {} disks; use machine='pc'", layout::kVirtioMmioSlots);
-  }
-  const GuestAddress address(layout::kVirtioMmioStart + slot * layout::kVirtioMmioStride);
-  VMM_ASSIGN_OR_RETURN(made.line, world_.vm.make_edge_line(layout::kVirtioMmioFirstGsi + slot));
-  const virtio::VirtioMmio::World world{.loop = made.thread->loop(),
-                                        .memory = world_.memory,
-                                        .doorbells = doorbells_for(disk, world_.vm),
-                                        .line = *made.line,
-                                        .address = address};
-  VMM_ASSIGN_OR_RETURN(made.mmio, virtio::VirtioMmio::create(*made.device, world));
-  VMM_TRY(world_.mmio.add(address.value(), virtio::VirtioMmio::kLengthBytes, *made.mmio));
-  virtio_mmio_mask_ |= 1U << slot;
   return {};
 }
 
@@ -348,7 +297,7 @@ void Disks::quiesce() {
     if (disks_[i].ide != nullptr) {
       disks_[i].ide->quiesce([&quiet, i] { quiet[i].set_value(); });
     } else {
-      disks_[i].core().quiesce([&quiet, i] { quiet[i].set_value(); });
+      disks_[i].virtio.core().quiesce([&quiet, i] { quiet[i].set_value(); });
     }
     disks_[i].thread->loop().post([&disk = disks_[i]] {
       block::ErrorPolicyDevice* const policy = disk.medium.policy;
@@ -375,7 +324,7 @@ void Disks::resume() {
       if (disk.ide != nullptr) {
         disk.ide->resume();
       } else {
-        disk.core().resume();
+        disk.virtio.core().resume();
       }
     }
   }
@@ -394,9 +343,7 @@ void Disks::retry_held() {
 void Disks::reset() {
   VMM_CHECK(is_quiesced_, "disks are reset while requests may be in flight");
   for (const Disk& disk : disks_) {
-    if (disk.mmio != nullptr) {
-      disk.mmio->core().power_on_reset();
-    }
+    disk.virtio.reset();
   }
 }
 

@@ -21,19 +21,15 @@
 #include "block/overlay_file.h"
 #include "block/space_budget.h"
 #include "devices/virtio/block.h"
-#include "devices/virtio/mmio.h"
-#include "devices/virtio/pci.h"
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
-#include "vmm/core/guest_memory.h"
-#include "vmm/core/io_bus.h"
 #include "vmm/domain/domain.h"
-#include "vmm/kvm/vm.h"
 #include "vmm/machine/disc_check.h"
 #include "vmm/machine/io_thread.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/secrets.h"
 #include "vmm/machine/throwaway_disk.h"
+#include "vmm/machine/virtio_places.h"
 
 namespace vmm {
 
@@ -41,10 +37,7 @@ class Disks {
  public:
   // What disks are attached to.
   struct World {
-    const GuestMemory& memory;
-    IoBus& mmio;
-    Vm& vm;
-    PcChipset* chipset;  // null: virtio-mmio
+    VirtioPlaces& places;
     const DiskSecrets& secrets;
     // A request that the host could not do is held, as error_policy='stop' wants it: the guest is to be
     // paused until retry_held(). Called on an I/O thread.
@@ -56,9 +49,6 @@ class Disks {
   ~Disks();
   Disks(const Disks&) = delete;
   Disks& operator=(const Disks&) = delete;
-
-  // Bit n: virtio-mmio slot n is taken.
-  uint32_t virtio_mmio_mask() const { return virtio_mmio_mask_; }
 
   // What firmware is to boot from, by its own names, first to last: by <boot order=…/>; else the first disk
   // or CD-ROM of each kind that <boot dev=…/> names, which is the disk and then the CD-ROM where there is
@@ -136,12 +126,9 @@ class Disks {
     std::filesystem::path file;     // of the medium, or of the last of the next ones
     domain::ImageFormat format = domain::ImageFormat::kRaw;
     std::unique_ptr<virtio::VirtioBlock> device;
-    std::unique_ptr<InterruptLine> line;  // virtio-mmio
-    std::unique_ptr<virtio::VirtioMmio> mmio;
-    std::unique_ptr<virtio::VirtioPci> pci;
+    VirtioTransport virtio;
     ide::DriveIo* ide = nullptr;  // the chipset's; then there is no virtio device
     ide::CdTray* tray = nullptr;  // of a CD-ROM drive, whose image may be null
-    virtio::VirtioCore& core() const { return pci != nullptr ? pci->core() : mmio->core(); }
   };
 
   Disks(const domain::Domain& domain, const World& world);
@@ -158,10 +145,8 @@ class Disks {
   Status make_overlay(const domain::Disk& disk, Disk& made);
   Result<block::DiskOptions> options_of(const domain::Disk& disk) const;
   void make_virtio_block(const domain::Disk& disk, Disk& made) const;
-  Status attach_to_pci(const domain::Disk& disk, Disk& made);
+  Status attach_as_virtio(const domain::Disk& disk, Disk& made);
   Status attach_to_ide(const domain::Disk& disk, Disk& made);
-  Status attach_to_mmio(const domain::Disk& disk, Disk& made);
-  uint8_t free_slot() const;
   const Disk* find(std::string_view target) const;
   Result<Disk*> find_cdrom(std::string_view target);
   static void take_out(Disk& disk);
@@ -169,7 +154,6 @@ class Disks {
   const domain::Domain& domain_;
   const World world_;
   const std::shared_ptr<block::SpaceBudget> budget_;
-  uint32_t virtio_mmio_mask_ = 0;
   bool is_quiesced_ = false;
   std::atomic<bool> gives_up_{false};  // read by the I/O threads: errors are reported, nothing is held
   // Before the disks, which must go first: they belong to these loops.

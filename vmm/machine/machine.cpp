@@ -115,6 +115,7 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
   const MachineSwitches switches = {
       .power_off = [this] { raise(Event::kPowerOff, 0); },
       .reset = [this] { raise(Event::kReset, 0); },
+      .exit = [this](uint8_t status) { raise_exit(status); },
       .quit = [this] { quit(); },
   };
   VMM_ASSIGN_OR_RETURN(platform_, Platform::create(domain_, main_loop_, memory_, *interrupts_, switches));
@@ -124,21 +125,22 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
     VMM_ASSIGN_OR_RETURN(chipset_, PcChipset::create(ports_, mmio_, *interrupts_, platform_->reset_port(),
                                                      platform_->power().pm_block()));
   }
+  virtio_places_ = std::make_unique<VirtioPlaces>(
+      domain_, VirtioPlaces::World{.memory = memory_, .mmio = mmio_, .vm = *vm_, .chipset = chipset_.get()});
   VMM_ASSIGN_OR_RETURN(
       disks_,
-      Disks::create(domain_, {.memory = memory_,
-                              .mmio = mmio_,
-                              .vm = *vm_,
-                              .chipset = chipset_.get(),
+      Disks::create(domain_, {.places = *virtio_places_,
                               .secrets = secrets,
                               .on_held = [this](const std::string& disk, const std::string& reason) {
                                 main_loop_.post([this, disk, reason] { pause_for_disk(disk, reason); });
                               }}));
+  VMM_ASSIGN_OR_RETURN(balloon_, Balloon::create(domain_, *virtio_places_));
   VMM_TRY(assign_resources());
   if (domain_.os.kernel.empty()) {
     VMM_ASSIGN_OR_RETURN(firmware_, Firmware::create(domain_, memory_, ports_, *vm_));
     describe_to_firmware();
   }
+  VMM_TRY(platform_->attach_exit_port(domain_, ports_));
   VMM_ASSIGN_OR_RETURN(retry_timer_, main_loop_.make_timer([this] { go_on_after_pause(); }));
   return {};
 }
@@ -191,7 +193,7 @@ Status Machine::load_guest() {
 // Puts the kernel, or the program, into memory and the first vCPU at its beginning.
 Status Machine::load_kernel() {
   std::optional<GuestAddress> rsdp;
-  const uint32_t mmio_mask = disks_->virtio_mmio_mask();
+  const uint32_t mmio_mask = virtio_places_->mmio_mask();
   boot::DirectBoot direct{.kernel_path = domain_.os.kernel,
                           .initrd_path = domain_.os.initrd,
                           .command_line = domain_.os.command_line,
@@ -211,6 +213,9 @@ Status Machine::load_kernel() {
 
 Result<MachineEnd> Machine::run() {
   disks_->start();
+  if (balloon_ != nullptr) {
+    balloon_->start();
+  }
   for (unsigned i = 0; i < vcpus_.size(); ++i) {
     vcpus_[i]->start(i);
   }
@@ -218,7 +223,7 @@ Result<MachineEnd> Machine::run() {
   main_loop_.run();
   park_vcpus();
   platform_->flush_consoles();
-  disks_->quiesce();
+  quiesce_devices();
   VMM_TRY(disks_->flush());
   return end_;
 }
@@ -233,6 +238,12 @@ void Machine::press_power_button() {
 }
 
 void Machine::quit() { end(MachineEnd::kQuit); }
+
+bool Machine::time_out() {
+  const bool is_first = !has_ended_;
+  end(MachineEnd::kTimeout);
+  return is_first;
+}
 
 Machine::State Machine::state() const {
   return is_preserved_ ? State::kKept : is_paused_ ? State::kPausedForDisk : State::kRunning;
@@ -292,6 +303,14 @@ void Machine::go_on_after_pause() {
   }
 }
 
+// They leave the guest's memory alone from then on.
+void Machine::quiesce_devices() {
+  disks_->quiesce();
+  if (balloon_ != nullptr) {
+    balloon_->quiesce();
+  }
+}
+
 void Machine::resume_vcpus() {
   for (const auto& vcpu : vcpus_) {
     vcpu->resume();
@@ -320,6 +339,12 @@ void Machine::raise(Event event, unsigned vcpu_index) {
   main_loop_.post([this] { handle_event(); });
 }
 
+// Any thread; the port tells one status of a start.
+void Machine::raise_exit(uint8_t status) {
+  exit_status_ = status;
+  raise(Event::kExit, 0);
+}
+
 void Machine::handle_event() {
   if (has_ended_) {
     return;
@@ -334,6 +359,9 @@ void Machine::handle_event() {
     case Event::kReset:
       log::info("the guest is reset");
       return obey(domain_.on_reboot, MachineEnd::kPowerOff);
+    case Event::kExit:
+      log::info("the guest ended itself with status {}", exit_status_.load());
+      return end(MachineEnd::kExit);
     case Event::kTripleFault:
     case Event::kCrash:
       report_crash(event_vcpu_);
@@ -376,8 +404,11 @@ void Machine::restart() {
 }
 
 Status Machine::reset() {
-  disks_->quiesce();
+  quiesce_devices();
   disks_->reset();
+  if (balloon_ != nullptr) {
+    balloon_->reset();
+  }
   if (chipset_ != nullptr) {
     chipset_->reset();
   }
@@ -388,6 +419,9 @@ Status Machine::reset() {
   }
   VMM_TRY(discard_memory(memory_));
   disks_->resume();
+  if (balloon_ != nullptr) {
+    balloon_->resume();
+  }
   VMM_TRY(assign_resources());
   return load_guest();
 }

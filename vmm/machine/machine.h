@@ -22,12 +22,14 @@
 #include "vmm/kvm/cpuid.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vm.h"
+#include "vmm/machine/balloon.h"
 #include "vmm/machine/disks.h"
 #include "vmm/machine/firmware.h"
 #include "vmm/machine/isa_interrupts.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/platform.h"
 #include "vmm/machine/vcpu_thread.h"
+#include "vmm/machine/virtio_places.h"
 
 namespace vmm {
 
@@ -36,6 +38,8 @@ enum class MachineEnd : uint8_t {
   kPowerOff,  // the guest switched itself off (or rebooted with <on_reboot>destroy)
   kQuit,      // the host wanted it
   kCrash,     // the guest crashed; the report has been printed
+  kExit,      // the guest ended it at its exit port; see Machine::exit_status
+  kTimeout,   // the guest had no more time
 };
 
 class Machine {
@@ -51,6 +55,8 @@ class Machine {
   // Runs the guest, and the main loop, until the end. An error is the host's: the guest could not be
   // (re)started, or its last writes could not be flushed.
   Result<MachineEnd> run();
+  // What the guest wrote to its exit port. With MachineEnd::kExit.
+  uint8_t exit_status() const { return exit_status_; }
 
   // While it runs, on the main loop's thread:
   enum class State : uint8_t {
@@ -61,6 +67,8 @@ class Machine {
   State state() const;
   void press_power_button();
   void quit();
+  // Ends it as quit() does, with MachineEnd::kTimeout. False where it has ended already.
+  bool time_out();
   // As if the guest had asked for it (<on_reboot>).
   void press_reset_button();
   // At the next reset, and only then, firmware boots from this disk first. An error: there is none of that
@@ -72,7 +80,7 @@ class Machine {
 
  private:
   // What the guest did that stops all vCPUs. The first one counts.
-  enum class Event : uint8_t { kNone, kPowerOff, kReset, kTripleFault, kCrash };
+  enum class Event : uint8_t { kNone, kPowerOff, kReset, kExit, kTripleFault, kCrash };
 
   Machine(const domain::Domain& domain, EventLoop& main_loop, Kvm kvm, GuestMemory memory);
   Status create_vm();
@@ -85,6 +93,7 @@ class Machine {
   Status load_kernel();
 
   void raise(Event event, unsigned vcpu_index);
+  void raise_exit(uint8_t status);
   void handle_event();
   void report_crash(unsigned vcpu_index);
   void obey(domain::LifecycleAction action, MachineEnd end);
@@ -95,6 +104,7 @@ class Machine {
   void pause_for_disk(const std::string& disk, const std::string& reason);
   void go_on_after_pause();
 
+  void quiesce_devices();
   void resume_vcpus();
   void park_vcpus();
 
@@ -112,11 +122,14 @@ class Machine {
   std::unique_ptr<IsaInterrupts> interrupts_;
   std::unique_ptr<Platform> platform_;
   std::unique_ptr<PcChipset> chipset_;  // machine='pc' only
+  std::unique_ptr<VirtioPlaces> virtio_places_;
   std::unique_ptr<Disks> disks_;
+  std::unique_ptr<Balloon> balloon_;  // null: the domain has none
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 
   std::atomic<Event> event_{Event::kNone};
   std::atomic<unsigned> event_vcpu_{0};
+  std::atomic<uint8_t> exit_status_{0};
 
   // The main loop's thread only.
   Result<MachineEnd> end_{MachineEnd::kPowerOff};

@@ -110,6 +110,17 @@ Result<GuestMemory> build_memory(const domain::Domain& domain) {
   return GuestMemory(std::move(regions));
 }
 
+void give_back_memory(const domain::MemoryBacking& backing, const iovec& pages) {
+  // Huge pages were reserved for the guest: given back they may be gone when it wants them again, and the
+  // host would kill us for touching them. Locked memory is to stay.
+  if (backing.hugepages || backing.locked) {
+    return;
+  }
+  // Advice: where it fails, the memory stays with the guest.
+  const bool is_shared = backing.shared || backing.source == domain::MemorySource::kMemfd;
+  ::madvise(pages.iov_base, pages.iov_len, is_shared ? MADV_REMOVE : MADV_DONTNEED);
+}
+
 Status discard_memory(const GuestMemory& memory) {
   for (const GuestMemory::Region& region : memory.regions()) {
     // MADV_REMOVE frees what a shared mapping holds; MADV_DONTNEED a private one; locked memory knows

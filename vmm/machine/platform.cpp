@@ -88,6 +88,7 @@ Platform::Platform(const domain::Domain& domain, std::unique_ptr<Alarm> alarm,
       reset_port_(switches.reset),
       system_control_(switches.reset),
       debug_port_(host_monotonic_clock(), DebugPort::log_firmware_line),
+      exit_port_(switches.exit),
       power_(interrupts.make_input(layout::kSciIrq), host_monotonic_clock(), {.is_enabled_at_reset = true},
              switches.power_off) {}
 
@@ -140,6 +141,22 @@ Status Platform::attach(IoBus& ports, bool with_reset_port) {
   return {};
 }
 
+Status Platform::attach_exit_port(const domain::Domain& domain, IoBus& ports) {
+  if (!domain.exit_port) {
+    return {};
+  }
+  const uint16_t port = domain.exit_port->port;
+  const bool is_kvms = std::ranges::any_of(layout::kPortsOfKvm, [port](const layout::Ports& taken) {
+    return port >= taken.first && port - taken.first < taken.count;
+  });
+  if (is_kvms || !ports.add(port, ExitPort::kPorts, exit_port_)) {
+    return fail_configuration(
+        "{}: <metadata>/<vmm:exit port='{:#x}'>: the machine has something else there; give another, as 0xf4",
+        domain.where(domain.exit_port->line), port);
+  }
+  return {};
+}
+
 Status Platform::begin() {
   for (const Port& port : ports_) {
     VMM_TRY(port.console->begin());
@@ -154,6 +171,7 @@ void Platform::reset() {
   system_control_.reset();
   post_code_.reset();
   debug_port_.reset();
+  exit_port_.reset();
   power_.reset();
   for (const Port& port : ports_) {
     port.serial->reset();

@@ -1,15 +1,17 @@
 // Platform: the devices that every machine has, `pc` and `microvm` alike: serial ports and their consoles,
-// clock, keyboard controller, reset and power ports.
+// clock, keyboard controller, reset and power ports, and the exit port where the domain has one.
 //
 // Threads: built, reset and destroyed by the main thread while no vCPU runs.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "devices/acpi_power.h"
 #include "devices/cmos_rtc.h"
+#include "devices/exit_port.h"
 #include "devices/i8042.h"
 #include "devices/serial.h"
 #include "devices/system_control.h"
@@ -28,7 +30,8 @@ namespace vmm {
 struct MachineSwitches {
   std::function<void()> power_off;
   std::function<void()> reset;
-  std::function<void()> quit;  // the person at the console wants to leave (main thread)
+  std::function<void(uint8_t status)> exit;  // the guest ends its run
+  std::function<void()> quit;                // the person at the console wants to leave (main thread)
 };
 
 class Platform {
@@ -40,6 +43,9 @@ class Platform {
 
   // Puts the devices on the port bus, but for the reset port where PCI has its place (0xcf9).
   Status attach(IoBus& ports, bool with_reset_port);
+  // REQUIRES: everything else that has ports is on the bus. An error, of the domain file, where the exit port
+  // is one of theirs.
+  Status attach_exit_port(const domain::Domain& domain, IoBus& ports);
   ResetPort& reset_port() { return reset_port_; }
   AcpiPower& power() { return power_; }
 
@@ -70,6 +76,7 @@ class Platform {
   SystemControlA system_control_;
   PostCode post_code_;
   DebugPort debug_port_;
+  ExitPort exit_port_;
   AcpiPower power_;
   std::vector<Port> ports_;
 };

@@ -52,12 +52,6 @@ class Guest:
     def path(self, name):
         return f"{self.folder}/{name}"
 
-    def reported_status(self):
-        """What the guest said about its shell or command on the second serial port, or None."""
-        with open(self.path("status"), encoding="utf-8") as file:
-            found = re.search(r"^exit (\d+)\r*$", file.read(), re.MULTILINE)
-        return int(found[1]) if found else None
-
     def run(self, *options, seconds=BOOT_SECONDS):
         """vmm from start to end without a terminal: CompletedProcess with bytes."""
         return subprocess.run([VMM, "--domain", self.domain, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

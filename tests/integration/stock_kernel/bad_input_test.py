@@ -80,7 +80,8 @@ class CommandLine(GuestTest):
 
     def test_wrong_uses_have_status_2(self):
         for arguments in ((), ("--domain",), ("--domain", ""), ("--frobnicate",), ("--domain", "x.xml", "--log-level", "loud"),
-                          ("--domain", "x.xml", "--domain", "y.xml")):
+                          ("--domain", "x.xml", "--domain", "y.xml"), *(("--domain", "x.xml", "--timeout", time) for time in (
+                              "", "0", "0s", "-1", "+1", "1.5", "5x", "5 m", "m", "ms", "1e3", "0x10", "8761h", "99999999999999999999"))):
             with self.subTest(arguments):
                 run = self.run_vmm(*arguments)
                 self.assertEqual((run.status, run.output), (2, b""), run.account())

@@ -5,11 +5,12 @@ import contextlib
 import re
 import os
 import sys
+import time
 import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guest import MIB, Guest, GuestTest, main  # noqa: E402
+from guest import BOOT_SECONDS, MIB, MODULES, STDIO, Disk, Guest, GuestTest, main  # noqa: E402
 
 SCRIPT = """
 sed -n 's/^MemTotal: *\\([0-9]*\\) kB/memory=\\1/p' /proc/meminfo
@@ -20,6 +21,7 @@ dd if=/dev/urandom of=/mnt/a bs=1M count=FILL 2>/dev/null
 cp /mnt/a /mnt/b && cmp /mnt/a /mnt/b && echo same=yes
 """
 PAGE_MIB = 2
+BALLOON_MODULES = (*MODULES, "virtio_balloon")
 
 
 NEEDS_ROOT = unittest.skipUnless(os.geteuid() == 0, "reserves huge pages")
@@ -114,6 +116,62 @@ class Memory(GuestTest):
     def test_more_than_the_host_has_is_refused(self):
         with Guest(memory_mib=1 << 20) as guest:
             self.assert_one_sentence(guest.run(), 1, f"{guest.domain}:3", "<memory>", "1048576 MiB")
+
+
+class Balloon(GuestTest):
+    """What the guest does not use goes back to the host."""
+
+    def resident_mib(self, process):
+        return field_of_status(process, "VmRSS") // 1024
+
+    def wait_until_below(self, process, limit_mib):
+        deadline = time.monotonic() + BOOT_SECONDS
+        while (resident := self.resident_mib(process)) > limit_mib:
+            self.assertLess(time.monotonic(), deadline, f"{resident} MiB are resident, not {limit_mib}")
+            time.sleep(0.2)
+
+    def check_free_pages_go_back(self, **guest):
+        script = """
+            mount -t tmpfs -o size=90% tmpfs /mnt
+            dd if=/dev/urandom of=/mnt/a bs=1M count=100 2>/dev/null && echo full && read -r answer
+            rm /mnt/a && echo freed && read -r answer
+            dd if=/dev/urandom of=/mnt/a bs=1M count=100 2>/dev/null && cp /mnt/a /mnt/b && cmp /mnt/a /mnt/b && echo same=yes"""
+        balloon = "<memballoon model='virtio' freePageReporting='on'/>"
+        with Guest(script, serials=STDIO + balloon, modules=BALLOON_MODULES, memory_mib=384, **guest) as world, world.start() as run:
+            run.wait_for("^full")
+            full = self.resident_mib(run.process)
+            self.assertGreater(full, 100)
+            run.type("go on\n")
+            run.wait_for("^freed")
+            self.wait_until_below(run.process, full - 80)
+            run.type("go on\n")
+            run.wait_end()
+            self.assert_ended_well(run)
+        self.assertEqual(run.values()["same"], "yes")
+
+    def test_free_pages_go_back(self):
+        self.check_free_pages_go_back()
+
+    def test_free_pages_of_a_memfd_go_back_on_microvm(self):
+        self.check_free_pages_go_back(machine="microvm", before="<memoryBacking><source type='memfd'/></memoryBacking>")
+
+    def test_the_guest_is_left_its_current_memory_after_a_restart_too(self):
+        # The first byte of the disk tells the second start from the first.
+        script = """
+            total() { sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo; }
+            until [ $(total) -lt 240000 ]; do sleep 0.1; done
+            sleep 1; echo left=$(total) && read -r answer
+            [ "$(head -c 1 /dev/vda)" != x ] || { echo second=yes; exit; }
+            printf x | dd of=/dev/vda conv=notrunc 2>/dev/null && sync && reboot -f"""
+        with Guest(script, serials=STDIO + "<memballoon model='virtio'/>", memory_mib=384, modules=BALLOON_MODULES,
+                   disks=[Disk("a.img", MIB)], before="<currentMemory unit='MiB'>256</currentMemory>") as world, world.start() as run:
+            for _ in range(2):
+                self.assertGreater(int(run.wait_for(r"^left=(\d+)")[1]), 190_000)
+                self.wait_until_below(run.process, 384 - 128)
+                run.type("go on\n")
+            run.wait_end()
+            self.assert_ended_well(run)
+        self.assertEqual(run.values()["second"], "yes")
 
 
 if __name__ == "__main__":

@@ -292,13 +292,14 @@ TEST(DomainDisk, AddressIsHonouredWhereItFitsAndElseReported) {
     EXPECT_THAT(errors(with_disks(at(bad))), ElementsAre(HasSubstr("<disk>/<address"))) << bad;
   }
   EXPECT_THAT(warnings(with_disks(disk("<address type='drive' bus='0'/>"))),
-              ElementsAre(HasSubstr("has its disks on pci")));
+              ElementsAre(HasSubstr("has its virtio devices on pci")));
 }
 
 TEST(DomainDisk, PciAddressOnMicrovmIsReported) {
   const auto reading = read(DomainText{.os = kMicrovm, .devices = disk("<address type='pci' slot='4'/>")});
   EXPECT_FALSE(only_disk(reading).address);
-  EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("machine='microvm' has its disks on virtio-mmio")));
+  EXPECT_THAT(warnings(reading),
+              ElementsAre(HasSubstr("machine='microvm' has its virtio devices on virtio-mmio")));
   EXPECT_THAT(read(DomainText{.os = kMicrovm, .devices = disk("<address type='virtio-mmio'/>")}).diagnostics,
               IsEmpty());
 }

@@ -107,6 +107,60 @@ TEST(DomainFile, ElementsOfOtherNamespacesAreRefusedOutsideMetadata) {
               ElementsAre(HasSubstr("belong in <metadata>")));
 }
 
+// --- What only vmm has ---
+
+DomainText with_metadata(const std::string& metadata) {
+  return DomainText{.others = "<metadata>" + metadata + "</metadata>"};
+}
+
+TEST(ExitPortOfADomain, IsAbsentUnlessTheFileHasIt) {
+  EXPECT_FALSE(read(DomainText{}).domain->exit_port);
+  EXPECT_FALSE(read(with_metadata("<x:exit xmlns:x='urn:x' port='0xf4'/>")).domain->exit_port);
+  EXPECT_FALSE(read(with_metadata("<exit port='0xf4'/>text<a:b a='b'/>")).domain->exit_port);
+}
+
+TEST(ExitPortOfADomain, IsReadWhateverThePrefixIsAndWhereverItIsDeclared) {
+  for (const std::string element : {"<vmm:exit xmlns:vmm='urn:vmm:domain:1' port='0xf4'/>",
+                                    "<x:exit xmlns:x='urn:vmm:domain:1' port=' 244 '></x:exit>",
+                                    "<exit xmlns='urn:vmm:domain:1' port='0xf4'/>"}) {
+    const auto reading = read(with_metadata(element));
+    EXPECT_THAT(reading.diagnostics, IsEmpty()) << element;
+    ASSERT_TRUE(reading.domain && reading.domain->exit_port) << element;
+    EXPECT_EQ(reading.domain->exit_port->port, 0xf4);
+    EXPECT_EQ(reading.domain->exit_port->line, 6);
+  }
+  const auto above = read(DomainText{
+      .others = "<metadata xmlns:v='urn:vmm:domain:1'><v:exit port='0x501'/><o:p xmlns:o='o'/></metadata>"});
+  ASSERT_TRUE(above.domain && above.domain->exit_port);
+  EXPECT_EQ(above.domain->exit_port->port, 0x501);
+}
+
+TEST(ExitPortOfADomain, MistakesAreRefused) {
+  const std::string own = "xmlns:vmm='urn:vmm:domain:1'";
+  for (const std::string port :
+       {"", "port=''", "port='f4'", "port='-1'", "port='0xc000'", "port='0x1000000f4'"}) {
+    EXPECT_THAT(
+        errors(read(with_metadata("<vmm:exit " + own + " " + port + "/>"))),
+        ElementsAre("guest.xml:6: <metadata>/<vmm:exit>: give it a port below 0xc000, as port='0xf4'"));
+  }
+  EXPECT_THAT(errors(read(with_metadata("<vmm:exit " + own + " prot='0xf4'/>"))),
+              ElementsAre(HasSubstr("unknown attribute; did you mean port=?")));
+  EXPECT_THAT(errors(read(with_metadata("<vmm:exti " + own + " port='0xf4'/>"))),
+              ElementsAre(HasSubstr("unknown element; did you mean <vmm:exit>?")));
+  EXPECT_THAT(errors(read(with_metadata("<a:exit xmlns:a='urn:vmm:domain:1' port='1'/>"
+                                        "<vmm:exit " +
+                                        own + " port='2'/>"))),
+              ElementsAre("guest.xml:6: <metadata>/<vmm:exit>: stands twice; remove one"));
+}
+
+TEST(ExitPortOfADomain, OurPrefixWithoutOurNamespaceIsNotPassedOver) {
+  EXPECT_THAT(errors(read(with_metadata("<vmm:exit port='0xf4'/>"))),
+              ElementsAre("guest.xml:6: <metadata>/<vmm:exit>: its prefix stands for nothing; write "
+                          "xmlns:vmm='urn:vmm:domain:1'"));
+  EXPECT_THAT(errors(read(with_metadata("<vmm:exit xmlns:vmm='urn:vmm' port='0xf4'/>"))),
+              ElementsAre(HasSubstr("its prefix stands for 'urn:vmm'; write")));
+}
+
 TEST(DomainFile, TextWhereNoneBelongsIsRefused) {
   EXPECT_THAT(errors(read(DomainText{.features = "<features>on<acpi/></features>"})),
               ElementsAre(HasSubstr("guest.xml:5: <features>: holds the text 'on'")));

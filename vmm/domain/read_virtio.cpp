@@ -1,0 +1,90 @@
+// What virtio devices have in common, and the balloon.
+#include <fmt/format.h>
+
+#include <array>
+
+#include "vmm/domain/reader.h"
+
+namespace vmm::domain {
+
+namespace {
+
+// libvirt: an address is honoured; vmm honours it where its one bus has the place, and says where it does
+// not.
+std::optional<PciAddress> read_pci_address(const ReadContext& context, const Element& address) {
+  constexpr std::array<std::string_view, 4> kParts = {"domain", "bus", "slot", "function"};
+  constexpr std::array<uint64_t, 4> kHighest = {0xffff, 0xff, 0x1f, 7};
+  std::array<uint64_t, 4> values{};
+  for (size_t i = 0; i < kParts.size(); ++i) {
+    const Attribute* attribute = address.attribute(kParts[i]);
+    if (attribute == nullptr) {
+      continue;
+    }
+    const auto value = parse_address_number(attribute->value);
+    if (!value || *value > kHighest[i]) {
+      context.report.error(attribute->line, fmt::format("{}: give a number up to {:#x}",
+                                                        address.place_of(*attribute), kHighest[i]));
+      return std::nullopt;
+    }
+    values[i] = *value;
+  }
+  if (address.attribute("slot") == nullptr) {
+    return std::nullopt;
+  }
+  constexpr uint64_t kFirstFreeSlot = 2;  // 0 is the host bridge, 1 the ISA bridge
+  if (values[0] != 0 || values[1] != 0 || values[2] < kFirstFreeSlot || values[3] != 0) {
+    context.report.warning(address.line,
+                           fmt::format("{}: {:04x}:{:02x}:{:02x}.{} is not free for it; vmm chooses a slot",
+                                       address.place, values[0], values[1], values[2], values[3]));
+    return std::nullopt;
+  }
+  return PciAddress{.slot = static_cast<uint8_t>(values[2]), .function = 0};
+}
+
+}  // namespace
+
+std::optional<PciAddress> read_virtio_address(const ReadContext& context, const Element& device,
+                                              MachineType machine) {
+  const Element* address = device.child("address");
+  if (address == nullptr) {
+    return std::nullopt;
+  }
+  const std::string_view type = address->value_of("type");
+  const std::string_view own = machine == MachineType::kPc ? "pci" : "virtio-mmio";
+  if (type == "unassigned") {
+    return std::nullopt;
+  }
+  if (type != own) {
+    context.report.warning(address->line,
+                           fmt::format("{}: machine='{}' has its virtio devices on {}; vmm chooses the place",
+                                       address->place, machine == MachineType::kPc ? "pc" : "microvm", own));
+    return std::nullopt;
+  }
+  return machine == MachineType::kPc ? read_pci_address(context, *address) : std::nullopt;
+}
+
+void read_balloon(const ReadContext& context, const Element& devices, Domain& domain) {
+  const Element* element = devices.child("memballoon");
+  if (element == nullptr || element->value_of("model") == "none") {
+    return;
+  }
+  if (element->attribute("model") == nullptr) {
+    context.report.error(element->line,
+                         fmt::format("{}: has no model=; write model='virtio' or 'none'", element->place));
+  }
+  Balloon& balloon = domain.balloon.emplace();
+  balloon.line = element->line;
+  balloon.deflates_on_oom = read_flag(context, *element, "autodeflate", false);
+  balloon.reports_free_pages = read_flag(context, *element, "freePageReporting", false);
+  balloon.address = read_virtio_address(context, *element, domain.os.machine);
+  const MemoryBacking& backing = domain.memory_backing;
+  if (backing.hugepages || backing.locked) {
+    context.report.warning(
+        element->line,
+        fmt::format("{}: <{}> keeps all of the guest's memory for it; what the balloon holds does "
+                    "not go back to the host",
+                    element->place, backing.hugepages ? "hugepages" : "locked"));
+  }
+}
+
+}  // namespace vmm::domain
