@@ -51,6 +51,7 @@ def parse_arguments():
     parser.add_argument("--balloon", action="store_true", help="vmm only: a balloon with all that it can do")
     parser.add_argument("--exit-port", metavar="PORT", help="vmm only: the guest may end the run there")
     parser.add_argument("--vmm-option", action="append", default=[], metavar="OPTION", help="one more for vmm")
+    parser.add_argument("--on-crash", choices=("restart", "destroy"), default="destroy")
     parser.add_argument("--serial", type=int, default=1, metavar="N", help="serial ports; all but the first go nowhere")
     parser.add_argument("--send", action="append", default=[], metavar="REGEX=TEXT",
                         help="type TEXT when REGEX has been printed (the first '=' separates)")
@@ -61,6 +62,7 @@ def parse_arguments():
     parser.add_argument("--expect", action="append", default=[], metavar="REGEX")
     parser.add_argument("--reject", action="append", default=[], metavar="REGEX")
     parser.add_argument("--expect-error", action="append", default=[], metavar="REGEX", help="on stderr")
+    parser.add_argument("--reject-error", action="append", default=[], metavar="REGEX", help="on stderr")
     parser.add_argument("--no-report", action="store_true", help="the program does not come to its line DONE")
     parser.add_argument("--status", type=int, default=0, help="exit status wanted (default 0)")
     parser.add_argument("--time-limit", type=float, default=240, metavar="SECONDS")
@@ -140,7 +142,7 @@ def domain_xml(options, disks):
   <vcpu>{options.cpus}</vcpu>{iothreads}
   <os><type arch='x86_64' machine='{options.machine}'>hvm</type><kernel>{escape(os.path.abspath(options.program))}</kernel><cmdline>{escape(options.cmdline)}</cmdline></os>
   <features><acpi/></features>{cpu}
-  <on_reboot>{options.on_reboot}</on_reboot>
+  <on_reboot>{options.on_reboot}</on_reboot><on_crash>{options.on_crash}</on_crash>
   <devices>{"".join(disk_element(options, disk) for disk in disks)}{ide_elements(options.ide_images)}{balloon}{serial}</devices>
 </domain>
 """
@@ -261,6 +263,8 @@ def judge(options, status, output, errors):
     complaints += [f"a match of {wanted!r}" for wanted in options.reject if re.search(wanted, output, re.MULTILINE)]
     complaints += [f"no match of {wanted!r} on stderr" for wanted in options.expect_error
                    if not re.search(wanted, errors, re.MULTILINE)]
+    complaints += [f"a match of {wanted!r} on stderr" for wanted in options.reject_error
+                   if re.search(wanted, errors, re.MULTILINE)]
     return complaints
 
 

@@ -142,6 +142,7 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
   }
   VMM_TRY(platform_->attach_exit_port(domain_, ports_));
   VMM_ASSIGN_OR_RETURN(retry_timer_, main_loop_.make_timer([this] { go_on_after_pause(); }));
+  VMM_ASSIGN_OR_RETURN(restart_timer_, main_loop_.make_timer([this] { restart(); }));
   return {};
 }
 
@@ -219,6 +220,7 @@ Result<MachineEnd> Machine::run() {
   for (unsigned i = 0; i < vcpus_.size(); ++i) {
     vcpus_[i]->start(i);
   }
+  pace_.started(std::chrono::steady_clock::now());
   resume_vcpus();
   main_loop_.run();
   park_vcpus();
@@ -229,7 +231,7 @@ Result<MachineEnd> Machine::run() {
 }
 
 void Machine::press_power_button() {
-  if (is_preserved_) {
+  if (is_preserved_ || is_restarting_) {
     return quit();  // there is no guest left that could react
   }
   if (!platform_->power().press_power_button()) {
@@ -350,14 +352,15 @@ void Machine::handle_event() {
     return;
   }
   park_vcpus();
+  pace_.ended(std::chrono::steady_clock::now());
   switch (event_.load()) {
     case Event::kNone:
       return;
     case Event::kPowerOff:
-      log::info("the guest switched itself off");
+      log_end(domain_.on_poweroff, "the guest switched itself off");
       return obey(domain_.on_poweroff, MachineEnd::kPowerOff);
     case Event::kReset:
-      log::info("the guest is reset");
+      log_end(domain_.on_reboot, "the guest is reset");
       return obey(domain_.on_reboot, MachineEnd::kPowerOff);
     case Event::kExit:
       log::info("the guest ended itself with status {}", exit_status_.load());
@@ -369,7 +372,22 @@ void Machine::handle_event() {
   }
 }
 
+// What ends the run, or the guest, is always told.
+void Machine::log_end(domain::LifecycleAction action, std::string_view what) {
+  if (action != domain::LifecycleAction::kRestart || end_log_limit_.allows()) {
+    log::info("{}", what);
+  }
+}
+
 void Machine::report_crash(unsigned vcpu_index) {
+  const uint64_t crash = pace_.count_crash();
+  if (domain_.on_crash == domain::LifecycleAction::kRestart && crash > RestartPace::kWholeReports) {
+    if (end_log_limit_.allows()) {
+      log::warning("the guest crashes again and again, {} times by now; the first {} were reported", crash,
+                   RestartPace::kWholeReports);
+    }
+    return;
+  }
   platform_->flush_consoles();
   const std::string report = vcpus_[vcpu_index]->vcpu().describe_stop(memory_);
   // Not through the log alone, which may go elsewhere or be off: this is why the run ends.
@@ -382,7 +400,7 @@ void Machine::obey(domain::LifecycleAction action, MachineEnd how) {
     case domain::LifecycleAction::kDestroy:
       return end(how);
     case domain::LifecycleAction::kRestart:
-      return restart();
+      return event_ == Event::kReset ? restart() : restart_after_pause();
     case domain::LifecycleAction::kPreserve:
       log::warning("the guest has stopped and is kept as it is (preserve); SIGTERM ends vmm");
       is_preserved_ = true;
@@ -390,7 +408,18 @@ void Machine::obey(domain::LifecycleAction action, MachineEnd how) {
   }
 }
 
+void Machine::restart_after_pause() {
+  is_restarting_ = true;
+  if (pace_.pause() == RestartPace::Duration(0)) {
+    return restart();
+  }
+  restart_timer_.arm(pace_.pause());
+}
+
 void Machine::restart() {
+  if (has_ended_) {
+    return;
+  }
   const Status status = reset();
   if (!status) {
     has_ended_ = true;
@@ -400,6 +429,8 @@ void Machine::restart() {
   }
   event_ = Event::kNone;
   is_paused_ = false;
+  is_restarting_ = false;
+  pace_.started(std::chrono::steady_clock::now());
   resume_vcpus();
 }
 

@@ -28,6 +28,7 @@
 #include "vmm/machine/isa_interrupts.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/platform.h"
+#include "vmm/machine/restart_pace.h"
 #include "vmm/machine/vcpu_thread.h"
 #include "vmm/machine/virtio_places.h"
 
@@ -96,7 +97,9 @@ class Machine {
   void raise_exit(uint8_t status);
   void handle_event();
   void report_crash(unsigned vcpu_index);
+  void log_end(domain::LifecycleAction action, std::string_view what);
   void obey(domain::LifecycleAction action, MachineEnd end);
+  void restart_after_pause();
   void restart();
   Status reset();
   void end(MachineEnd how);
@@ -134,11 +137,15 @@ class Machine {
   // The main loop's thread only.
   Result<MachineEnd> end_{MachineEnd::kPowerOff};
   bool has_ended_ = false;
-  bool is_paused_ = false;     // a disk holds requests
-  bool is_preserved_ = false;  // the guest has ended and is kept
-  std::string boot_once_;      // the disk that is booted first at the next start; empty: none
+  bool is_paused_ = false;      // a disk holds requests
+  bool is_preserved_ = false;   // the guest has ended and is kept
+  bool is_restarting_ = false;  // it has ended, and is started again after a pause
+  std::string boot_once_;       // the disk that is booted first at the next start; empty: none
   EventLoop::Timer retry_timer_;
+  RestartPace pace_;
+  EventLoop::Timer restart_timer_;
   log::RateLimit pause_log_limit_;
+  log::RateLimit end_log_limit_;
 };
 
 }  // namespace vmm
