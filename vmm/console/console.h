@@ -4,7 +4,9 @@
 // once, less than a line within 2 ms. A reader that is slow holds the guest's output back (write() comes
 // short); one that reads nothing for 5 s while the buffer is full counts as stalled, and from then on output
 // is dropped, with one warning, until it reads again: nothing is lost to a slow reader, and a stalled one
-// does not hang the guest. Where nobody is connected (pty, socket) output is dropped at once.
+// does not hang the guest. Where nobody is connected (pty, socket) output is dropped at once. A file on a
+// full file system does not hold the guest back at all: what the buffer cannot keep until there is space is
+// lost.
 //
 // Threads: write() and input_room() from any thread; everything else on the loop's thread. Consoles must not
 // outlive their loop, and the receiver must live until the loop turns no more. SIGPIPE must be ignored by the
@@ -36,7 +38,7 @@ class Console : public ByteSink {
   virtual void flush() = 0;
 };
 
-// vmm's own standard input and output. Where input is a terminal (and vmm is in its foreground) it is put
+// vmm's own standard input and output. Where input is a terminal (and vmm not in its background) it is put
 // into raw mode until the console is destroyed or the process ends, in whatever way but SIGKILL, and Ctrl-A
 // is the escape: x calls on_quit, h shows a help, b sends a break, Ctrl-A sends one Ctrl-A. Else bytes pass
 // as they are, and the end of input is the end of input only. One at a time.

@@ -84,7 +84,7 @@ class StdioConsole final : public StreamConsole {
   }
 
   void handle_end_of_output() override {
-    log::warning("nobody reads the standard output any more; the guest goes on without a console");
+    log::warning("the standard output takes no more; the guest goes on without a console");
   }
 
   // Ctrl-A x must be seen even if the guest does not read.

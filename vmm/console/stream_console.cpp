@@ -18,6 +18,8 @@ constexpr milliseconds kFlushAtEnd(500);
 // A guest that writes all the time must not keep the loop from its other business.
 constexpr int kWritesPerTurn = 4;
 
+bool is_about_space(int error_number) { return error_number == ENOSPC || error_number == EDQUOT; }
+
 }  // namespace
 
 Status StreamConsole::start() {
@@ -30,6 +32,7 @@ Status StreamConsole::start() {
     flush_output();
   }));
   VMM_ASSIGN_OR_RETURN(stall_timer_, loop_.make_timer([this] { on_stall(); }));
+  VMM_ASSIGN_OR_RETURN(space_timer_, loop_.make_timer([this] { try_for_space(); }));
   output_buffer_.set_policy(OutputBuffer::Policy::kDropAll);
   return {};
 }
@@ -51,6 +54,8 @@ void StreamConsole::detach() {
   output_.reset();
   stall_timer_.disarm();
   is_stall_timed_ = false;
+  space_timer_.disarm();
+  is_space_timed_ = is_without_space_ = false;
   set_policy(OutputBuffer::Policy::kDropAll);
 }
 
@@ -87,6 +92,9 @@ void StreamConsole::on_wake() {
 }
 
 void StreamConsole::flush_output() {
+  if (is_space_timed_) {
+    return;
+  }
   if (output_watch_) {
     // Its reader is waited for; a producer that has begun to wait starts the clock.
     output_blocked();
@@ -107,6 +115,10 @@ bool StreamConsole::write_out() {
   const ssize_t written = output_->write(output_buffer_.pending());
   if (written < 0 && errno == EAGAIN) {
     output_blocked();
+    return false;
+  }
+  if (written < 0 && is_about_space(errno)) {
+    output_has_no_space(errno);
     return false;
   }
   if (written < 0) {
@@ -138,8 +150,27 @@ void StreamConsole::output_blocked() {
   }
 }
 
+// The latest output is lost, and not the guest's time.
+void StreamConsole::output_has_no_space(int error_number) {
+  if (!is_without_space_ && log_limit_.allows()) {
+    log::warning("{}: {}; the guest's output is lost until there is space", name_, errno_text(error_number));
+  }
+  is_space_timed_ = is_without_space_ = true;
+  set_policy(OutputBuffer::Policy::kDropWhenFull);
+  space_timer_.arm(space_retry_time_);
+}
+
+void StreamConsole::try_for_space() {
+  is_space_timed_ = false;
+  if (output_buffer_.is_empty()) {
+    note_progress();  // flush() has found some
+  } else {
+    flush_output();
+  }
+}
+
 void StreamConsole::output_failed(int error_number) {
-  // A reader that went away is no fault; the end of a disk is.
+  // A reader that went away is no fault.
   if (error_number != EPIPE && error_number != ECONNRESET && error_number != EIO && log_limit_.allows()) {
     log::warning("{}: output is lost: {}", name_, errno_text(error_number));
   }
@@ -158,7 +189,11 @@ void StreamConsole::note_progress() {
     return;
   }
   set_policy(OutputBuffer::Policy::kHold);
-  if (const uint64_t dropped = output_buffer_.take_dropped_bytes(); dropped > 0 && log_limit_.allows()) {
+  const bool was_without_space = std::exchange(is_without_space_, false);
+  const uint64_t dropped = output_buffer_.take_dropped_bytes();
+  if (was_without_space && log_limit_.allows()) {
+    log::warning("{}: there is space again; {} bytes of output were lost meanwhile", name_, dropped);
+  } else if (!was_without_space && dropped > 0 && log_limit_.allows()) {
     log::warning("{}: {} bytes of output were dropped while nobody read them", name_, dropped);
   }
 }
@@ -192,6 +227,8 @@ void StreamConsole::flush() {
     const ssize_t written = output_->write(output_buffer_.pending());
     if (written >= 0) {
       output_buffer_.consume(static_cast<size_t>(written));
+    } else if (is_about_space(errno)) {
+      return output_has_no_space(errno);
     } else if (errno != EAGAIN) {
       return;
     }

@@ -21,6 +21,8 @@ class StreamConsole : public Console {
  public:
   // How long a reader may read nothing while the guest waits for it.
   static constexpr std::chrono::seconds kStallTime{5};
+  // Where the output's file system is full, it is tried again after this time.
+  static constexpr std::chrono::seconds kSpaceRetryTime{1};
 
   size_t write(std::span<const std::byte> bytes) final;
   void input_room() final;
@@ -39,8 +41,9 @@ class StreamConsole : public Console {
   void detach();
   bool is_attached() const { return input_.has_value() || output_.has_value(); }
 
-  // For tests, which cannot wait for kStallTime.
+  // For tests, which cannot wait for kStallTime and kSpaceRetryTime.
   void set_stall_time(EventLoop::Duration time) { stall_time_ = time; }
+  void set_space_retry_time(EventLoop::Duration time) { space_retry_time_ = time; }
 
   EventLoop& loop() const { return loop_; }
   ByteReceiver* receiver() const { return receiver_; }
@@ -65,6 +68,8 @@ class StreamConsole : public Console {
   void flush_output();
   bool write_out();
   void output_blocked();
+  void output_has_no_space(int error_number);
+  void try_for_space();
   void output_failed(int error_number);
   void note_progress();
   void on_stall();
@@ -91,6 +96,10 @@ class StreamConsole : public Console {
   EventLoop::Timer stall_timer_;
   bool is_stall_timed_ = false;
   EventLoop::Duration stall_time_ = kStallTime;
+  EventLoop::Timer space_timer_;
+  bool is_space_timed_ = false;
+  bool is_without_space_ = false;
+  EventLoop::Duration space_retry_time_ = kSpaceRetryTime;
   std::optional<StreamEnd> input_;
   std::optional<StreamEnd> output_;
   EventLoop::Watch input_watch_;   // while input is read

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <sstream>
 #include <thread>
 
 #include "tests/unit/console/console_fixture.h"
@@ -21,6 +23,7 @@ class DescriptorConsole final : public StreamConsole {
   }
 
   void give_up_at_once() { set_stall_time(EventLoop::Duration(1)); }
+  void try_again_at_once() { set_space_retry_time(EventLoop::Duration(1)); }
   bool is_ended = false;
 
  private:
@@ -34,6 +37,12 @@ class StreamConsoleTest : public ConsoleFixture {
   DescriptorConsole console_{*loop_, std::move(input_.first), std::move(output_pipe_.second)};
   int reader_ = output_pipe_.first.get();
   int writer_ = input_.second.get();
+
+  std::string contents_of(std::string_view name) const {
+    std::ostringstream text;
+    text << std::ifstream(path(name)).rdbuf();
+    return text.str();
+  }
 
   // Writes bytes that tell their position until one is refused; returns how many were taken.
   size_t fill() {
@@ -233,6 +242,31 @@ TEST_F(StreamConsoleTest, SeveralThreadsMayWriteWhileTheLoopTurns) {
   for (auto& thread : threads) {
     thread.join();
   }
+}
+
+TEST_F(StreamConsoleTest, OutputIsLostOnlyWhileThereIsNoSpace) {
+  ASSERT_TRUE(log::open(path("log")));
+  UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  const int fd = full.get();
+  DescriptorConsole console(*loop_, make_pipe().first, std::move(full));
+  console.try_again_at_once();
+  console.connect(guest_);
+  EXPECT_EQ(print(console, "kept\n"), 5U);
+  settle();
+  EXPECT_EQ(print(console, std::string(100'000, 'x')), 100'000U);
+  settle();
+
+  const FdPair roomy = make_pipe();  // in its place, as if somebody had made room
+  ::fcntl(roomy.second.get(), F_SETFL, O_NONBLOCK);
+  ASSERT_GE(::dup2(roomy.second.get(), fd), 0);
+  const std::string kept = "kept\n" + std::string(OutputBuffer::kCapacityBytes - 5, 'x');
+  EXPECT_TRUE(turn_until_read(roomy.first.get(), kept));
+  print(console, "and on\n");
+  EXPECT_TRUE(turn_until_read(roomy.first.get(), kept + "and on\n"));
+  log::close();
+  const std::string log = contents_of("log");
+  EXPECT_EQ(log.find("until there is space"), log.rfind("until there is space")) << log;
+  EXPECT_NE(log.find("; 34469 bytes of output were lost"), std::string::npos) << log;
 }
 
 }  // namespace
