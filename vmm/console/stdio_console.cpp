@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <string_view>
 #include <utility>
 
@@ -21,8 +22,15 @@ constexpr std::string_view kHelp =
     "Ctrl-A h       this help\r\n"
     "Ctrl-A Ctrl-A  send one Ctrl-A\r\n";
 
-// A process in the background is stopped when it reads from its terminal or changes it.
-bool is_own_terminal(int fd) { return ::isatty(fd) == 1 && ::tcgetpgrp(fd) == ::getpgrp(); }
+// A process in the background is stopped when it reads from its controlling terminal or changes it. Others
+// know no foreground (ENOTTY).
+bool is_usable_terminal(int fd) {
+  if (::isatty(fd) == 0) {
+    return false;
+  }
+  const pid_t foreground = ::tcgetpgrp(fd);
+  return foreground == ::getpgrp() || (foreground < 0 && errno == ENOTTY);
+}
 
 class StdioConsole final : public StreamConsole {
  public:
@@ -34,14 +42,13 @@ class StdioConsole final : public StreamConsole {
   Status open(int input_fd, int output_fd) {
     VMM_TRY(start());
     std::optional<StreamEnd> input;
-    is_terminal_ = is_own_terminal(input_fd);
+    is_terminal_ = is_usable_terminal(input_fd);
     if (is_terminal_ || ::isatty(input_fd) == 0) {
       VMM_ASSIGN_OR_RETURN(input, StreamEnd::of_shared(input_fd, Direction::kInput, *guard_));
     } else {
       log::warning(
           "vmm is in the background of its terminal: the guest's console has no input, and fg does not bring "
-          "it; "
-          "start vmm in the foreground, or give the port another type than 'stdio'");
+          "it; start vmm in the foreground, or give the port another type than 'stdio'");
     }
     VMM_ASSIGN_OR_RETURN(auto output, StreamEnd::of_shared(output_fd, Direction::kOutput, *guard_));
     if (is_terminal_) {

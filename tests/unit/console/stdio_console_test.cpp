@@ -1,4 +1,6 @@
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <termios.h>
 
 #include <fstream>
@@ -131,17 +133,51 @@ TEST_F(StdioConsole, ThereIsOnlyOne) {
   open(pipe.first.get(), pipe.second.get());
 }
 
-// A terminal that is not the one we are in the foreground of is output only: nothing may stop us.
-TEST_F(StdioConsole, ATerminalOfOthersIsNotRead) {
+bool is_raw(int terminal) {
+  termios settings{};
+  return ::tcgetattr(terminal, &settings) == 0 && (settings.c_lflag & (ICANON | ECHO)) == 0;
+}
+
+TEST_F(StdioConsole, ATerminalWithoutJobControlIsReadAndRestored) {
   const FdPair terminal = make_terminal();
-  termios before{};
-  ASSERT_EQ(::tcgetattr(terminal.second.get(), &before), 0);
   open(terminal.second.get(), terminal.second.get());
-  termios now{};
-  ASSERT_EQ(::tcgetattr(terminal.second.get(), &now), 0);
-  EXPECT_EQ(now.c_lflag, before.c_lflag);
+  EXPECT_TRUE(is_raw(terminal.second.get()));
+  type(terminal.first.get(), "typed\x03\x01x");
+  EXPECT_TRUE(turn_until([&] { return quits_ == 1; }));
+  EXPECT_EQ(guest_.text, "typed\x03");
   print(*console_, "output\n");
   EXPECT_TRUE(turn_until_read(terminal.first.get(), "output\r\n"));
+  console_.reset();
+  EXPECT_FALSE(is_raw(terminal.second.get()));
+}
+
+// Nothing may stop us there.
+TEST_F(StdioConsole, InTheBackgroundOfATerminalThereIsOutputOnly) {
+  const FdPair terminal = make_terminal();
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    // The foreground is this session's leader, and we are not.
+    ::setsid();
+    ::ioctl(terminal.second.get(), TIOCSCTTY, 0);
+    const pid_t background = ::fork();
+    if (background == 0) {
+      ::setpgid(0, 0);
+      auto console = open_stdio_console(*loop_, [] {}, terminal.second.get(), terminal.second.get());
+      const bool is_left_alone = console.has_value() && !is_raw(terminal.second.get());
+      print(**console, "output\n");
+      (*console)->flush();
+      ::_exit(is_left_alone ? 0 : 1);
+    }
+    int status = -1;
+    ::waitpid(background, &status, WUNTRACED);
+    ::kill(background, SIGKILL);
+    ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 2);
+  }
+  EXPECT_TRUE(turn_until_read(terminal.first.get(), "output\r\n"));
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 }  // namespace
