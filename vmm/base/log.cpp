@@ -5,11 +5,10 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
-#include <cerrno>
 #include <chrono>
 #include <memory>
 
-#include "vmm/base/unique_fd.h"
+#include "vmm/base/output_file.h"
 
 namespace vmm::log {
 namespace {
@@ -52,11 +51,9 @@ spdlog::level::level_enum spdlog_level(Level level) {
 void set_level(Level level) { g_level = level; }
 
 Status open(const std::string& path) {
-  // By ourselves first: the library makes folders too.
-  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666));
-  if (!file) {
-    return fail("cannot open the log file {}: {}", path, errno_text(errno));
-  }
+  // By ourselves first: the library makes folders too, and waits for a pipe's reader.
+  VMM_ASSIGN_OR_RETURN(const UniqueFd file,
+                       open_output(path, O_APPEND | O_CREAT, 0666, "the log file " + path));
   try {
     auto made =
         std::make_shared<spdlog::logger>("vmm", std::make_shared<spdlog::sinks::basic_file_sink_mt>(path));

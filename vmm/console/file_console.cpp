@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "vmm/base/output_file.h"
 #include "vmm/console/console.h"
 #include "vmm/console/stream_console.h"
 
@@ -42,15 +43,8 @@ class FileConsole final : public StreamConsole {
 
  private:
   Status open_file(int flags) {
-    // O_NONBLOCK is for those that name a pipe or a terminal.
-    const int how = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (is_append_ ? O_APPEND : 0) | flags;
-    UniqueFd file(::open(path_.c_str(), how, 0600));
-    if (!file && errno == ENXIO) {
-      return fail("cannot open {} for a console: nobody reads from that pipe; start its reader first", path_);
-    }
-    if (!file) {
-      return fail("cannot open {} for a console: {}", path_, errno_text(errno));
-    }
+    VMM_ASSIGN_OR_RETURN(UniqueFd file, open_output(path_, (is_append_ ? O_APPEND : 0) | flags, 0600,
+                                                    path_ + " for a console"));
     VMM_TRY(lock(file));
     file_ = std::move(file);
     return {};

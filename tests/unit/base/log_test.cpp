@@ -1,6 +1,7 @@
 #include "vmm/base/log.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -42,6 +43,16 @@ TEST(Log, NamesTheFileThatCannotBeOpened) {
   const Status status = open("/dev/null/log");
   ASSERT_FALSE(status);
   EXPECT_NE(status.error().message().find("/dev/null/log"), std::string::npos);
+}
+
+TEST(Log, APipeThatNobodyReadsIsAnErrorNotAWait) {
+  const auto path =
+      std::filesystem::temp_directory_path() / ("vmm_log_test.pipe." + std::to_string(::getpid()));
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  const Status status = open(path.string());
+  std::filesystem::remove(path);
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message().find("nobody reads"), std::string::npos);
 }
 
 TEST(Log, MakesNoFolders) {
