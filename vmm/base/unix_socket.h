@@ -41,7 +41,7 @@ class UnixListener {
   ino_t inode_;
 };
 
-// A connection, non-blocking. role: for errors, as "a console".
+// A connection, non-blocking. role: for errors, as "the socket of a console".
 Result<UniqueFd> connect_unix(std::string_view role, const std::string& path);
 
 }  // namespace vmm

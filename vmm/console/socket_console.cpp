@@ -28,7 +28,7 @@ class SocketConsole final : public StreamConsole {
 
   Status connect_once() {
     VMM_TRY(start());
-    VMM_ASSIGN_OR_RETURN(UniqueFd fd, connect_unix("a console", path_));
+    VMM_ASSIGN_OR_RETURN(UniqueFd fd, connect_unix("the socket of a console", path_));
     return attach_peer(std::move(fd));
   }
 

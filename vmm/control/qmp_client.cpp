@@ -16,7 +16,7 @@ namespace vmm::control {
 using nlohmann::json;
 
 Result<QmpClient> QmpClient::connect(const std::string& path) {
-  VMM_ASSIGN_OR_RETURN(UniqueFd fd, connect_unix("to the guest", path));
+  VMM_ASSIGN_OR_RETURN(UniqueFd fd, connect_unix("the control socket", path));
   QmpClient client(std::move(fd), path);
   VMM_ASSIGN_OR_RETURN(const json greeting, client.receive());
   if (!greeting.contains("QMP")) {

@@ -120,5 +120,13 @@ TEST(CtlWithoutGuest, SaysThatNoneRuns) {
   ASSERT_FALSE(status.has_value());
 }
 
+TEST(CtlWithoutGuest, SaysWhereItCannotConnect) {
+  const std::vector<std::string> arguments = {"./no-such-socket", "status"};
+  const Status status = run_ctl(arguments);
+  ASSERT_FALSE(status.has_value());
+  EXPECT_EQ(status.error().message(),
+            "cannot connect to the control socket ./no-such-socket: No such file or directory");
+}
+
 }  // namespace
 }  // namespace vmm::control
