@@ -1,8 +1,10 @@
 #include "vmm/kvm/cpuid.h"
 
+#include <cpuid.h>
 #include <fmt/ranges.h>
 #include <linux/kvm.h>
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <utility>
 
@@ -14,6 +16,11 @@ namespace {
 constexpr uint32_t kLeafTopology = 0xb;
 constexpr uint32_t kLeafTopologyV2 = 0x1f;
 constexpr uint32_t kLeafXsave = 0xd;
+constexpr uint32_t kLeafExtendedRoot = 0x8000'0000;
+constexpr uint32_t kLeafBrand = 0x8000'0002;  // and the two that follow
+constexpr uint32_t kLeafAmdL1Caches = 0x8000'0005;
+constexpr uint32_t kLeafAmdTopology = 0x8000'001e;
+constexpr uint32_t kLeafAmdTopologyV2 = 0x8000'0026;
 constexpr uint32_t kLeafKvmFeatures = 0x4000'0001;
 constexpr uint32_t kKvmClocks =
     1U << 0 | 1U << 3 | 1U << 24;  // CLOCKSOURCE, CLOCKSOURCE2, CLOCKSOURCE_STABLE
@@ -177,7 +184,7 @@ CpuidEntry topology_level(uint32_t leaf, uint32_t level, uint32_t shift, uint32_
 // Leaves 0Bh and 1Fh: level types 1 thread, 2 core, 5 die; 0 ends.
 void add_extended_topology(Entries& entries, const CpuPlan::Topology& topology) {
   std::erase_if(entries, [](const auto& entry) {
-    return entry.leaf == kLeafTopology || entry.leaf == kLeafTopologyV2;
+    return entry.leaf == kLeafTopology || entry.leaf == kLeafTopologyV2 || entry.leaf == kLeafAmdTopologyV2;
   });
   const TopologyBits bits = bits_of(topology);
   const uint32_t in_package = cpus_per_package(topology);
@@ -205,19 +212,41 @@ bool is_amd(Entries& entries) {
   return root != nullptr && (root->ebx == kAuth || root->ebx == kHygo);
 }
 
+// Families 17h and later have nodes in leaf 8000_001Eh; an older one with nodes is of another build.
+bool has_amd_nodes(Entries& entries) {
+  const CpuidEntry* version = find(entries, 1, 0);
+  const uint32_t base = version != nullptr ? version->eax >> 8 & 0xf : 0;
+  return is_amd(entries) && base == 0xf && base + (version->eax >> 20 & 0xff) >= 0x17;
+}
+
+// Level types 1 core, 2 complex, 3 die, 4 socket (APM volume 3, E.4.24). A die has one complex.
+void add_amd_dies(Entries& entries, const CpuPlan::Topology& topology) {
+  const TopologyBits bits = bits_of(topology);
+  const uint32_t in_die = topology.cores * topology.threads;
+  const uint32_t die_shift = bits.thread + bits.core;
+  const uint32_t leaf = kLeafAmdTopologyV2;
+  entries.push_back(topology_level(leaf, 0, bits.thread, topology.threads, 1));
+  entries.push_back(topology_level(leaf, 1, die_shift, in_die, 2));
+  entries.push_back(topology_level(leaf, 2, die_shift, in_die, 3));
+  entries.push_back(topology_level(leaf, 3, bits.package(), cpus_per_package(topology), 4));
+  entries.push_back(topology_level(leaf, 4, 0, 0, 0));
+}
+
 // AMD's processors tell the threads of a core in leaf 8000_001Eh only (APM volume 3, E.4.15), and systems
-// look there only where TopologyExtensions is set, which a host without threads of its own has not.
-void add_amd_threads(Entries& entries, const CpuPlan::Topology& topology) {
-  constexpr uint32_t kLeafExtendedRoot = 0x8000'0000;
-  constexpr uint32_t kLeafAmdTopology = 0x8000'001e;
+// look there, and for dies, only where TopologyExtensions is set, which a host without threads of its own
+// has not.
+void add_amd_topology(Entries& entries, const CpuPlan::Topology& topology) {
   CpuidEntry* root = find(entries, kLeafExtendedRoot, 0);
-  if (topology.threads == 1 || !is_amd(entries) || root == nullptr) {
+  if ((topology.threads == 1 && topology.dies == 1) || !is_amd(entries) || root == nullptr) {
     return;
   }
-  root->eax = std::max(root->eax, kLeafAmdTopology);
+  root->eax = std::max(root->eax, topology.dies > 1 ? kLeafAmdTopologyV2 : kLeafAmdTopology);
   set(entries, *find_cpu_feature("topoext"), true);
   if (find(entries, kLeafAmdTopology, 0) == nullptr) {
     entries.push_back({.leaf = kLeafAmdTopology});
+  }
+  if (topology.dies > 1) {
+    add_amd_dies(entries, topology);
   }
 }
 
@@ -225,7 +254,7 @@ void add_amd_threads(Entries& entries, const CpuPlan::Topology& topology) {
 void set_cache_sharing(CpuidEntry& entry, const CpuPlan::Topology& topology) {
   const uint32_t level = entry.eax >> 5 & 7;
   const TopologyBits bits = bits_of(topology);
-  const uint32_t sharing = level >= 3 ? 1U << bits.package() : 1U << bits.thread;
+  const uint32_t sharing = level >= 3 ? 1U << (bits.thread + bits.core) : 1U << bits.thread;
   entry.eax = (entry.eax & ~0x03ff'c000U) | (sharing - 1) << 14;
 }
 
@@ -233,7 +262,7 @@ void apply_topology(Entries& entries, const CpuPlan::Topology& topology) {
   const TopologyBits bits = bits_of(topology);
   const uint32_t in_package = cpus_per_package(topology);
   add_extended_topology(entries, topology);
-  add_amd_threads(entries, topology);
+  add_amd_topology(entries, topology);
   for (CpuidEntry& entry : entries) {
     switch (entry.leaf) {
       case 1:
@@ -262,6 +291,36 @@ void apply_topology(Entries& entries, const CpuPlan::Topology& topology) {
         break;
     }
   }
+}
+
+Cpuid host_identity() {
+  Cpuid host;
+  for (uint32_t leaf = kLeafBrand; leaf <= kLeafAmdL1Caches; ++leaf) {
+    CpuidEntry entry{.leaf = leaf};
+    if (::__get_cpuid(leaf, &entry.eax, &entry.ebx, &entry.ecx, &entry.edx) != 0) {
+      host.push_back(entry);
+    }
+  }
+  return host;
+}
+
+Cpuid brand_of(std::string_view name) {
+  std::array<uint32_t, 12> words{};
+  name.copy(reinterpret_cast<char*>(words.data()), sizeof words - 1);
+  Cpuid brand;
+  for (uint32_t i = 0; i < words.size(); i += 4) {
+    brand.push_back({.leaf = kLeafBrand + i / 4,
+                     .eax = words[i],
+                     .ebx = words[i + 1],
+                     .ecx = words[i + 2],
+                     .edx = words[i + 3]});
+  }
+  return brand;
+}
+
+void set_leaf(Entries& entries, const CpuidEntry& wanted) {
+  std::erase_if(entries, [&](const auto& entry) { return entry.leaf == wanted.leaf; });
+  entries.push_back(wanted);
 }
 
 void apply_platform(Entries& entries, const CpuPlan& plan, bool has_tsc_deadline) {
@@ -309,8 +368,28 @@ bool cpuid_has_feature(const Cpuid& entries, std::string_view name) {
   return feature != nullptr && has(copy, *feature);
 }
 
+void apply_identity(Cpuid& entries, const CpuPlan& plan, const Cpuid& host) {
+  CpuidEntry* root = find(entries, kLeafExtendedRoot, 0);
+  if (root == nullptr) {
+    return;
+  }
+  root->eax = std::max(root->eax, kLeafAmdL1Caches);
+  for (const CpuidEntry& told : host) {
+    const CpuidEntry* present = find(entries, told.leaf, 0);
+    if (present == nullptr || *present == CpuidEntry{.leaf = told.leaf}) {
+      set_leaf(entries, told);
+    }
+  }
+  if (plan.mode == CpuPlan::Mode::kCustom) {
+    for (const CpuidEntry& entry : brand_of(plan.model)) {
+      set_leaf(entries, entry);
+    }
+  }
+}
+
 Result<Cpuid> make_cpuid(const Kvm& kvm, const CpuPlan& plan) {
   VMM_ASSIGN_OR_RETURN(Entries entries, kvm.supported_cpuid());
+  apply_identity(entries, plan, host_identity());
   VMM_TRY(apply_cpu_plan(entries, plan, kvm.capability(KVM_CAP_TSC_DEADLINE_TIMER) != 0));
   return entries;
 }
@@ -318,6 +397,7 @@ Result<Cpuid> make_cpuid(const Kvm& kvm, const CpuPlan& plan) {
 Cpuid cpuid_of_vcpu(Cpuid common, const CpuPlan& plan, uint32_t index) {
   const uint32_t id = apic_id(plan.topology, index);
   const TopologyBits bits = bits_of(plan.topology);
+  const bool has_nodes = has_amd_nodes(common);
   for (CpuidEntry& entry : common) {
     switch (entry.leaf) {
       case 1:
@@ -325,13 +405,16 @@ Cpuid cpuid_of_vcpu(Cpuid common, const CpuPlan& plan, uint32_t index) {
         break;
       case kLeafTopology:
       case kLeafTopologyV2:
+      case kLeafAmdTopologyV2:
         entry.edx = id;
         break;
-      case 0x8000'001e: {
+      case kLeafAmdTopology: {
         const uint32_t core = id >> bits.thread & ((1U << (bits.core + bits.die)) - 1);
         entry.eax = id;
         entry.ebx = (plan.topology.threads - 1) << 8 | (core & 0xff);
-        entry.ecx = id >> bits.package() & 0xff;  // one node per package
+        // A node is a die, or the package.
+        entry.ecx = has_nodes ? ((plan.topology.dies - 1) & 7) << 8 | (id >> (bits.thread + bits.core) & 0xff)
+                              : id >> bits.package() & 0xff;
         break;
       }
       default:

@@ -52,6 +52,9 @@ Cpuid cpuid_of_vcpu(Cpuid common, const CpuPlan& plan, uint32_t index);
 
 // For tests, which have no KVM: the steps on a given supported set.
 Status apply_cpu_plan(Cpuid& entries, const CpuPlan& plan, bool has_tsc_deadline);
+// The processor's name and AMD's L1 caches, which KVM leaves out of what it supports. host: those of the
+// host. A named model has its own name.
+void apply_identity(Cpuid& entries, const CpuPlan& plan, const Cpuid& host);
 bool cpuid_has_feature(const Cpuid& entries, std::string_view name);
 
 }  // namespace vmm

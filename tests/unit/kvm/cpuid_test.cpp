@@ -235,7 +235,89 @@ TEST(CpuidTopology, ThreadsOnAmdAreToldWhereAmdTellsThem) {
   EXPECT_EQ(entry_of(second, 0x8000001e)->ebx, 0x100U);  // two threads, of core 0
 }
 
-TEST(CpuidTopology, CachesAreSharedInThePackage) {
+TEST(CpuidTopology, DiesOnAmdAreToldWhereSystemsLookForThem) {
+  Cpuid cpuid;
+  cpuid.push_back({.leaf = 0, .eax = 0xd, .ebx = 0x68747541, .ecx = 0x444d4163, .edx = 0x69746e65});
+  cpuid.push_back({.leaf = 1, .eax = 0x00a00f11});  // family 19h
+  cpuid.push_back({.leaf = 0x80000000, .eax = 0x80000008});
+  cpuid.push_back({.leaf = 0x80000001});
+  const CpuPlan plan{.topology = {.sockets = 2, .dies = 2, .cores = 4, .threads = 2}};
+  ASSERT_TRUE(apply_cpu_plan(cpuid, plan, true));
+  EXPECT_TRUE(cpuid_has_feature(cpuid, "topoext"));
+  EXPECT_EQ(entry_of(cpuid, 0x80000000)->eax, 0x80000026U);
+  const uint32_t index = 16 + 8 + 5;  // second socket, second die, third core, second thread
+  const Cpuid own = cpuid_of_vcpu(cpuid, plan, index);
+  EXPECT_EQ(entry_of(own, 0x8000001e)->ecx, 0x103U);  // the fourth node, two in each processor
+  EXPECT_EQ(entry_of(own, 0x1f, 2)->ecx, 0x502U);
+  const auto* die = entry_of(own, 0x80000026, 2);
+  ASSERT_NE(die, nullptr);
+  EXPECT_EQ(die->eax, 3U);
+  EXPECT_EQ(die->ebx, 8U);
+  EXPECT_EQ(die->ecx, 0x302U);
+  EXPECT_EQ(die->edx, apic_id(plan.topology, index));
+  EXPECT_EQ(entry_of(own, 0x80000026, 3)->ecx, 0x403U);
+  EXPECT_EQ(entry_of(own, 0x80000026, 3)->ebx, 16U);
+}
+
+// Systems divide the cores of such a processor by its nodes.
+TEST(CpuidTopology, AnOldAmdProcessorHasOneNode) {
+  Cpuid cpuid;
+  cpuid.push_back({.leaf = 0, .eax = 0xd, .ebx = 0x68747541, .ecx = 0x444d4163, .edx = 0x69746e65});
+  cpuid.push_back({.leaf = 1, .eax = 0x00600f12});  // family 15h
+  cpuid.push_back({.leaf = 0x80000000, .eax = 0x80000008});
+  cpuid.push_back({.leaf = 0x80000001});
+  const CpuPlan plan{.topology = {.sockets = 1, .dies = 2, .cores = 1, .threads = 1}};
+  ASSERT_TRUE(apply_cpu_plan(cpuid, plan, true));
+  EXPECT_EQ(entry_of(cpuid_of_vcpu(cpuid, plan, 1), 0x8000001e)->ecx, 0U);
+}
+
+std::string brand_of(const Cpuid& cpuid) {
+  std::string brand;
+  for (uint32_t leaf = 0x80000002; leaf <= 0x80000004; ++leaf) {
+    const CpuidEntry* entry = entry_of(cpuid, leaf);
+    for (const uint32_t word : {entry->eax, entry->ebx, entry->ecx, entry->edx}) {
+      brand.append(reinterpret_cast<const char*>(&word), sizeof word);
+    }
+  }
+  return brand.c_str();
+}
+
+class CpuidIdentity : public testing::Test {
+ protected:
+  // What KVM says, with the name left out, and what the host's processor does.
+  Cpuid kvm_ = {{.leaf = 0x80000000, .eax = 0x80000004}, {.leaf = 0x80000002}, {.leaf = 0x80000003}};
+  const Cpuid host_ = {
+      {.leaf = 0x80000002, .eax = 0x74736f48, .ebx = 0x75504320},  // "Host CPu"
+      {.leaf = 0x80000003},
+      {.leaf = 0x80000004},
+      {.leaf = 0x80000005, .ecx = 0x20080140},
+  };
+};
+
+TEST_F(CpuidIdentity, TheHostsNameAndCachesAreTheGuests) {
+  for (const CpuPlan::Mode mode : {CpuPlan::Mode::kHostPassthrough, CpuPlan::Mode::kHostModel}) {
+    Cpuid cpuid = kvm_;
+    apply_identity(cpuid, {.mode = mode}, host_);
+    EXPECT_EQ(brand_of(cpuid), "Host CPu");
+    EXPECT_EQ(entry_of(cpuid, 0x80000005)->ecx, 0x20080140U);
+    EXPECT_EQ(entry_of(cpuid, 0x80000000)->eax, 0x80000005U);
+  }
+}
+
+TEST_F(CpuidIdentity, WhatKvmSaysStays) {
+  kvm_[1].eax = 0x004d564b;  // "KVM"
+  apply_identity(kvm_, {}, host_);
+  EXPECT_EQ(brand_of(kvm_), "KVM");
+}
+
+TEST_F(CpuidIdentity, ANamedModelHasItsName) {
+  apply_identity(kvm_, {.mode = CpuPlan::Mode::kCustom, .model = "Skylake-Client-noTSX-IBRS"}, host_);
+  EXPECT_EQ(brand_of(kvm_), "Skylake-Client-noTSX-IBRS");
+}
+
+TEST(CpuidTopology, CachesAreSharedInTheDie) {
+  const Cpuid two_dies = planned({.topology = {.sockets = 1, .dies = 2, .cores = 2, .threads = 2}});
+  EXPECT_EQ((entry_of(two_dies, 4, 3)->eax >> 14 & 0xfff) + 1, 4U);
   const Cpuid cpuid = planned({.topology = {.sockets = 1, .dies = 1, .cores = 4, .threads = 2}});
   EXPECT_EQ((entry_of(cpuid, 4, 0)->eax >> 14 & 0xfff) + 1, 2U);
   EXPECT_EQ((entry_of(cpuid, 4, 3)->eax >> 14 & 0xfff) + 1, 8U);
