@@ -22,9 +22,9 @@ inline constexpr uint64_t kMinMemoryBytes = uint64_t{2} << 20;
 inline constexpr uint64_t kMaxMemoryBytes = uint64_t{1} << 42;
 inline constexpr uint32_t kMaxIoThreads = 64;
 inline constexpr uint32_t kMaxSerialPorts = 4;
-inline constexpr uint32_t kMaxMicrovmDisks = 8;
-inline constexpr uint32_t kMaxPcDisks = 28;   // slots 2 to 31 of bus 0, but for two left free
-inline constexpr uint32_t kMinQueueSize = 4;  // a header, a status, and room for data
+inline constexpr uint32_t kMaxMicrovmDisks = 8;  // on virtio; so is the next
+inline constexpr uint32_t kMaxPcDisks = 28;      // slots 2 to 31 of bus 0, but for two left free
+inline constexpr uint32_t kMinQueueSize = 4;     // a header, a status, and room for data
 inline constexpr uint32_t kMaxQueueSize = 1024;
 
 // --- Memory ---------------------------------------------------------------------------------------------
@@ -162,6 +162,8 @@ struct Disk {
   DiskSource source_type = DiskSource::kFile;
   std::filesystem::path source;  // empty: a CD-ROM drive without a disc
   int source_line = 0;
+  bool source_is_optional = false;  // of a CD-ROM drive: without the file it is empty
+  bool tray_is_open = false;        // of a CD-ROM drive, at the start
   ImageFormat format = ImageFormat::kRaw;
   uint64_t metadata_cache_bytes = 0;  // with kQcow2; 0: the default
   // <encryption><secret>: the name of the passphrase, which the command line brings. Only with kQcow2.
@@ -190,6 +192,9 @@ struct Disk {
   std::optional<PciAddress> address;   // machine='pc' only; absent: vmm's choice
   std::string alias;
 };
+
+// The serial number of an IDE drive that has none in the file: guests tell drives apart by it.
+std::string ide_serial(IdePlace place);
 
 // Where what is written to transient disks is until the end. No element of libvirt's says it.
 struct Throwaway {

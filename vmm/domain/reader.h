@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "vmm/domain/domain.h"
@@ -23,6 +24,8 @@ void read_clock(const ReadContext& context, const Element& root, Domain& domain)
 void read_lifecycle(const Element& root, Domain& domain);
 // After read_processors() and read_os().
 void read_disks(const ReadContext& context, const Element& devices, Domain& domain);
+// elements: those of domain.disks.
+void place_ide_drives(const ReadContext& context, std::span<const Element* const> elements, Domain& domain);
 void read_serials(const ReadContext& context, const Element& devices, Domain& domain);
 
 // What can be said only of the domain as a whole.

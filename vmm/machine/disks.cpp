@@ -49,6 +49,11 @@ Status check_block_source(const domain::Disk& disk) {
   return {};
 }
 
+bool is_there(const std::filesystem::path& file) {
+  std::error_code error;
+  return std::filesystem::status(file, error).type() != std::filesystem::file_type::not_found;
+}
+
 constexpr uint16_t kDefaultQueueSize = 256;
 constexpr uint8_t kLastSlot = 31;
 
@@ -142,7 +147,12 @@ Status Disks::add(const domain::Disk& disk) {
   if (disk.transient) {
     VMM_TRY(make_overlay(disk, made));
   }
-  if (!disk.source.empty()) {
+  if (disk.source_is_optional && !is_there(disk.source)) {
+    log::warning("{}: <disk> {}: {} is not there; the drive is empty", domain_.where(disk.source_line),
+                 disk.target, disk.source.native());
+    made.file.clear();
+  }
+  if (!made.file.empty()) {
     VMM_ASSIGN_OR_RETURN(made.medium, open_medium(disk, made, disks_.size()));
   }
   if (disk.bus == domain::DiskBus::kIde) {
@@ -259,6 +269,9 @@ Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
     auto cdrom = std::make_unique<ide::AtapiDrive>(
         ide::AtapiDrive::Options{.serial = disk.serial, .is_device_1 = drive == 1});
     made.tray = &channel.attach_cdrom(drive, std::move(cdrom), loop, made.medium.image.get());
+    if (disk.tray_is_open) {
+      made.tray->open(/*is_forced=*/true);
+    }
   } else {
     ide::AtaDisk::Options options;
     options.serial = disk.serial;
