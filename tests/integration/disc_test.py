@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
-from linux_guest import VMM  # noqa: E402
+from linux_guest import TOP, VMM  # noqa: E402
 from media import boot_iso, data_iso, isolinux_iso  # noqa: E402
 
 ISOLINUX_WRITES_BY_ITSELF = "<bios useserial='no'/>"
@@ -70,6 +71,16 @@ class Install(FirmwareTest):
         self.blank_disk("blank")
         errors = self.refusal(self.domain(("blank", "raw", ""), os_elements="<kernel>kernel</kernel>"), 2, "--install", self.path("blank"))
         self.assertIn("--install", errors)
+
+
+class Example(FirmwareTest):
+    def test_install_boots_its_disc_while_its_disk_is_blank(self):
+        domain = self.path("install.xml")
+        shutil.copyfile(f"{TOP}/configs/install.xml", domain)
+        boot_iso(self.path("disc.iso"), "this is the disc")
+        subprocess.run([f"{os.path.dirname(VMM)}/vmm-img", "create", "-q", "-f", "qcow2", self.path("guest.qcow2"), "1G"], check=True)
+        with self.start(domain) as session:
+            session.wait_for(rb"this is the disc", SECONDS)
 
 
 class Disc(FirmwareTest):
