@@ -123,7 +123,7 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
   int choice = 0;
   int index = 0;
   while ((choice = ::getopt_long(argument_count, arguments, ":h", kOptions, &index)) != -1) {
-    if (optarg != nullptr && *optarg == '\0') {
+    if (choice >= kDomain && kOptions[index].has_arg == required_argument && *optarg == '\0') {
       return fail_configuration("--{}: its value is empty; give one, or leave the option out",
                                 kOptions[index].name);
     }
