@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
-from linux_guest import VMM  # noqa: E402
+from linux_guest import TOP, VMM  # noqa: E402
 from media import boot_iso, data_iso, isolinux_iso  # noqa: E402
 
 ISOLINUX_WRITES_BY_ITSELF = "<bios useserial='no'/>"
@@ -40,6 +41,14 @@ class Install(FirmwareTest):
                 session.wait_for(rb"boot: ", SECONDS)
                 session.type("reboot\r")
 
+    def test_the_disk_is_booted_next_where_the_domain_names_the_cd_only(self):
+        boot_iso(self.path("disc.iso"), "this is the disc")
+        domain = self.domain(self.boot_disk("disk", "the first disk"), os_elements="<boot dev='cdrom'/>")
+        with self.start(domain, "--install", self.path("disc.iso")) as session:
+            session.wait_for(rb"this is the disc", SECONDS)
+            session.type("x")
+            session.wait_for(rb"the first disk", SECONDS)
+
     def test_a_disc_that_cannot_be_installed_from_is_refused(self):
         self.blank_disk("blank")
         domain = self.domain(("blank", "raw", ""))
@@ -64,6 +73,16 @@ class Install(FirmwareTest):
         self.assertIn("--install", errors)
 
 
+class Example(FirmwareTest):
+    def test_install_boots_its_disc_while_its_disk_is_blank(self):
+        domain = self.path("install.xml")
+        shutil.copyfile(f"{TOP}/configs/install.xml", domain)
+        boot_iso(self.path("disc.iso"), "this is the disc")
+        subprocess.run([f"{os.path.dirname(VMM)}/vmm-img", "create", "-q", "-f", "qcow2", self.path("guest.qcow2"), "1G"], check=True)
+        with self.start(domain) as session:
+            session.wait_for(rb"this is the disc", SECONDS)
+
+
 class Disc(FirmwareTest):
     """A guest that waits for a key in its disk's boot sector, with a disc in hdc."""
 
@@ -72,8 +91,12 @@ class Disc(FirmwareTest):
         boot_iso(self.path("one.iso"), "this is disc one")
         boot_iso(self.path("two.iso"), "this is disc two")
 
-    def run_guest(self):
+    def run_guest(self, change=lambda text: text):
         domain = self.domain(self.boot_disk("disk", "the first disk"), cdrom="one.iso")
+        with open(domain, "r+", encoding="utf-8") as file:
+            text = change(file.read())
+            file.seek(0)
+            file.write(text)
         return self.start(domain, "--control", self.path("control"))
 
     def ctl(self, *words, status=0, guest=None):
@@ -117,6 +140,24 @@ class Disc(FirmwareTest):
             self.assertIn("No such file", self.ctl("change", self.path("none.iso"), status=1))
             self.assertIn("one.iso", self.ctl("status"))
             self.assertEqual(self.boot_disc(session), b"one")
+
+    def test_one_that_may_be_missing_leaves_an_empty_drive(self):
+        with self.run_guest(lambda text: text.replace("file='one.iso'", "file='none.iso' startupPolicy='optional'")) as session:
+            self.wait_until_it_runs(session)
+            self.assertIn("hdc  cdrom  (no disc)", self.ctl("status"))
+            self.ctl("insert", self.path("one.iso"))
+            self.assertEqual(self.boot_disc(session), b"one")
+            self.ctl("kill")
+            self.assertEqual(session.wait_end(SECONDS), 0)
+            self.assertIn("none.iso is not there; the drive is empty", session.process.stderr.read().decode())
+
+    def test_may_lie_in_an_open_tray_at_the_start(self):
+        with self.run_guest(lambda text: text.replace("dev='hdc'", "dev='hdc' tray='open'")) as session:
+            self.wait_until_it_runs(session)
+            self.assertIn("one.iso (the tray is open)", self.ctl("status"))
+            session.wait_for(rb"the first disk", SECONDS)
+            self.ctl("change", self.path("two.iso"))
+            self.assertEqual(self.boot_disc(session), b"two")
 
     def test_is_found_by_the_guests_name(self):
         domain = self.domain(self.boot_disk("disk", "the first disk"))

@@ -174,7 +174,7 @@ class BadFirmware(FirmwareTest):
                 with open(self.path(name), "wb") as file:
                     file.truncate(size)
             errors = self.refusal(self.domain(disk, os_elements=f"<loader>{name}</loader>"), 1)
-            self.assertTrue(re.search(rf"guest\.xml:1: <os>: .*{name}.*{reason}", errors), errors)
+            self.assertTrue(re.search(rf"guest\.xml:1: <os>/<loader>: .*{name}.*{reason}", errors), errors)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,7 @@ class BadUse(FirmwareTest):
         self.refused(2, "invalid choice: 'lilo'", "lilo", disc)
         self.refused(2, "required: FILE", "debian")
         self.refused(2, "--loader", "debian", disc, "--loader", "grub")
+        self.refused(2, "FILE: the name is empty", "isolinux", "")
         self.refused(2, "--append", "isolinux", disc, "--append", "a\nLABEL b")
         self.refused(1, f"there is no folder {self.path('missing')}", "debian", self.path("missing/disc.iso"))
         self.refused(1, f"{self.folder} is a folder", "debian", self.folder)
@@ -137,6 +138,23 @@ class BadUse(FirmwareTest):
             self.assertEqual(file.read(), "the disc of before")
         self.assertEqual(sorted(os.listdir(self.folder)), ["disc.iso", "temporary"])
         self.assertEqual(os.listdir(self.path("temporary")), [])
+
+
+class GrubsDisc(FirmwareTest):
+    def test_has_all_modules_that_it_loads(self):
+        with open(self.path("before.iso"), "w", encoding="ascii") as file:
+            file.write("the disc of before")
+        os.symlink("before.iso", self.path("disc.iso"))
+        subprocess.run([f"{TOP}/scripts/make-installer-iso", "grub", self.path("disc.iso")], check=True)
+        self.assertTrue(os.path.islink(self.path("disc.iso")))
+        subprocess.run(["xorriso", "-osirrox", "on", "-indev", self.path("before.iso"), "-extract", "/boot/grub", self.path("grub")],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(subprocess.run, ["chmod", "-R", "u+w", self.folder], check=True)
+        with open(self.path("grub/i386-pc/partmap.lst"), encoding="ascii") as file:
+            loaded = file.read().split()
+        self.assertIn("part_msdos", loaded)
+        for module in loaded:
+            self.assertTrue(os.path.exists(self.path(f"grub/i386-pc/{module}.mod")), module)
 
 
 def only_small_files():

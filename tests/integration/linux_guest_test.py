@@ -98,7 +98,7 @@ class Terminal(unittest.TestCase):
 
 
 class Examples(unittest.TestCase):
-    """Each example of configs/ boots as it stands (demo.xml and command.xml: above)."""
+    """Each example of configs/ boots as it stands (demo.xml and command.xml: above; install.xml: disc_test.py)."""
 
     def assert_boots(self, guest, processors, connect=None):
         with guest, guest.start() as session:

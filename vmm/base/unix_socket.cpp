@@ -86,4 +86,10 @@ Result<UniqueFd> connect_unix(std::string_view role, const std::string& path) {
   return fd;
 }
 
+bool is_left_over_socket(const std::string& path) {
+  const auto address = address_of("the socket", path);
+  const auto probe = make_socket();
+  return address && probe && connect_to(probe->get(), *address) == ECONNREFUSED;
+}
+
 }  // namespace vmm

@@ -44,4 +44,7 @@ class UnixListener {
 // A connection, non-blocking. role: for errors, as "the socket of a console".
 Result<UniqueFd> connect_unix(std::string_view role, const std::string& path);
 
+// There is a socket at which nobody listens: a process that was killed has left it behind.
+bool is_left_over_socket(const std::string& path);
+
 }  // namespace vmm

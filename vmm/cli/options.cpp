@@ -120,6 +120,17 @@ Status read_timeout(std::string_view text, Options& options) {
   return {};
 }
 
+// Of two, one would be lost.
+template <typename Text>
+Status take_once(const char* option, Text& value) {
+  if (!value.empty()) {
+    return fail_configuration("--{} {}: --{} {} was given already; give one of them", option, optarg, option,
+                              std::string(value));
+  }
+  value = optarg;
+  return {};
+}
+
 }  // namespace
 
 // getopt(3): a library for command lines made a start noticeably longer (docs/limits.md, "start").
@@ -176,6 +187,10 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
   int choice = 0;
   int index = 0;
   while ((choice = ::getopt_long(argument_count, arguments, ":h", kOptions, &index)) != -1) {
+    if (choice >= kDomain && kOptions[index].has_arg == required_argument && *optarg == '\0') {
+      return fail_configuration("--{}: its value is empty; give one, or leave the option out",
+                                kOptions[index].name);
+    }
     switch (choice) {
       case kDomain:
         if (!options.domain_path.empty()) {
@@ -185,16 +200,16 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
         options.domain_path = optarg;
         break;
       case kInstall:
-        options.install_path = optarg;
+        VMM_TRY(take_once(kOptions[index].name, options.install_path));
         break;
       case kControl:
-        options.control_path = optarg;
+        VMM_TRY(take_once(kOptions[index].name, options.control_path));
         break;
       case kSecret:
         options.secrets.emplace_back(optarg);
         break;
       case kLog:
-        options.log_path = optarg;
+        VMM_TRY(take_once(kOptions[index].name, options.log_path));
         break;
       case kLogLevel:
         VMM_TRY(read_log_level(optarg, options));
@@ -203,13 +218,13 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
         VMM_TRY(read_ephemeral(optarg, options));
         break;
       case kEphemeralDir:
-        options.throwaway.folder = optarg;
+        VMM_TRY(take_once(kOptions[index].name, options.throwaway.folder));
         break;
       case kKeep:
         options.throwaway.keep.emplace_back(optarg);
         break;
       case kEphemeralLimit:
-        options.throwaway.limit = optarg;
+        VMM_TRY(take_once(kOptions[index].name, options.throwaway.limit));
         break;
       case kEphemeralEncrypt:
         options.throwaway.is_encrypted = true;

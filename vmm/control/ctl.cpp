@@ -14,8 +14,10 @@
 #include <vector>
 
 #include "vmm/base/size.h"
+#include "vmm/base/unix_socket.h"
 #include "vmm/control/guest_folder.h"
 #include "vmm/control/qmp_client.h"
+#include "vmm/domain/diagnostics.h"
 
 namespace vmm::control {
 namespace {
@@ -41,7 +43,7 @@ GUEST is the name that its domain file has, or the path of its control socket (w
 
 DRIVE is the CD-ROM drive's name in the domain file (as hdc); it may be left out where there is one. A guest that
 holds its disc locked is asked to let go of it, and has 10 s for that; --force takes the disc at once.
---format: absent, what the domain file says of the drive.
+--format: absent, what the domain file says of the drive. Behind -- all are arguments, whatever they look like.
 Exit status: 0 done, 1 not done (it is said why), 2 the command line is wrong.
 )";
 
@@ -58,8 +60,10 @@ struct Request {
 constexpr std::chrono::seconds kTrayTime(10);
 constexpr std::chrono::milliseconds kTrayPause(100);
 
+std::string plain(std::string_view text) { return domain::printable(text, text.size()); }
+
 // Whether all of it could be printed is seen at the end.
-void print(const std::string& line) { static_cast<void>(std::printf("%s\n", line.c_str())); }
+void print(std::string_view line) { static_cast<void>(std::printf("%s\n", plain(line).c_str())); }
 
 Status end_printing() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
@@ -174,7 +178,7 @@ Status put_disc(const Request& request, bool is_over_another) {
       find_drive(request.guest, request.options.operands.size() > 1 ? request.options.operands[0] : ""));
   const std::string name = text_of(drive, "device");
   if (!is_over_another && !disc_of(drive).empty()) {
-    return fail("{} holds {}; `change` puts another disc in its place", name, disc_of(drive));
+    return fail("{} holds {}; `change` puts another disc in its place", name, plain(disc_of(drive)));
   }
   std::error_code error;
   const std::filesystem::path path = std::filesystem::absolute(file, error);
@@ -246,20 +250,24 @@ constexpr std::array kCommands = {
 
 Result<Options> read_options(const Command& command, std::span<const std::string> arguments) {
   Options options;
+  bool may_be_option = true;
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
-    if (argument == "--force" && command.takes_force) {
+    if (!may_be_option || !argument.starts_with("--")) {
+      options.operands.push_back(argument);
+    } else if (argument == "--") {
+      may_be_option = false;
+    } else if (argument == "--force" && command.takes_force) {
       options.is_forced = true;
     } else if (argument == "--format" && command.takes_format) {
-      if (i + 1 == arguments.size()) {
-        return fail_configuration("--format: a value is missing behind it: raw or qcow2");
+      const std::string format = i + 1 < arguments.size() ? arguments[++i] : "";
+      if (format != "raw" && format != "qcow2") {
+        return fail_configuration("--format {}: raw and qcow2 can be", format);
       }
-      options.format = arguments[++i];
-    } else if (argument.starts_with("--")) {
+      options.format = format;
+    } else {
       return fail_configuration("vmm ctl {}: there is no option {}; see vmm ctl --help", command.name,
                                 argument);
-    } else {
-      options.operands.push_back(argument);
     }
   }
   const size_t count = options.operands.size();
@@ -267,26 +275,45 @@ Result<Options> read_options(const Command& command, std::span<const std::string
     return fail_configuration("vmm ctl {}: {} arguments are too {}; see vmm ctl --help", command.name, count,
                               count < command.fewest_operands ? "few" : "many");
   }
+  if (std::ranges::find(options.operands, "") != options.operands.end()) {
+    return fail_configuration("vmm ctl {}: an empty argument names nothing; see vmm ctl --help",
+                              command.name);
+  }
   return options;
 }
 
-Result<QmpClient> connect(const std::string& guest) {
+Result<std::filesystem::path> find_socket(const std::string& guest) {
   if (guest.find('/') != std::string::npos) {
-    return QmpClient::connect(guest);
+    return guest;
   }
   VMM_ASSIGN_OR_RETURN(const std::filesystem::path path, control_socket_of(guest));
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
     return fail("no guest of the name '{}' runs (there is no {})", guest, path.native());
   }
-  return QmpClient::connect(path);
+  return path;
+}
+
+Result<QmpClient> connect(const std::string& guest) {
+  VMM_ASSIGN_OR_RETURN(const std::filesystem::path path, find_socket(guest));
+  auto client = QmpClient::connect(path);
+  if (!client && is_left_over_socket(path)) {
+    return fail("no guest of the name '{}' runs ({} is left from one whose vmm was killed)", guest,
+                path.native());
+  }
+  return client;
+}
+
+bool asks_for_help(std::span<const std::string> arguments) {
+  const auto options = std::ranges::subrange(arguments.begin(), std::ranges::find(arguments, "--"));
+  return std::ranges::any_of(options,
+                             [](const std::string& each) { return each == "--help" || each == "-h"; });
 }
 
 }  // namespace
 
 Status run_ctl(std::span<const std::string> arguments) {
-  if (std::ranges::any_of(arguments,
-                          [](const std::string& each) { return each == "--help" || each == "-h"; })) {
+  if (asks_for_help(arguments)) {
     static_cast<void>(std::fputs(kHelpText, stdout));
     return end_printing();
   }

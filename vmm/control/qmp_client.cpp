@@ -7,9 +7,11 @@
 #include <array>
 #include <cerrno>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <utility>
 
 #include "vmm/base/unix_socket.h"
+#include "vmm/domain/diagnostics.h"
 
 namespace vmm::control {
 
@@ -38,7 +40,8 @@ Result<json> QmpClient::run(const char* command, const json& arguments) {
       return *value;
     }
     if (const auto error = answer.find("error"); error != answer.end()) {
-      return fail("{}", error->is_object() ? error->value("desc", "it failed") : "it failed");
+      const std::string reason = error->is_object() ? error->value("desc", "it failed") : "it failed";
+      return fail("{}", domain::printable(reason, reason.size()));
     }
     // An event.
   }

@@ -61,7 +61,13 @@ class ArgumentReader {
       complain(fmt::format("Invalid parameter type for '{}', expected: string", name));
       return std::nullopt;
     }
-    return value->get<std::string>();
+    auto text = value->get<std::string>();
+    // The kernel would take what stands before it for the name of a file.
+    if (text.find('\0') != std::string::npos) {
+      complain(fmt::format("Parameter '{}' holds a NUL character", name));
+      return std::nullopt;
+    }
+    return text;
   }
 
   bool flag(const char* name) {

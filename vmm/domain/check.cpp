@@ -1,9 +1,11 @@
 // What can be said only of the domain as a whole: no two devices at one place, no file with two writers.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "vmm/domain/reader.h"
 
@@ -31,7 +33,6 @@ void check_targets(const ReadContext& context, const Domain& domain) {
   if (domain.balloon && domain.balloon->address) {
     slots.take(domain.balloon->address->slot, domain.balloon->line);
   }
-  Taken<IdePlace> places;
   for (const Disk& disk : domain.disks) {
     if (!disk.target.empty()) {
       if (const auto line = targets.take(disk.target, disk.line)) {
@@ -47,14 +48,6 @@ void check_targets(const ReadContext& context, const Domain& domain) {
                              fmt::format("<disk>/<boot order='{}'>: the disk of line {} has this order; "
                                          "give another",
                                          *disk.boot_order, *line));
-      }
-    }
-    if (disk.bus == DiskBus::kIde) {
-      if (const auto line = places.take(disk.ide_place, disk.line)) {
-        context.report.error(
-            disk.line, fmt::format("<disk>: the disk of line {} is the same IDE drive; give another dev= "
-                                   "or <address>",
-                                   *line));
       }
     }
     if (disk.address) {
@@ -120,7 +113,27 @@ void check_serials(const ReadContext& context, const Domain& domain) {
   }
 }
 
-void check_boot(const ReadContext& context, const Domain& domain) {
+// What is to be booted from and is not there. A disc to install from may bring its drive later.
+void check_boot_devices(const ReadContext& context, const Element& root, const Domain& domain) {
+  const Element* const os = root.child("os");
+  if (os == nullptr || !domain.os.kernel.empty()) {
+    return;
+  }
+  const auto has = [&domain](DiskDevice device) {
+    return std::ranges::find(domain.disks, device, &Disk::device) != domain.disks.end();
+  };
+  for (const Element& each : os->children) {
+    const std::string_view dev = each.name == "boot" ? each.value_of("dev") : std::string_view();
+    if ((dev == "cdrom" && !has(DiskDevice::kCdrom)) || (dev == "hd" && !has(DiskDevice::kDisk))) {
+      context.report.warning(each.line, fmt::format("<os>/<boot dev='{}'>: there is no {} in the file; it is "
+                                                    "passed over",
+                                                    dev, dev == "hd" ? "disk" : "CD-ROM drive"));
+    }
+  }
+}
+
+void check_boot(const ReadContext& context, const Element& root, const Domain& domain) {
+  check_boot_devices(context, root, domain);
   if (domain.os.boot_devices.empty()) {
     return;
   }
@@ -172,7 +185,7 @@ void check_domain(const ReadContext& context, const Element& root, const Domain&
   check_images(context, domain);
   check_serials(context, domain);
   check_balloon(context, domain);
-  check_boot(context, domain);
+  check_boot(context, root, domain);
   check_acpi(context, root, domain);
 }
 

@@ -22,7 +22,7 @@ inline constexpr uint64_t kMinMemoryBytes = uint64_t{2} << 20;
 inline constexpr uint64_t kMaxMemoryBytes = uint64_t{1} << 42;
 inline constexpr uint32_t kMaxIoThreads = 64;
 inline constexpr uint32_t kMaxSerialPorts = 4;
-inline constexpr uint32_t kMaxMicrovmDisks = 8;
+inline constexpr uint32_t kMaxMicrovmDisks = 8;   // on virtio; so is the next
 inline constexpr uint32_t kMaxPcDisks = 28;       // slots 2 to 31 of bus 0, but for two left free
 inline constexpr uint32_t kExitPortEnd = 0xc000;  // from there on PCI cards have their ports
 inline constexpr uint32_t kMinQueueSize = 4;      // a header, a status, and room for data
@@ -163,6 +163,8 @@ struct Disk {
   DiskSource source_type = DiskSource::kFile;
   std::filesystem::path source;  // empty: a CD-ROM drive without a disc
   int source_line = 0;
+  bool source_is_optional = false;  // of a CD-ROM drive: without the file it is empty
+  bool tray_is_open = false;        // of a CD-ROM drive, at the start
   ImageFormat format = ImageFormat::kRaw;
   std::optional<std::filesystem::path>
       data_file;  // <dataStore>: where the image's data are; only with kQcow2
@@ -195,6 +197,9 @@ struct Disk {
   std::optional<PciAddress> address;   // machine='pc' only; absent: vmm's choice
   std::string alias;
 };
+
+// The serial number of an IDE drive that has none in the file: guests tell drives apart by it.
+std::string ide_serial(IdePlace place);
 
 // Where what is written to transient disks is until the end. No element of libvirt's says it.
 struct Throwaway {

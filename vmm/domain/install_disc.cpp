@@ -35,6 +35,7 @@ Result<Disk> make_drive(const Domain& domain) {
   disk.bus = DiskBus::kIde;
   disk.device = DiskDevice::kCdrom;
   disk.ide_place = free->place;
+  disk.serial = ide_serial(free->place);
   disk.read_only = true;
   return disk;
 }
@@ -58,6 +59,8 @@ Status insert_install_disc(Domain& domain, const std::filesystem::path& image) {
   drive->format = ImageFormat::kRaw;
   drive->data_file.reset();
   drive->backing_format.reset();
+  drive->source_is_optional = false;
+  drive->tray_is_open = false;
   drive->secret.reset();
   domain.os.install_target = drive->target;
   return {};

@@ -78,6 +78,10 @@ Status check_bootable(const QuickDomain& quick) {
   return {};
 }
 
+size_t most_places(const QuickDomain& quick) {
+  return quick.machine == MachineType::kPc ? kMaxPcDisks : kMaxMicrovmDisks;
+}
+
 Status check_figures(const QuickDomain& quick) {
   if (quick.memory_mib < kMinMemoryBytes >> 20 || quick.memory_mib > kMaxMemoryBytes >> 20) {
     return fail_configuration("--memory: {} MiB are not from {} MiB to {} TiB", quick.memory_mib,
@@ -86,11 +90,9 @@ Status check_figures(const QuickDomain& quick) {
   if (quick.vcpus < 1 || quick.vcpus > kMaxVcpus) {
     return fail_configuration("--cpus {}: from 1 to {} can be", quick.vcpus, kMaxVcpus);
   }
-  const uint32_t most = quick.machine == MachineType::kPc ? kMaxPcDisks : kMaxMicrovmDisks;
-  const size_t count = quick.disks.size() + (quick.cdrom.empty() ? 0 : 1);
-  if (count > most) {
-    return fail_configuration("--disk: {} disks are more than the {} that the machine has places for", count,
-                              most);
+  if (quick.disks.size() > most_places(quick)) {
+    return fail_configuration("--disk: {} disks are more than the {} that the machine has places for",
+                              quick.disks.size(), most_places(quick));
   }
   if (quick.name.empty() || quick.name.find_first_of("/\n") != std::string::npos) {
     return fail_configuration("--name '{}': give a name, of one line and without '/'", printable(quick.name));
@@ -101,10 +103,6 @@ Status check_figures(const QuickDomain& quick) {
 std::string default_command_line(const QuickDomain& quick) {
   const bool has_root = !quick.disks.empty() && quick.initrd.empty();
   return has_root ? "console=ttyS0 root=/dev/vda rw" : "console=ttyS0";
-}
-
-size_t most_places(const QuickDomain& quick) {
-  return quick.machine == MachineType::kPc ? kMaxPcDisks : kMaxMicrovmDisks;
 }
 
 // What the guest frees goes back to the host, where there is a place for the device.

@@ -35,10 +35,35 @@ void read_path(const ReadContext& context, const Element& os, std::string_view n
 
 // <bios rebootTimeout='-1'/> says "never".
 std::optional<uint32_t> reboot_timeout(const ReadContext& context, const Element& bios) {
-  if (trimmed(bios.value_of("rebootTimeout")) == "-1") {
+  const Attribute* timeout = bios.attribute("rebootTimeout");
+  if (timeout == nullptr || trimmed(timeout->value) == "-1") {
     return std::nullopt;
   }
-  return read_number(context, bios, "rebootTimeout", 0, kMostMilliseconds);
+  const auto value = parse_unsigned(timeout->value);
+  if (!value || *value > kMostMilliseconds) {
+    context.report.error(timeout->line, fmt::format("{}: give a whole number from -1, which is never, to {}",
+                                                    bios.place_of(*timeout), kMostMilliseconds));
+    return std::nullopt;
+  }
+  return static_cast<uint32_t>(*value);
+}
+
+void read_boot_devices(const ReadContext& context, const Element& element, Os& os) {
+  for (const Element& each : element.children) {
+    if (each.name != "boot") {
+      continue;
+    }
+    if (each.attribute("dev") == nullptr) {
+      context.report.error(each.line,
+                           fmt::format("{}: has no dev=; write dev='hd' or dev='cdrom'", each.place));
+      continue;
+    }
+    os.boot_devices.push_back(read_choice(context, each, "dev", BootDevice::kHardDisk,
+                                          {{"hd", BootDevice::kHardDisk},
+                                           {"cdrom", BootDevice::kCdrom},
+                                           {"fd", BootDevice::kFloppy},
+                                           {"network", BootDevice::kNetwork}}));
+  }
 }
 
 void read_firmware(const ReadContext& context, const Element& element, Os& os) {
@@ -173,15 +198,7 @@ void read_os(const ReadContext& context, const Element& root, Domain& domain) {
     domain.os.command_line_line = command_line->line;
   }
   read_firmware(context, *os, domain.os);
-  for (const Element& each : os->children) {
-    if (each.name == "boot") {
-      domain.os.boot_devices.push_back(read_choice(context, each, "dev", BootDevice::kHardDisk,
-                                                   {{"hd", BootDevice::kHardDisk},
-                                                    {"cdrom", BootDevice::kCdrom},
-                                                    {"fd", BootDevice::kFloppy},
-                                                    {"network", BootDevice::kNetwork}}));
-    }
-  }
+  read_boot_devices(context, *os, domain.os);
   read_smbios(context, root, domain);
 }
 

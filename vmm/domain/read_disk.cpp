@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
+#include <vector>
 
 #include "vmm/base/bytes.h"
 #include "vmm/domain/reader.h"
@@ -132,6 +134,13 @@ void read_source(const ReadContext& context, const Element& element, Disk& disk)
     return;
   }
   disk.source = context.complete(*source, source->value_of(wanted));
+  const Attribute* policy = source->attribute("startupPolicy");
+  disk.source_is_optional = policy != nullptr && policy->value == "optional";
+  if (disk.source_is_optional && disk.device != DiskDevice::kCdrom) {
+    context.report.error(policy->line,
+                         fmt::format("{}: only a CD-ROM drive is there without its file; remove it",
+                                     source->place_of(*policy)));
+  }
 }
 
 // The image names the file too; only what is named here is opened.
@@ -207,67 +216,23 @@ bool is_device_name(std::string_view name) {
 
 // libvirt guesses the bus from the name where there is none; only two of its guesses are buses that vmm has.
 void read_bus(const ReadContext& context, const Element& target, const Attribute& dev, Disk& disk) {
+  const bool is_cdrom = disk.device == DiskDevice::kCdrom;
   const bool is_named = target.attribute("bus") != nullptr;
   disk.bus =
       read_choice(context, target, "bus", disk.target.starts_with("hd") ? DiskBus::kIde : DiskBus::kVirtio,
                   {{"virtio", DiskBus::kVirtio}, {"ide", DiskBus::kIde}, {"sata", DiskBus::kIde}});
   if (!is_named && disk.bus == DiskBus::kVirtio && !disk.target.starts_with("vd")) {
-    context.report.error(dev.line,
-                         fmt::format("{}: means a bus that vmm does not have; add bus='virtio' or 'ide'",
-                                     target.place_of(dev)));
-  }
-}
-
-constexpr uint64_t kIdePlaces = 4;
-
-// kIdePlaces: it is none of ours.
-uint64_t ide_place_of(const Element& address) {
-  const auto number = [&address](std::string_view name) -> std::optional<uint64_t> {
-    return address.attribute(name) == nullptr ? 0 : parse_unsigned(address.value_of(name));
-  };
-  const auto channel = number("bus");
-  const auto drive = number("unit");
-  const bool is_ours =
-      number("controller") == 0 && number("target") == 0 && channel && drive && *channel < 2 && *drive < 2;
-  return is_ours ? 2 * *channel + *drive : kIdePlaces;
-}
-
-// libvirt: the n-th letter is the n-th place, unless <address> says another.
-void read_ide_place(const ReadContext& context, const Element& element, MachineType machine, Disk& disk) {
-  if (machine != MachineType::kPc) {
-    context.report.error(element.line,
-                         fmt::format("{}: only machine='pc' has IDE; use bus='virtio'", element.place));
-    return;
-  }
-  const Element* address = element.child("address");
-  const Element* target = element.child("target");
-  // The address of a SATA drive is none on IDE.
-  const bool has_address = address != nullptr && target != nullptr && target->value_of("bus") != "sata" &&
-                           address->value_of("type") != "unassigned";
-  const bool is_drive = has_address && address->value_of("type") == "drive";
-  if (has_address && !is_drive) {
-    context.report.warning(
-        address->line, fmt::format("{}: IDE drives have addresses of type='drive'; the place is that of dev=",
-                                   address->place));
-  }
-  const uint64_t by_letter =
-      disk.target.size() == 3 ? static_cast<uint64_t>(disk.target[2] - 'a') : kIdePlaces;
-  const uint64_t place = is_drive ? ide_place_of(*address) : by_letter;
-  if (place >= kIdePlaces) {
     context.report.error(
-        element.line,
-        fmt::format("{}: the machine has four IDE drives, hda to hdd; use one of these", element.place));
-    return;
+        dev.line, fmt::format("{}: means a bus that vmm does not have; add bus={}", target.place_of(dev),
+                              is_cdrom ? "'ide'" : "'virtio' or 'ide'"));
+  } else if (disk.bus == DiskBus::kVirtio && is_cdrom) {
+    context.report.error(target.line,
+                         fmt::format("{}: CD-ROM drives are on IDE; use dev='hdc' bus='ide'", target.place));
   }
-  disk.ide_place = {.channel = static_cast<uint8_t>(place / 2), .drive = static_cast<uint8_t>(place % 2)};
 }
 
 // What goes together with the bus, and what does not.
 void check_bus(const ReadContext& context, const Element& element, const Disk& disk) {
-  if (disk.bus == DiskBus::kVirtio && disk.device == DiskDevice::kCdrom) {
-    context.report.error(element.line,
-                         fmt::format("{}: CD-ROM drives are on IDE; use bus='ide'", element.place));
-  }
   if (disk.bus != DiskBus::kIde) {
     return;
   }
@@ -282,10 +247,6 @@ void check_bus(const ReadContext& context, const Element& element, const Disk& d
       context.report.error(found->line,
                            fmt::format("{}: is for virtio disks; remove it", driver->place_of(*found)));
     }
-  }
-  if (disk.logical_block_bytes > 512) {
-    context.report.error(element.line,
-                         fmt::format("{}: IDE disks have logical blocks of 512 bytes", element.place));
   }
 }
 
@@ -305,6 +266,12 @@ void read_target(const ReadContext& context, const Element& element, Disk& disk)
   }
   disk.target = dev->value;
   read_bus(context, *target, *dev, disk);
+  const Attribute* tray = target->attribute("tray");
+  disk.tray_is_open = tray != nullptr && tray->value == "open";
+  if (disk.tray_is_open && disk.device != DiskDevice::kCdrom) {
+    context.report.error(
+        tray->line, fmt::format("{}: only CD-ROM drives have a tray; remove it", target->place_of(*tray)));
+  }
 }
 
 void read_serial_number(const ReadContext& context, const Element& element, Disk& disk) {
@@ -351,6 +318,23 @@ void read_blockio(const ReadContext& context, const Element& element, Disk& disk
   }
 }
 
+// IDE has sectors of 512 bytes. A CD-ROM drive has its own blocks, and what else the file may say is nothing
+// that the image must fit.
+void check_ide_blocks(const ReadContext& context, const Element& element, Disk& disk) {
+  constexpr uint32_t kDiscBlockBytes = 2048;
+  const bool is_cdrom = disk.device == DiskDevice::kCdrom;
+  if (disk.logical_block_bytes > 512 && (!is_cdrom || disk.logical_block_bytes != kDiscBlockBytes)) {
+    context.report.error(
+        element.line, is_cdrom
+                          ? fmt::format("{}: CD-ROM drives have logical blocks of 2048 bytes", element.place)
+                          : fmt::format("{}: IDE disks have logical blocks of 512 bytes", element.place));
+  }
+  if (is_cdrom) {
+    disk.logical_block_bytes = 0;
+    disk.physical_block_bytes = 0;
+  }
+}
+
 void read_transient(const ReadContext& context, const Element& element, Disk& disk) {
   const Element* transient = element.child("transient");
   if (transient == nullptr || disk.read_only) {
@@ -384,8 +368,8 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
   read_blockio(context, element, disk);
   disk.read_only = disk.device == DiskDevice::kCdrom || element.child("readonly") != nullptr;
   if (disk.bus == DiskBus::kIde) {
-    read_ide_place(context, element, domain.os.machine, disk);
-  } else {
+    check_ide_blocks(context, element, disk);
+  } else if (!disk.target.empty()) {
     disk.address = read_virtio_address(context, element, domain.os.machine);
   }
   check_bus(context, element, disk);
@@ -407,19 +391,25 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
 }  // namespace
 
 void read_disks(const ReadContext& context, const Element& devices, Domain& domain) {
-  const uint32_t most = domain.os.machine == MachineType::kMicrovm ? kMaxMicrovmDisks : kMaxPcDisks;
+  const bool is_microvm = domain.os.machine == MachineType::kMicrovm;
+  uint32_t virtio_left = is_microvm ? kMaxMicrovmDisks : kMaxPcDisks;
+  std::vector<const Element*> elements;
   for (const Element& each : devices.children) {
     if (each.name != "disk") {
       continue;
     }
-    if (domain.disks.size() == most) {
+    Disk disk = read_disk(context, each, domain);
+    if (disk.bus == DiskBus::kVirtio && virtio_left-- == 0) {
       context.report.error(
-          each.line, fmt::format("{}: more than {} disks; machine='{}' has no place for it", each.place, most,
-                                 domain.os.machine == MachineType::kMicrovm ? "microvm" : "pc"));
+          each.line,
+          fmt::format("{}: more than {} virtio disks; machine='{}' has no place for it", each.place,
+                      is_microvm ? kMaxMicrovmDisks : kMaxPcDisks, is_microvm ? "microvm" : "pc"));
       return;
     }
-    domain.disks.push_back(read_disk(context, each, domain));
+    domain.disks.push_back(std::move(disk));
+    elements.push_back(&each);
   }
+  place_ide_drives(context, elements, domain);
 }
 
 }  // namespace vmm::domain

@@ -15,6 +15,7 @@
 #include "devices/ide/ata_disk.h"
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
+#include "vmm/domain/boot_order.h"
 #include "vmm/machine/image_options.h"
 
 namespace vmm {
@@ -31,6 +32,11 @@ Status check_block_source(const domain::Disk& disk) {
         disk.source.native());
   }
   return {};
+}
+
+bool is_there(const std::filesystem::path& file) {
+  std::error_code error;
+  return std::filesystem::status(file, error).type() != std::filesystem::file_type::not_found;
 }
 
 constexpr uint16_t kDefaultQueueSize = 256;
@@ -86,12 +92,15 @@ Result<std::unique_ptr<Disks>> Disks::create(const domain::Domain& domain, const
 
 // A disc that firmware will pass over is said before it does: it says so to the guest's screen alone.
 Status Disks::check_first_disc() const {
-  const std::vector<const Disk*> order = boot_disks(domain_.os.install_target);
-  const std::optional<DiscBoot> boot = order.empty() ? std::nullopt : order.front()->medium.boot;
+  const auto order = domain::boot_order(domain_, domain_.os.install_target);
+  if (order.empty()) {
+    return {};
+  }
+  const Disk& first = *find(order.front()->target);
+  const std::optional<DiscBoot> boot = first.medium.boot;
   if (!boot || boot == DiscBoot::kBoots) {
     return {};
   }
-  const Disk& first = *order.front();
   if (!domain_.os.install_target.empty()) {
     return fail("--install {}: {}", first.file.native(), reason_not_to_boot(*boot));
   }
@@ -122,7 +131,12 @@ Status Disks::add(const domain::Disk& disk) {
   if (disk.transient) {
     VMM_TRY(make_overlay(disk, made));
   }
-  if (!disk.source.empty()) {
+  if (disk.source_is_optional && !is_there(disk.source)) {
+    log::warning("{}: <disk> {}: {} is not there; the drive is empty", domain_.where(disk.source_line),
+                 disk.target, disk.source.native());
+    made.file.clear();
+  }
+  if (!made.file.empty()) {
     VMM_ASSIGN_OR_RETURN(made.medium, open_medium(disk, made, disks_.size()));
   }
   if (disk.bus == domain::DiskBus::kIde) {
@@ -217,6 +231,9 @@ Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
     auto cdrom = std::make_unique<ide::AtapiDrive>(
         ide::AtapiDrive::Options{.serial = disk.serial, .is_device_1 = drive == 1});
     made.tray = &channel.attach_cdrom(drive, std::move(cdrom), loop, made.medium.image.get());
+    if (disk.tray_is_open) {
+      made.tray->open(/*is_forced=*/true);
+    }
   } else {
     ide::AtaDisk::Options options;
     options.serial = disk.serial;
@@ -241,43 +258,10 @@ const Disks::Disk* Disks::find(std::string_view target) const {
   return found == disks_.end() ? nullptr : &*found;
 }
 
-std::vector<const Disks::Disk*> Disks::boot_disks(std::string_view first) const {
-  const Disk* const install = find(domain_.os.install_target);
-  std::map<uint32_t, const Disk*> ordered;
-  for (const Disk& disk : disks_) {
-    if (disk.boot_order && &disk != install) {
-      ordered[*disk.boot_order] = &disk;
-    }
-  }
-  std::vector<const Disk*> order;
-  const auto add = [&order](const Disk* disk) {
-    if (disk != nullptr && std::ranges::find(order, disk) == order.end()) {
-      order.push_back(disk);
-    }
-  };
-  add(find(first));
-  for (const auto& [number, disk] : ordered) {
-    add(disk);
-  }
-  if (ordered.empty()) {
-    using domain::BootDevice;
-    const std::vector<BootDevice> usual = {BootDevice::kHardDisk, BootDevice::kCdrom};
-    for (const BootDevice kind : domain_.os.boot_devices.empty() ? usual : domain_.os.boot_devices) {
-      const auto found = std::ranges::find_if(disks_, [&](const Disk& disk) {
-        return &disk != install &&
-               kind == (disk.tray != nullptr ? BootDevice::kCdrom : BootDevice::kHardDisk);
-      });
-      add(found == disks_.end() ? nullptr : &*found);
-    }
-  }
-  add(install);
-  return order;
-}
-
 std::vector<std::string> Disks::boot_paths(std::string_view first) const {
   std::vector<std::string> paths;
-  std::ranges::transform(boot_disks(first), std::back_inserter(paths),
-                         [](const Disk* disk) { return disk->boot_path; });
+  std::ranges::transform(domain::boot_order(domain_, first), std::back_inserter(paths),
+                         [this](const domain::Disk* disk) { return find(disk->target)->boot_path; });
   return paths;
 }
 

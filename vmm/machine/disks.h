@@ -50,10 +50,7 @@ class Disks {
   Disks(const Disks&) = delete;
   Disks& operator=(const Disks&) = delete;
 
-  // What firmware is to boot from, by its own names, first to last: by <boot order=…/>; else the first disk
-  // or CD-ROM of each kind that <boot dev=…/> names, which is the disk and then the CD-ROM where there is
-  // none; the disc to install from comes last. Before all: the disk `first`, where it is not empty.
-  // machine='pc' only.
+  // domain::boot_order() by firmware's own names. machine='pc' only.
   std::vector<std::string> boot_paths(std::string_view first) const;
 
   void start();
@@ -135,7 +132,6 @@ class Disks {
   Status create_io_threads();
   static void wait_for_rest(const Disk& disk);
   Status check_first_disc() const;
-  std::vector<const Disk*> boot_disks(std::string_view first) const;
   Status add(const domain::Disk& disk);
   // As the domain wants the disk, but for the image that this names. On the thread of the disk, or before it
   // runs.

@@ -92,8 +92,10 @@ Result<std::unique_ptr<Firmware>> Firmware::create(const domain::Domain& domain,
                                                    IoBus& ports, Vm& vm) {
   auto image = boot::read_firmware(domain.os.loader.native());
   if (!image) {
-    const int line = domain.os.loader_line != 0 ? domain.os.loader_line : domain.os.line;
-    return std::unexpected(image.error().within(domain.where(line) + ": <os>"));
+    const bool is_named = domain.os.loader_line != 0;
+    return std::unexpected(
+        image.error().within(domain.where(is_named ? domain.os.loader_line : domain.os.line) +
+                             (is_named ? ": <os>/<loader>" : ": <os>")));
   }
   VMM_ASSIGN_OR_RETURN(Mapping rom, make_rom(*image));
   const GuestAddress rom_address = image->rom_address();

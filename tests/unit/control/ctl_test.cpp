@@ -3,11 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "tests/unit/control/served_guest.h"
 #include "tests/unit/fakes/loop_thread.h"
+#include "vmm/base/unix_socket.h"
 
 namespace vmm::control {
 namespace {
@@ -99,6 +101,18 @@ TEST_F(Ctl, LimitsThrowawayDisks) {
   EXPECT_THAT(run({"status"}), HasSubstr("throwaway: 3 MiB written of at most 4 MiB"));
 }
 
+TEST_F(Ctl, BehindTwoDashesAllAreArguments) {
+  EXPECT_THAT(run({"change", "hdc", "--", "--two.iso"}), HasSubstr("/--two.iso\n"));
+  EXPECT_THAT(run({"change", "hdc", "--", "-h"}), HasSubstr("/-h\n"));
+  EXPECT_THAT(run({"change", "--force", "--", "hdc", "-x.iso"}), HasSubstr("/-x.iso\n"));
+}
+
+TEST_F(Ctl, PrintsNoControlCharactersOfNames) {
+  guest_.find("hdc").file = "/a\nb\x1b[2J.iso";
+  EXPECT_THAT(run({"status"}), HasSubstr("hdc  cdrom  /a b [2J.iso\n"));
+  EXPECT_THAT(run({"insert", "hdc", "/two.iso"}), HasSubstr("error: hdc holds /a b [2J.iso;"));
+}
+
 TEST_F(Ctl, WrongUsesAreOfTheCommandLine) {
   for (const std::vector<std::string>& arguments : {std::vector<std::string>{},
                                                     {"x"},
@@ -107,11 +121,27 @@ TEST_F(Ctl, WrongUsesAreOfTheCommandLine) {
                                                     {"x", "insert"},
                                                     {"x", "status", "--force"},
                                                     {"x", "ephemeral-limit"},
-                                                    {"x", "change", "f", "--format"}}) {
+                                                    {"x", "change", "f", "--format"},
+                                                    {"x", "change", "f", "--format", "vmdk"},
+                                                    {"x", "change", "hdc", ""},
+                                                    {"x", "eject", ""},
+                                                    {"x", "boot-once", "--", "--force", "hdc"}}) {
     const Status status = run_ctl(arguments);
     ASSERT_FALSE(status.has_value());
     EXPECT_EQ(status.error().kind(), ErrorKind::kConfiguration) << status.error().message();
   }
+}
+
+TEST_F(Ctl, ASocketThatAKilledVmmLeftIsNoGuest) {
+  const std::string path = folder_ / "left";
+  {
+    const auto listener = UnixListener::listen("a socket", path);
+    ASSERT_TRUE(listener.has_value());
+    std::filesystem::create_hard_link(path, folder_ / "again");
+  }
+  const Status status = run_ctl(std::vector<std::string>{folder_ / "again", "status"});
+  ASSERT_FALSE(status.has_value());
+  EXPECT_THAT(status.error().message(), HasSubstr("no guest of the name"));
 }
 
 TEST(CtlWithoutGuest, SaysThatNoneRuns) {

@@ -76,6 +76,17 @@ TEST_F(Qmp, ArgumentsThatDoNotFitAreErrors) {
   EXPECT_TRUE(guest_.done_.empty());
 }
 
+TEST_F(Qmp, TextsEndWhereTheyEndAndNotAtANul) {
+  const json answer = ask(R"({"execute":"blockdev-change-medium",)"
+                          R"("arguments":{"id":"hdc","filename":"/two.iso\u0000junk"}})");
+  EXPECT_EQ(error_class(answer), "GenericError");
+  EXPECT_THAT(description(answer), HasSubstr("'filename' holds a NUL"));
+  EXPECT_THAT(description(ask(R"({"execute":"x-vmm-boot-once","arguments":{"id":"hdc\u0000"}})")),
+              HasSubstr("'id' holds a NUL"));
+  EXPECT_EQ(guest_.find("hdc").file, "/one.iso");
+  EXPECT_TRUE(guest_.done_.empty());
+}
+
 TEST_F(Qmp, TellsTheState) {
   EXPECT_EQ(run("query-status")["return"], json::parse(R"({"running":true,"status":"running"})"));
   guest_.state_ = Guest::State::kPausedForDisk;

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "tests/unit/domain/domain_text.h"
+#include "vmm/domain/boot_order.h"
 
 namespace vmm::domain {
 namespace {
@@ -56,6 +57,18 @@ TEST(Examples, HeadlessHasTheConsoleOfItsSerialPort) {
   EXPECT_EQ(domain.serials[0].backend, CharBackend::kUnix);
   ASSERT_TRUE(domain.disks[0].address);
   EXPECT_EQ(domain.disks[0].address->slot, 4);
+}
+
+TEST(Examples, InstallBootsItsDiskAndThenItsDiscByFirmware) {
+  const Domain domain = load_example("install.xml");
+  EXPECT_TRUE(domain.os.kernel.empty());
+  ASSERT_EQ(domain.disks.size(), 2U);
+  EXPECT_EQ(domain.disks[0].format, ImageFormat::kQcow2);
+  EXPECT_EQ(domain.disks[1].device, DiskDevice::kCdrom);
+  const auto order = boot_order(domain, "");
+  ASSERT_EQ(order.size(), 2U);
+  EXPECT_EQ(order[0]->target, "vda");
+  EXPECT_EQ(order[1]->target, "hdc");
 }
 
 }  // namespace

@@ -179,8 +179,10 @@ TEST(DomainDisk, TransientIsForDisksThatAreWrittenTo) {
 }
 
 TEST(DomainDisk, OtherKindsAreRefusedWithWhatToDo) {
-  EXPECT_THAT(errors(with_disks("<disk><source file='a'/>\n<target dev='vda' bus='usb'/></disk>")),
-              ElementsAre("guest.xml:9: <disk>/<target bus='usb'>: vmm has no USB; use bus='virtio'"));
+  EXPECT_THAT(
+      errors(with_disks("<disk><source file='a'/>\n<target dev='vda' bus='usb'/></disk>")),
+      ElementsAre("guest.xml:9: <disk>/<target bus='usb'>: vmm has no USB; use bus='virtio', or 'ide' "
+                  "for a CD-ROM drive"));
   EXPECT_THAT(errors(with_disks(
                   "<disk type='network'><source protocol='nbd' name='x'><host name='h'/></source></disk>")),
               ElementsAre(HasSubstr("<disk type='network'>: not there; use type='file' or 'block'")));
@@ -345,10 +347,18 @@ TEST(DomainDisks, MoreThanTheMachineHasPlacesForAreRefused) {
   };
   EXPECT_THAT(with_disks(many(kMaxPcDisks)).domain.value_or(Domain{}).disks, SizeIs(kMaxPcDisks));
   EXPECT_THAT(errors(with_disks(many(kMaxPcDisks + 1))),
-              ElementsAre(HasSubstr("guest.xml:36: <disk>: more than 28 disks")));
+              ElementsAre(HasSubstr("guest.xml:36: <disk>: more than 28 virtio disks")));
   EXPECT_TRUE(read(DomainText{.os = kMicrovm, .devices = many(kMaxMicrovmDisks)}).domain);
   EXPECT_THAT(errors(read(DomainText{.os = kMicrovm, .devices = many(kMaxMicrovmDisks + 1)})),
-              ElementsAre(HasSubstr("guest.xml:16: <disk>: more than 8 disks")));
+              ElementsAre(HasSubstr("guest.xml:16: <disk>: more than 8 virtio disks")));
+}
+
+TEST(DomainDisks, IdeTakesNoPlaceOfVirtio) {
+  std::string disks = "<disk device='cdrom'><target dev='hdc'/></disk>";
+  for (uint32_t i = 0; i < kMaxPcDisks; ++i) {
+    disks += disk("", std::string("vd") + static_cast<char>('a' + i % 26) + (i < 26 ? "" : "b")) + "\n";
+  }
+  EXPECT_THAT(with_disks(disks).domain.value_or(Domain{}).disks, SizeIs(kMaxPcDisks + 1));
 }
 
 std::string ide(const std::string& attributes, const std::string& target, const std::string& inside = "") {
@@ -392,9 +402,86 @@ TEST(DomainIde, ASataDriveStandsOnIdeAndSaysSo) {
   EXPECT_EQ(only_disk(reading).bus, DiskBus::kIde);
 }
 
+std::string sata(const std::string& target) {
+  return "<disk device='cdrom'><target dev='" + target + "' bus='sata'/></disk>\n";
+}
+std::vector<IdePlace> places(const Reading& reading) {
+  EXPECT_TRUE(reading.domain) << errors(reading).front();
+  std::vector<IdePlace> found;
+  for (const Disk& each : reading.domain.value_or(Domain{}).disks) {
+    found.push_back(each.ide_place);
+  }
+  return found;
+}
+
+TEST(DomainIde, ASataDriveTakesThePlaceOfItsLetterOrTheFirstFreeOne) {
+  EXPECT_THAT(places(with_disks(sata("sdb"))), ElementsAre(IdePlace{0, 1}));
+  EXPECT_THAT(places(with_disks(sata("sda") + ide("", "hda", kSource))),
+              ElementsAre(IdePlace{0, 1}, IdePlace{0, 0}));
+  EXPECT_THAT(places(with_disks(sata("sda") + sata("sdb") + ide("", "hda", kSource))),
+              ElementsAre(IdePlace{0, 1}, IdePlace{1, 0}, IdePlace{0, 0}));
+  EXPECT_THAT(places(with_disks(sata("sdq"))), ElementsAre(IdePlace{0, 0}));
+  EXPECT_THAT(errors(with_disks(sata("sda") + sata("sdb") + sata("sdc") + sata("sdd") + sata("sde"))),
+              ElementsAre(HasSubstr("guest.xml:12: <disk>: stands on IDE, whose four places are taken")));
+}
+
+TEST(DomainIde, ADriveTooManyIsOneMistake) {
+  std::string disks;
+  for (const std::string name : {"hda", "hdb", "hdc", "hdd", "hde"}) {
+    disks += ide("device='cdrom'", name);
+  }
+  EXPECT_THAT(errors(with_disks(disks)), ElementsAre(HasSubstr("four IDE drives, hda to hdd")));
+}
+
+TEST(DomainIde, DrivesHaveSerialNumbersThatTellThemApart) {
+  EXPECT_EQ(only_disk(with_disks(ide("", "hda", kSource))).serial, "VMM00001");
+  EXPECT_EQ(only_disk(with_disks(ide("device='cdrom'", "hdd"))).serial, "VMM00004");
+  EXPECT_EQ(only_disk(with_disks(ide("", "hda", kSource + "<serial>mine</serial>"))).serial, "mine");
+  EXPECT_EQ(only_disk(with_disks(disk(""))).serial, "");
+}
+
+TEST(DomainCdrom, MayBeThereWithoutItsFile) {
+  const auto with_policy = [](const std::string& device, const std::string& policy) {
+    return with_disks(
+        ide("device='" + device + "'", "hdc", "<source file='a' startupPolicy='" + policy + "'/>"));
+  };
+  EXPECT_TRUE(only_disk(with_policy("cdrom", "optional")).source_is_optional);
+  EXPECT_FALSE(only_disk(with_policy("cdrom", "requisite")).source_is_optional);
+  EXPECT_FALSE(only_disk(with_policy("disk", "mandatory")).source_is_optional);
+  EXPECT_THAT(errors(with_policy("disk", "optional")),
+              ElementsAre(HasSubstr("<source startupPolicy='optional'>: only a CD-ROM drive")));
+}
+
+TEST(DomainCdrom, MayBeginWithItsTrayOpen) {
+  const auto with_tray = [](const std::string& device, const std::string& tray) {
+    return with_disks("<disk device='" + device + "'>" + kSource + "<target dev='hdc' bus='ide' tray='" +
+                      tray + "'/></disk>");
+  };
+  EXPECT_TRUE(only_disk(with_tray("cdrom", "open")).tray_is_open);
+  EXPECT_FALSE(only_disk(with_tray("cdrom", "closed")).tray_is_open);
+  EXPECT_THAT(errors(with_tray("disk", "open")), ElementsAre(HasSubstr("only CD-ROM drives have a tray")));
+}
+
+TEST(DomainCdrom, OnAnotherBusIsOneMistake) {
+  for (const std::string bus : {"scsi", "usb"}) {
+    EXPECT_THAT(errors(with_disks("<disk device='cdrom'><target dev='sda' bus='" + bus + "'/></disk>")),
+                ElementsAre(HasSubstr("'ide' for a CD-ROM drive")));
+  }
+  EXPECT_THAT(errors(with_disks("<disk device='cdrom'><target dev='sda'/></disk>")),
+              ElementsAre(HasSubstr("means a bus that vmm does not have; add bus='ide'")));
+}
+
+TEST(DomainCdrom, HasBlocksOfItsOwn) {
+  const auto with_blocks = [](const std::string& bytes) {
+    return with_disks(ide("device='cdrom'", "hdc", "<blockio logical_block_size='" + bytes + "'/>"));
+  };
+  EXPECT_EQ(only_disk(with_blocks("2048")).logical_block_bytes, 0U);
+  EXPECT_THAT(errors(with_blocks("4096")), ElementsAre(HasSubstr("logical blocks of 2048 bytes")));
+}
+
 TEST(DomainIde, WhatDoesNotGoTogetherIsRefused) {
   EXPECT_THAT(errors(with_disks("<disk device='cdrom'><target dev='vda' bus='virtio'/></disk>")),
-              ElementsAre(HasSubstr("CD-ROM drives are on IDE; use bus='ide'")));
+              ElementsAre(HasSubstr("CD-ROM drives are on IDE; use dev='hdc' bus='ide'")));
   for (const std::string attribute : {"queues='2'", "queue_size='64'", "event_idx='off'", "ioeventfd='on'"}) {
     EXPECT_THAT(
         errors(with_disks(ide("", "hda", kSource + "<driver name='qemu' type='raw' " + attribute + "/>"))),

@@ -323,6 +323,40 @@ TEST(DomainOs, FirmwareAndItsMenuAreRead) {
   EXPECT_EQ(os.reboot_after_ms, 0U);
 }
 
+TEST(DomainOs, ARebootTimeoutIsANumberOrMinusOne) {
+  for (const std::string value : {"-2", "65536", "", "soon"}) {
+    const auto reading =
+        read(DomainText{.os = "<os><type>hvm</type><bios rebootTimeout='" + value + "'/></os>"});
+    EXPECT_THAT(errors(reading),
+                ElementsAre(HasSubstr("give a whole number from -1, which is never, to 65535")))
+        << value;
+  }
+}
+
+TEST(DomainOs, WhatIsToBeBootedFromIsNamed) {
+  EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type><boot/></os>"})),
+              ElementsAre("guest.xml:4: <os>/<boot>: has no dev=; write dev='hd' or dev='cdrom'"));
+}
+
+TEST(DomainOs, WhatCannotBeBootedFromIsReported) {
+  const auto warnings_of = [](const std::string& dev, const std::string& devices) {
+    return warnings(
+        read(DomainText{.os = "<os><type>hvm</type><boot dev='" + dev + "'/></os>", .devices = devices}));
+  };
+  const std::string disk = "<disk><source file='a'/><target dev='vda'/></disk>";
+  const std::string cdrom = "<disk device='cdrom'><target dev='hdc'/></disk>";
+  EXPECT_THAT(warnings_of("network", disk),
+              ElementsAre(HasSubstr("guest.xml:4: warning: <os>/<boot dev='network'>: "
+                                    "vmm has no network yet; it is passed over")));
+  EXPECT_THAT(warnings_of("fd", disk), ElementsAre(HasSubstr("vmm has no floppy drives")));
+  EXPECT_THAT(warnings_of("cdrom", disk),
+              ElementsAre(HasSubstr("guest.xml:4: warning: <os>/<boot dev='cdrom'>: there "
+                                    "is no CD-ROM drive in the file")));
+  EXPECT_THAT(warnings_of("hd", cdrom), ElementsAre(HasSubstr("there is no disk in the file")));
+  EXPECT_THAT(warnings_of("cdrom", cdrom), IsEmpty());
+  EXPECT_THAT(warnings_of("hd", disk), IsEmpty());
+}
+
 TEST(DomainOs, TheMenuWaitsThreeSecondsAndARebootTimeoutOfMinusOneIsNever) {
   const auto reading =
       read(DomainText{.os = "<os><type>hvm</type><bootmenu enable='yes'/><bios rebootTimeout='-1'/></os>"});

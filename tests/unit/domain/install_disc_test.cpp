@@ -33,7 +33,17 @@ TEST(InstallDisc, GoesIntoANewDrive) {
   EXPECT_EQ(drive.ide_place, (IdePlace{.channel = 1, .drive = 0}));
   EXPECT_TRUE(drive.read_only);
   EXPECT_EQ(drive.source, "/disc.iso");
+  EXPECT_EQ(drive.serial, "VMM00003");
   EXPECT_EQ(domain.os.install_target, "hdc");
+}
+
+TEST(InstallDisc, MustBeThereAndBeInTheDrive) {
+  Domain domain = firmware_domain(
+      "<disk device='cdrom'><source file='a.iso' startupPolicy='optional'/><target dev='hdc' "
+      "tray='open'/></disk>");
+  ASSERT_TRUE(insert_install_disc(domain, "/disc.iso").has_value());
+  EXPECT_FALSE(domain.disks[0].source_is_optional);
+  EXPECT_FALSE(domain.disks[0].tray_is_open);
 }
 
 TEST(InstallDisc, GoesIntoTheDriveThatIsThere) {

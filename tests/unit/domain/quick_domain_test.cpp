@@ -116,6 +116,8 @@ TEST(QuickDomain, AsManyDisksAsTheMachineHasPlacesFor) {
   quick.disks.assign(kMaxPcDisks, {.source = "/a.img"});
   EXPECT_EQ(domain_of(quick).disks.back().target, "vdab");
   quick.cdrom = "/disc.iso";
+  EXPECT_EQ(domain_of(quick).disks.size(), kMaxPcDisks + 1);
+  quick.disks.push_back({.source = "/a.img"});
   EXPECT_THAT(refusal(quick), HasSubstr("--disk: 29 disks"));
   quick = with_kernel();
   quick.machine = MachineType::kMicrovm;
