@@ -187,7 +187,9 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
   int choice = 0;
   int index = 0;
   while ((choice = ::getopt_long(argument_count, arguments, ":h", kOptions, &index)) != -1) {
-    if (choice >= kDomain && kOptions[index].has_arg == required_argument && *optarg == '\0') {
+    const bool may_be_empty = choice == kQuick && std::string_view(kOptions[index].name) == "append";
+    if (choice >= kDomain && kOptions[index].has_arg == required_argument && *optarg == '\0' &&
+        !may_be_empty) {
       return fail_configuration("--{}: its value is empty; give one, or leave the option out",
                                 kOptions[index].name);
     }

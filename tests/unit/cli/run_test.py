@@ -77,7 +77,7 @@ class Run(CommandTest):
         self.refuse("--print: is for vmm run", "--domain", "x", "--print")
         self.refuse("--machine q35", "run", "--machine", "q35", "--kernel", "k")
         self.refuse("--cpus two", "run", "--cpus", "two", "--kernel", "k")
-        self.refuse("--disk: names no file", "run", "--disk", "")
+        self.refuse("--disk: its value is empty", "run", "--disk", "")
         self.refuse("behind a comma", "run", "--disk", "a.img,ro")
         self.refuse("--keep", "run", "--kernel", "k", "--keep", "x.qcow2", "--print")
 

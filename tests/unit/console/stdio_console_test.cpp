@@ -163,7 +163,9 @@ TEST_F(StdioConsole, InTheBackgroundOfATerminalThereIsOutputOnly) {
     const pid_t background = ::fork();
     if (background == 0) {
       ::setpgid(0, 0);
-      auto console = open_stdio_console(*loop_, [] {}, terminal.second.get(), terminal.second.get());
+      // Its own: an epoll descriptor is the same after fork(2).
+      const auto loop = EventLoop::create();
+      auto console = open_stdio_console(**loop, [] {}, terminal.second.get(), terminal.second.get());
       const bool is_left_alone = console.has_value() && !is_raw(terminal.second.get());
       print(**console, "output\n");
       (*console)->flush();
