@@ -20,6 +20,7 @@
 #include "block/qcow2/open_image.h"
 #include "block/qcow2/writer.h"
 #include "block/raw_layer.h"
+#include "block/sector_cipher.h"
 #include "tests/unit/fakes/crash_disk.h"
 #include "vmm/base/bytes.h"
 
@@ -35,6 +36,23 @@ struct WorldOptions {
   CacheMode cache = CacheMode::kWriteback;
   bool may_extend_ahead = false;
   uint64_t disk_bytes = 0;  // as in DiskOptions
+  std::shared_ptr<const SectorCipher> cipher;
+};
+
+// Each open image has one of its own; here they share it.
+class SharedCipher final : public SectorCipher {
+ public:
+  explicit SharedCipher(std::shared_ptr<const SectorCipher> cipher) : cipher_(std::move(cipher)) {}
+  bool uses_file_offset() const override { return cipher_->uses_file_offset(); }
+  IoStatus encrypt(uint64_t offset_bytes, std::span<std::byte> data) const override {
+    return cipher_->encrypt(offset_bytes, data);
+  }
+  IoStatus decrypt(uint64_t offset_bytes, std::span<std::byte> data) const override {
+    return cipher_->decrypt(offset_bytes, data);
+  }
+
+ private:
+  std::shared_ptr<const SectorCipher> cipher_;
 };
 
 // Sector `index` of the base holds this in each of its words.
@@ -68,6 +86,9 @@ class OpenImage {
     Image::Options image_options;
     image_options.read_only = read_only;
     image_options.cache_bytes = options.cache_bytes;
+    if (options.cipher) {
+      image_options.cipher = std::make_unique<SharedCipher>(options.cipher);
+    }
     auto image = Image::open(std::move(files), std::move(*header), std::move(image_options));
     EXPECT_TRUE(image) << image.error().message();
     image_ = image->get();
