@@ -37,6 +37,7 @@ struct WorldOptions {
   bool may_extend_ahead = false;
   uint64_t disk_bytes = 0;  // as in DiskOptions
   std::shared_ptr<const SectorCipher> cipher;
+  std::shared_ptr<CrashDisk> data;  // of an image that create.data_file is set for
 };
 
 // Each open image has one of its own; here they share it.
@@ -70,7 +71,7 @@ inline std::vector<std::byte> base_content(uint64_t sectors) {
 class OpenImage {
  public:
   OpenImage(std::shared_ptr<CrashDisk> disk, const WorldOptions& options, bool read_only)
-      : disk_(std::move(disk)) {
+      : disk_(std::move(disk)), data_(options.data) {
     Image::Files files;
     files.sync = std::make_unique<SharedSyncFile>(disk_);
     auto header = read_header(*files.sync);
@@ -83,6 +84,11 @@ class OpenImage {
     files.image = std::make_unique<HostFile>(disk_, HostFile::Files{}, HostFile::Geometry{}, options.cache,
                                              options.may_discard);
     HostFile& file = *files.image;
+    if (data_) {
+      files.data_file = std::make_unique<HostFile>(data_, HostFile::Files{}, HostFile::Geometry{},
+                                                   options.cache, options.may_discard);
+      files.data_sync = std::make_unique<SharedSyncFile>(data_);
+    }
     Image::Options image_options;
     image_options.read_only = read_only;
     image_options.cache_bytes = options.cache_bytes;
@@ -126,14 +132,20 @@ class OpenImage {
   ImageChain& operator*() { return *chain_; }
   ImageChain* operator->() { return chain_.get(); }
 
-  size_t waiting() const { return disk_->waiting() + (base_ ? base_->waiting() : 0); }
+  size_t waiting() const {
+    return disk_->waiting() + (base_ ? base_->waiting() : 0) + (data_ ? data_->waiting() : 0);
+  }
   void answer(size_t index) {
-    if (index < disk_->waiting()) {
-      disk_->answer(index);
-    } else {
-      base_->answer(index - disk_->waiting());
+    for (CrashDisk* each : {disk_.get(), base_.get(), data_.get()}) {
+      const size_t waiting = each == nullptr ? 0 : each->waiting();
+      if (index < waiting) {
+        each->answer(index);
+        return;
+      }
+      index -= waiting;
     }
   }
+  CrashDisk& base() { return *base_; }
   void settle() {
     while (waiting() > held_) {
       answer(held_);
@@ -190,6 +202,7 @@ class OpenImage {
 
  private:
   std::shared_ptr<CrashDisk> disk_;
+  std::shared_ptr<CrashDisk> data_;
   std::shared_ptr<CrashDisk> base_;
   Image* image_ = nullptr;
   size_t held_ = 0;
