@@ -24,6 +24,20 @@ Status write_header(SyncFile& file, const Header& header) {
   return file.write(FileOffset(0), bytes);
 }
 
+Status clear_unknown_autoclear(SyncFile& file, Header& header) {
+  if (header.version < 3) {
+    return {};
+  }
+  const uint64_t autoclear =
+      header.autoclear & (header.bitmaps ? kKnownAutoclear : kKnownAutoclear & ~kAutoclearBitmaps);
+  if (autoclear != header.autoclear) {
+    header.autoclear = autoclear;
+    VMM_TRY(write_field(file, kAutoclearFieldOffset, autoclear));
+    VMM_TRY(file.sync());
+  }
+  return {};
+}
+
 Status prepare_for_maintenance(SyncFile& file, Header& header) {
   if (header.has(kIncompatibleCorrupt)) {
     return fail("{} is marked as corrupt; repair it (vmm-img check -f qcow2 -r all), or open it read-only",
@@ -38,17 +52,7 @@ Status prepare_for_maintenance(SyncFile& file, Header& header) {
                   result.messages.front());
     }
   }
-  if (header.version < 3) {
-    return {};
-  }
-  const uint64_t autoclear =
-      header.autoclear & (header.bitmaps ? kKnownAutoclear : kKnownAutoclear & ~kAutoclearBitmaps);
-  if (autoclear != header.autoclear) {
-    header.autoclear = autoclear;
-    VMM_TRY(write_field(file, kAutoclearFieldOffset, autoclear));
-    VMM_TRY(file.sync());
-  }
-  return {};
+  return clear_unknown_autoclear(file, header);
 }
 
 Status prepare_for_writing(SyncFile& file, Header& header) {

@@ -62,7 +62,7 @@ class Header(ToolTest):
                       ("snapshot", "-f", "qcow2", "-c", "second", "image"), ("snapshot", "-f", "qcow2", "-a", "first", "image"),
                       ("snapshot", "-f", "qcow2", "-d", "first", "image"), ("resize", "-f", "qcow2", "image", "+5M"),
                       ("resize", "-f", "qcow2", "--preallocation=metadata", "image", "+5M"),
-                      ("resize", "-f", "qcow2", "--shrink", "image", "512k"), ("bitmap", "-f", "qcow2", "--add", "image", "b")):
+                      ("resize", "-f", "qcow2", "--shrink", "image", "512k")):
             with self.subTest(words=words):
                 path = self.make()
                 result = self.img(*words)
@@ -87,6 +87,7 @@ class Header(ToolTest):
                 data = self.read(path)
                 table = struct.unpack_from(">Q", data, 48)[0]
                 block = struct.unpack_from(">Q", data, table)[0]
+                data.extend(bytes(70 * 65536 - len(data)))
                 for cluster, value in refcounts.items():
                     struct.pack_into(">H", data, block + 2 * cluster, value)
                 self.write("image", bytes(data))
