@@ -199,7 +199,8 @@ TEST_P(ChainUnderLoad, EveryReadOfManyAtOnceFindsWhatWasWrittenLast) {
     ASSERT_TRUE(drain(*loop, **disk, std::chrono::seconds(30)));
   }
   must_run({"qemu-img", "check", "-q", "-f", "qcow2", folder_.file("top")});
-  must_run({"qemu-img", "convert", "-q", "-f", "qcow2", "-O", "raw", folder_.file("top"), folder_.file("theirs")});
+  must_run(
+      {"qemu-img", "convert", "-q", "-f", "qcow2", "-O", "raw", folder_.file("top"), folder_.file("theirs")});
   const std::vector<std::byte> theirs = read_file(folder_.file("theirs"));
   ASSERT_EQ(theirs.size(), kSectors * kSectorBytes);
   for (uint64_t i = 0; i < kSectors; ++i) {
@@ -207,11 +208,11 @@ TEST_P(ChainUnderLoad, EveryReadOfManyAtOnceFindsWhatWasWrittenLast) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, ChainUnderLoad,
-    testing::Combine(testing::Values(EngineKind::kIoUring, EngineKind::kThreads),
-                     testing::Values(CacheMode::kNone, CacheMode::kWriteback),
-                     testing::Values("cluster_size=512", "cluster_size=64k,extended_l2=on")));
+INSTANTIATE_TEST_SUITE_P(All, ChainUnderLoad,
+                         testing::Combine(testing::Values(EngineKind::kIoUring, EngineKind::kThreads),
+                                          testing::Values(CacheMode::kNone, CacheMode::kWriteback),
+                                          testing::Values("cluster_size=512",
+                                                          "cluster_size=64k,extended_l2=on")));
 
 }  // namespace
 }  // namespace vmm::block

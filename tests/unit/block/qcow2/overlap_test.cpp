@@ -63,10 +63,12 @@ class Qcow2Overlaps : public testing::Test {
   Status refusal(const std::shared_ptr<CrashDisk>& disk) const {
     Image::Files files;
     files.sync = std::make_unique<SharedSyncFile>(disk);
-    files.image = std::make_unique<HostFile>(disk, HostFile::Files{}, HostFile::Geometry{}, options_.cache, true);
+    files.image =
+        std::make_unique<HostFile>(disk, HostFile::Files{}, HostFile::Geometry{}, options_.cache, true);
     VMM_ASSIGN_OR_RETURN(Header header, read_header(*files.sync));
     VMM_TRY(prepare_for_writing(*files.sync, header));
-    VMM_ASSIGN_OR_RETURN(const auto image, Image::open(std::move(files), std::move(header), {.read_only = false}));
+    VMM_ASSIGN_OR_RETURN(const auto image,
+                         Image::open(std::move(files), std::move(header), {.read_only = false}));
     return note_metadata(image->sync_file(), image->state());
   }
 
@@ -119,8 +121,9 @@ TEST_F(Qcow2Overlaps, AreRefusedOrMarkedBeforeAnythingIsWritten) {
       for (const auto& [use_name, use] : uses) {
         const bool is_second_l2 = reference.name == "second L2 table";
         // Another table is damaged than the one that is used.
-        const bool is_apart = (use_name == "a write to new clusters" && is_second_l2) ||
-                              (use_name == "a write through the second L2 table" && reference.name == "L2 table");
+        const bool is_apart =
+            (use_name == "a write to new clusters" && is_second_l2) ||
+            (use_name == "a write through the second L2 table" && reference.name == "L2 table");
         // Where L1 or refcount table lie elsewhere, nothing refers to what the old one did.
         const bool is_alone = (reference.field == 40 && target.flags != 0) ||
                               (reference.field == 48 && target.name == "refcount block");
