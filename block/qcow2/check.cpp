@@ -345,6 +345,7 @@ Result<CheckResult> check(SyncFile& file, const Header& header) {
 }
 
 Result<CheckResult> repair(SyncFile& file, Header& header, Repair what) {
+  VMM_TRY(clear_unknown_autoclear(file, header));
   Checker checker(file, header, what == Repair::kAll ? Mode::kRepairAll : Mode::kRepairLeaks);
   VMM_TRY(checker.run());
   if (checker.needs_rebuild() && what == Repair::kAll) {

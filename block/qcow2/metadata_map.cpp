@@ -48,6 +48,38 @@ bool MetadataMap::has_ranges_that_overlap() const {
   return found != sorted.end();
 }
 
+// In several turns where there are many, each with a part of the clusters: little memory at any time.
+bool MetadataMap::has_tables_that_overlap() const {
+  constexpr size_t kTablesInATurn = size_t{1} << 20U;
+  const uint64_t turns = (l1_.size() + refcount_table_.size()) / kTablesInATurn + 1;
+  std::vector<uint64_t> places;
+  for (uint64_t turn = 0; turn < turns; ++turn) {
+    places.clear();
+    for (const auto* table : {&l1_, &refcount_table_}) {
+      for (const uint64_t entry : *table) {
+        const uint64_t offset = entry & kEntryOffsetMask;
+        if (offset != 0 && (offset >> cluster_bits_) % turns == turn) {
+          places.push_back(offset);
+        }
+      }
+    }
+    std::ranges::sort(places);
+    if (std::ranges::adjacent_find(places) != places.end() || lie_over_ranges(places)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool MetadataMap::lie_over_ranges(const std::vector<uint64_t>& places) const {
+  const uint64_t cluster_bytes = uint64_t{1} << cluster_bits_;
+  return std::ranges::any_of(ranges_, [&places, cluster_bytes](const ByteRange& range) {
+    const uint64_t first = range.begin < cluster_bytes ? 0 : range.begin - cluster_bytes + 1;
+    const auto found = std::ranges::lower_bound(places, first);
+    return found != places.end() && *found < range.end;
+  });
+}
+
 size_t MetadataMap::filter_bit(uint64_t cluster) const {
   return static_cast<size_t>((cluster * 0x9e37'79b9'7f4a'7c15) >> 32U) & (filter_.size() * 64 - 1);
 }

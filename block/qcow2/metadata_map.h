@@ -23,6 +23,8 @@ class MetadataMap {
   void set_range(uint32_t id, ByteRange range);
   // Two of the ranges share a byte: a damaged image.
   bool has_ranges_that_overlap() const;
+  // Two of the tables that L1 and refcount table point at share a cluster, or one lies over a range.
+  bool has_tables_that_overlap() const;
   // An L2 table or a refcount block.
   void note_table(uint64_t offset);
 
@@ -38,6 +40,7 @@ class MetadataMap {
 
  private:
   bool overlaps_range(uint64_t offset, uint64_t length) const;
+  bool lie_over_ranges(const std::vector<uint64_t>& places) const;
   bool is_table(uint64_t cluster) const;
   size_t filter_bit(uint64_t cluster) const;
 

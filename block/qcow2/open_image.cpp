@@ -24,6 +24,20 @@ Status write_header(SyncFile& file, const Header& header) {
   return file.write(FileOffset(0), bytes);
 }
 
+Status clear_unknown_autoclear(SyncFile& file, Header& header) {
+  if (header.version < 3) {
+    return {};
+  }
+  const uint64_t autoclear =
+      header.autoclear & (header.bitmaps ? kKnownAutoclear : kKnownAutoclear & ~kAutoclearBitmaps);
+  if (autoclear != header.autoclear) {
+    header.autoclear = autoclear;
+    VMM_TRY(write_field(file, kAutoclearFieldOffset, autoclear));
+    VMM_TRY(file.sync());
+  }
+  return {};
+}
+
 Status prepare_for_maintenance(SyncFile& file, Header& header) {
   if (header.has(kIncompatibleCorrupt)) {
     return fail("{} is marked as corrupt; repair it (vmm-img check -f qcow2 -r all), or open it read-only",
@@ -38,17 +52,7 @@ Status prepare_for_maintenance(SyncFile& file, Header& header) {
                   result.messages.front());
     }
   }
-  if (header.version < 3) {
-    return {};
-  }
-  const uint64_t autoclear =
-      header.autoclear & (header.bitmaps ? kKnownAutoclear : kKnownAutoclear & ~kAutoclearBitmaps);
-  if (autoclear != header.autoclear) {
-    header.autoclear = autoclear;
-    VMM_TRY(write_field(file, kAutoclearFieldOffset, autoclear));
-    VMM_TRY(file.sync());
-  }
-  return {};
+  return clear_unknown_autoclear(file, header);
 }
 
 Status prepare_for_writing(SyncFile& file, Header& header) {
@@ -74,21 +78,20 @@ Status note_metadata(SyncFile& file, ImageState& state) {
     state.map.set_range(kRangeCryptoHeader,
                         range(header.crypto_header->offset, header.crypto_header->length));
   }
-  if (state.map.has_ranges_that_overlap()) {
+  if (header.snapshot_count > 0) {
+    VMM_ASSIGN_OR_RETURN(const SnapshotTable table, read_snapshot_table(file, header));
+    state.map.set_range(kRangeSnapshotTable, range(header.snapshots_offset, table.bytes));
+    uint32_t id = kRangeFirstSnapshotL1;
+    for (const Snapshot& snapshot : table.snapshots) {
+      state.map.set_range(id, range(snapshot.l1_offset, uint64_t{snapshot.l1_entries} * sizeof(uint64_t)));
+      ++id;
+    }
+  }
+  if (state.map.has_ranges_that_overlap() || state.map.has_tables_that_overlap()) {
     return fail(
         "{}: its tables lie over each other, and a write to one would change another; repair it (vmm-img "
         "check -f qcow2 -r all), or open it read-only",
         file.path());
-  }
-  if (header.snapshot_count == 0) {
-    return {};
-  }
-  VMM_ASSIGN_OR_RETURN(const SnapshotTable table, read_snapshot_table(file, header));
-  state.map.set_range(kRangeSnapshotTable, range(header.snapshots_offset, table.bytes));
-  uint32_t id = kRangeFirstSnapshotL1;
-  for (const Snapshot& snapshot : table.snapshots) {
-    state.map.set_range(id, range(snapshot.l1_offset, uint64_t{snapshot.l1_entries} * sizeof(uint64_t)));
-    ++id;
   }
   return {};
 }

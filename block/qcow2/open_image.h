@@ -8,6 +8,10 @@
 
 namespace vmm::block::qcow2 {
 
+// Of the autoclear bits, those that are not known, for who changes anything in an image: what they stand for
+// may not be true afterwards. `header` follows. Flushed.
+Status clear_unknown_autoclear(SyncFile& file, Header& header);
+
 // Refuses corrupt images, repairs dirty ones, and clears autoclear bits that are not known. `header` follows.
 // For changes of the metadata that leave the disk's contents as they are.
 Status prepare_for_maintenance(SyncFile& file, Header& header);

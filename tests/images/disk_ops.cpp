@@ -7,6 +7,7 @@
 //   w OFFSET LENGTH SEED   write a pattern       W …  the same with force_unit_access
 //   z OFFSET LENGTH        write zeroes          u …  the same, may unmap
 //   d OFFSET LENGTH        discard               f    flush
+//   c OFFSET LENGTH SEED   write a pattern, compressed where the image can and the range is a cluster
 //   r OFFSET LENGTH        read, and throw away
 //   b                      barrier: wait for all
 //   dump FILE              barrier; the whole disk as a raw file (holes where it reads as zeroes)
@@ -28,6 +29,8 @@
 #include <string>
 #include <vector>
 
+#include "block/compressed_writes.h"
+#include "block/compressor.h"
 #include "block/crypto/secret.h"
 #include "block/open.h"
 #include "vmm/base/bytes.h"
@@ -51,6 +54,7 @@ struct Operation {
   BlockRequest request;
   std::string line;
   std::vector<std::byte> data;
+  std::vector<std::byte> stored;  // compressed
   std::array<iovec, 3> vectors{};
   bool is_done = true;
 };
@@ -111,6 +115,7 @@ class Driver {
     request.length_bytes = length;
     request.completion = Completion(&Driver::done, &operation, 0);
     switch (name) {
+      case 'c':
       case 'w':
       case 'W':
         request.op = BlockOp::kWrite;
@@ -137,7 +142,31 @@ class Driver {
       fill_pattern(operation.data, offset, seed);
       request.buffers = scatter(operation);
     }
+    if (name == 'c' && compress(operation, offset)) {
+      request.buffers = std::span(operation.vectors).first(1);
+      disk_.compressed_writes()->submit_compressed(std::move(request));
+      return;
+    }
     disk_.submit(std::move(request));
+  }
+
+  // Into the first vector.
+  bool compress(Operation& operation, uint64_t offset) {
+    CompressedWrites* writes = disk_.compressed_writes();
+    if (writes == nullptr || offset % writes->cluster_bytes() != 0 ||
+        operation.data.size() != std::min(writes->cluster_bytes(), disk_.size_bytes() - offset)) {
+      return false;
+    }
+    std::vector<std::byte> cluster = operation.data;
+    cluster.resize(writes->cluster_bytes());
+    operation.stored.resize(cluster.size() - 1);
+    const auto compressor = make_compressor(writes->compression());
+    const size_t bytes = compressor ? compressor->run(cluster, operation.stored) : 0;
+    operation.vectors[0] = {.iov_base = operation.stored.data(), .iov_len = bytes};
+    if (bytes == 0) {
+      scatter(operation);
+    }
+    return bytes > 0;
   }
 
   // Three buffers of odd sizes, as a guest may have them.

@@ -76,6 +76,7 @@ class Image:
                 if self.data_file == "raw":
                     options.append("data_file_raw=on")
         options.append(f"cluster_size={cluster}")
+        self.cluster = cluster
         self.secret, self.encryption = [], ""
         if self.data_file == "" and rng.random() < 0.2:
             options += self.make_encryption()
@@ -107,7 +108,11 @@ class Image:
         options = [f"encrypt.format={self.encryption}", "encrypt.key-secret=s"]
         if self.encryption == "luks":
             options.append("encrypt.iter-time=10")
-            options += rng.choice([[], ["encrypt.cipher-alg=aes-128"], ["encrypt.cipher-mode=cbc", "encrypt.ivgen-alg=essiv"]])
+            options += rng.choice([[], ["encrypt.cipher-alg=aes-128"], ["encrypt.cipher-mode=cbc", "encrypt.ivgen-alg=essiv"],
+                                   ["encrypt.cipher-alg=aes-192", "encrypt.ivgen-alg=plain"], ["encrypt.cipher-mode=ctr", "encrypt.hash-alg=sha512"],
+                                   ["encrypt.cipher-alg=cast5-128", "encrypt.cipher-mode=cbc", "encrypt.hash-alg=sha1"],
+                                   ["encrypt.cipher-alg=aes-128", "encrypt.cipher-mode=cbc", "encrypt.ivgen-alg=essiv", "encrypt.ivgen-hash-alg=sha256"],
+                                   ["encrypt.cipher-mode=ecb", "encrypt.hash-alg=ripemd160"]])
         return options
 
     def theirs(self, *more):
@@ -139,9 +144,33 @@ class Image:
             return ["-b", "base.raw", "-F", "raw"]
         base = os.path.join(self.folder, "base.qcow2")
         compressed = ["-c"] if rng.random() < 0.5 else []
-        cluster = rng.choice([512, 4096, 65536, 1 << 20])
-        run(["qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", *compressed, "-o", f"cluster_size={cluster}", raw, base])
-        return ["-b", "base.qcow2", "-F", "qcow2"]
+        run(["qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", *compressed, "-o", self.base_options(), raw, base])
+        if rng.random() < 0.5:
+            return ["-b", "base.qcow2", "-F", "qcow2"]
+        self.make_middle(data)
+        return ["-b", "middle.qcow2", "-F", "qcow2"]
+
+    def base_options(self):
+        cluster = self.rng.choice([512, 4096, 16384, 65536, 1 << 20])
+        return f"cluster_size={cluster}" + (",extended_l2=on" if cluster >= 16384 and self.rng.random() < 0.4 else "")
+
+    def make_middle(self, data):
+        """A layer between base and top, of another size than the base, with writes, zeroes and discards of its own."""
+        rng = self.rng
+        size = max(512, len(data) * rng.choice([60, 100, 120]) // 100 // 512 * 512)
+        middle = os.path.join(self.folder, "middle.qcow2")
+        run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "-o", self.base_options(), middle, str(size)])
+        held = bytearray(data[:size]) + bytes(max(0, size - len(data)))
+        lines = []
+        for _ in range(10):
+            offset = rng.randrange(0, size, 512)
+            length = min(size - offset, rng.choice([512, 4096, 65536, 200192]))
+            value = rng.choice([0, rng.randrange(1, 256)])
+            lines.append(f"write {'-z' if value == 0 else f'-P {value}'} {offset} {length}")
+            held[offset : offset + length] = bytes([value]) * length
+        run(["qemu-io", "-f", "qcow2", middle], "\n".join(lines) + "\nq\n")
+        kept = min(size, self.size)
+        self.model = held[:kept] + bytes(self.size - kept)
 
     def place(self):
         rng = self.rng
@@ -158,11 +187,14 @@ class Image:
         words += ["--table-cache", "4096"] if rng.random() < 0.3 else []
         lines, busy = [], []
         for _ in range(rng.choice([1, 10, 60])):
-            name = rng.choice("wwwwwWzzuudfr")
+            name = rng.choice("wwwwwWzzuudfrcc")
             if name == "f":
                 lines.append("f")
                 continue
             offset, length = self.place()
+            if name == "c":
+                offset -= offset % self.cluster
+                length = min(self.cluster, self.size - offset)
             if name in "wW" and rng.random() < 0.1:  # any alignment is served
                 offset, length = min(offset + rng.randrange(512), self.size - 1), max(1, length - rng.randrange(512))
                 length = min(length, self.size - offset)
@@ -186,7 +218,7 @@ class Image:
         self.check(leaks_ok=lines[-1] == "kill")
 
     def apply(self, name, offset, length, seed, discard):
-        if name in "wW":
+        if name in "wWc":
             self.set(offset, pattern(offset, length, seed))
         elif name in "zu":
             self.set(offset, bytes(length))
@@ -249,9 +281,29 @@ class Image:
                 run(snapshot + ["-" + kind, name, *place])
                 if kind == "a":
                     self.model = bytearray(self.held[name])
+                    self.size = len(self.model)
+                    self.may_be_zero = bytearray(self.size)
                 else:
                     del self.held[name]
             self.check()
+
+    def may_resize(self):
+        # In version 2 a snapshot does not tell the size of its disk.
+        return self.data_file == "" and (self.version == 3 or not self.held)
+
+    def resize(self, tool):
+        """Another size, by us or by QEMU: what is new reads as zeroes, whatever lies below."""
+        rng = self.rng
+        size = max(512, self.size * rng.choice([50, 80, 110, 150]) // 100 // 512 * 512 + rng.choice([0, 0, 512]))
+        shrink = ["--shrink"] if size < self.size else []
+        if rng.random() < 0.6:
+            run([tool, "resize", "-f", "qcow2", *shrink, *self.secret, self.path, str(size)])
+        else:
+            run(["qemu-img", "resize", "-q", *shrink, *self.theirs(), str(size)])
+        self.model = self.model[:size] + bytes(max(0, size - self.size))
+        self.size = size
+        self.may_be_zero = bytearray(size)
+        self.check()
 
     def check(self, leaks_ok=False):
         done = run(["qemu-img", "check", *self.theirs()], ok=(0, 3) if leaks_ok else (0,))
@@ -299,6 +351,9 @@ def one_case(tool, image_tool, seed, folder):
             image.look(tool)
             if image.may_snapshot and image_tool:
                 image.snapshots(image_tool)
+                image.look(tool)
+            if image.may_resize() and image_tool and rng.random() < 0.4:
+                image.resize(image_tool)
                 image.look(tool)
     except Failure as failure:
         chain = "backing, " if image.backing else ""

@@ -1,5 +1,6 @@
-// CrashDisk: a file in memory that forgets. Writes are on it for good only after a flush that began after
-// they were done; before that a crash keeps any of their sectors, or none, in any order.
+// CrashDisk: a file in memory that forgets. Writes and changes of its size are there for good only after a
+// flush that began after they were done; before that a crash keeps any of their sectors, or none, in any
+// order.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -27,7 +28,8 @@ class CrashDisk final : public Engine, public SyncFile {
  public:
   static constexpr size_t kSectorBytes = 512;
 
-  explicit CrashDisk(std::vector<std::byte> content) : visible_(content), stable_(std::move(content)) {}
+  explicit CrashDisk(std::vector<std::byte> content)
+      : visible_(content), visible_bytes_(content.size()), stable_(std::move(content)) {}
 
   // --- Done by the test ---
 
@@ -57,7 +59,8 @@ class CrashDisk final : public Engine, public SyncFile {
   // Only calls of this kind count and fail; nothing: all do.
   void set_failing(std::optional<FileOp> op) { failing_op_ = op; }
 
-  // What a crash at this moment leaves.
+  // What a crash at this moment leaves. Of a long hole at the end there is a part only, here and in
+  // content().
   std::vector<std::byte> crash(std::mt19937_64& random) const {
     std::vector<std::byte> left = stable_;
     struct Piece {
@@ -69,6 +72,12 @@ class CrashDisk final : public Engine, public SyncFile {
     const uint64_t kind = random() % 4;  // nothing, all, whole writes, sectors
     for (const Write& write : volatile_) {
       const bool whole = random() % 2 == 0;
+      if (write.new_size) {
+        if (kind == 1 || (kind != 0 && whole)) {
+          pieces.push_back({.write = &write});
+        }
+        continue;
+      }
       size_t begin = 0;
       while (begin < write.bytes.size()) {
         const size_t to_sector_end = kSectorBytes - (write.offset + begin) % kSectorBytes;
@@ -84,6 +93,10 @@ class CrashDisk final : public Engine, public SyncFile {
       std::ranges::shuffle(pieces, random);
     }
     for (const Piece& piece : pieces) {
+      if (piece.write->new_size) {
+        set_size(left, *piece.write);
+        continue;
+      }
       put(left, piece.write->offset + piece.begin,
           std::span(piece.write->bytes).subspan(piece.begin, piece.end - piece.begin));
     }
@@ -113,7 +126,7 @@ class CrashDisk final : public Engine, public SyncFile {
   // --- SyncFile ---
 
   const std::string& path() const override { return path_; }
-  Result<uint64_t> size() override { return visible_.size(); }
+  Result<uint64_t> size() override { return visible_bytes_; }
   Status read(FileOffset offset, std::span<std::byte> to) override {
     std::ranges::fill(to, std::byte{0});
     if (offset.bytes() < visible_.size()) {
@@ -132,8 +145,10 @@ class CrashDisk final : public Engine, public SyncFile {
     return {};
   }
   Status resize(uint64_t bytes) override {
-    visible_.resize(bytes);
-    stable_.resize(bytes);
+    Write change{.done = ++done_count_, .new_size = bytes, .is_longer = bytes > visible_bytes_};
+    set_size(visible_, change);
+    visible_bytes_ = bytes;
+    volatile_.push_back(std::move(change));
     return {};
   }
   void discard(FileOffset offset, uint64_t bytes) override {
@@ -148,6 +163,8 @@ class CrashDisk final : public Engine, public SyncFile {
     std::vector<std::byte> bytes;
     uint64_t done = 0;  // its number among those done; 0: not done
     bool is_failed = false;
+    std::optional<uint64_t> new_size;  // it is no write, but gives the file this size
+    bool is_longer = false;
   };
   using WriteRef = std::list<Write>::iterator;
   struct Waiting {
@@ -164,13 +181,22 @@ class CrashDisk final : public Engine, public SyncFile {
     std::ranges::copy(bytes, to.begin() + static_cast<std::ptrdiff_t>(offset));
   }
 
+  static void set_size(std::vector<std::byte>& file, const Write& change) {
+    constexpr uint64_t kKeptHoleBytes = uint64_t{4} << 20U;
+    if (!change.is_longer) {
+      file.resize(std::min<uint64_t>(*change.new_size, file.size()));
+    } else if (file.size() < *change.new_size) {
+      file.resize(std::min(*change.new_size, file.size() + kKeptHoleBytes));
+    }
+  }
+
   // From the moment that it is submitted a crash may find it on the disk.
   WriteRef add_write(const FileOperation& operation) {
     Write write{.offset = operation.offset.bytes(), .bytes = std::vector<std::byte>(operation.length_bytes)};
     if (operation.op == FileOp::kWrite) {
       copy_from_buffers(operation.buffers, 0, write.bytes);
-    } else if (write.offset + write.bytes.size() > visible_.size()) {
-      write.bytes.resize(write.offset < visible_.size() ? visible_.size() - write.offset : 0);
+    } else if (write.offset + write.bytes.size() > visible_bytes_) {
+      write.bytes.resize(write.offset < visible_bytes_ ? visible_bytes_ - write.offset : 0);
     }
     volatile_.push_back(std::move(write));
     return std::prev(volatile_.end());
@@ -178,6 +204,7 @@ class CrashDisk final : public Engine, public SyncFile {
 
   void finish_write(WriteRef write) {
     put(visible_, write->offset, write->bytes);
+    visible_bytes_ = std::max<uint64_t>(visible_bytes_, visible_.size());
     write->done = ++done_count_;
   }
 
@@ -191,8 +218,12 @@ class CrashDisk final : public Engine, public SyncFile {
     }
     std::ranges::sort(ready, {}, [](WriteRef write) { return write->done; });
     for (const WriteRef write : ready) {
-      supersede_failed(*write);
-      put(stable_, write->offset, write->bytes);
+      if (write->new_size) {
+        set_size(stable_, *write);
+      } else {
+        supersede_failed(*write);
+        put(stable_, write->offset, write->bytes);
+      }
       volatile_.erase(write);
     }
   }
@@ -202,6 +233,9 @@ class CrashDisk final : public Engine, public SyncFile {
     for (Write& other : volatile_) {
       if (&other != &*write && (other.done != 0 || other.is_failed)) {
         supersede(other, *write);
+        if (other.new_size && !other.is_longer) {
+          other.new_size = std::max<uint64_t>(*other.new_size, write->offset + write->bytes.size());
+        }
       }
     }
     put(stable_, write->offset, write->bytes);
@@ -272,6 +306,7 @@ class CrashDisk final : public Engine, public SyncFile {
 
   std::string path_ = "crash.qcow2";
   std::vector<std::byte> visible_;
+  uint64_t visible_bytes_ = 0;  // more than there: a hole
   std::vector<std::byte> stable_;
   std::list<Write> volatile_;  // in the order of submission
   std::vector<Waiting> waiting_;

@@ -2,26 +2,21 @@
 // The repair then brings refcounts and flags in line.
 #pragma once
 
-#include <zlib.h>
-
 #include <algorithm>
 
+#include "block/compressor.h"
 #include "block/qcow2/snapshot_table.h"
 #include "tests/unit/block/qcow2/qcow2_world.h"
 
 namespace vmm::block::qcow2 {
 
-inline std::vector<std::byte> deflated(std::span<const std::byte> plain) {
+// As the image has its compressed clusters.
+inline std::vector<std::byte> compressed(std::span<const std::byte> plain, const Header& header) {
   std::vector<std::byte> stored(plain.size() + 64);
-  z_stream stream{};
-  EXPECT_EQ(deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -12, 9, Z_DEFAULT_STRATEGY), Z_OK);
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(plain.data()));
-  stream.avail_in = static_cast<uInt>(plain.size());
-  stream.next_out = reinterpret_cast<Bytef*>(stored.data());
-  stream.avail_out = static_cast<uInt>(stored.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  stored.resize(stored.size() - stream.avail_out);
-  deflateEnd(&stream);
+  const bool is_zstd = header.compression == CompressionType::kZstd;
+  const auto compressor = make_compressor(is_zstd ? Compression::kZstd : Compression::kDeflate);
+  stored.resize(compressor->run(plain, stored));
+  EXPECT_FALSE(stored.empty());
   return stored;
 }
 
@@ -38,7 +33,7 @@ class Crafter {
     for (size_t at = 0; at < plain.size(); at += 8) {
       store_le<uint64_t>(plain.data() + at, value);
     }
-    const auto stored = deflated(plain);
+    const auto stored = compressed(plain, header_);
     const uint64_t at = std::max(next_byte_, align_up(disk_.size().value(), header_.cluster_bytes()));
     put(at, stored);
     next_byte_ = at + stored.size();
@@ -108,7 +103,7 @@ inline void craft(CrashDisk& disk, const WorldOptions& options, std::mt19937_64&
     return;
   }
   const uint64_t clusters = options.create.size_bytes >> options.create.cluster_bits;
-  if (random() % 2 == 0 && clusters > 0) {
+  if (random() % 2 == 0 && clusters > 0 && options.create.crypt == CryptMethod::kNone) {
     Crafter crafter(disk);
     for (int i = 0; i < 6; ++i) {
       crafter.add_compressed(random() % clusters, 0xc0'0000 + random() % 1000);

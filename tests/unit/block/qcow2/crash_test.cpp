@@ -4,13 +4,16 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iostream>
 #include <string>
 
 #include "block/compressed_writes.h"
 #include "block/compressor.h"
 #include "tests/unit/block/qcow2/crafted.h"
+#include "tests/unit/block/qcow2/crash_options.h"
 #include "tests/unit/block/qcow2/offline.h"
 #include "tests/unit/block/qcow2/qcow2_world.h"
+#include "tests/unit/block/qcow2/qemu_judge.h"
 
 namespace vmm::block::qcow2 {
 namespace {
@@ -58,11 +61,22 @@ class SectorModel {
   std::vector<Version> versions_;
 };
 
+// How much is done, and what came of it.
+struct Session {
+  uint64_t offline_one_in = 6;  // of the calls of an offline change, one in so many is judged
+  uint64_t crashes = 0;
+  uint64_t snapshots = 0;  // whose contents were compared
+  QemuJudge qemu;
+};
+
 class Workload {
  public:
-  Workload(const WorldOptions& options, uint64_t seed, std::shared_ptr<CrashDisk> disk)
-      : options_(options), random_(seed), disk_(std::move(disk)) {
+  Workload(const WorldOptions& options, uint64_t seed, std::shared_ptr<CrashDisk> disk, Session& session)
+      : session_(session), options_(options), random_(seed), disk_(std::move(disk)) {
+    snapshots_ = state_of(disk_->content(), options_).snapshots;
     image_ = std::make_unique<OpenImage>(disk_, options_, false);
+    compressor_ = make_compressor(
+        options_.create.compression == CompressionType::kZstd ? Compression::kZstd : Compression::kDeflate);
     const auto content = image_->read_all();
     for (size_t at = 0; at < content.size(); at += kSectorBytes) {
       sectors_.emplace_back(load_le<uint64_t>(content.data() + at));
@@ -84,11 +98,32 @@ class Workload {
   }
 
   void judge_crash() {
+    ++session_.crashes;
     auto left = std::make_shared<CrashDisk>(disk_->crash(random_));
     const CheckResult result = check_of(*left);
     ASSERT_EQ(result.corruptions, 0U) << text_of(result);
+    ASSERT_NO_FATAL_FAILURE(judge_snapshots(*left));
     OpenImage reopened(left, options_, true);
     judge_content(reopened);
+  }
+
+  // Nothing that is done to the disk changes them.
+  void judge_snapshots(CrashDisk& left) {
+    const auto table = read_snapshot_table(left, read_header(left).value());
+    ASSERT_TRUE(table) << table.error().message();
+    ASSERT_EQ(table->snapshots.size(), snapshots_.size());
+    for (const Snapshot& snapshot : table->snapshots) {
+      ++session_.snapshots;
+      ASSERT_EQ(content_of(left.content(), options_, &snapshot),
+                snapshots_[snapshot.id + " " + snapshot.name])
+          << "snapshot " << snapshot.name << " at step " << now_;
+    }
+  }
+
+  void judge_by_qemu() {
+    if (session_.qemu.has_time()) {
+      session_.qemu.judge(disk_->crash(random_), options_);
+    }
   }
 
   void judge_content(OpenImage& image) {
@@ -137,7 +172,8 @@ class Workload {
                                 : BlockOp::kFlush;
     BlockRequest request;
     request.op = operation->op;
-    const bool is_compressed = operation->op == BlockOp::kWrite && random_() % 4 == 0;
+    const bool is_compressed =
+        operation->op == BlockOp::kWrite && random_() % 4 == 0 && (*image_)->compressed_writes() != nullptr;
     if (operation->op != BlockOp::kFlush) {
       choose_range(*operation);
       if (is_compressed) {
@@ -233,37 +269,19 @@ class Workload {
     std::erase_if(self.operations_, [operation](const auto& each) { return each.get() == operation; });
   }
 
+  Session& session_;
   WorldOptions options_;
   std::mt19937_64 random_;
   std::shared_ptr<CrashDisk> disk_;
   std::vector<std::unique_ptr<Operation>> operations_;
   std::unique_ptr<OpenImage> image_;
+  std::map<std::string, std::vector<std::byte>> snapshots_;  // contents, by "ID name"
   std::vector<SectorModel> sectors_;
   uint64_t now_ = 1;
   uint64_t next_value_ = 0x1000;
   uint32_t in_flight_ = 0;
-  std::unique_ptr<Compressor> compressor_ = make_compressor(Compression::kDeflate);
+  std::unique_ptr<Compressor> compressor_;
 };
-
-WorldOptions random_options(std::mt19937_64& random) {
-  WorldOptions options;
-  CreateOptions& create_options = options.create;
-  constexpr std::array<uint32_t, 6> kClusterBits = {9, 9, 10, 12, 12, 14};
-  create_options.cluster_bits = kClusterBits[random() % kClusterBits.size()];
-  create_options.version = random() % 4 == 0 ? 2 : 3;
-  if (create_options.version == 3) {
-    create_options.refcount_order = static_cast<uint32_t>(random() % 7);
-    create_options.extended_l2 = create_options.cluster_bits == 14 && random() % 2 == 0;
-  }
-  create_options.size_bytes = (64 + random() % 200) * kSectorBytes;
-  if (random() % 2 == 0) {
-    options.base_sectors = create_options.size_bytes / kSectorBytes * (50 + random() % 100) / 100;
-  } else if (random() % 4 == 0) {
-    create_options.preallocation = Preallocation::kMetadata;
-  }
-  options.may_discard = random() % 4 != 0;
-  return options;
-}
 
 // What is done to an image that is not in use: snapshots, another size.
 Change random_change(CrashDisk& disk, const WorldOptions& options, std::mt19937_64& random) {
@@ -290,9 +308,10 @@ Change random_change(CrashDisk& disk, const WorldOptions& options, std::mt19937_
 }
 
 void change_offline(const std::shared_ptr<CrashDisk>& disk, const WorldOptions& options,
-                    std::mt19937_64& random) {
+                    std::mt19937_64& random, Session& session) {
   for (int i = 0; i < 2 && !testing::Test::HasFailure(); ++i) {
-    const Status done = change_and_crash(disk, options, random_change(*disk, options, random), random, 6);
+    const Status done = change_and_crash(disk, options, random_change(*disk, options, random), random,
+                                         {.one_in = session.offline_one_in, .judged = &session.crashes});
     if (!done) {
       EXPECT_NE(done.error().message().find("would be used by more than refcounts of"), std::string::npos)
           << done.error().message();
@@ -302,31 +321,30 @@ void change_offline(const std::shared_ptr<CrashDisk>& disk, const WorldOptions& 
   }
 }
 
-void run_case(uint64_t seed) {
+void run_case(uint64_t seed, Session& session) {
   SCOPED_TRACE(fmt::format("seed {}", seed));
   std::mt19937_64 random(seed);
   const WorldOptions options = random_options(random);
-  SCOPED_TRACE(fmt::format("cluster_bits {} version {} order {} extended {} base {}",
-                           options.create.cluster_bits, options.create.version, options.create.refcount_order,
-                           options.create.extended_l2, options.base_sectors));
+  SCOPED_TRACE(text_of(options));
   auto disk = make_disk(options);
   craft(*disk, options, random);
-  for (int generation = 0; generation < 2 && !testing::Test::HasFatalFailure(); ++generation) {
-    Workload workload(options, random(), disk);
+  for (int generation = 0; generation < 2 && !testing::Test::HasFailure(); ++generation) {
+    Workload workload(options, random(), disk, session);
     for (int step = 0; step < 150; ++step) {
       workload.step();
       if (random() % 8 == 0) {
         workload.judge_crash();
-        if (testing::Test::HasFatalFailure()) {
+        if (testing::Test::HasFailure()) {
           return;
         }
       }
     }
+    workload.judge_by_qemu();
     disk = workload.crashed();
     if (generation == 0) {
       workload.close();
     }
-    change_offline(disk, options, random);
+    change_offline(disk, options, random, session);
   }
 }
 
@@ -339,12 +357,16 @@ uint64_t number_from_environment(const char* name, uint64_t otherwise) {
 TEST(Qcow2Crash, AtAnyMomentLeavesASoundImageWithWhatWasFlushed) {
   const uint64_t first = number_from_environment("VMM_CRASH_FIRST_SEED", 1);
   const uint64_t seeds = number_from_environment("VMM_CRASH_SEEDS", 60);
+  Session session{.offline_one_in = number_from_environment("VMM_CRASH_OFFLINE_ONE_IN", 6),
+                  .qemu = QemuJudge(number_from_environment("VMM_CRASH_QEMU_CHECKS", 30))};
   for (uint64_t seed = first; seed < first + seeds; ++seed) {
-    run_case(seed);
+    run_case(seed, session);
     if (testing::Test::HasFailure()) {
       return;
     }
   }
+  std::cout << session.crashes << " crashes judged, and the contents of " << session.snapshots
+            << " snapshots in them; " << session.qemu.judged() << " states by qemu-img check\n";
 }
 
 }  // namespace

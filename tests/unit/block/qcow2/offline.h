@@ -100,9 +100,13 @@ inline Status change_image(SyncFile& file, const Change& change) {
 }
 
 // Makes the change, and at each of its writes and syncs looks at what a crash would leave there: an image
-// without errors, that is the old one or the new one. `random`: nothing is looked at one time of so many.
+// without errors, that is the old one or the new one.
+struct Judging {
+  uint64_t one_in = 1;         // one of so many calls is looked at
+  uint64_t* judged = nullptr;  // counts those
+};
 inline Status change_and_crash(const std::shared_ptr<CrashDisk>& disk, const WorldOptions& options,
-                               const Change& change, std::mt19937_64& random, uint64_t one_in = 1) {
+                               const Change& change, std::mt19937_64& random, Judging judging = {}) {
   // The new state, by a change without a crash.
   auto copy = std::make_shared<CrashDisk>(disk->content());
   if (const Status done = change_image(*copy, change); !done) {
@@ -112,8 +116,11 @@ inline Status change_and_crash(const std::shared_ptr<CrashDisk>& disk, const Wor
   const WholeState after = state_of(copy->content(), options);
   WatchedFile file(disk);
   file.after_call = [&] {
-    if (random() % one_in != 0 || testing::Test::HasFailure()) {
+    if (random() % judging.one_in != 0 || testing::Test::HasFailure()) {
       return;
+    }
+    if (judging.judged != nullptr) {
+      ++*judging.judged;
     }
     const std::vector<std::byte> left = disk->crash(random);
     CrashDisk crashed(left);

@@ -20,6 +20,7 @@
 #include "block/qcow2/open_image.h"
 #include "block/qcow2/writer.h"
 #include "block/raw_layer.h"
+#include "block/sector_cipher.h"
 #include "tests/unit/fakes/crash_disk.h"
 #include "vmm/base/bytes.h"
 
@@ -35,6 +36,24 @@ struct WorldOptions {
   CacheMode cache = CacheMode::kWriteback;
   bool may_extend_ahead = false;
   uint64_t disk_bytes = 0;  // as in DiskOptions
+  std::shared_ptr<const SectorCipher> cipher;
+  std::shared_ptr<CrashDisk> data;  // of an image that create.data_file is set for
+};
+
+// Each open image has one of its own; here they share it.
+class SharedCipher final : public SectorCipher {
+ public:
+  explicit SharedCipher(std::shared_ptr<const SectorCipher> cipher) : cipher_(std::move(cipher)) {}
+  bool uses_file_offset() const override { return cipher_->uses_file_offset(); }
+  IoStatus encrypt(uint64_t offset_bytes, std::span<std::byte> data) const override {
+    return cipher_->encrypt(offset_bytes, data);
+  }
+  IoStatus decrypt(uint64_t offset_bytes, std::span<std::byte> data) const override {
+    return cipher_->decrypt(offset_bytes, data);
+  }
+
+ private:
+  std::shared_ptr<const SectorCipher> cipher_;
 };
 
 // Sector `index` of the base holds this in each of its words.
@@ -52,7 +71,7 @@ inline std::vector<std::byte> base_content(uint64_t sectors) {
 class OpenImage {
  public:
   OpenImage(std::shared_ptr<CrashDisk> disk, const WorldOptions& options, bool read_only)
-      : disk_(std::move(disk)) {
+      : disk_(std::move(disk)), data_(options.data) {
     Image::Files files;
     files.sync = std::make_unique<SharedSyncFile>(disk_);
     auto header = read_header(*files.sync);
@@ -65,9 +84,17 @@ class OpenImage {
     files.image = std::make_unique<HostFile>(disk_, HostFile::Files{}, HostFile::Geometry{}, options.cache,
                                              options.may_discard);
     HostFile& file = *files.image;
+    if (data_) {
+      files.data_file = std::make_unique<HostFile>(data_, HostFile::Files{}, HostFile::Geometry{},
+                                                   options.cache, options.may_discard);
+      files.data_sync = std::make_unique<SharedSyncFile>(data_);
+    }
     Image::Options image_options;
     image_options.read_only = read_only;
     image_options.cache_bytes = options.cache_bytes;
+    if (options.cipher) {
+      image_options.cipher = std::make_unique<SharedCipher>(options.cipher);
+    }
     auto image = Image::open(std::move(files), std::move(*header), std::move(image_options));
     EXPECT_TRUE(image) << image.error().message();
     image_ = image->get();
@@ -105,14 +132,20 @@ class OpenImage {
   ImageChain& operator*() { return *chain_; }
   ImageChain* operator->() { return chain_.get(); }
 
-  size_t waiting() const { return disk_->waiting() + (base_ ? base_->waiting() : 0); }
+  size_t waiting() const {
+    return disk_->waiting() + (base_ ? base_->waiting() : 0) + (data_ ? data_->waiting() : 0);
+  }
   void answer(size_t index) {
-    if (index < disk_->waiting()) {
-      disk_->answer(index);
-    } else {
-      base_->answer(index - disk_->waiting());
+    for (CrashDisk* each : {disk_.get(), base_.get(), data_.get()}) {
+      const size_t waiting = each == nullptr ? 0 : each->waiting();
+      if (index < waiting) {
+        each->answer(index);
+        return;
+      }
+      index -= waiting;
     }
   }
+  CrashDisk& base() { return *base_; }
   void settle() {
     while (waiting() > held_) {
       answer(held_);
@@ -169,6 +202,7 @@ class OpenImage {
 
  private:
   std::shared_ptr<CrashDisk> disk_;
+  std::shared_ptr<CrashDisk> data_;
   std::shared_ptr<CrashDisk> base_;
   Image* image_ = nullptr;
   size_t held_ = 0;

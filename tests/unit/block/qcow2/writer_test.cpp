@@ -206,20 +206,20 @@ TEST_F(Qcow2Writer, AFreedClusterIsNotUsedAgainWhileAWriteToItIsUnderWay) {
 TEST_F(Qcow2Writer, AFileMadeLongerAheadOfWritesSideBySideEndsWithItsLastCluster) {
   options_.may_extend_ahead = true;
   make();
-  const size_t before = disk_->content().size();
+  const uint64_t before = disk_->size().value();
   {
     auto image = open();
     ASSERT_EQ(image->write_value(0, 8 * kClusterBytes, 5), IoStatus::kOk);
-    EXPECT_EQ(disk_->content().size(), before + 9 * kClusterBytes);
+    EXPECT_EQ(disk_->size().value(), before + 9 * kClusterBytes);
     const LateWrite late(*image);
     image->hold_first(true);
     ASSERT_EQ(image->write_value(8 * kClusterBytes, kClusterBytes, 6), IoStatus::kOk);
-    EXPECT_GT(disk_->content().size(), before + (size_t{32} << 20U));
+    EXPECT_GT(disk_->size().value(), before + (size_t{32} << 20U));
     image->hold_first(false);
     image->settle();
   }
   // An L2 table, and the data.
-  EXPECT_EQ(disk_->content().size(), before + 10 * kClusterBytes);
+  EXPECT_EQ(disk_->size().value(), before + 10 * kClusterBytes);
   EXPECT_EQ(value_at(8 * kClusterBytes), 6U);
   expect_clean();
 }

@@ -4,7 +4,7 @@ import json
 import os
 import unittest
 
-from tool import ToolTest
+from tool import VMM_IMG, ToolTest
 
 
 class Create(ToolTest):
@@ -64,6 +64,31 @@ class Create(ToolTest):
     def test_raw_is_a_hole_of_its_size(self):
         self.make("-f", "raw", self.path("raw"), "1G")
         self.assertEqual((os.path.getsize(self.path("raw")), os.stat(self.path("raw")).st_blocks), (1 << 30, 0))
+
+    def test_raw_space_is_set_aside_where_that_is_asked_for(self):
+        for kind, size in (("falloc", 3 << 20), ("full", 3 << 20), ("falloc", 512), ("full", 1536), ("off", 3 << 20)):
+            with self.subTest(kind=kind, size=size):
+                self.make("-f", "raw", "-o", f"preallocation={kind}", self.path("raw"), str(size))
+                with open(self.path("raw"), "rb") as file:
+                    self.assertEqual(file.read(), bytes(size))
+                taken = os.stat(self.path("raw")).st_blocks * 512
+                self.assertGreaterEqual(taken, 0 if kind == "off" else size)
+                self.assertLessEqual(taken, 0 if kind == "off" else size + 65536)
+        # What was there does not show again.
+        self.write("raw", b"x" * 100_000)
+        self.make("-f", "raw", "-o", "preallocation=falloc", self.path("raw"), "1M")
+        with open(self.path("raw"), "rb") as file:
+            self.assertEqual(file.read(), bytes(1 << 20))
+
+    def test_raw_space_that_is_not_there_leaves_no_file(self):
+        for kind in ("falloc", "full"):
+            command = f"ulimit -f 1024; trap '' XFSZ; '{VMM_IMG}' create -f raw -o preallocation={kind} raw 9M"
+            result = self._run("bash", "-c", command)
+            self.assertEqual(result.status, 1, result.errors)
+            self.assertIn("raw", result.errors)
+            self.assertFalse(os.path.exists(self.path("raw")))
+        self.assertEqual(self.img("create", "-f", "raw", "-o", "preallocation=metadata", self.path("raw"), "1M").status, 1)
+        self.assertFalse(os.path.exists(self.path("raw")))
 
     def test_sizes_are_read_as_people_write_them(self):
         for text, size in (("512", 512), ("1b", 512), ("1000", 1024), ("64k", 65536), ("3M", 3 << 20), ("2g", 2 << 30), ("1T", 1 << 40)):
