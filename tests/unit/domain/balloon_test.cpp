@@ -18,7 +18,7 @@ using ::testing::IsEmpty;
 using testing::read;
 using testing::warnings;
 
-DomainText with(const std::string& balloon, const std::string& others = "") {
+DomainText with_balloon(const std::string& balloon, const std::string& others = "") {
   DomainText text;
   text.others = others;
   text.devices = balloon;
@@ -27,8 +27,8 @@ DomainText with(const std::string& balloon, const std::string& others = "") {
 
 TEST(DomainBalloon, IsThereWhereTheFileHasIt) {
   EXPECT_FALSE(read(DomainText{}).domain->balloon);
-  EXPECT_FALSE(read(with("<memballoon model='none'/>")).domain->balloon);
-  const auto reading = read(with("<memballoon model='virtio'/>"));
+  EXPECT_FALSE(read(with_balloon("<memballoon model='none'/>")).domain->balloon);
+  const auto reading = read(with_balloon("<memballoon model='virtio'/>"));
   EXPECT_THAT(reading.diagnostics, IsEmpty());
   ASSERT_TRUE(reading.domain && reading.domain->balloon);
   EXPECT_FALSE(reading.domain->balloon->deflates_on_oom);
@@ -38,11 +38,11 @@ TEST(DomainBalloon, IsThereWhereTheFileHasIt) {
 }
 
 TEST(DomainBalloon, OptionsAndPlaceAreKept) {
-  const auto reading =
-      read(with("<memballoon model='virtio' autodeflate='on' freePageReporting='on'><address type='pci' "
-                "domain='0x0000' "
-                "bus='0x00' slot='0x05' function='0x0'/></memballoon>",
-                "<currentMemory unit='KiB'>32769</currentMemory>"));
+  const auto reading = read(
+      with_balloon("<memballoon model='virtio' autodeflate='on' freePageReporting='on'><address type='pci' "
+                   "domain='0x0000' "
+                   "bus='0x00' slot='0x05' function='0x0'/></memballoon>",
+                   "<currentMemory unit='KiB'>32769</currentMemory>"));
   EXPECT_THAT(reading.diagnostics, IsEmpty());
   ASSERT_TRUE(reading.domain && reading.domain->balloon);
   EXPECT_TRUE(reading.domain->balloon->deflates_on_oom);
@@ -53,14 +53,15 @@ TEST(DomainBalloon, OptionsAndPlaceAreKept) {
 }
 
 TEST(DomainBalloon, MistakesAreRefused) {
-  EXPECT_THAT(errors(read(with("<memballoon/>"))),
+  EXPECT_THAT(errors(read(with_balloon("<memballoon/>"))),
               ElementsAre(HasSubstr("guest.xml:8: <memballoon>: has no model=")));
-  EXPECT_THAT(errors(read(with("<memballoon model='virtio'/><memballoon model='none'/>"))),
+  EXPECT_THAT(errors(read(with_balloon("<memballoon model='virtio'/><memballoon model='none'/>"))),
               ElementsAre(HasSubstr("stands twice")));
-  EXPECT_THAT(errors(read(with("<memballoon model='virtio'><address type='pci' slot='4'/></memballoon>\n"
+  EXPECT_THAT(
+      errors(read(with_balloon("<memballoon model='virtio'><address type='pci' slot='4'/></memballoon>\n"
                                "<disk type='file'><source file='a'/><target dev='vda'/>"
                                "<address type='pci' slot='4'/></disk>"))),
-              ElementsAre(HasSubstr("the device of line 8 stands there")));
+      ElementsAre(HasSubstr("the device of line 8 stands there")));
 }
 
 TEST(DomainBalloon, NeedsAPlaceOnMicrovm) {
@@ -69,7 +70,7 @@ TEST(DomainBalloon, NeedsAPlaceOnMicrovm) {
     devices += fmt::format("<disk type='file'><source file='{0}'/><target dev='vd{0}'/></disk>",
                            static_cast<char>('a' + i));
   }
-  DomainText text = with(devices);
+  DomainText text = with_balloon(devices);
   text.os = "<os><type machine='microvm'>hvm</type><kernel>/k</kernel></os>";
   EXPECT_THAT(errors(read(text)),
               ElementsAre(HasSubstr("guest.xml:8: <memballoon>: the 8 disks take all places")));
@@ -78,7 +79,7 @@ TEST(DomainBalloon, NeedsAPlaceOnMicrovm) {
 TEST(DomainBalloon, MemoryThatStaysIsTold) {
   for (const std::string kind : {"hugepages", "locked"}) {
     const std::string backing = fmt::format("<memoryBacking><{}/></memoryBacking>", kind);
-    EXPECT_THAT(warnings(read(with("<memballoon model='virtio'/>", backing))),
+    EXPECT_THAT(warnings(read(with_balloon("<memballoon model='virtio'/>", backing))),
                 ElementsAre(HasSubstr(fmt::format("<{}> keeps all of the guest's memory", kind))));
   }
 }

@@ -13,7 +13,7 @@ using testing::DomainText;
 using ::testing::ElementsAre;
 using testing::read;
 
-std::string disk(const std::string& target, const std::string& inside = "") {
+std::string listed_disk(const std::string& target, const std::string& inside = "") {
   return "<disk><source file='" + target + "'/><target dev='" + target + "'/>" + inside + "</disk>";
 }
 std::string cdrom(const std::string& target, const std::string& inside = "") {
@@ -44,39 +44,40 @@ std::vector<std::string> order_after_install(const std::string& boot_devices, co
 }
 
 TEST(BootOrder, IsTheFirstDiskAndThenTheFirstCdromWhereNothingIsSaid) {
-  EXPECT_THAT(order(domain_of("", cdrom("hdc") + disk("vda") + disk("vdb") + cdrom("hdd"))),
+  EXPECT_THAT(order(domain_of("", cdrom("hdc") + listed_disk("vda") + listed_disk("vdb") + cdrom("hdd"))),
               ElementsAre("vda", "hdc"));
 }
 
 TEST(BootOrder, IsThatOfTheKindsOrOfTheNumbers) {
-  EXPECT_THAT(order(domain_of("<boot dev='cdrom'/><boot dev='hd'/>", disk("vda") + cdrom("hdc"))),
+  EXPECT_THAT(order(domain_of("<boot dev='cdrom'/><boot dev='hd'/>", listed_disk("vda") + cdrom("hdc"))),
               ElementsAre("hdc", "vda"));
-  EXPECT_THAT(order(domain_of("<boot dev='cdrom'/>", disk("vda") + cdrom("hdc"))), ElementsAre("hdc"));
-  EXPECT_THAT(order(domain_of(
-                  "", disk("vda", "<boot order='7'/>") + disk("vdb", "<boot order='2'/>") + cdrom("hdc"))),
+  EXPECT_THAT(order(domain_of("<boot dev='cdrom'/>", listed_disk("vda") + cdrom("hdc"))), ElementsAre("hdc"));
+  EXPECT_THAT(order(domain_of("", listed_disk("vda", "<boot order='7'/>") +
+                                      listed_disk("vdb", "<boot order='2'/>") + cdrom("hdc"))),
               ElementsAre("vdb", "vda"));
 }
 
 TEST(BootOrder, IsTheUsualOneWhereTheDomainHasNoneOfTheKinds) {
-  EXPECT_THAT(order(domain_of("<boot dev='network'/>", disk("vda") + cdrom("hdc"))),
+  EXPECT_THAT(order(domain_of("<boot dev='network'/>", listed_disk("vda") + cdrom("hdc"))),
               ElementsAre("vda", "hdc"));
 }
 
 TEST(BootOrder, IsLedByTheDiskThatIsWantedOnce) {
-  EXPECT_THAT(order(domain_of("", disk("vda") + cdrom("hdc")), "hdc"), ElementsAre("hdc", "vda"));
+  EXPECT_THAT(order(domain_of("", listed_disk("vda") + cdrom("hdc")), "hdc"), ElementsAre("hdc", "vda"));
 }
 
 TEST(BootOrder, HasTheInstallDiscBehindEveryDiskWhateverTheFileSays) {
-  EXPECT_THAT(order_after_install("<boot dev='cdrom'/>", disk("vda")), ElementsAre("vda", "hdc"));
-  EXPECT_THAT(order_after_install("<boot dev='cdrom'/>", cdrom("hdc") + disk("vda")),
+  EXPECT_THAT(order_after_install("<boot dev='cdrom'/>", listed_disk("vda")), ElementsAre("vda", "hdc"));
+  EXPECT_THAT(order_after_install("<boot dev='cdrom'/>", cdrom("hdc") + listed_disk("vda")),
               ElementsAre("vda", "hdc"));
-  EXPECT_THAT(order_after_install("<boot dev='network'/>", disk("vda")), ElementsAre("vda", "hdc"));
-  EXPECT_THAT(order_after_install("<boot dev='cdrom'/><boot dev='hd'/>", disk("vda") + disk("vdb")),
-              ElementsAre("vda", "vdb", "hdc"));
-  EXPECT_THAT(order_after_install("", disk("vda") + cdrom("hdc", "<boot order='1'/>")),
+  EXPECT_THAT(order_after_install("<boot dev='network'/>", listed_disk("vda")), ElementsAre("vda", "hdc"));
+  EXPECT_THAT(
+      order_after_install("<boot dev='cdrom'/><boot dev='hd'/>", listed_disk("vda") + listed_disk("vdb")),
+      ElementsAre("vda", "vdb", "hdc"));
+  EXPECT_THAT(order_after_install("", listed_disk("vda") + cdrom("hdc", "<boot order='1'/>")),
               ElementsAre("vda", "hdc"));
-  EXPECT_THAT(order_after_install(
-                  "", disk("vda") + disk("vdb", "<boot order='2'/>") + cdrom("hdc", "<boot order='1'/>")),
+  EXPECT_THAT(order_after_install("", listed_disk("vda") + listed_disk("vdb", "<boot order='2'/>") +
+                                          cdrom("hdc", "<boot order='1'/>")),
               ElementsAre("vdb", "vda", "hdc"));
 }
 

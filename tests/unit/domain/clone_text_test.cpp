@@ -42,7 +42,7 @@ Domain parsed(const CloneText& made, const std::string& folder = "/images") {
   return reading.domain.value_or(Domain());
 }
 
-std::string disk(const std::string& target, const std::string& more = "") {
+std::string image_disk(const std::string& target, const std::string& more = "") {
   return "<disk type='file'><source file='" + target + ".img'/><target dev='" + target + "'/>" + more +
          "</disk>";
 }
@@ -68,8 +68,8 @@ TEST(CloneText, TheUuidOfTheSmbiosTablesFollows) {
 
 TEST(CloneText, DisksThatAreWrittenToGetOverlays) {
   const CloneText made =
-      clone_devices(disk("vda") + disk("vdb", "<readonly/>") + disk("vdc", "<shareable/>") +
-                    disk("vdd", "<transient/>") + disk("vde"));
+      clone_devices(image_disk("vda") + image_disk("vdb", "<readonly/>") + image_disk("vdc", "<shareable/>") +
+                    image_disk("vdd", "<transient/>") + image_disk("vde"));
   ASSERT_THAT(made.overlays, SizeIs(2));
   EXPECT_EQ(made.overlays[0].disk, 0U);
   EXPECT_EQ(made.overlays[0].path, "/images/twin-vda.qcow2");
@@ -131,7 +131,7 @@ TEST(CloneText, SerialPortsInFilesAreNamedAnew) {
 TEST(CloneText, RelativePathsStayRightInAnotherFolder) {
   const std::string text =
       DomainText{.os = "<os><type>hvm</type><kernel> vmlinuz </kernel><initrd>/initrd</initrd></os>",
-                 .devices = disk("vda") + disk("vdb", "<readonly/>") +
+                 .devices = image_disk("vda") + image_disk("vdb", "<readonly/>") +
                             "<serial type='file'><source path='out'/></serial>"}
           .text();
   const CloneText made = clone(text, options_for("/new"));
@@ -150,7 +150,7 @@ TEST(CloneText, TheRestIsKept) {
       DomainText{.others =
                      "<metadata><x:y xmlns:x='http://x/'>a &lt;b&gt; <![CDATA[<c>]]></x:y></metadata>"
                      "<!-- of the owner -- -->",
-                 .devices = "<!-- disks -->" + disk("vda", "<serial>S1</serial>") +
+                 .devices = "<!-- disks -->" + image_disk("vda", "<serial>S1</serial>") +
                             "<emulator>/usr/bin/qemu</emulator>"}
           .text() +
       "<!-- last -->\n";
@@ -178,7 +178,7 @@ TEST(CloneText, AMacAddressIsNotUsedTwice) {
 TEST(CloneText, OddNamesAreEscaped) {
   CloneOptions options = options_for();
   options.name = "a & <b> 'c' \"d\"";
-  const CloneText made = clone_devices(disk("vda"), options);
+  const CloneText made = clone_devices(image_disk("vda"), options);
   const Domain domain = parsed(made);
   EXPECT_EQ(domain.name, options.name);
   EXPECT_EQ(domain.disks[0].source, made.overlays[0].path);

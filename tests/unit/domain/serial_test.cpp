@@ -15,10 +15,10 @@ using testing::read;
 using ::testing::SizeIs;
 using testing::warnings;
 
-Reading with(const std::string& devices) { return read(DomainText{.devices = devices}); }
+Reading with_devices(const std::string& devices) { return read(DomainText{.devices = devices}); }
 
 std::vector<Serial> serials(const std::string& devices) {
-  const auto reading = with(devices);
+  const auto reading = with_devices(devices);
   EXPECT_TRUE(reading.domain) << (errors(reading).empty() ? "" : errors(reading).front());
   return reading.domain.value_or(Domain{}).serials;
 }
@@ -75,7 +75,7 @@ TEST(DomainSerial, PortWithoutNumberComesAfterTheHighest) {
   EXPECT_EQ(found[1].port, 2U);
   EXPECT_EQ(found[2].port, 3U);
   EXPECT_EQ(found[2].backend, CharBackend::kStdio);
-  EXPECT_THAT(errors(with("<serial type='null'><target port='3'/></serial>\n<serial type='null'/>")),
+  EXPECT_THAT(errors(with_devices("<serial type='null'><target port='3'/></serial>\n<serial type='null'/>")),
               ElementsAre(HasSubstr("guest.xml:9: <serial>: there is no port after 3")));
 }
 
@@ -93,22 +93,24 @@ TEST(DomainSerial, ConsoleIsTheFirstSerialPortSeenAgain) {
 }
 
 TEST(DomainSerial, OtherConsolesAreRefused) {
-  EXPECT_THAT(errors(with("<console/>\n<console/>")),
+  EXPECT_THAT(errors(with_devices("<console/>\n<console/>")),
               ElementsAre(HasSubstr("guest.xml:9: <console>: only the first")));
-  EXPECT_THAT(errors(with("<console type='pty'><target type='virtio' port='0'/></console>")),
+  EXPECT_THAT(errors(with_devices("<console type='pty'><target type='virtio' port='0'/></console>")),
               ElementsAre(HasSubstr("<console>/<target type='virtio'>: virtio consoles are not there yet")));
 }
 
 TEST(DomainSerial, NoTwoOfOneKind) {
   EXPECT_THAT(
-      errors(with("<serial type='stdio'/>\n<serial type='stdio'/>")),
+      errors(with_devices("<serial type='stdio'/>\n<serial type='stdio'/>")),
       ElementsAre(HasSubstr("guest.xml:9: <serial type='stdio'>: the port of line 8 has the terminal")));
-  EXPECT_THAT(errors(with("<serial type='null'><target port='0'/></serial>\n<serial type='null'><target "
+  EXPECT_THAT(
+      errors(with_devices("<serial type='null'><target port='0'/></serial>\n<serial type='null'><target "
                           "port='0'/></serial>")),
-              ElementsAre(HasSubstr("guest.xml:9: <serial>/<target port='0'>: the port of line 8")));
-  EXPECT_THAT(errors(with("<serial type='file'><source path='a'/></serial>\n<serial type='unix'><source "
+      ElementsAre(HasSubstr("guest.xml:9: <serial>/<target port='0'>: the port of line 8")));
+  EXPECT_THAT(
+      errors(with_devices("<serial type='file'><source path='a'/></serial>\n<serial type='unix'><source "
                           "path='./a'/></serial>")),
-              ElementsAre(HasSubstr("guest.xml:9: <serial>/<source>: the port of line 8 leads to")));
+      ElementsAre(HasSubstr("guest.xml:9: <serial>/<source>: the port of line 8 leads to")));
 }
 
 TEST(DomainSerial, BadOnesAreRefused) {
@@ -118,16 +120,17 @@ TEST(DomainSerial, BadOnesAreRefused) {
         "<serial type='null'><target type='usb-serial'/></serial>",
         "<serial type='null'><protocol type='telnet'/></serial>",
         "<serial type='null'><log file='x'/></serial>"}) {
-    EXPECT_THAT(errors(with(serial)), ElementsAre(HasSubstr("guest.xml:8: <serial"))) << serial;
+    EXPECT_THAT(errors(with_devices(serial)), ElementsAre(HasSubstr("guest.xml:8: <serial"))) << serial;
   }
-  EXPECT_THAT(errors(with("<serial type='unix'><source path='/" + std::string(108, 'x') + "'/></serial>")),
-              ElementsAre(HasSubstr("at most 107 bytes")));
-  EXPECT_THAT(errors(with("<serial/>\n<serial/>\n<serial/>\n<serial/>\n<serial/>")),
+  EXPECT_THAT(
+      errors(with_devices("<serial type='unix'><source path='/" + std::string(108, 'x') + "'/></serial>")),
+      ElementsAre(HasSubstr("at most 107 bytes")));
+  EXPECT_THAT(errors(with_devices("<serial/>\n<serial/>\n<serial/>\n<serial/>\n<serial/>")),
               ElementsAre(HasSubstr("guest.xml:12: <serial>: more than 4 serial ports")));
 }
 
 TEST(DomainDevices, HarmlessOnesAreLeftOutWithOneWarningEach) {
-  const auto reading = with(
+  const auto reading = with_devices(
       "<emulator>/usr/bin/qemu-system-x86_64</emulator>\n"
       "<controller type='usb' index='0' model='qemu-xhci' ports='15'><address type='pci' "
       "slot='7'/></controller>\n"

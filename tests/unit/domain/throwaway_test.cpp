@@ -13,7 +13,7 @@ using testing::DomainText;
 using ::testing::HasSubstr;
 using testing::read;
 
-std::string disk(const std::string& target, const std::string& more = "") {
+std::string written_disk(const std::string& target, const std::string& more = "") {
   return "<disk type='file'><source file='" + target + ".img'/><target dev='" + target + "'/>" + more +
          "</disk>";
 }
@@ -35,7 +35,7 @@ std::string refusal(const std::string& devices, const ThrowawayOptions& options)
 }
 
 TEST(ThrowawayDomain, EveryDiskThatIsWrittenTo) {
-  Domain domain = domain_of(disk("vda") + disk("vdb", "<readonly/>") + disk("vdc"));
+  Domain domain = domain_of(written_disk("vda") + written_disk("vdb", "<readonly/>") + written_disk("vdc"));
   ASSERT_TRUE(make_throwaway(domain, {.every_disk = true, .folder = "here"}));
   EXPECT_TRUE(domain.disks[0].transient);
   EXPECT_FALSE(domain.disks[1].transient);
@@ -45,27 +45,27 @@ TEST(ThrowawayDomain, EveryDiskThatIsWrittenTo) {
 }
 
 TEST(ThrowawayDomain, WithoutOptionsNothingChanges) {
-  Domain domain = domain_of(disk("vda", "<transient/>") + disk("vdb"));
+  Domain domain = domain_of(written_disk("vda", "<transient/>") + written_disk("vdb"));
   ASSERT_TRUE(make_throwaway(domain, {}));
   EXPECT_TRUE(domain.disks[0].transient);
   EXPECT_FALSE(domain.disks[1].transient);
 }
 
 TEST(ThrowawayDomain, TheOnlyDiskIsKeptByItsFile) {
-  Domain domain = domain_of(disk("vda") + disk("vdb", "<transient/>"));
+  Domain domain = domain_of(written_disk("vda") + written_disk("vdb", "<transient/>"));
   ASSERT_TRUE(make_throwaway(domain, {.keep = {"/kept=1.qcow2"}}));
   EXPECT_EQ(domain.disks[1].kept_as, "/kept=1.qcow2");
 }
 
 TEST(ThrowawayDomain, OneOfSeveralIsKeptByItsName) {
-  Domain domain = domain_of(disk("vda") + disk("vdb"));
+  Domain domain = domain_of(written_disk("vda") + written_disk("vdb"));
   ASSERT_TRUE(make_throwaway(domain, {.every_disk = true, .keep = {"vdb=/kept.qcow2"}}));
   EXPECT_TRUE(domain.disks[0].kept_as.empty());
   EXPECT_EQ(domain.disks[1].kept_as, "/kept.qcow2");
 }
 
 TEST(ThrowawayDomain, WhatDoesNotGoTogetherIsRefused) {
-  const std::string two = disk("vda") + disk("vdb");
+  const std::string two = written_disk("vda") + written_disk("vdb");
   EXPECT_THAT(refusal(two, {.every_disk = true, .in_memory = true, .folder = "x"}),
               HasSubstr("--ephemeral=memory and --ephemeral-dir"));
   EXPECT_THAT(refusal(two, {.every_disk = true, .in_memory = true, .keep = {"x"}}),
@@ -73,7 +73,7 @@ TEST(ThrowawayDomain, WhatDoesNotGoTogetherIsRefused) {
   EXPECT_THAT(refusal(two, {.folder = "x"}), HasSubstr("--ephemeral-dir: no disk of guest.xml is throwaway"));
   EXPECT_THAT(refusal(two, {.keep = {"x"}}), HasSubstr("--keep: no disk of guest.xml is throwaway"));
   EXPECT_THAT(refusal(two, {.every_disk = true, .keep = {"/x"}}), HasSubstr("say which: --keep vda=/x"));
-  EXPECT_THAT(refusal(disk("vda") + disk("vdb", "<transient/>"), {.keep = {"vda=/x"}}),
+  EXPECT_THAT(refusal(written_disk("vda") + written_disk("vdb", "<transient/>"), {.keep = {"vda=/x"}}),
               HasSubstr("the disk vda is not throwaway"));
   EXPECT_THAT(refusal(two, {.every_disk = true, .keep = {"vda=/x", "vda=/y"}}),
               HasSubstr("vda is kept as /x already"));
@@ -83,7 +83,7 @@ TEST(ThrowawayDomain, WhatDoesNotGoTogetherIsRefused) {
               HasSubstr("there is such a file already"));
   EXPECT_THAT(refusal(two, {.every_disk = true, .keep = {""}}), HasSubstr("names no file"));
   EXPECT_THAT(refusal(two, {.every_disk = true, .keep = {"vdb="}}), HasSubstr("--keep vdb=: names no file"));
-  EXPECT_THAT(refusal(disk("vda", "<shareable/>"), {.every_disk = true}), HasSubstr("<shareable/>"));
+  EXPECT_THAT(refusal(written_disk("vda", "<shareable/>"), {.every_disk = true}), HasSubstr("<shareable/>"));
   EXPECT_THAT(refusal(two, {.every_disk = true, .in_memory = true, .is_committed = true}),
               HasSubstr("--ephemeral=memory and --commit"));
   EXPECT_THAT(
@@ -98,16 +98,17 @@ TEST(ThrowawayDomain, WhatDoesNotGoTogetherIsRefused) {
 }
 
 TEST(ThrowawayDomain, ALimitIsASizeOfSomeUse) {
-  Domain domain = domain_of(disk("vda"));
+  Domain domain = domain_of(written_disk("vda"));
   ASSERT_TRUE(make_throwaway(domain, {.every_disk = true, .limit = "500M"}));
   EXPECT_EQ(domain.throwaway.limit_bytes, uint64_t{500} << 20U);
   for (const std::string limit : {"0", "1000k", "much", "-1", "1M2", "99E"}) {
-    EXPECT_THAT(refusal(disk("vda"), {.every_disk = true, .limit = limit}), HasSubstr("--ephemeral-limit"));
+    EXPECT_THAT(refusal(written_disk("vda"), {.every_disk = true, .limit = limit}),
+                HasSubstr("--ephemeral-limit"));
   }
 }
 
 TEST(ThrowawayDomain, WhatIsKeptIsNotCommitted) {
-  Domain domain = domain_of(disk("vda") + disk("vdb") + disk("vdc", "<readonly/>"));
+  Domain domain = domain_of(written_disk("vda") + written_disk("vdb") + written_disk("vdc", "<readonly/>"));
   ASSERT_TRUE(make_throwaway(domain, {.every_disk = true, .keep = {"vda=/kept"}, .is_committed = true}));
   EXPECT_FALSE(domain.disks[0].is_committed);
   EXPECT_TRUE(domain.disks[1].is_committed);
