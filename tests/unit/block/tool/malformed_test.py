@@ -449,21 +449,25 @@ class Malformed(ToolTest):
                           for fault in self.faults_of(folder, words, refusal if opens else None)]
         return found
 
+    OTHERS = {"qcow": "qcow", "luks": "qcow2", "iso": "iso"}  # and their formats
+
+    def commands_of_other(self, original):
+        format = self.OTHERS[original]
+        key = ["--object", self.secret] if original == "luks" else []
+        return (["info", "-f", format, "image"], ["map", *key, "-f", format, "--output=json", "image"],
+                ["compare", *key, "-f", format, "-F", "raw", "image", "small"], ["convert", *key, "-f", format, "-O", "raw", "image", "copy"])
+
     def faults_of_other_row(self, number):
         original, what, change, refusal = OTHER_ROWS[number]
         data = bytearray(self.originals[original])
         change(data)
-        format = "qcow2" if original == "luks" else original
-        key = ["--object", self.secret] if original == "luks" else []
         found = []
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             with open(os.path.join(folder, "small"), "wb") as file:
                 file.truncate(MIB)
             with open(os.path.join(folder, "image"), "wb") as file:
                 file.write(data)
-            for words in (["info", "-f", format, "image"], ["map", *key, "-f", format, "--output=json", "image"],
-                          ["compare", *key, "-f", format, "-F", "raw", "image", "small"],
-                          ["convert", *key, "-f", format, "-O", "raw", "image", "copy"]):
+            for words in self.commands_of_other(original):
                 opens = words[0] in ("compare", "convert")
                 found += [f"row {number}: {original}, {what}: {' '.join(words)}: {fault}"
                           for fault in self.faults_of(folder, words, refusal if opens else None)]
@@ -485,8 +489,10 @@ class Malformed(ToolTest):
     def test_the_originals_are_sound(self):
         for name, data in self.originals.items():
             with self.subTest(image=name):
-                self.copy(Image(data), self.folder)
-                for words in READING[:4]:
+                self.write("image", data)
+                for words in self.commands_of_other(name) if name in self.OTHERS else READING[:4]:
+                    if words[0] == "compare":
+                        continue  # it differs
                     self.assertEqual(list(self.faults_of(self.folder, words, None)), [])
                     self.assertEqual(self.run_bounded(self.folder, words)[0], 0)
 
