@@ -16,7 +16,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-constexpr uint64_t kDiskBytes = 65536;
+constexpr uint64_t kChainedBytes = 65536;
 
 class BackingChains : public testing::Test {
  protected:
@@ -25,7 +25,7 @@ class BackingChains : public testing::Test {
     write_file(folder_.file(name), {});
     const auto image = open_image_file({.path = folder_.file(name), .for_guest = false}).value();
     const auto file = make_sync_file(image.files.main, folder_.file(name));
-    ASSERT_TRUE(qcow2::create(*file, {.size_bytes = kDiskBytes,
+    ASSERT_TRUE(qcow2::create(*file, {.size_bytes = kChainedBytes,
                                       .cluster_bits = 12,
                                       .backing_file = base,
                                       .backing_format = base.empty() ? std::nullopt : format}));

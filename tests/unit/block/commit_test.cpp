@@ -16,11 +16,11 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr size_t kDiskBytes = size_t{4} << 20U;
+constexpr size_t kCommittedBytes = size_t{4} << 20U;
 
 class Commit : public testing::Test {
  protected:
-  Commit() : bytes_(pattern_bytes(kDiskBytes, 7)), loop_(std::move(*EventLoop::create())) {}
+  Commit() : bytes_(pattern_bytes(kCommittedBytes, 7)), loop_(std::move(*EventLoop::create())) {}
 
   std::string make_base(const std::string& format) {
     const std::string raw = folder_.file("source.raw");
@@ -70,7 +70,7 @@ TEST_F(Commit, DataZeroesAndPartsOfClustersGetIntoTheBase) {
   for (const std::string format : {"raw", "qcow2"}) {
     for (const std::string options :
          {"extended_l2=on,cluster_size=128k", "cluster_size=64k", "cluster_size=512"}) {
-      bytes_ = pattern_bytes(kDiskBytes, 7);
+      bytes_ = pattern_bytes(kCommittedBytes, 7);
       const std::string base = make_base(format);
       const std::string overlay = make_overlay(base, format, options);
       change(overlay);

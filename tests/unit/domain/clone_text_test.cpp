@@ -22,7 +22,7 @@ CloneOptions options_for(const std::string& new_folder = "/images") {
   }
   return options;
 }
-constexpr const char* kUuid = "00010203-0405-0607-0809-0a0b0c0d0e0f";
+constexpr const char* kTwinUuid = "00010203-0405-0607-0809-0a0b0c0d0e0f";
 
 CloneText clone(const std::string& text, const CloneOptions& options = options_for()) {
   const Reading reading = read(text);
@@ -49,7 +49,7 @@ std::string image_disk(const std::string& target, const std::string& more = "") 
 
 TEST(CloneText, HasANameAndAUuidOfItsOwn) {
   EXPECT_THAT(clone(DomainText{}.text()).text,
-              HasSubstr(std::string("<name>twin</name>\n  <uuid>") + kUuid + "</uuid>\n"));
+              HasSubstr(std::string("<name>twin</name>\n  <uuid>") + kTwinUuid + "</uuid>\n"));
   const Domain domain = parsed(
       clone(DomainText{.general = "<uuid>ffffffffffffffffffffffffffffffff</uuid><name>old<!-- ! --></name>"}
                 .text()));
@@ -63,7 +63,7 @@ TEST(CloneText, TheUuidOfTheSmbiosTablesFollows) {
       "<entry name='serial'>1</entry><entry name='uuid'>ffffffff-ffff-ffff-ffff-ffffffffffff</entry>"
       "</system></sysinfo>";
   EXPECT_THAT(clone(DomainText{.others = others}.text()).text,
-              HasSubstr(std::string("<entry name=\"uuid\">") + kUuid + "</entry>"));
+              HasSubstr(std::string("<entry name=\"uuid\">") + kTwinUuid + "</entry>"));
 }
 
 TEST(CloneText, DisksThatAreWrittenToGetOverlays) {

@@ -28,7 +28,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-constexpr uint64_t kVersion1 = uint64_t{1} << 32;
+constexpr uint64_t kBalloonVersion1 = uint64_t{1} << 32;
 constexpr uint64_t kDeflateOnOom = 1U << 2;
 constexpr uint64_t kReporting = 1U << 5;
 constexpr uint64_t kPage = VirtioBalloon::kPageBytes;
@@ -36,7 +36,7 @@ constexpr uint64_t kRamBytes = 8U << 20;
 constexpr uint64_t kHighRam = uint64_t{1} << 32;
 constexpr uint64_t kHighRamBytes = 1U << 20;
 constexpr uint64_t kQueues = 0x1'0000;
-constexpr uint64_t kQueueStride = 0x1'0000;
+constexpr uint64_t kBalloonQueueStride = 0x1'0000;
 constexpr uint64_t kPageNumbers = 0x20'0000;
 
 // Guest addresses and lengths.
@@ -54,7 +54,7 @@ struct BalloonRig {
                                              .address = GuestAddress(layout::kVirtioMmioStart)});
     VMM_CHECK(bus.add(layout::kVirtioMmioStart, VirtioMmio::kLengthBytes, *transport).has_value(), "taken");
     for (uint16_t i = 0; i < device.queue_count(); ++i) {
-      queues.emplace_back(memory, kQueues + i * kQueueStride, device.queue_size_max());
+      queues.emplace_back(memory, kQueues + i * kBalloonQueueStride, device.queue_size_max());
     }
   }
   BalloonRig(const BalloonRig&) = delete;
@@ -71,7 +71,7 @@ struct BalloonRig {
     return {};
   }
 
-  void start(uint64_t features = kVersion1 | kDeflateOnOom | kReporting) {
+  void start(uint64_t features = kBalloonVersion1 | kDeflateOnOom | kReporting) {
     std::vector<QueueLayout> layouts;
     for (const FakeVirtqueue& queue : queues) {
       layouts.push_back(queue.layout());
@@ -113,7 +113,7 @@ TEST(Balloon, TellsItsTargetAndKeepsWhatTheDriverHas) {
   BalloonRig rig({.target_pages = 1234});
   EXPECT_EQ(rig.driver.config32(0), 1234U);
   EXPECT_EQ(rig.driver.config32(4), 0U);
-  rig.start(kVersion1);
+  rig.start(kBalloonVersion1);
   const std::array<std::byte, 4> actual = {std::byte{7}, std::byte{1}};
   rig.device.write_config(4, actual);
   rig.device.write_config(0, actual);                      // the target is the device's
@@ -207,7 +207,7 @@ TEST(HostileBalloonDriver, QueuesTakeWhatIsTheirsOnly) {
   rig.send(1, {{0x40'0000, kPage, true}});
   EXPECT_THAT(rig.given_back, IsEmpty());
   BalloonRig without;
-  without.start(kVersion1 | kDeflateOnOom);
+  without.start(kBalloonVersion1 | kDeflateOnOom);
   without.send(2, {{0x40'0000, kPage, true}});  // not negotiated
   EXPECT_THAT(without.given_back, IsEmpty());
   EXPECT_EQ(without.queues[2].used_index(), 1);
@@ -216,7 +216,7 @@ TEST(HostileBalloonDriver, QueuesTakeWhatIsTheirsOnly) {
 TEST(HostileBalloonDriver, QueuesMayLieInWhatIsGivenBack) {
   BalloonRig rig;
   rig.start();
-  rig.put(0, {kQueues / kPage, (kQueues + kQueueStride) / kPage, kPageNumbers / kPage});
+  rig.put(0, {kQueues / kPage, (kQueues + kBalloonQueueStride) / kPage, kPageNumbers / kPage});
   EXPECT_EQ(rig.given_back.size(), 3U);
   EXPECT_EQ(rig.driver.status() & kStatusNeedsReset, 0);
 }

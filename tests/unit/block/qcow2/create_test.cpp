@@ -22,7 +22,7 @@ MemoryFile file_of_random_bytes(size_t size) {
   return MemoryFile(std::move(bytes));
 }
 
-CheckResult check_of(MemoryFile& file) {
+CheckResult check_of_file(MemoryFile& file) {
   const auto header = read_header(file);
   EXPECT_TRUE(header) << header.error().message();
   return header ? check(file, *header).value() : CheckResult{.corruptions = 1};
@@ -39,7 +39,7 @@ TEST(Qcow2Create, OverOldDataMakesACleanImage) {
                                     .extended_l2 = is_extended,
                                     .preallocation = preallocation};
         ASSERT_TRUE(create(file, options));
-        EXPECT_TRUE(check_of(file).is_clean()) << options.cluster_bits << " " << is_extended;
+        EXPECT_TRUE(check_of_file(file).is_clean()) << options.cluster_bits << " " << is_extended;
       }
     }
   }
