@@ -62,6 +62,8 @@ struct DiskOptions {
   // Where there is one, what is written goes there, and `path` is only read: not even its times change. The
   // overlay is in the page cache, and a flush of it does nothing.
   std::shared_ptr<const OverlayFile> overlay;
+  // Where there is one, it gets every file that is opened: the image first, then what it stands on.
+  std::shared_ptr<std::vector<FileState>> opened;
   // The file must still be this one, unchanged; else it is refused. Not asked of what it stands on.
   std::optional<FileState> expected;
   // What the overlay may take, shared with the guest's others; nullptr: what the host has.

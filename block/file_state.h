@@ -23,6 +23,8 @@ struct FileState {
             .modified_s = info.st_mtim.tv_sec,
             .modified_ns = info.st_mtim.tv_nsec};
   }
+  bool is_same_file(const FileState& other) const { return device == other.device && inode == other.inode; }
+  // The same file, unchanged.
   friend bool operator==(const FileState&, const FileState&) = default;
 };
 

@@ -240,6 +240,9 @@ Result<ImageFile> open_image_file(const DiskOptions& options) {
   if (options.expected && FileState::of(info) != *options.expected) {
     return fail("{} has been changed by somebody else meanwhile", options.path);
   }
+  if (options.opened != nullptr) {
+    options.opened->push_back(FileState::of(info));
+  }
   VMM_ASSIGN_OR_RETURN(image.size_bytes, size_of(fd, info, options.path));
   if (direct) {
     const DirectAlignment alignment = direct_alignment(fd, is_block_device);

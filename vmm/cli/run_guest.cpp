@@ -168,9 +168,12 @@ Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, co
   return end;
 }
 
-// The guest has ended itself, and well.
-bool is_clean(MachineEnd end, const GuestReport& report) {
-  return end == MachineEnd::kPowerOff || (end == MachineEnd::kExit && report.status == 0);
+// Empty: the guest has ended itself, and well.
+std::string why_not_to_commit(const Result<MachineEnd>& end, const GuestReport& report) {
+  if (end && *end == MachineEnd::kExit && report.status) {
+    return *report.status == 0 ? "" : fmt::format("it reported status {}", *report.status);
+  }
+  return end && *end == MachineEnd::kPowerOff ? "" : "it has not switched itself off";
 }
 
 // Where a message about the text of `vmm run` points to.
@@ -211,7 +214,7 @@ Result<MachineEnd> run_guest(const Options& options, GuestReport& report) {
   std::vector<ThrowawayDisk> throwaway_disks;
   auto end =
       run_machine(domain, *loop, options, secrets, signals, std::move(socket), throwaway_disks, report);
-  VMM_TRY(finish_throwaway(throwaway_disks, end && is_clean(*end, report), tell));
+  VMM_TRY(finish_throwaway(throwaway_disks, why_not_to_commit(end, report), tell));
   return end;
 }
 

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "vmm/domain/throwaway.h"
 #include "vmm/version.h"
 
 namespace vmm::control {
@@ -250,6 +251,10 @@ Answer query_throwaway(Guest& guest, const Request& /*request*/) {
 Answer set_throwaway_limit(Guest& guest, const Request& request) {
   if (!guest.throwaway()) {
     return fault("No disk of the guest is throwaway");
+  }
+  if (request.bytes && *request.bytes < domain::kMinThrowawayLimitBytes) {
+    return fault(fmt::format("Parameter 'bytes' is less than {}, which tables alone need",
+                             domain::kMinThrowawayLimitBytes));
   }
   guest.set_throwaway_limit(request.bytes);
   return Json::object();

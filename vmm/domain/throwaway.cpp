@@ -16,17 +16,37 @@ struct Kept {
   fs::path file;
 };
 
-// Of an empty name there is no absolute one.
-fs::path absolute_file(std::string_view name) { return name.empty() ? fs::path() : fs::absolute(name); }
+// Of an empty name there is no absolute one. One file has one name, as far as its folders are there.
+fs::path absolute_file(std::string_view name) {
+  if (name.empty()) {
+    return {};
+  }
+  const fs::path file = fs::absolute(name).lexically_normal();
+  std::error_code error;
+  const fs::path folder = fs::weakly_canonical(file.parent_path(), error);
+  return error ? file : folder / file.filename();
+}
 
-// "vda=FILE" where there is a disk vda; else all of it is the file.
-Kept parse_keep(const Domain& domain, std::string_view text) {
+// "vda": what a disk's target may be called.
+bool is_target_name(std::string_view text) {
+  constexpr size_t kShortest = 3;
+  return text.size() >= kShortest &&
+         (text.starts_with("vd") || text.starts_with("hd") || text.starts_with("sd")) &&
+         std::ranges::all_of(text, [](char c) { return c >= 'a' && c <= 'z'; });
+}
+
+// "vda=FILE"; where that is no name of a disk, all of it is the file.
+Result<Kept> parse_keep(const Domain& domain, std::string_view text) {
   const size_t end = text.find('=');
   const std::string_view target = text.substr(0, end);
-  const bool is_target = end != std::string_view::npos &&
-                         std::ranges::find(domain.disks, target, &Disk::target) != domain.disks.end();
-  return is_target ? Kept{.target = target, .file = absolute_file(text.substr(end + 1))}
-                   : Kept{.target = {}, .file = absolute_file(text)};
+  if (end == std::string_view::npos || !is_target_name(target)) {
+    return Kept{.target = {}, .file = absolute_file(text)};
+  }
+  if (std::ranges::find(domain.disks, target, &Disk::target) == domain.disks.end()) {
+    return fail_configuration("--keep {}: there is no disk {}; of a file with such a name, write ./{}", text,
+                              target, text);
+  }
+  return Kept{.target = target, .file = absolute_file(text.substr(end + 1))};
 }
 
 Result<Disk*> find_kept(Domain& domain, const std::string& text, const Kept& kept) {
@@ -45,7 +65,7 @@ Result<Disk*> find_kept(Domain& domain, const std::string& text, const Kept& kep
 }
 
 Status apply_keep(Domain& domain, const std::string& text) {
-  const Kept kept = parse_keep(domain, text);
+  VMM_ASSIGN_OR_RETURN(const Kept kept, parse_keep(domain, text));
   if (!kept.file.has_filename()) {
     return fail_configuration("--keep {}: names no file", text);
   }
@@ -104,15 +124,12 @@ std::string_view first_option(const ThrowawayOptions& options) {
                       {"--commit", options.is_committed}});
 }
 
-// Less than that is used up by tables.
-constexpr uint64_t kMinLimitBytes = uint64_t{1} << 20U;
-
 Status apply_limit(Domain& domain, const std::string& text) {
   const auto bytes = parse_size(text);
   if (!bytes) {
     return std::unexpected(bytes.error().within("--ephemeral-limit"));
   }
-  if (*bytes < kMinLimitBytes) {
+  if (*bytes < kMinThrowawayLimitBytes) {
     return fail_configuration("--ephemeral-limit {}: too little; at least 1M", text);
   }
   domain.throwaway.limit_bytes = *bytes;
@@ -152,6 +169,10 @@ Status make_throwaway(Domain& domain, const ThrowawayOptions& options) {
   }
   for (Disk& disk : domain.disks) {
     disk.is_committed = options.is_committed && disk.transient && disk.kept_as.empty();
+  }
+  if (options.is_committed && std::ranges::none_of(domain.disks, &Disk::is_committed)) {
+    return fail_configuration(
+        "--commit and --keep: all that is throwaway is kept, so that nothing is committed");
   }
   return {};
 }

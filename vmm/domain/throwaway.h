@@ -3,6 +3,7 @@
 // Threads: values.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -11,6 +12,9 @@
 #include "vmm/domain/domain.h"
 
 namespace vmm::domain {
+
+// Less than that is used up by tables.
+inline constexpr uint64_t kMinThrowawayLimitBytes = uint64_t{1} << 20U;
 
 struct ThrowawayOptions {
   bool every_disk = false;        // that the guest may write to (--ephemeral)

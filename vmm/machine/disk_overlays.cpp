@@ -25,6 +25,30 @@ Status Disks::make_overlay(const domain::Disk& disk, Disk& made) {
   return {};
 }
 
+// What another disk of the guest stands on would change under it.
+Status Disks::check_commits() const {
+  for (const Disk& disk : disks_) {
+    if (!disk.wanted->is_committed) {
+      continue;
+    }
+    const block::FileState& image = disk.files->front();
+    const auto stands_on_it = [&](const Disk& other) {
+      return &other != &disk && std::ranges::any_of(*other.files, [&](const block::FileState& file) {
+        return file.is_same_file(image);
+      });
+    };
+    const auto other = std::ranges::find_if(disks_, stands_on_it);
+    if (other != disks_.end()) {
+      return fail_configuration(
+          "--commit: {}, the image of {}, is part of {} too, which would change with it; leave --commit out, "
+          "or give {} "
+          "another image",
+          disk.file.native(), disk.wanted->target, other->wanted->target, other->wanted->target);
+    }
+  }
+  return {};
+}
+
 Result<std::vector<ThrowawayDisk>> Disks::throwaway_disks() const {
   std::vector<ThrowawayDisk> found;
   for (const Disk& disk : disks_) {

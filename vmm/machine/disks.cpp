@@ -84,6 +84,7 @@ Result<std::unique_ptr<Disks>> Disks::create(const domain::Domain& domain, const
           status.error().within(fmt::format("{}: <disk> {}", domain.where(disk.line), disk.target)));
     }
   }
+  VMM_TRY(disks->check_commits());
   if (domain.os.kernel.empty()) {
     VMM_TRY(disks->check_first_disc());
   }
@@ -161,6 +162,7 @@ Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk&
   VMM_ASSIGN_OR_RETURN(block::DiskOptions image_options, options_of(wanted));
   image_options.overlay = disk.overlay;
   image_options.budget = budget_;
+  image_options.opened = disk.files;
   VMM_TRY(check_block_source(wanted));
   Medium medium;
   if (wanted.device == domain::DiskDevice::kCdrom && wanted.format == domain::ImageFormat::kRaw) {

@@ -118,7 +118,8 @@ class Disks {
     IoThread* thread = nullptr;
     bool is_volatile = false;  // throwaway, or cache='unsafe': nobody asked for flushes
     std::shared_ptr<const block::OverlayFile> overlay;  // of a throwaway disk
-    Medium medium;                                      // that of a CD-ROM drive changes, on its thread only
+    std::shared_ptr<std::vector<block::FileState>> files = std::make_shared<std::vector<block::FileState>>();
+    Medium medium;                  // that of a CD-ROM drive changes, on its thread only
     std::deque<Medium> next_media;  // opened, and not yet in the drive; on its thread only
     std::filesystem::path file;     // of the medium, or of the last of the next ones
     domain::ImageFormat format = domain::ImageFormat::kRaw;
@@ -139,6 +140,7 @@ class Disks {
   void add_error_policy(const domain::Disk& wanted, size_t index, Medium& medium);
   std::string reason_for(block::IoStatus status, bool is_throwaway) const;
   Status make_overlay(const domain::Disk& disk, Disk& made);
+  Status check_commits() const;
   Result<block::DiskOptions> options_of(const domain::Disk& disk) const;
   void make_virtio_block(const domain::Disk& disk, Disk& made) const;
   Status attach_as_virtio(const domain::Disk& disk, Disk& made);

@@ -1,5 +1,7 @@
 #include "vmm/machine/throwaway_disk.h"
 
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +12,7 @@
 #include "block/commit.h"
 #include "vmm/base/event_loop.h"
 #include "vmm/base/log.h"
+#include "vmm/base/size.h"
 
 namespace vmm {
 namespace {
@@ -22,11 +25,43 @@ std::string mib_of(const ThrowawayDisk& disk) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes - std::min(bytes, disk.bytes_at_start)) / kMiB);
 }
 
-// Beside the base, where nothing is yet.
+// Beside the base, or where the overlay was to be.
 fs::path name_to_save(const ThrowawayDisk& disk) {
   const fs::path base = disk.base->path;
-  std::string name = fmt::format("{}.uncommitted-{}", base.filename().native(), ::getpid());
-  return (disk.file->folder().empty() ? base.parent_path() : disk.file->folder()) / name;
+  return disk.file->folder() / fmt::format("{}.uncommitted-{}", base.filename().native(), ::getpid());
+}
+
+// Where the name is taken meanwhile it gets another one.
+Status keep(const ThrowawayDisk& disk) {
+  const Status kept = disk.file->keep(disk.kept_as);
+  if (kept) {
+    return kept;
+  }
+  const fs::path other = fmt::format("{}.{}-{}", disk.kept_as.native(), disk.target, ::getpid());
+  return disk.file->keep(other) ? fail("{}; what the guest wrote to {} is kept in {}", kept.error().message(),
+                                       disk.target, other.native())
+                                : kept;
+}
+
+// All of the overlay may be new to the base. A file that has all of its space needs none.
+Status check_room(const ThrowawayDisk& disk) {
+  struct stat info{};
+  struct statvfs system{};
+  const std::string& base = disk.base->path;
+  if (::stat(base.c_str(), &info) != 0 || !S_ISREG(info.st_mode) || ::statvfs(base.c_str(), &system) != 0) {
+    return {};
+  }
+  constexpr uint64_t kStatBlockBytes = 512;
+  const bool is_whole =
+      disk.base->format == block::Format::kRaw &&
+      static_cast<uint64_t>(info.st_blocks) * kStatBlockBytes >= static_cast<uint64_t>(info.st_size);
+  const uint64_t wanted = disk.file->allocated_bytes();
+  const uint64_t free = system.f_bavail * system.f_frsize;
+  if (!is_whole && wanted > free) {
+    return fail("{} cannot take it: up to {} may be needed, and its file system has {} free", base,
+                size_text(wanted), size_text(free));
+  }
+  return {};
 }
 
 Status merge(const ThrowawayDisk& disk, const fs::path& saved) {
@@ -41,7 +76,9 @@ Status merge(const ThrowawayDisk& disk, const fs::path& saved) {
 Status commit(const ThrowawayDisk& disk) {
   const fs::path saved = name_to_save(disk);
   VMM_TRY(disk.file->keep(saved));
-  if (const Status merged = merge(disk, saved); !merged) {
+  Status merged = check_room(disk);
+  merged = merged ? merge(disk, saved) : merged;
+  if (!merged) {
     return fail("{}; what the guest wrote to {} is kept in {} (qemu-img commit)", merged.error().message(),
                 disk.target, saved.native());
   }
@@ -54,7 +91,7 @@ Status commit(const ThrowawayDisk& disk) {
 
 }  // namespace
 
-Status finish_throwaway(std::span<const ThrowawayDisk> disks, bool is_clean_end,
+Status finish_throwaway(std::span<const ThrowawayDisk> disks, const std::string& why_not_to_commit,
                         const std::function<void(const std::string&)>& tell) {
   std::string thrown_away;
   std::string reason;
@@ -71,14 +108,14 @@ Status finish_throwaway(std::span<const ThrowawayDisk> disks, bool is_clean_end,
   for (const ThrowawayDisk& disk : disks) {
     const std::string mib = mib_of(disk);
     if (!disk.kept_as.empty()) {
-      note(disk.file->keep(disk.kept_as), fmt::format("what the guest wrote to {} is kept in {} ({})",
-                                                      disk.target, disk.kept_as.native(), mib));
-    } else if (disk.base && is_clean_end) {
+      note(keep(disk), fmt::format("what the guest wrote to {} is kept in {} ({})", disk.target,
+                                   disk.kept_as.native(), mib));
+    } else if (disk.base && why_not_to_commit.empty()) {
       note(commit(disk), fmt::format("what the guest wrote to {} is committed to {} ({})", disk.target,
                                      disk.base->path, mib));
     } else {
       thrown_away += fmt::format("{}{} of {}", thrown_away.empty() ? "" : ", ", mib, disk.target);
-      reason = disk.base ? " (it has not switched itself off, so that nothing is committed)" : reason;
+      reason = disk.base ? fmt::format(" ({}, so that nothing is committed)", why_not_to_commit) : reason;
     }
   }
   if (!thrown_away.empty()) {

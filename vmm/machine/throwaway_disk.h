@@ -25,10 +25,11 @@ struct ThrowawayDisk {
   std::optional<block::DiskOptions> base;  // where it is committed: to this image, as it was at the start
 };
 
-// Keeps, commits or throws away. REQUIRES: the images are closed. is_clean_end: the guest has switched itself
-// off, and only then anything is committed. `tell` gets a sentence for each thing that was done. Errors: the
-// first thing that was not; what was to be committed is then kept in a file that the error names.
-Status finish_throwaway(std::span<const ThrowawayDisk> disks, bool is_clean_end,
+// Keeps, commits or throws away. REQUIRES: the images are closed. why_not_to_commit: empty where the guest
+// has ended itself, and well, and only then anything is committed; else told. `tell` gets a sentence for each
+// thing that was done. Errors: the first thing that was not; what was to be kept or committed is then in a
+// file that the error names.
+Status finish_throwaway(std::span<const ThrowawayDisk> disks, const std::string& why_not_to_commit,
                         const std::function<void(const std::string&)>& tell);
 
 }  // namespace vmm

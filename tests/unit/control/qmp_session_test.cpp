@@ -110,11 +110,12 @@ TEST_F(Qmp, TellsWhatThrowawayDisksTakeAndLimitsIt) {
   EXPECT_EQ(error_class(run("x-vmm-set-throwaway-limit", {{"bytes", 1}})), "GenericError");
   guest_.throwaway_ = Guest::Throwaway{.used_bytes = 7};
   EXPECT_EQ(run("x-vmm-query-throwaway")["return"], json::parse(R"({"used":7})"));
-  run("x-vmm-set-throwaway-limit", {{"bytes", 10}});
-  EXPECT_EQ(run("x-vmm-query-throwaway")["return"], json::parse(R"({"used":7,"limit":10})"));
+  run("x-vmm-set-throwaway-limit", {{"bytes", 1 << 20}});
+  EXPECT_EQ(run("x-vmm-query-throwaway")["return"], json::parse(R"({"used":7,"limit":1048576})"));
+  EXPECT_EQ(error_class(run("x-vmm-set-throwaway-limit", {{"bytes", 10}})), "GenericError");
   EXPECT_EQ(error_class(run("x-vmm-set-throwaway-limit", {{"bytes", -1}})), "GenericError");
   EXPECT_EQ(error_class(run("x-vmm-set-throwaway-limit", {{"bytes", "1"}})), "GenericError");
-  EXPECT_EQ(guest_.throwaway_->limit_bytes, 10U);
+  EXPECT_EQ(guest_.throwaway_->limit_bytes, 1U << 20U);
   run("x-vmm-set-throwaway-limit");
   EXPECT_FALSE(guest_.throwaway_->limit_bytes);
 }

@@ -94,6 +94,12 @@ TEST(ThrowawayDomain, WhatDoesNotGoTogetherIsRefused) {
   EXPECT_THAT(refusal(two, {.limit = "1G"}),
               HasSubstr("--ephemeral-limit: no disk of guest.xml is throwaway"));
   EXPECT_THAT(refusal(two, {.is_encrypted = true}), HasSubstr("--ephemeral-encrypt: no disk"));
+  EXPECT_THAT(refusal(two, {.every_disk = true, .keep = {"vda=/tmp/x", "vdb=/tmp/./y/../x"}}),
+              HasSubstr("does not write over it"));
+  EXPECT_THAT(refusal(two, {.every_disk = true, .keep = {"vdc=x"}}),
+              HasSubstr("--keep vdc=x: there is no disk vdc; of a file with such a name, write ./vdc=x"));
+  EXPECT_THAT(refusal(written_disk("vda"), {.every_disk = true, .keep = {"/x"}, .is_committed = true}),
+              HasSubstr("nothing is committed"));
   EXPECT_THAT(refusal(two, {.is_committed = true}), HasSubstr("--commit: no disk"));
 }
 
