@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <memory_resource>
 #include <new>
@@ -48,10 +49,10 @@ class LockedPages final : public std::pmr::memory_resource {
 class Heap {
  public:
   void* allocate(size_t bytes) VMM_EXCLUDES(mutex_) {
-    const size_t whole = bytes + kHeadBytes;
-    if (whole < bytes) {
+    if (bytes > SIZE_MAX - 2 * kHeadBytes) {
       return nullptr;
     }
+    const size_t whole = whole_of(bytes);
     void* place = nullptr;
     {
       const MutexLock lock(mutex_);
@@ -61,22 +62,22 @@ class Heap {
         return nullptr;
       }
     }
-    std::memcpy(place, &whole, sizeof whole);
+    std::memcpy(place, &bytes, sizeof bytes);
     return static_cast<std::byte*>(place) + kHeadBytes;
   }
 
   void free(void* memory) VMM_EXCLUDES(mutex_) {
     std::byte* const place = static_cast<std::byte*>(memory) - kHeadBytes;
-    const size_t whole = length_of(memory) + kHeadBytes;
+    const size_t whole = whole_of(length_of(memory));
     ::explicit_bzero(place, whole);
     const MutexLock lock(mutex_);
     pool_.deallocate(place, whole, alignof(std::max_align_t));
   }
 
   static size_t length_of(const void* memory) {
-    size_t whole = 0;
-    std::memcpy(&whole, static_cast<const std::byte*>(memory) - kHeadBytes, sizeof whole);
-    return whole - kHeadBytes;
+    size_t bytes = 0;
+    std::memcpy(&bytes, static_cast<const std::byte*>(memory) - kHeadBytes, sizeof bytes);
+    return bytes;
   }
 
   bool is_all_locked() VMM_EXCLUDES(mutex_) {
@@ -85,6 +86,9 @@ class Heap {
   }
 
  private:
+  // Multiples of the alignment: libstdc++'s pools align pieces of other lengths by 8 bytes only.
+  static size_t whole_of(size_t bytes) { return align_up(bytes + kHeadBytes, kHeadBytes); }
+
   Mutex mutex_;
   LockedPages pages_ VMM_GUARDED_BY(mutex_);
   // What is larger than a page has pages of its own.
