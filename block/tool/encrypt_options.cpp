@@ -51,7 +51,7 @@ Result<CipherSpec> cipher_of(CreateWords& words) {
       return std::unexpected(spec.error().within("-o encrypt"));
     }
     VMM_TRY(check_key_material(*spec, algorithm, mode));
-    return std::move(*spec);
+    return *spec;
   }
   return fail_configuration(
       "-o encrypt.cipher-alg={}: aes-128, aes-192, aes-256 and cast5-128 can be; this OpenSSL has no more",
