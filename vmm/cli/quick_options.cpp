@@ -28,9 +28,11 @@ Usage: vmm run [--kernel FILE] [--disk FILE]... [--cdrom ISO] [OPTIONS]
   --initrd FILE       for the kernel
   --append TEXT       its command line; if absent, "console=ttyS0", and " root=/dev/vda rw" where there is a
                       disk and no initrd
-  --disk FILE[,format=raw|qcow2]
+  --disk FILE[,format=raw|qcow2][,secret=NAME][,data-file=FILE]
                       a disk (vda, vdb, ...); may be repeated. The format is that of the name's ending (.qcow2;
-                      raw: .img, .raw, .iso, block devices), else it must be said. A comma in a name is doubled
+                      raw: .img, .raw, .iso, block devices), else it must be said. A comma in a name is doubled.
+                      Of a qcow2 image also: ,secret=NAME where it is encrypted, with the passphrase that
+                      --secret gives by this name; ,data-file=FILE where it has its data in that file
   --cdrom ISO         a disc in a CD-ROM drive (hdc)
   --memory SIZE       as 512M or 2G; a number alone is MiB (1G if absent)
   --cpus N            1 if absent
@@ -106,16 +108,39 @@ std::optional<domain::ImageFormat> format_of_ending(const domain::QuickDisk& dis
   return is_raw ? std::optional(domain::ImageFormat::kRaw) : std::nullopt;
 }
 
-Result<domain::ImageFormat> format_of_word(std::string_view word, std::string_view disk) {
+struct DiskWords {
+  domain::QuickDisk disk;
+  std::optional<domain::ImageFormat> said;
+};
+
+Status read_disk_word(std::string_view word, std::string_view text, DiskWords& words) {
+  constexpr std::string_view kSecret = "secret=";
+  constexpr std::string_view kDataFile = "data-file=";
   if (word == "format=raw") {
-    return domain::ImageFormat::kRaw;
+    words.said = domain::ImageFormat::kRaw;
+  } else if (word == "format=qcow2") {
+    words.said = domain::ImageFormat::kQcow2;
+  } else if (word.starts_with(kSecret) && word != kSecret) {
+    words.disk.secret = word.substr(kSecret.size());
+  } else if (word.starts_with(kDataFile) && word != kDataFile) {
+    words.disk.data_file = fs::absolute(word.substr(kDataFile.size()));
+  } else {
+    return fail_configuration(
+        "--disk {}: behind a comma format=raw, format=qcow2, secret=NAME or data-file=FILE can be; a comma "
+        "of "
+        "the file's name is doubled",
+        text);
   }
-  if (word == "format=qcow2") {
-    return domain::ImageFormat::kQcow2;
+  return {};
+}
+
+Status check_format(const domain::QuickDisk& disk, std::string_view text) {
+  const bool is_special = !disk.secret.empty() || !disk.data_file.empty();
+  if (is_special && disk.format != domain::ImageFormat::kQcow2) {
+    return fail_configuration("--disk {}: {} is for qcow2 images; leave it out, or add ,format=qcow2", text,
+                              disk.secret.empty() ? "data-file=" : "secret=");
   }
-  return fail_configuration(
-      "--disk {}: behind a comma format=raw or format=qcow2 can be; a comma of the file's name is doubled",
-      disk);
+  return {};
 }
 
 // Nothing depends on it but a warning: what the bytes are, the guest may have decided.
@@ -131,16 +156,16 @@ bool begins_as_qcow2(const fs::path& file) {
 }
 
 Status read_disk(std::string_view text, domain::QuickDomain& quick) {
-  const std::vector<std::string> words = split_option_words(text);
-  domain::QuickDisk disk;
-  VMM_ASSIGN_OR_RETURN(disk.source, absolute_path("disk", words.front()));
+  const std::vector<std::string> parts = split_option_words(text);
+  DiskWords words;
+  auto& [disk, said] = words;
+  VMM_ASSIGN_OR_RETURN(disk.source, absolute_path("disk", parts.front()));
   std::error_code error;
   if (fs::is_block_file(disk.source, error)) {
     disk.source_type = domain::DiskSource::kBlock;
   }
-  std::optional<domain::ImageFormat> said;
-  for (size_t i = 1; i < words.size(); ++i) {
-    VMM_ASSIGN_OR_RETURN(said, format_of_word(words[i], text));
+  for (size_t i = 1; i < parts.size(); ++i) {
+    VMM_TRY(read_disk_word(parts[i], text, words));
   }
   const std::optional<domain::ImageFormat> format = said ? said : format_of_ending(disk);
   if (!format) {
@@ -153,6 +178,7 @@ Status read_disk(std::string_view text, domain::QuickDomain& quick) {
         "--disk {}: is taken as raw, and begins as a qcow2 image does; add ,format=qcow2 if it is one", text);
   }
   disk.format = *format;
+  VMM_TRY(check_format(disk, text));
   quick.disks.push_back(std::move(disk));
   return {};
 }

@@ -38,6 +38,14 @@ class Run(CommandTest):
         self.write("image", QCOW2_MAGIC)
         self.refuse("--disk image: its format is not in its name", "run", "--disk", "image")
 
+    def test_an_encrypted_disk_and_one_with_its_data_elsewhere(self):
+        source = self.print_domain("--disk", "a.qcow2,secret=key,data-file=d,,1").find("devices/disk/source")
+        self.assertEqual(source.find("encryption/secret").get("usage"), "key")
+        self.assertEqual(source.find("dataStore/source").get("file"), self.path("d,1"))
+        self.refuse("--disk a.img,secret=key: secret= is for qcow2 images", "run", "--disk", "a.img,secret=key")
+        self.refuse("data-file= is for qcow2 images", "run", "--disk", "a.img,data-file=d")
+        self.refuse("behind a comma", "run", "--disk", "a.qcow2,secret=")
+
     def test_bytes_decide_nothing_and_give_a_hint(self):
         self.write("image.img", QCOW2_MAGIC)
         done = self.succeed("run", "--disk", "image.img", "--print")
@@ -64,7 +72,8 @@ class Run(CommandTest):
     @unittest.skipUnless(shutil.which("virt-xml-validate"), "libvirt-clients is not installed")
     def test_libvirts_schema(self):
         for number, arguments in enumerate((("--kernel", "k", "--initrd", "i"), ("--disk", "a.qcow2", "--cdrom", "c.iso", "--cpus", "4"),
-                                            ("--kernel", "k", "--machine", "microvm", "--disk", "a&b.img"))):
+                                            ("--kernel", "k", "--machine", "microvm", "--disk", "a&b.img"),
+                                            ("--disk", "a.qcow2,secret=key"))):
             path = self.write(f"{number}.xml", self.succeed("run", *arguments, "--print").stdout.encode())
             done = self.run_in_folder("virt-xml-validate", path, "domain")
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
