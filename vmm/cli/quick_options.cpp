@@ -1,10 +1,13 @@
 #include "vmm/cli/quick_options.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <charconv>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -183,6 +186,46 @@ Status read_disk(std::string_view text, domain::QuickDomain& quick) {
   return {};
 }
 
+// The guest's start would name the place in a domain file that nobody has.
+Status check_readable(std::string_view option, const fs::path& file) {
+  if (file.empty()) {
+    return {};
+  }
+  struct stat info{};
+  const bool is_there = ::stat(file.c_str(), &info) == 0;
+  if (!is_there && errno == ENOENT) {
+    return fail_configuration("{} {}: there is no such file; correct its name", option, file.native());
+  }
+  if (is_there && S_ISDIR(info.st_mode)) {
+    return fail_configuration("{} {}: is a folder; name a file", option, file.native());
+  }
+  if (!is_there || ::access(file.c_str(), R_OK) != 0) {
+    return fail_configuration("{} {}: cannot be read: {}; give yourself the right, or name another file",
+                              option, file.native(), errno_text(errno));
+  }
+  return {};
+}
+
+Status check_files(const domain::QuickDomain& quick) {
+  VMM_TRY(check_readable("--kernel", quick.kernel));
+  VMM_TRY(check_readable("--initrd", quick.initrd));
+  for (const domain::QuickDisk& disk : quick.disks) {
+    VMM_TRY(check_readable("--disk", disk.source));
+    VMM_TRY(check_readable("--disk data-file:", disk.data_file));
+  }
+  return check_readable("--cdrom", quick.cdrom);
+}
+
+Status check_memory(const domain::QuickDomain& quick) {
+  const auto pages = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES));
+  const uint64_t host_mib = pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)) >> 20;
+  if (quick.memory_mib > host_mib) {
+    return fail_configuration("--memory: the guest wants {} MiB, the host has {} MiB in all; ask for less",
+                              quick.memory_mib, host_mib);
+  }
+  return {};
+}
+
 }  // namespace
 
 Status read_quick_option(std::string_view name, std::string_view value, Options& options) {
@@ -214,10 +257,14 @@ Status read_quick_option(std::string_view name, std::string_view value, Options&
   return {};
 }
 
-Status finish_quick_options(Options& options) {
+Status finish_quick_options(const Options& options, bool runs) {
   if (!options.domain_path.empty() || !options.install_path.empty()) {
     return fail_configuration("{}: vmm run makes its domain of other options; leave out this one, or `run`",
                               options.domain_path.empty() ? "--install" : "--domain");
+  }
+  if (runs) {
+    VMM_TRY(check_files(*options.quick));
+    return check_memory(*options.quick);
   }
   return {};
 }

@@ -96,8 +96,11 @@ Status check_figures(const QuickDomain& quick) {
     return fail_configuration("--disk: {} disks are more than the {} that the machine has places for",
                               quick.disks.size(), most_places(quick));
   }
-  if (quick.name.empty() || quick.name.find_first_of("/\n") != std::string::npos) {
-    return fail_configuration("--name '{}': give a name, of one line and without '/'", printable(quick.name));
+  if (quick.name.empty() || quick.name.front() == '.' || quick.name.front() == '-' ||
+      quick.name.find_first_of("/\n") != std::string::npos) {
+    return fail_configuration(
+        "--name '{}': give a name, of one line, without '/', and not with '.' or '-' first",
+        printable(quick.name));
   }
   return {};
 }

@@ -56,6 +56,7 @@ class Run(CommandTest):
     def test_sizes(self):
         for text, mib in (("64", "64"), ("512M", "512"), ("2g", "2048"), ("1T", "1048576")):
             self.assertEqual(self.print_domain("--kernel", "k", "--memory", text).findtext("memory"), mib)
+        self.write("k")
         for text in ("", "M", "-1", "1.5G", "1GB", "0x10", "5T", "99999999999999999999", "1"):
             with self.subTest(text=text):
                 self.refuse("--memory", "run", "--kernel", "k", "--memory", text)
@@ -89,6 +90,20 @@ class Run(CommandTest):
         self.refuse("--disk: its value is empty", "run", "--disk", "")
         self.refuse("behind a comma", "run", "--disk", "a.img,ro")
         self.refuse("--keep", "run", "--kernel", "k", "--keep", "x.qcow2", "--print")
+
+    def test_files_and_memory_are_looked_at_first(self):
+        self.write("k")
+        os.mkdir(self.path("folder"))
+        for option in ("--kernel", "--disk", "--cdrom"):
+            self.refuse(f"{option} {self.path('no.img')}: there is no such file; ", "run", option, "no.img")
+        self.refuse(f"--initrd {self.path('no')}: there is no such file; ", "run", "--kernel", "k", "--initrd", "no")
+        self.refuse("data-file: " + self.path("no"), "run", "--kernel", "k", "--disk", "k,format=qcow2,data-file=no")
+        self.refuse(f"--kernel {self.path('folder')}: is a folder", "run", "--kernel", "folder")
+        self.refuse("--memory: the guest wants 4194304 MiB, the host has", "run", "--kernel", "k", "--memory", "4T")
+
+    def test_names_that_are_no_folder_of_the_guest(self):
+        for name in (".", "..", ".hidden", "-x", "a/b"):
+            self.refuse(f"--name '{name}'", "run", "--kernel", "k", f"--name={name}", "--print")
 
     def test_help(self):
         self.assertIn("vmm run [--kernel FILE]", self.succeed("run", "--help").stdout)
