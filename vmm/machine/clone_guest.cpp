@@ -57,8 +57,9 @@ Status refuse_existing(const fs::path& path) {
 Status refuse_written_to(const fs::path& image) {
   const UniqueFd fd(::open(image.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd && !block::lock_image(fd, image, block::ImageUse::kRead)) {
-    return fail("{} is in use; a guest must be off while it is cloned: shut it down, or what else writes to it",
-                image.native());
+    return fail(
+        "{} is in use; a guest must be off while it is cloned: shut it down, or what else writes to it",
+        image.native());
   }
   return {};
 }
