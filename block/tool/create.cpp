@@ -63,10 +63,22 @@ Status keep_both(NewFile& file, std::optional<NewFile>& data, const ImagePlan& p
   return kept;
 }
 
+// Of what may be, only a qcow2 image stands on another one.
+Status take_format(NewImageOptions& image) {
+  if (image.format.empty() && image.backing_file.empty()) {
+    return fail_configuration("{}: -f must tell the format of the new image: raw or qcow2", image.path);
+  }
+  if (image.format.empty()) {
+    image.format = "qcow2";
+  }
+  return {};
+}
+
 Result<int> create(const CreateOptions& options) {
   VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse(options.words));
   NewImageOptions image = options.image;
   VMM_TRY(take_backing(words, image));
+  VMM_TRY(take_format(image));
   VMM_TRY(new_format(image));
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Disk> backing, open_backing(image));
   VMM_ASSIGN_OR_RETURN(const uint64_t size, wanted_size(options, words, backing.get()));
@@ -77,8 +89,7 @@ Result<int> create(const CreateOptions& options) {
   VMM_TRY(keep_both(file, data, plan));
   if (!options.is_quiet) {
     static_cast<void>(std::printf("Formatting '%s', fmt=%s size=%llu\n", options.image.path.c_str(),
-                                  options.image.format.c_str(),
-                                  static_cast<unsigned long long>(plan.size_bytes)));
+                                  image.format.c_str(), static_cast<unsigned long long>(plan.size_bytes)));
   }
   return 0;
 }
@@ -95,7 +106,8 @@ void add_create(CLI::App& app, Chosen& chosen) {
       "encrypt.ivgen-hash-alg, encrypt.hash-alg, encrypt.iter-time, data_file (a new file, or a block\n"
       "device), data_file_raw, backing_file (as -b), backing_fmt (as -F). Of raw: size, preallocation (off, "
       "falloc or full).");
-  command->add_option("-f", options->image.format, "Format: raw or qcow2")->required()->type_name("FMT");
+  command->add_option("-f", options->image.format, "Format: raw or qcow2; with -b qcow2 if absent")
+      ->type_name("FMT");
   command->add_option("-b", options->image.backing_file, "The new image stands on this one")
       ->type_name("FILE");
   command->add_option("-F", options->image.backing_format, "Format of the backing file")->type_name("FMT");

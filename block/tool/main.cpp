@@ -1,4 +1,6 @@
 // The command line of vmm-img: what can be done with disk images while no guest uses them.
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
@@ -15,11 +17,21 @@ int report(const std::string& message, int status) {
   return status;
 }
 
+// In one line, as all that vmm says.
+std::string failure_message(const CLI::App* app, const CLI::Error& error) {
+  std::string command = app->get_name();
+  for (const CLI::App* each : app->get_subcommands()) {
+    command += " " + each->get_name();
+  }
+  return fmt::format("vmm-img: {}; see {} --help\n", error.what(), command);
+}
+
 int main_with(int argument_count, char** arguments) {
   CLI::App app{"Makes, shows, checks, converts, compares and resizes disk images."};
   app.name("vmm-img");
   app.set_version_flag("--version", "vmm-img " VMM_VERSION);
   app.require_subcommand(1);
+  app.failure_message(failure_message);
   Chosen chosen;
   add_bench(app, chosen);
   add_check(app, chosen);

@@ -126,8 +126,9 @@ Result<Format> new_format(const NewImageOptions& options) {
     return fail_configuration("{}: a raw image stands on nothing; a qcow2 image can", options.path);
   }
   if (!options.backing_file.empty() && options.backing_format.empty()) {
-    return fail_configuration("{}: -F must tell the format of the backing file, which is never guessed",
-                              options.path);
+    return fail_configuration(
+        "{}: -F must tell the format of the backing file, which is never guessed; add -F qcow2 or -F raw",
+        options.path);
   }
   return format;
 }

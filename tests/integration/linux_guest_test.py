@@ -33,6 +33,14 @@ class Command(unittest.TestCase):
             self.assertEqual(ended.stdout, b"a  b|$HOME|\"'\\||\x01\xfftail")
             self.assertEqual(ended.returncode, 3)
 
+    def test_a_balloon_has_its_driver_and_only_a_balloon(self):
+        command = ["sh", "-c", "ls /sys/bus/virtio/drivers/virtio_balloon | grep -c ^virtio"]
+        with Guest("command.xml", command, edit=[("</devices>", "<memballoon model='virtio' freePageReporting='on'/></devices>")]) as guest:
+            ended = guest.run()
+            self.assertEqual((ended.stdout, ended.stderr), (b"1\n", b""))
+        with Guest("command.xml", ["ls", "/sys/module/virtio_balloon"]) as guest:
+            self.assertEqual(guest.run().returncode, 1)
+
     def test_one_that_hangs_is_ended(self):
         with Guest("command.xml", ["sh", "-c", "echo before; sleep 1000"]) as guest:
             ended = guest.run("--timeout", "20s")

@@ -264,7 +264,7 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
     return fail_configuration("'{}' belongs to no option; see --help", arguments[optind]);
   }
   if (is_run) {
-    VMM_TRY(finish_quick_options(options));
+    VMM_TRY(finish_quick_options(options, command == Command::kRun));
   } else if (options.domain_path.empty()) {
     return fail_configuration("--domain FILE is missing: the domain file to run; see --help");
   }

@@ -1,10 +1,13 @@
 #include "vmm/cli/quick_options.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <charconv>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -28,9 +31,11 @@ Usage: vmm run [--kernel FILE] [--disk FILE]... [--cdrom ISO] [OPTIONS]
   --initrd FILE       for the kernel
   --append TEXT       its command line; if absent, "console=ttyS0", and " root=/dev/vda rw" where there is a
                       disk and no initrd
-  --disk FILE[,format=raw|qcow2]
+  --disk FILE[,format=raw|qcow2][,secret=NAME][,data-file=FILE]
                       a disk (vda, vdb, ...); may be repeated. The format is that of the name's ending (.qcow2;
-                      raw: .img, .raw, .iso, block devices), else it must be said. A comma in a name is doubled
+                      raw: .img, .raw, .iso, block devices), else it must be said. A comma in a name is doubled.
+                      Of a qcow2 image also: ,secret=NAME where it is encrypted, with the passphrase that
+                      --secret gives by this name; ,data-file=FILE where it has its data in that file
   --cdrom ISO         a disc in a CD-ROM drive (hdc)
   --memory SIZE       as 512M or 2G; a number alone is MiB (1G if absent)
   --cpus N            1 if absent
@@ -106,16 +111,39 @@ std::optional<domain::ImageFormat> format_of_ending(const domain::QuickDisk& dis
   return is_raw ? std::optional(domain::ImageFormat::kRaw) : std::nullopt;
 }
 
-Result<domain::ImageFormat> format_of_word(std::string_view word, std::string_view disk) {
+struct DiskWords {
+  domain::QuickDisk disk;
+  std::optional<domain::ImageFormat> said;
+};
+
+Status read_disk_word(std::string_view word, std::string_view text, DiskWords& words) {
+  constexpr std::string_view kSecret = "secret=";
+  constexpr std::string_view kDataFile = "data-file=";
   if (word == "format=raw") {
-    return domain::ImageFormat::kRaw;
+    words.said = domain::ImageFormat::kRaw;
+  } else if (word == "format=qcow2") {
+    words.said = domain::ImageFormat::kQcow2;
+  } else if (word.starts_with(kSecret) && word != kSecret) {
+    words.disk.secret = word.substr(kSecret.size());
+  } else if (word.starts_with(kDataFile) && word != kDataFile) {
+    words.disk.data_file = fs::absolute(word.substr(kDataFile.size()));
+  } else {
+    return fail_configuration(
+        "--disk {}: behind a comma format=raw, format=qcow2, secret=NAME or data-file=FILE can be; a comma "
+        "of "
+        "the file's name is doubled",
+        text);
   }
-  if (word == "format=qcow2") {
-    return domain::ImageFormat::kQcow2;
+  return {};
+}
+
+Status check_format(const domain::QuickDisk& disk, std::string_view text) {
+  const bool is_special = !disk.secret.empty() || !disk.data_file.empty();
+  if (is_special && disk.format != domain::ImageFormat::kQcow2) {
+    return fail_configuration("--disk {}: {} is for qcow2 images; leave it out, or add ,format=qcow2", text,
+                              disk.secret.empty() ? "data-file=" : "secret=");
   }
-  return fail_configuration(
-      "--disk {}: behind a comma format=raw or format=qcow2 can be; a comma of the file's name is doubled",
-      disk);
+  return {};
 }
 
 // Nothing depends on it but a warning: what the bytes are, the guest may have decided.
@@ -131,16 +159,16 @@ bool begins_as_qcow2(const fs::path& file) {
 }
 
 Status read_disk(std::string_view text, domain::QuickDomain& quick) {
-  const std::vector<std::string> words = split_option_words(text);
-  domain::QuickDisk disk;
-  VMM_ASSIGN_OR_RETURN(disk.source, absolute_path("disk", words.front()));
+  const std::vector<std::string> parts = split_option_words(text);
+  DiskWords words;
+  auto& [disk, said] = words;
+  VMM_ASSIGN_OR_RETURN(disk.source, absolute_path("disk", parts.front()));
   std::error_code error;
   if (fs::is_block_file(disk.source, error)) {
     disk.source_type = domain::DiskSource::kBlock;
   }
-  std::optional<domain::ImageFormat> said;
-  for (size_t i = 1; i < words.size(); ++i) {
-    VMM_ASSIGN_OR_RETURN(said, format_of_word(words[i], text));
+  for (size_t i = 1; i < parts.size(); ++i) {
+    VMM_TRY(read_disk_word(parts[i], text, words));
   }
   const std::optional<domain::ImageFormat> format = said ? said : format_of_ending(disk);
   if (!format) {
@@ -153,7 +181,48 @@ Status read_disk(std::string_view text, domain::QuickDomain& quick) {
         "--disk {}: is taken as raw, and begins as a qcow2 image does; add ,format=qcow2 if it is one", text);
   }
   disk.format = *format;
+  VMM_TRY(check_format(disk, text));
   quick.disks.push_back(std::move(disk));
+  return {};
+}
+
+// The guest's start would name the place in a domain file that nobody has.
+Status check_readable(std::string_view option, const fs::path& file) {
+  if (file.empty()) {
+    return {};
+  }
+  struct stat info{};
+  const bool is_there = ::stat(file.c_str(), &info) == 0;
+  if (!is_there && errno == ENOENT) {
+    return fail_configuration("{} {}: there is no such file; correct its name", option, file.native());
+  }
+  if (is_there && S_ISDIR(info.st_mode)) {
+    return fail_configuration("{} {}: is a folder; name a file", option, file.native());
+  }
+  if (!is_there || ::access(file.c_str(), R_OK) != 0) {
+    return fail_configuration("{} {}: cannot be read: {}; give yourself the right, or name another file",
+                              option, file.native(), errno_text(errno));
+  }
+  return {};
+}
+
+Status check_files(const domain::QuickDomain& quick) {
+  VMM_TRY(check_readable("--kernel", quick.kernel));
+  VMM_TRY(check_readable("--initrd", quick.initrd));
+  for (const domain::QuickDisk& disk : quick.disks) {
+    VMM_TRY(check_readable("--disk", disk.source));
+    VMM_TRY(check_readable("--disk data-file:", disk.data_file));
+  }
+  return check_readable("--cdrom", quick.cdrom);
+}
+
+Status check_memory(const domain::QuickDomain& quick) {
+  const auto pages = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES));
+  const uint64_t host_mib = pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)) >> 20;
+  if (quick.memory_mib > host_mib) {
+    return fail_configuration("--memory: the guest wants {} MiB, the host has {} MiB in all; ask for less",
+                              quick.memory_mib, host_mib);
+  }
   return {};
 }
 
@@ -188,10 +257,14 @@ Status read_quick_option(std::string_view name, std::string_view value, Options&
   return {};
 }
 
-Status finish_quick_options(Options& options) {
+Status finish_quick_options(const Options& options, bool runs) {
   if (!options.domain_path.empty() || !options.install_path.empty()) {
     return fail_configuration("{}: vmm run makes its domain of other options; leave out this one, or `run`",
                               options.domain_path.empty() ? "--install" : "--domain");
+  }
+  if (runs) {
+    VMM_TRY(check_files(*options.quick));
+    return check_memory(*options.quick);
   }
   return {};
 }

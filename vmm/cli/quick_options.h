@@ -16,7 +16,8 @@ extern const char* const kRunHelpText;
 // ErrorKind::kConfiguration, name the option; one is that the command is not `vmm run`.
 Status read_quick_option(std::string_view name, std::string_view value, Options& options);
 
-// What there is to say when all options are read.
-Status finish_quick_options(Options& options);
+// What there is to say when all options are read. Where the guest `runs` now, its files must be there and
+// readable, and the host must have its memory.
+Status finish_quick_options(const Options& options, bool runs);
 
 }  // namespace vmm::cli

@@ -2,12 +2,17 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 namespace vmm::control {
 namespace {
@@ -44,10 +49,28 @@ Status make_folder(const fs::path& path) {
   return {};
 }
 
+UniqueFd open_folder(const fs::path& path) {
+  return UniqueFd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+// The folder of all guests, shared with others that start: meanwhile nobody removes what dead ones left.
+Result<UniqueFd> share_root(const fs::path& root) {
+  VMM_TRY(make_folder(root));
+  UniqueFd fd = open_folder(root);
+  int error = fd ? 0 : errno;
+  while (error == 0 && ::flock(fd.get(), LOCK_SH) != 0) {
+    error = errno == EINTR ? 0 : errno;
+  }
+  if (error != 0) {
+    return fail("cannot open and lock {}: {}", root.native(), errno_text(error));
+  }
+  return fd;
+}
+
 // The folder, locked; no descriptor where it was removed meanwhile.
 Result<UniqueFd> lock_folder(const fs::path& path, const std::string& name) {
   VMM_TRY(make_folder(path));
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  UniqueFd fd = open_folder(path);
   struct stat ours{};
   if (!fd || ::fstat(fd.get(), &ours) != 0) {
     if (errno == ENOENT) {
@@ -69,6 +92,47 @@ Result<UniqueFd> lock_folder(const fs::path& path, const std::string& name) {
   return fd;
 }
 
+// Whoever may start a guest of this name waits meanwhile.
+void remove_if_dead(const fs::path& path) {
+  const UniqueFd fd = open_folder(path);
+  struct stat info{};
+  if (!fd || ::fstat(fd.get(), &info) != 0 || info.st_uid != ::geteuid() ||
+      ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    return;
+  }
+  if (::fstatat(fd.get(), kSocketName, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(info.st_mode)) {
+    ::unlinkat(fd.get(), kSocketName, 0);
+  }
+  ::rmdir(path.c_str());
+}
+
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    found.push_back(it->path());
+  }
+  return found;
+}
+
+uint32_t any_number() {
+  uint32_t number = 0;
+  return ::getrandom(&number, sizeof number, GRND_NONBLOCK) == sizeof number ? number : 0;
+}
+
+// A few of the folders, from any one on, so that a start is as quick among hundreds of guests.
+void remove_some_dead(const fs::path& root, const UniqueFd& root_lock) {
+  constexpr size_t kMost = 32;
+  if (::flock(root_lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return;  // others start; a later one has the time
+  }
+  const std::vector<fs::path> entries = entries_of(root);
+  const uint32_t first = any_number();
+  for (size_t i = 0; i < std::min(kMost, entries.size()); ++i) {
+    remove_if_dead(entries[(first + i) % entries.size()]);
+  }
+}
+
 }  // namespace
 
 Result<fs::path> control_socket_of(const std::string& name) {
@@ -78,11 +142,13 @@ Result<fs::path> control_socket_of(const std::string& name) {
 
 Result<GuestFolder> GuestFolder::create(const std::string& name) {
   VMM_ASSIGN_OR_RETURN(fs::path path, folder_of(name));
-  VMM_TRY(make_folder(path.parent_path()));
+  const fs::path root = path.parent_path();
+  VMM_ASSIGN_OR_RETURN(const UniqueFd root_lock, share_root(root));
   constexpr int kTries = 3;  // a guest of this name may just end
   for (int i = 0; i < kTries; ++i) {
     VMM_ASSIGN_OR_RETURN(UniqueFd lock, lock_folder(path, name));
     if (lock) {
+      remove_some_dead(root, root_lock);
       return GuestFolder(std::move(path), std::move(lock));
     }
   }

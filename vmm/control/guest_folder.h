@@ -2,7 +2,7 @@
 // for others. Only its user may look into it.
 //
 // It is locked (flock(2)) while the guest runs, so that what a killed vmm left behind is told from a guest
-// that runs. Threads: any.
+// that runs. Who starts removes some of what dead ones left: their names may never come again. Threads: any.
 #pragma once
 
 #include <filesystem>

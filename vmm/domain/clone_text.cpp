@@ -18,11 +18,13 @@ using tinyxml2::XMLElement;
 constexpr size_t kLongestCloneName = 200;  // it begins the names of files, which have 255 bytes
 
 Status check_name(const std::string& name, const Domain& domain) {
-  const bool is_name = !name.empty() && name.find('/') == std::string::npos && trimmed(name) == name &&
+  const bool is_name = !name.empty() && name.front() != '.' && name.front() != '-' &&
+                       name.find('/') == std::string::npos && trimmed(name) == name &&
                        printable(name, kLongestCloneName) == name;
   if (!is_name) {
-    return fail_configuration("NAME '{}': give one of at most {} printable characters, without '/'",
-                              printable(name), kLongestCloneName);
+    return fail_configuration(
+        "NAME '{}': give one of at most {} printable characters, without '/', and not with '.' or '-' first",
+        printable(name), kLongestCloneName);
   }
   if (name == domain.name) {
     return fail_configuration("NAME '{}': {} has this name already; give the clone another one", name,

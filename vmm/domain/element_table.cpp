@@ -34,7 +34,7 @@ constexpr Rule kRules[] = {
   {"domain", "id", kAny, kSkipped, ""},
 
   {"name", kElement, kOnce, kDone, ""},
-  {"name", kTextOf, kAny, kDone, "not empty, no '/'"},
+  {"name", kTextOf, kAny, kDone, "not empty, no '/', not '.' or '..'"},
   {"uuid", kElement, kOnce, kDone, ""},
   {"uuid", kTextOf, kAny, kDone, "32 hexadecimal digits"},
   {"title", kElement, kOnce, kDone, ""},

@@ -56,6 +56,8 @@ Status check_texts(const QuickDomain& quick) {
   VMM_TRY(check_text("--cdrom", quick.cdrom.native()));
   for (const QuickDisk& disk : quick.disks) {
     VMM_TRY(check_text("--disk", disk.source.native()));
+    VMM_TRY(check_text("--disk secret=", disk.secret));
+    VMM_TRY(check_text("--disk data-file=", disk.data_file.native()));
   }
   return {};
 }
@@ -94,8 +96,11 @@ Status check_figures(const QuickDomain& quick) {
     return fail_configuration("--disk: {} disks are more than the {} that the machine has places for",
                               quick.disks.size(), most_places(quick));
   }
-  if (quick.name.empty() || quick.name.find_first_of("/\n") != std::string::npos) {
-    return fail_configuration("--name '{}': give a name, of one line and without '/'", printable(quick.name));
+  if (quick.name.empty() || quick.name.front() == '.' || quick.name.front() == '-' ||
+      quick.name.find_first_of("/\n") != std::string::npos) {
+    return fail_configuration(
+        "--name '{}': give a name, of one line, without '/', and not with '.' or '-' first",
+        printable(quick.name));
   }
   return {};
 }
@@ -143,17 +148,39 @@ std::string target_name(size_t index) {
              : fmt::format("vd{}{}", static_cast<char>('a' + index / kLettersOfTheAlphabet - 1), last);
 }
 
+std::string source_text(const QuickDisk& disk) {
+  std::string children;
+  if (!disk.secret.empty()) {
+    children += fmt::format(
+        "        <encryption format='luks'>\n"
+        "          <secret type='passphrase' usage='{}'/>\n"
+        "        </encryption>\n",
+        escaped(disk.secret));
+  }
+  if (!disk.data_file.empty()) {
+    children += fmt::format(
+        "        <dataStore type='file'>\n"
+        "          <format type='raw'/>\n"
+        "          <source file='{}'/>\n"
+        "        </dataStore>\n",
+        escaped(disk.data_file.native()));
+  }
+  const std::string place =
+      fmt::format("      <source {}='{}'", disk.source_type == DiskSource::kFile ? "file" : "dev",
+                  escaped(disk.source.native()));
+  return children.empty() ? place + "/>\n" : place + ">\n" + children + "      </source>\n";
+}
+
 std::string disk_text(const QuickDisk& disk, size_t index) {
   const bool is_file = disk.source_type == DiskSource::kFile;
   return fmt::format(
       "    <disk type='{}' device='disk'>\n"
-      "      <driver name='qemu' type='{}'/>\n"
-      "      <source {}='{}'/>\n"
+      "      <driver name='qemu' type='{}'/>\n{}"
       "      <target dev='{}' bus='virtio'/>\n"
       "      <transient/>\n"
       "    </disk>\n",
-      is_file ? "file" : "block", disk.format == ImageFormat::kQcow2 ? "qcow2" : "raw",
-      is_file ? "file" : "dev", escaped(disk.source.native()), target_name(index));
+      is_file ? "file" : "block", disk.format == ImageFormat::kQcow2 ? "qcow2" : "raw", source_text(disk),
+      target_name(index));
 }
 
 std::string cdrom_text(const std::filesystem::path& disc) {

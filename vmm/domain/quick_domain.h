@@ -18,6 +18,8 @@ struct QuickDisk {
   std::filesystem::path source;
   DiskSource source_type = DiskSource::kFile;
   ImageFormat format = ImageFormat::kRaw;
+  std::string secret;               // the name of its passphrase; empty: it is not encrypted
+  std::filesystem::path data_file;  // of a qcow2 image that has its data elsewhere
 };
 
 // Paths are absolute, and empty where there is no such file.

@@ -191,9 +191,11 @@ void read_identity(const ReadContext& context, const Element& root, Domain& doma
   }
   if (const Element* name = root.child("name")) {
     domain.name = name->text;
-    if (name->text.empty() || name->text.find_first_of("/\n") != std::string::npos) {
-      context.report.error(name->line,
-                           fmt::format("{}: give a name, of one line and without '/'", name->place));
+    const bool is_no_folder = name->text == "." || name->text == "..";  // where vmm ctl finds the guest
+    if (name->text.empty() || is_no_folder || name->text.find_first_of("/\n") != std::string::npos) {
+      context.report.error(
+          name->line,
+          fmt::format("{}: give a name, of one line, without '/', and not '.' or '..'", name->place));
     }
   } else if (!root.has_refused_children) {
     context.report.error(root.line, "<domain>: has no <name>; give it one");

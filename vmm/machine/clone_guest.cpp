@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "block/image_lock.h"
 #include "block/new_file.h"
 #include "block/new_overlay.h"
 #include "vmm/base/unique_fd.h"
@@ -48,6 +49,17 @@ Status refuse_existing(const fs::path& path) {
   if (fs::exists(fs::symlink_status(path, error))) {
     return fail_configuration("{}: there is such a file already, and vmm does not write over it",
                               path.native());
+  }
+  return {};
+}
+
+// Opening it would tell too, with advice for guests that run beside each other.
+Status refuse_written_to(const fs::path& image) {
+  const UniqueFd fd(::open(image.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (fd && !block::lock_image(fd, image, block::ImageUse::kRead)) {
+    return fail(
+        "{} is in use; a guest must be off while it is cloned: shut it down, or what else writes to it",
+        image.native());
   }
   return {};
 }
@@ -173,6 +185,7 @@ class Cloning {
                                          const domain::Disk& disk) const {
     block::NewOverlay::Options overlay{.path = wanted.path, .base = to_block(disk)};
     overlay.base.path = base_of(wanted.disk);
+    VMM_TRY(refuse_written_to(base_of(wanted.disk)));
     if (disk.secret) {
       VMM_ASSIGN_OR_RETURN(overlay.passphrase, passphrase_of(disk, secrets_));
       overlay.base.passphrases = {overlay.passphrase};

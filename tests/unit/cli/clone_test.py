@@ -176,7 +176,7 @@ class Clone(CommandTest):
         with subprocess.Popen(["qemu-io", "-f", "qcow2", self.path("base.qcow2")], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE) as writer:
             writer.stdout.read(1)  # its prompt: the image is open
-            self.refuse("in use by another process", "clone", "guest.xml", "twin", status=1)
+            self.refuse("base.qcow2 is in use; a guest must be off while it is cloned: ", "clone", "guest.xml", "twin", status=1)
             writer.communicate(b"quit\n")
         self.assertEqual(self.files(), before)
         self.succeed("clone", "guest.xml", "twin")
@@ -194,7 +194,8 @@ class Clone(CommandTest):
         self.refuse("GUEST.xml and NAME", "clone", "guest.xml", "a", "b")
         self.refuse("--unknown: vmm clone has no such option", "clone", "guest.xml", "a", "--unknown")
         self.refuse("--file: a value is missing", "clone", "guest.xml", "a", "--file")
-        self.refuse("NAME 'a/b'", "clone", "guest.xml", "a/b")
+        for name in ("a/b", ".", "..", ".a"):
+            self.refuse(f"NAME '{name}'", "clone", "guest.xml", name)
         self.refuse("has this name already", "clone", "guest.xml", "guest")
         self.refuse("cannot open the domain file", "clone", "missing.xml", "a")
         self.assertIn("vmm clone GUEST.xml NAME", self.succeed("clone", "--help").stdout)

@@ -38,6 +38,14 @@ class Run(CommandTest):
         self.write("image", QCOW2_MAGIC)
         self.refuse("--disk image: its format is not in its name", "run", "--disk", "image")
 
+    def test_an_encrypted_disk_and_one_with_its_data_elsewhere(self):
+        source = self.print_domain("--disk", "a.qcow2,secret=key,data-file=d,,1").find("devices/disk/source")
+        self.assertEqual(source.find("encryption/secret").get("usage"), "key")
+        self.assertEqual(source.find("dataStore/source").get("file"), self.path("d,1"))
+        self.refuse("--disk a.img,secret=key: secret= is for qcow2 images", "run", "--disk", "a.img,secret=key")
+        self.refuse("data-file= is for qcow2 images", "run", "--disk", "a.img,data-file=d")
+        self.refuse("behind a comma", "run", "--disk", "a.qcow2,secret=")
+
     def test_bytes_decide_nothing_and_give_a_hint(self):
         self.write("image.img", QCOW2_MAGIC)
         done = self.succeed("run", "--disk", "image.img", "--print")
@@ -48,6 +56,7 @@ class Run(CommandTest):
     def test_sizes(self):
         for text, mib in (("64", "64"), ("512M", "512"), ("2g", "2048"), ("1T", "1048576")):
             self.assertEqual(self.print_domain("--kernel", "k", "--memory", text).findtext("memory"), mib)
+        self.write("k")
         for text in ("", "M", "-1", "1.5G", "1GB", "0x10", "5T", "99999999999999999999", "1"):
             with self.subTest(text=text):
                 self.refuse("--memory", "run", "--kernel", "k", "--memory", text)
@@ -64,7 +73,8 @@ class Run(CommandTest):
     @unittest.skipUnless(shutil.which("virt-xml-validate"), "libvirt-clients is not installed")
     def test_libvirts_schema(self):
         for number, arguments in enumerate((("--kernel", "k", "--initrd", "i"), ("--disk", "a.qcow2", "--cdrom", "c.iso", "--cpus", "4"),
-                                            ("--kernel", "k", "--machine", "microvm", "--disk", "a&b.img"))):
+                                            ("--kernel", "k", "--machine", "microvm", "--disk", "a&b.img"),
+                                            ("--disk", "a.qcow2,secret=key"))):
             path = self.write(f"{number}.xml", self.succeed("run", *arguments, "--print").stdout.encode())
             done = self.run_in_folder("virt-xml-validate", path, "domain")
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
@@ -80,6 +90,20 @@ class Run(CommandTest):
         self.refuse("--disk: its value is empty", "run", "--disk", "")
         self.refuse("behind a comma", "run", "--disk", "a.img,ro")
         self.refuse("--keep", "run", "--kernel", "k", "--keep", "x.qcow2", "--print")
+
+    def test_files_and_memory_are_looked_at_first(self):
+        self.write("k")
+        os.mkdir(self.path("folder"))
+        for option in ("--kernel", "--disk", "--cdrom"):
+            self.refuse(f"{option} {self.path('no.img')}: there is no such file; ", "run", option, "no.img")
+        self.refuse(f"--initrd {self.path('no')}: there is no such file; ", "run", "--kernel", "k", "--initrd", "no")
+        self.refuse("data-file: " + self.path("no"), "run", "--kernel", "k", "--disk", "k,format=qcow2,data-file=no")
+        self.refuse(f"--kernel {self.path('folder')}: is a folder", "run", "--kernel", "folder")
+        self.refuse("--memory: the guest wants 4194304 MiB, the host has", "run", "--kernel", "k", "--memory", "4T")
+
+    def test_names_that_are_no_folder_of_the_guest(self):
+        for name in (".", "..", ".hidden", "-x", "a/b"):
+            self.refuse(f"--name '{name}'", "run", "--kernel", "k", f"--name={name}", "--print")
 
     def test_help(self):
         self.assertIn("vmm run [--kernel FILE]", self.succeed("run", "--help").stdout)

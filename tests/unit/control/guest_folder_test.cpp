@@ -4,10 +4,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 namespace vmm::control {
 namespace {
@@ -58,6 +63,63 @@ TEST_F(GuestFolders, OneGuestHasAName) {
 TEST_F(GuestFolders, WhatAKilledGuestLeftIsTakenOver) {
   std::filesystem::create_directories(folder_);
   EXPECT_TRUE(GuestFolder::create(a_name()).has_value());
+}
+
+// As kill -9 leaves it.
+void leave_a_dead_guest(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  ASSERT_EQ(::mknod((folder / "control").c_str(), S_IFSOCK | 0600, 0), 0);
+}
+
+TEST_F(GuestFolders, WhatKilledGuestsLeftGoesWhenOthersStart) {
+  std::vector<std::filesystem::path> dead;
+  for (int i = 0; i < 100; ++i) {
+    dead.push_back(folder_.native() + "-dead-" + std::to_string(i));
+    leave_a_dead_guest(dead.back());
+  }
+  // Each start looks at some of them; the machine may have guests beside those of this test.
+  constexpr int kStarts = 10'000;
+  const auto is_there = [](const auto& path) { return std::filesystem::exists(path); };
+  for (int i = 0; i < kStarts && std::ranges::any_of(dead, is_there); ++i) {
+    ASSERT_TRUE(GuestFolder::create(a_name()).has_value());
+  }
+  EXPECT_TRUE(std::ranges::none_of(dead, is_there));
+  for (const auto& path : dead) {
+    std::filesystem::remove_all(path);
+  }
+}
+
+TEST_F(GuestFolders, WhatARunningGuestHasStays) {
+  const auto running = GuestFolder::create(a_name());
+  ASSERT_TRUE(running.has_value());
+  ASSERT_EQ(::mknod((folder_ / "control").c_str(), S_IFSOCK | 0600, 0), 0);
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(GuestFolder::create(a_name() + "-other").has_value());
+  }
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "control"));
+  std::filesystem::remove(folder_ / "control");
+}
+
+TEST_F(GuestFolders, OneThatStartsKeepsItsFolderFromThoseThatRemove) {
+  std::atomic<int> failures = 0;
+  const auto start_often = [&](int number) {
+    const std::string name = a_name() + "-" + std::to_string(number);
+    const std::filesystem::path folder = folder_.parent_path() / name;
+    for (int i = 0; i < 500; ++i) {
+      std::error_code error;  // another thread may just remove it
+      std::filesystem::create_directories(folder, error);
+      const auto made = GuestFolder::create(name);
+      failures += made.has_value() && std::filesystem::exists(folder) ? 0 : 1;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back(start_often, i);
+  }
+  for (std::thread& each : threads) {
+    each.join();
+  }
+  EXPECT_EQ(failures, 0);
 }
 
 TEST_F(GuestFolders, NamesThatLeadElsewhereAreRefused) {

@@ -187,6 +187,7 @@ TEST(CloneText, OddNamesAreEscaped) {
 TEST(CloneText, WhatIsNoNameIsRefused) {
   const Reading reading = read(DomainText{});
   for (const std::string& name : {std::string(), std::string("a/b"), std::string(" a"), std::string("a\nb"),
+                                  std::string("."), std::string(".."), std::string(".a"), std::string("-a"),
                                   std::string(201, 'x'), std::string("guest")}) {
     CloneOptions options = options_for();
     options.name = name;

@@ -65,6 +65,10 @@ TEST(DomainFile, NameAndMemoryAndOsAndTypeAreNeeded) {
 TEST(DomainFile, BadIdentityIsRefused) {
   EXPECT_THAT(errors(read(DomainText{.general = "<name>a/b</name>"})),
               ElementsAre(HasSubstr("guest.xml:2: <name>")));
+  for (const std::string name : {".", ".."}) {
+    EXPECT_THAT(errors(read(DomainText{.general = "<name>" + name + "</name>"})),
+                ElementsAre(HasSubstr("guest.xml:2: <name>")));
+  }
   EXPECT_THAT(errors(read(DomainText{.general = "<name> </name>"})),
               ElementsAre(HasSubstr("guest.xml:2: <name>")));
   for (const std::string uuid :

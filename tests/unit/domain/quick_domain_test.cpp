@@ -76,6 +76,19 @@ TEST(QuickDomain, EveryDiskIsThrowaway) {
   EXPECT_TRUE(domain.disks[0].transient && domain.disks[1].transient);
 }
 
+TEST(QuickDomain, ADiskMayBeEncryptedAndHaveItsDataElsewhere) {
+  QuickDomain quick = with_kernel();
+  quick.disks = {{.source = "/a.qcow2",
+                  .format = ImageFormat::kQcow2,
+                  .secret = "the 'key'",
+                  .data_file = "/data & more"}};
+  const Domain domain = domain_of(quick);
+  ASSERT_EQ(domain.disks.size(), 1U);
+  EXPECT_EQ(domain.disks[0].source, "/a.qcow2");
+  EXPECT_EQ(domain.disks[0].secret, "the 'key'");
+  EXPECT_EQ(domain.disks[0].data_file, "/data & more");
+}
+
 TEST(QuickDomain, TheDiscIsBootedBeforeTheDisk) {
   const QuickDomain quick{.name = "n", .disks = {{.source = "/a.img"}}, .cdrom = "/disc.iso"};
   const Domain domain = domain_of(quick);

@@ -48,6 +48,24 @@ class Create(ToolTest):
         self.assertIn("-F must tell", result.errors)
         self.make("-u", "-f", "qcow2", "-b", "missing", "-F", "raw", self.path("overlay"), "1M")
 
+    def test_what_stands_on_another_is_a_qcow2_image(self):
+        self.create("base", size="7M")
+        self.make("-b", "base", "-F", "qcow2", self.path("overlay"))
+        info = self.info(self.path("overlay"))
+        self.assertEqual((info["format"], info["backing-filename-format"]), ("qcow2", "qcow2"))
+        for arguments, mend in ((("-b", "base", self.path("other")), "add -F qcow2 or -F raw"),
+                                ((self.path("other"), "1M"), "-f must tell the format of the new image: raw or qcow2")):
+            result = self.img("create", *arguments)
+            self.assertEqual((result.status, len(result.errors.splitlines())), (1, 1), result.errors)
+            self.assertIn(mend, result.errors)
+
+    def test_what_is_wrong_with_the_command_line_is_told_in_one_line(self):
+        for arguments in (("create",), ("create", "--unknown", "a"), ("info",), ("check", "a"), ()):
+            result = self.img(*arguments)
+            self.assertEqual((result.status, len(result.errors.splitlines())), (1, 1), result.errors)
+            self.assertTrue(result.errors.startswith("vmm-img: "), result.errors)
+            self.assertIn(" ".join(("; see vmm-img", *arguments[:1], "--help")), result.errors)
+
     def test_what_the_new_image_stands_on_is_not_overwritten(self):
         self.make("-f", "qcow2", self.path("base"), "1M")
         self.make("-f", "qcow2", "-b", "base", "-F", "qcow2", self.path("middle"))
