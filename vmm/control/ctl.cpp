@@ -286,7 +286,7 @@ Result<std::filesystem::path> find_socket(const std::string& guest) {
   if (guest.find('/') != std::string::npos) {
     return guest;
   }
-  VMM_ASSIGN_OR_RETURN(const std::filesystem::path path, control_socket_of(guest));
+  VMM_ASSIGN_OR_RETURN(std::filesystem::path path, control_socket_of(guest));
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
     return fail("no guest of the name '{}' runs (there is no {})", guest, path.native());
