@@ -328,7 +328,7 @@ def devices():
 
 # --- IDE ----------------------------------------------------------------------------------------------------------
 
-DISK, CD = 0, 0x80  # the channel: bit 7 of an operation
+IDE_DISK, CD = 0, 0x80  # the channel: bit 7 of an operation
 
 
 def ide_task(channel, *registers):
@@ -358,22 +358,22 @@ def ide_words(channel, count, write=False):
 
 def ide():
     turn, done = u8(9), b"".join(u8(8, image) for image in range(4))
-    save("ide", "disk-pio", ide_task(DISK, 0, 3, 1, 0, 0, 0xE0) + ide_command(DISK, 0x20) + turn + done + ide_words(DISK, 400)
-         + ide_task(DISK, 0, 2, 5, 0, 0, 0xE0) + ide_command(DISK, 0x30) + ide_words(DISK, 256, True) + turn + done)
-    save("ide", "disk-dma", ide_entry(0, 0x4000, 0x300, False) + ide_entry(8, 0x8000, 0x500) + ide_task(DISK, 0, 4, 1, 0, 0, 0xE0)
-         + ide_start(DISK, 0, True) + ide_command(DISK, 0xC8) + turn + done + ide_task(DISK, 0, 4, 9, 0, 0, 0xE0)
-         + ide_command(DISK, 0xCA) + ide_start(DISK, 0, False) + turn + done)
-    save("ide", "disk-long-dma", b"".join(ide_entry(8 * i, 0x2000, 0x8000, i == 7) for i in range(8)) + ide_task(DISK, 0, 0, 0, 0, 0, 0xE0)
-         + ide_task(DISK, 0, 0, 1, 0, 0, 0xE0) + ide_start(DISK, 0, True) + ide_command(DISK, 0xC8) + (turn + done) * 4)
-    save("ide", "trim", ide_entry(0, 0x100, 0x200) + ide_entry(0x100, 5, 0x20000) + ide_task(DISK, 0, 0, 0, 0, 0, 0xE0)
-         + ide_task(DISK, 1, 1, 0, 0, 0, 0xE0) + ide_command(DISK, 0x06) + ide_start(DISK, 0, False) + turn + done)
+    save("ide", "disk-pio", ide_task(IDE_DISK, 0, 3, 1, 0, 0, 0xE0) + ide_command(IDE_DISK, 0x20) + turn + done + ide_words(IDE_DISK, 400)
+         + ide_task(IDE_DISK, 0, 2, 5, 0, 0, 0xE0) + ide_command(IDE_DISK, 0x30) + ide_words(IDE_DISK, 256, True) + turn + done)
+    save("ide", "disk-dma", ide_entry(0, 0x4000, 0x300, False) + ide_entry(8, 0x8000, 0x500) + ide_task(IDE_DISK, 0, 4, 1, 0, 0, 0xE0)
+         + ide_start(IDE_DISK, 0, True) + ide_command(IDE_DISK, 0xC8) + turn + done + ide_task(IDE_DISK, 0, 4, 9, 0, 0, 0xE0)
+         + ide_command(IDE_DISK, 0xCA) + ide_start(IDE_DISK, 0, False) + turn + done)
+    save("ide", "disk-long-dma", b"".join(ide_entry(8 * i, 0x2000, 0x8000, i == 7) for i in range(8)) + ide_task(IDE_DISK, 0, 0, 0, 0, 0, 0xE0)
+         + ide_task(IDE_DISK, 0, 0, 1, 0, 0, 0xE0) + ide_start(IDE_DISK, 0, True) + ide_command(IDE_DISK, 0xC8) + (turn + done) * 4)
+    save("ide", "trim", ide_entry(0, 0x100, 0x200) + ide_entry(0x100, 5, 0x20000) + ide_task(IDE_DISK, 0, 0, 0, 0, 0, 0xE0)
+         + ide_task(IDE_DISK, 1, 1, 0, 0, 0, 0xE0) + ide_command(IDE_DISK, 0x06) + ide_start(IDE_DISK, 0, False) + turn + done)
     save("ide", "cd-pio", ide_packet(CD, 0) * 2 + ide_packet(CD, 0x28, 0, 0, 0, 0, 7, 0, 0, 3) + turn + done + ide_words(CD, 1600)
-         + ide_packet(CD, 0x12, 0, 0, 0, 36) + ide_words(CD, 9) + ide_packet(DISK, 0x43, 2, 0, 0, 0, 0, 0, 0, 20) + ide_words(DISK, 5))
+         + ide_packet(CD, 0x12, 0, 0, 0, 36) + ide_words(CD, 9) + ide_packet(IDE_DISK, 0x43, 2, 0, 0, 0, 0, 0, 0, 20) + ide_words(IDE_DISK, 5))
     save("ide", "cd-dma", ide_packet(CD, 0) * 2 + ide_entry(0, 0x4000, 0x1000) + ide_start(CD, 0, True)
          + ide_packet(CD, 0x28, 0, 0, 0, 0, 7, 0, 0, 2, dma=1) + turn + done + ide_packet(CD, 0x28, 0, 0, 0, 0, 0, 0, 0, 70, dma=1)
          + ide_entry(0, 0x4000, 0, False) + ide_entry(8, 0x4000, 0, False) + ide_entry(16, 0x4000, 0) + ide_start(CD, 0, True)
          + (turn + done) * 3)
-    save("ide", "reset-in-flight", ide_task(DISK, 0, 9, 1, 0, 0, 0xE0) + ide_command(DISK, 0x20) + turn + u8(2, 4) + u8(2, 0) + done
+    save("ide", "reset-in-flight", ide_task(IDE_DISK, 0, 9, 1, 0, 0, 0xE0) + ide_command(IDE_DISK, 0x20) + turn + u8(2, 4) + u8(2, 0) + done
          + ide_packet(CD, 0) * 2 + ide_packet(CD, 0x28, 0, 0, 0, 0, 0, 0, 0, 9) + turn + ide_command(CD, 0x08) + done + u8(15, 15 | CD))
     save("ide", "trays", b"".join(u8(11 | CD, what) + turn + ide_packet(CD, 0) + ide_packet(CD, 0x4A, 1, 0, 0, 0x10, 0, 0, 0, 8) + ide_words(CD, 2)
                                   for what in (0, 3, 2, 1, 4)) + u8(2) + turn + ide_packet(CD, 0x1E, 0, 0, 0, 1) + u8(11 | CD, 0, 11 | CD, 5)
