@@ -41,8 +41,7 @@ Status Disks::check_commits() const {
     if (other != disks_.end()) {
       return fail_configuration(
           "--commit: {}, the image of {}, is part of {} too, which would change with it; leave --commit out, "
-          "or give {} "
-          "another image",
+          "or give {} another image",
           disk.file.native(), disk.wanted->target, other->wanted->target, other->wanted->target);
     }
   }
