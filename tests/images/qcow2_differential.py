@@ -52,6 +52,7 @@ class Image:
         self.size = rng.choice([1, 2, 5, 9]) * (1 << 20) + rng.choice([0, 0, 512, 33 * 512])
         self.model = bytearray(self.size)
         self.may_be_zero = bytearray(self.size)  # discarded: what it was, or zeroes
+        self.shrunk = False
         self.create()
 
     def create(self):
@@ -296,7 +297,11 @@ class Image:
         rng = self.rng
         size = max(512, self.size * rng.choice([50, 80, 110, 150]) // 100 // 512 * 512 + rng.choice([0, 0, 512]))
         shrink = ["--shrink"] if size < self.size else []
-        if rng.random() < 0.6:
+        # Where a shrunk disk ends inside a cluster, QEMU leaves the cluster's rest as it was, and shows it again on growing.
+        stale = not shrink and self.shrunk and self.size % self.cluster
+        self.shrunk = self.shrunk or bool(shrink)
+        refused = not shrink and self.version == 2 and self.backing  # it has no zero clusters to hide what lies below
+        if rng.random() < 0.6 or stale or refused:
             run([tool, "resize", "-f", "qcow2", *shrink, *self.secret, self.path, str(size)])
         else:
             run(["qemu-img", "resize", "-q", *shrink, *self.theirs(), str(size)])
