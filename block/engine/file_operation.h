@@ -101,6 +101,8 @@ class OperationQueue {
   ~OperationQueue() = default;
 
   bool empty() const { return head_ == nullptr; }
+  // The first, if there is no second.
+  const FileOperation* only() const { return head_ == tail_ ? head_ : nullptr; }
 
   void push(FileOperation& operation) {
     operation.next = nullptr;

@@ -9,8 +9,10 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
+#include "block/engine/system_call.h"
 #include "block/engine/thread_engine.h"
 #include "vmm/base/check.h"
 
@@ -127,11 +129,39 @@ bool UringEngine::poll() {
 
 bool UringEngine::sleep(int epoll_fd, EventLoop::Duration timeout) {
   use_this_thread();
+  FileOperation* lone = lone_operation();
   fill_submission_queue(epoll_fd);
+  if (lone != nullptr) {
+    do_here(*lone);
+    timeout = EventLoop::Duration(0);
+  }
   enter(timeout);
   is_epoll_ready_ = false;
   reap();
   return is_epoll_ready_;
+}
+
+// The one operation there is, taken off the queue, if it is one to be done here; else nullptr.
+FileOperation* UringEngine::lone_operation() {
+  const FileOperation* first = waiting_.only();
+  if (first == nullptr || in_ring_ != 0 || first->force_unit_access ||
+      (first->op != FileOp::kRead && first->op != FileOp::kWrite) || !lone_operations_.may_be_done_here()) {
+    return nullptr;
+  }
+  return waiting_.pop();
+}
+
+void UringEngine::do_here(FileOperation& operation) {
+  const auto start = std::chrono::steady_clock::now();
+  const int64_t result = call_kernel(operation);
+  lone_operations_.was_done_here(std::chrono::steady_clock::now() - start, has_news());
+  take_result(operation, result);
+}
+
+// Something is in the completion queue, or will be after the next call.
+bool UringEngine::has_news() const {
+  const unsigned kernel_flags = IO_URING_READ_ONCE(*ring_.sq.kflags);
+  return io_uring_cq_ready(&ring_) != 0 || (kernel_flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
 // A ring whose thread has changed is made anew: that is possible while the kernel holds nothing of it.
@@ -268,8 +298,7 @@ void UringEngine::prepare(io_uring_sqe& sqe, FileOperation& operation) {
 void UringEngine::enter(EventLoop::Duration timeout) {
   // Errors (EINTR, ETIME, EBUSY, EAGAIN) leave the queues as they are; the next turn tries again.
   if (timeout.count() == 0 || io_uring_cq_ready(&ring_) != 0) {
-    const unsigned kernel_flags = IO_URING_READ_ONCE(*ring_.sq.kflags);
-    if (io_uring_sq_ready(&ring_) != 0 || (kernel_flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0) {
+    if (io_uring_sq_ready(&ring_) != 0 || has_news()) {
       static_cast<void>(io_uring_submit_and_get_events(&ring_));
     }
     return;
@@ -317,7 +346,7 @@ void UringEngine::take_completion(uint64_t tag, int result, bool is_last) {
   }
 }
 
-void UringEngine::take_result(FileOperation& operation, int result) {
+void UringEngine::take_result(FileOperation& operation, int64_t result) {
   const auto status = accept_result(operation, result);
   if (!status) {
     waiting_.push(operation);

@@ -1,7 +1,8 @@
 // UringEngine: file operations by io_uring(7), and the sleep of the loop that it serves.
 //
 // The loop sleeps in the ring, which also watches the loop's epoll descriptor: one io_uring_enter(2) hands
-// over what was queued, waits, and brings back what is done. See engine.h for threads.
+// over what was queued, waits, and brings back what is done. A lone read or write may be done by the loop's
+// thread itself (lone_operations.h). See engine.h for threads.
 #pragma once
 
 #include <liburing.h>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "block/engine/engine.h"
+#include "block/engine/lone_operations.h"
 
 namespace vmm::block {
 
@@ -51,11 +53,14 @@ class UringEngine final : public Engine, private EventLoop::Poller, private Even
   void arm_edges();
   void take_edge(size_t index, int result, bool is_last);
   void fill_submission_queue(int epoll_fd);
+  FileOperation* lone_operation();
+  void do_here(FileOperation& operation);
+  bool has_news() const;
   void prepare(io_uring_sqe& sqe, FileOperation& operation);
   void enter(EventLoop::Duration timeout);
   void reap();
   void take_completion(uint64_t tag, int result, bool is_last);
-  void take_result(FileOperation& operation, int result);
+  void take_result(FileOperation& operation, int64_t result);
   void submit_blocking(FileOperation& operation);
 
   EventLoop& loop_;
@@ -68,6 +73,7 @@ class UringEngine final : public Engine, private EventLoop::Poller, private Even
   OperationQueue finished_;  // with a status, to be told at the next turn
   uint32_t in_flight_ = 0;
   uint32_t in_ring_ = 0;  // operations that the kernel holds
+  LoneOperations lone_operations_;
   bool is_epoll_watched_ = false;
   bool is_epoll_ready_ = false;
   // A place is free when it has no sink and is not armed.

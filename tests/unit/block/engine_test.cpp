@@ -1,5 +1,6 @@
 // Engines by themselves: the loop that sleeps in one, the choice between them, what they make of answers.
 #include "block/engine/engine.h"
+#include "block/engine/lone_operations.h"
 
 #include <gtest/gtest.h>
 #include <linux/filter.h>
@@ -113,6 +114,78 @@ TEST_P(Engines, NeverCompleteFromWithinSubmit) {
   EXPECT_FALSE(read.end.has_value());
   loop_->run_once(milliseconds(0));
   EXPECT_EQ(read.end, IoStatus::kReadOnly);
+}
+
+// Always one alone, the next from within the end of the one before: done by the loop's thread itself.
+TEST_P(Engines, TheLoopStillHearsOthersBetweenLoneOperations) {
+  const auto engine = this->engine();
+  OpenFile file;
+  file.fd = UniqueFd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+  struct Endless : Read {
+    Engine* engine = nullptr;
+    bool goes_on = true;
+    uint32_t ends = 0;
+  } read;
+  read.prepare(file, 100, 5000);
+  read.engine = engine.get();
+  read.done = [](FileOperation& operation, IoStatus result) {
+    auto& self = static_cast<Endless&>(operation);
+    EXPECT_EQ(result, IoStatus::kOk);
+    ++self.ends;
+    if (self.goes_on) {
+      self.engine->submit(self);
+    }
+  };
+  engine->submit(read);
+  int fired = 0;
+  auto timer = loop_->make_timer([&] { ++fired; });
+  timer->arm(milliseconds(1));
+  loop_.run_until([&] { return fired > 0; });
+  std::atomic<int> ran = 0;
+  std::thread other([&] { loop_->post([&] { ++ran; }); });
+  loop_.run_until([&] { return ran == 1; });
+  other.join();
+  read.goes_on = false;
+  loop_.run_until([&] { return engine->in_flight() == 0; });
+  EXPECT_GT(read.ends, 0U);
+  EXPECT_TRUE(std::ranges::equal(read.bytes, std::span(content_).subspan(100, 5000)));
+}
+
+TEST(LoneOperations, AreHandedOverAfterOneThatOthersHadToWaitFor) {
+  LoneOperations lone;
+  for (uint32_t pause = LoneOperations::kFirstPause; pause <= LoneOperations::kLongestPause; pause *= 4) {
+    ASSERT_TRUE(lone.may_be_done_here());
+    lone.was_done_here(milliseconds(0), true);
+    for (uint32_t i = 0; i < pause; ++i) {
+      ASSERT_FALSE(lone.may_be_done_here()) << pause;
+    }
+  }
+  ASSERT_TRUE(lone.may_be_done_here());
+  lone.was_done_here(LoneOperations::kLongest + milliseconds(1), false);
+  for (uint32_t i = 0; i < LoneOperations::kLongestPause; ++i) {
+    ASSERT_FALSE(lone.may_be_done_here())
+        << "no longer than that, and a long call counts like others that wait";
+  }
+  ASSERT_TRUE(lone.may_be_done_here());
+}
+
+TEST(LoneOperations, OneThatWasGoodEndsThePause) {
+  LoneOperations lone;
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_TRUE(lone.may_be_done_here());
+    lone.was_done_here(LoneOperations::kLongest, false);
+  }
+  lone.was_done_here(milliseconds(0), true);
+  for (uint32_t i = 0; i < LoneOperations::kFirstPause; ++i) {
+    ASSERT_FALSE(lone.may_be_done_here());
+  }
+  ASSERT_TRUE(lone.may_be_done_here());
+  lone.was_done_here(milliseconds(0), false);
+  lone.was_done_here(milliseconds(0), true);
+  for (uint32_t i = 0; i < LoneOperations::kFirstPause; ++i) {
+    ASSERT_FALSE(lone.may_be_done_here()) << "from the beginning again";
+  }
+  EXPECT_TRUE(lone.may_be_done_here());
 }
 
 // --- The loop, which sleeps in the ring where there is one ---
