@@ -80,6 +80,20 @@ Result<std::optional<BackingName>> find_new_base(const RebaseOptions& options) {
   return std::optional(std::move(name));
 }
 
+Status expect_old_base(const RebaseOptions& options, const qcow2::Header& header) {
+  if (!header.has_backing_file()) {
+    return {};
+  }
+  VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(header.backing_file, options.path));
+  std::error_code error;
+  return std::filesystem::exists(name.path, error)
+             ? Status()
+             : fail(
+                   "{}: its present backing file {} is not there, and so what the disk holds cannot be kept; "
+                   "-u changes the name alone, for one that was moved",
+                   options.path, name.path);
+}
+
 // Refuses what cannot be; gives what the image allocates as one.
 Result<uint64_t> judge_image(const RebaseOptions& options) {
   VMM_ASSIGN_OR_RETURN(const ImageFile image,
@@ -92,6 +106,7 @@ Result<uint64_t> judge_image(const RebaseOptions& options) {
         "snapshot -d)",
         options.path);
   }
+  VMM_TRY(expect_old_base(options, header));
   VMM_TRY(qcow2::check_backing(*file, header, new_backing(options)));
   return uint64_t{1} << header.entry_format().unit_bits();
 }

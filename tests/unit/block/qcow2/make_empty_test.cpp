@@ -74,7 +74,7 @@ TEST_P(Qcow2MakeEmpty, SnapshotsKeepWhatTheyHold) {
   write(0, 65536, 1);
   const auto before = content_of(disk_->content(), options_);
   ASSERT_TRUE(run(creates("s")));
-  write(4096, 300'000 / 512 * 512, 2);
+  write(4096, 299'520, 2);
   ASSERT_TRUE(run(empties()));
   expect_backing_only();
   EXPECT_EQ(state_of(disk_->content(), options_).snapshots.at("1 s"), before);
@@ -88,7 +88,7 @@ TEST_P(Qcow2MakeEmpty, ACrashLeavesAllOrNothing) {
     start();
     std::mt19937_64 random(GetParam());
     write(0, 65536, 1);
-    write(500'000 / 512 * 512, 4096, 2);
+    write(499'712, 4096, 2);
     if (has_snapshot) {
       ASSERT_TRUE(run(creates("s")));
       write(1024, 2048, 3);

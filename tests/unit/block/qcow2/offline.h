@@ -37,7 +37,7 @@ class WatchedFile final : public SyncFile {
     return counted([&] { return disk_->resize(bytes); });
   }
   void discard(FileOffset offset, uint64_t bytes) override {
-    static_cast<void>(counted([&] {
+    static_cast<void>(!counted([&] {
       disk_->discard(offset, bytes);
       return Status();
     }));

@@ -90,8 +90,7 @@ class Rebase(ToolTest):
         self.rebase(path, "-b", same, "-F", "raw")
         self.assertEqual(self.allocated(path), 3)
 
-    def test_what_both_chains_have_is_not_read(self):
-        """It cannot be: compared by its place in the file alone, a part with an error in it does no harm."""
+    def test_onto_an_image_further_down_only_what_lies_between_is_written(self):
         base = self.base("base", "qcow2")
         middle = self.create("middle", "-b", base, "-F", "qcow2", size=str(SIZE))
         self.io(middle, "write -P 5 1M 128k", "write -P 6 3M 64k")
@@ -200,7 +199,7 @@ class Rebase(ToolTest):
                 (["-f", "qcow2", "-b", "overlay", "-F", "qcow2", path], "stand on itself"),
                 (["-f", "qcow2", "-u", "-b", "./overlay", "-F", "qcow2", path], "stand on itself"),
                 (["-f", "qcow2", "-b", above, "-F", "qcow2", path], "stands on it"),
-                (["-f", "qcow2", *to_new, snapshots], "internal snapshots"), (["-f", "qcow2", *to_new, gone], "nowhere"),
+                (["-f", "qcow2", *to_new, snapshots], "internal snapshots"), (["-f", "qcow2", *to_new, gone], "-u changes the name"),
                 (["-f", "qcow2", "-b", "nowhere", "-F", "raw", path], "nowhere"), (["-f", "raw", *to_new, old], "qcow2"),
                 (["-f", "qcow2", "-b", new, "-F", "qcow2", path], "no qcow2 image"), (["-f", "qcow2", *to_new, old], "no qcow2 image"),
                 (["-f", "qcow2", "-u", "-b", "nbd://host/", "-F", "raw", path], "protocol"),
