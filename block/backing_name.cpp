@@ -35,7 +35,7 @@ std::string quoted(const std::string& text) {
 std::unexpected<Error> bad_json(const std::string& image, const std::string& reason) {
   return fail(
       "{}: its json: name for another file {}; only the drivers file, raw, qcow2 and qcow with a filename "
-      "are understood: give the file by its path (qemu-img rebase -u -b … -F …)",
+      "are understood: give the file by its path (vmm-img rebase -u -b … -F …)",
       image, reason);
 }
 

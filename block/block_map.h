@@ -28,7 +28,9 @@ struct BlockRun {
   uint32_t depth = 0;       // of the layer: 0 is the disk's own image, 1 its backing file
   bool is_present = false;  // the layer says what is there; else no layer does, and there are zeroes
   bool is_zero = false;     // reads as zeroes
-  bool is_data = false;     // bytes are stored; with is_zero: they are known to be zeroes
+  // No layer has it, and one of those that were asked ends before: whatever lies further down does not show.
+  bool is_behind_end = false;
+  bool is_data = false;  // bytes are stored; with is_zero: they are known to be zeroes
   bool is_compressed = false;
   // Where the bytes lie as they are (not where they are compressed or encrypted); also the place that is kept
   // for what reads as zeroes.

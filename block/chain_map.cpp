@@ -74,6 +74,7 @@ BlockRun map_chain(std::span<const std::unique_ptr<ImageFormat>> layers, DiskOff
     ImageFormat& layer = *layers[depth];
     if (offset.bytes() >= layer.size_bytes()) {
       run.length = length;
+      run.is_behind_end = true;
       break;
     }
     const Extent extent =

@@ -1,5 +1,7 @@
 #include "block/commit.h"
 
+#include <algorithm>
+
 #include "block/copy/copy_job.h"
 #include "block/copy/disk.h"
 #include "block/copy/sources.h"
@@ -14,7 +16,7 @@ Status commit(const std::shared_ptr<EventLoop>& loop, const DiskOptions& overlay
   VMM_ASSIGN_OR_RETURN(const auto disk, Disk::open(target, loop));
   DiskOptions source = overlay;
   source.read_only = true;
-  source.without_backing = true;
+  source.layers = std::max<uint32_t>(overlay.layers, 1);
   VMM_ASSIGN_OR_RETURN(auto top, Disk::open(source, loop));
   if (top->size_bytes() > disk->size_bytes()) {
     return fail("{}: its disk has {} bytes, fewer than the {} of {}", base.path, disk->size_bytes(),

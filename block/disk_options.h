@@ -40,6 +40,7 @@ struct DiskOptions {
   bool read_only = false;
   bool shareable = false;  // others may write to it too (<shareable/>)
   CacheMode cache = CacheMode::kWriteback;
+  std::optional<CacheMode> backing_cache;  // of what the image stands on; absent: the same
   DiscardMode discard = DiscardMode::kIgnore;
   DetectZeroes detect_zeroes = DetectZeroes::kOff;
   EngineKind io = EngineKind::kIoUring;
@@ -51,9 +52,12 @@ struct DiskOptions {
   std::optional<Format> backing_format;
   // For the tables of each layer in memory; 0: a default that is enough for 256 GiB in clusters of 64 KiB.
   uint64_t metadata_cache_bytes = 0;
-  // The image alone, without what it stands on: there it reads as zeroes, and its block map tells it apart.
-  // Only to be read.
-  bool without_backing = false;
+  // So many images, this one and those that it stands on; 0: all. Below them there are zeroes, which the
+  // block map tells apart. Only to be read.
+  uint32_t layers = 0;
+  // It is to stand on another image soon: what is zeroed is written down, whatever it stands on now. Its
+  // contents are to stay as they are, and so its dirty bitmaps stay valid.
+  bool changes_backing = false;
   // A qcow2 image's disk counts as so long, for which its L1 table has been made (qcow2/resize.h); 0: what
   // its header says.
   uint64_t disk_bytes = 0;

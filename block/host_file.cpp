@@ -392,6 +392,13 @@ uint64_t HostFile::allocated_bytes() const {
   return static_cast<uint64_t>(info.st_blocks) * kStatBlockBytes;
 }
 
+bool HostFile::is_same_file(const HostFile& other) const {
+  struct stat ours{};
+  struct stat theirs{};
+  return ::fstat(files_.main.fd.get(), &ours) == 0 && ::fstat(other.files_.main.fd.get(), &theirs) == 0 &&
+         ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
 // --- Questions ---
 
 ByteRange HostFile::widened(const ByteRange& range, uint64_t alignment) {

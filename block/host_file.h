@@ -90,6 +90,7 @@ class HostFile {
   Run run_at(FileOffset offset, uint64_t length) const;
   // Space that the file takes; for a block device its size is not told: UINT64_MAX.
   uint64_t allocated_bytes() const;
+  bool is_same_file(const HostFile& other) const;
 
   // Calls the request's done with `status` at the next turn of the loop, and does nothing else.
   void finish_later(FileRequest& request, IoStatus status);

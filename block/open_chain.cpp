@@ -91,7 +91,7 @@ class ChainOpener {
   Result<Next> open_layer(const DiskOptions& options) {
     names_.push_back(options.path);
     if (names_.size() > kMaxChainLayers) {
-      return fail("more than {} files stand on each other; merge some of them (qemu-img commit)",
+      return fail("more than {} files stand on each other; merge some of them (vmm-img commit)",
                   kMaxChainLayers);
     }
     VMM_ASSIGN_OR_RETURN(ImageFile image, open_image_file(options));
@@ -198,9 +198,11 @@ class ChainOpener {
     qcow2::Image::Options image_options;
     VMM_ASSIGN_OR_RETURN(image_options.cipher, cipher_of(header, *sync, options));
     if (!options.read_only) {
-      // A disk that is being resized is written to behind its old end only, where no bitmap looks.
-      VMM_TRY(options.disk_bytes == 0 ? qcow2::prepare_for_writing(*sync, header)
-                                      : qcow2::prepare_for_maintenance(*sync, header));
+      // A disk that is being resized is written to behind its old end only, where no bitmap looks; one whose
+      // backing file changes is written what it holds already.
+      const bool stays = options.disk_bytes != 0 || options.changes_backing;
+      VMM_TRY(stays ? qcow2::prepare_for_maintenance(*sync, header)
+                    : qcow2::prepare_for_writing(*sync, header));
     }
     header.size_bytes = options.disk_bytes == 0 ? header.size_bytes : options.disk_bytes;
     qcow2::Image::Files files;
@@ -310,13 +312,15 @@ class ChainOpener {
 
   Result<Next> backing_of(const std::optional<std::string>& file,
                           const std::optional<std::string>& file_format, const DiskOptions& options) const {
-    if (!file || file->empty() || options.without_backing) {
+    const bool is_last = options.layers != 0 && names_.size() >= options.layers;
+    if (!file || file->empty() || is_last) {
       return Next();
     }
     VMM_ASSIGN_OR_RETURN(const BackingName name, parse_backing_name(*file, options.path));
     DiskOptions backing = options;
     backing.path = name.path;
     backing.read_only = true;
+    backing.cache = options.backing_cache.value_or(options.cache);
     backing.shareable = false;
     backing.discard = DiscardMode::kIgnore;
     backing.for_guest = false;
@@ -358,7 +362,7 @@ class ChainOpener {
     return options.format == Format::kQcow
                ? "version 1 of qcow has no place for it: convert that image (vmm-img convert -f qcow "
                  "--backing-format … -O qcow2)"
-               : "write it into that image (qemu-img rebase -u -b … -F …)";
+               : "write it into that image (vmm-img rebase -u -b … -F …)";
   }
 
   Result<std::unique_ptr<BlockDevice>> make_disk() {
@@ -381,7 +385,7 @@ class ChainOpener {
           *top_, *reader,
           qcow2::Writer::Options{.cache = cache,
                                  .may_discard = options_.discard == DiscardMode::kUnmap,
-                                 .has_backing = layers_.size() > 1,
+                                 .has_backing = layers_.size() > 1 || options_.changes_backing,
                                  .may_extend_ahead = is_direct(cache) && !is_block_device_,
                                  .budget = options_.overlay != nullptr ? options_.budget : nullptr});
     }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "block/host_file.h"
 #include "block/io_vector.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/check.h"
@@ -16,6 +17,11 @@ constexpr uint64_t kChunkBytes = uint64_t{1} << 20U;
 constexpr uint64_t kMaxZeroesBytes = uint64_t{256} << 20U;
 // Of one chunk.
 constexpr uint32_t kMaxWritesInFlight = 16;
+
+bool is_same_place(const Sources::Run& first, const Sources::Run& second) {
+  return first.kind == Sources::Kind::kData && second.kind == Sources::Kind::kData && first.offset &&
+         first.offset == second.offset && first.file->is_same_file(*second.file);
+}
 
 bool is_zero(const std::byte* bytes, uint64_t length) {
   const iovec buffer{.iov_base = const_cast<std::byte*>(bytes), .iov_len = static_cast<size_t>(length)};
@@ -32,7 +38,7 @@ CopyJob::CopyJob(EventLoop& loop, Sources& sources, BlockDevice& target, std::st
       target_path_(std::move(target_path)),
       options_(options),
       progress_(std::move(progress)),
-      size_(sources.size_bytes()),
+      size_(std::min(sources.size_bytes(), target.size_bytes())),
       chunk_bytes_(std::max(kChunkBytes / options.unit_bytes, uint64_t{1}) * options.unit_bytes) {}
 
 CopyJob::~CopyJob() { VMM_CHECK(under_way_.empty(), "a copy was ended with requests in flight"); }
@@ -51,10 +57,11 @@ Status CopyJob::make_chunks() {
     Chunk& chunk = *chunks_.emplace_back(std::make_unique<Chunk>());
     chunk.job = this;
     chunk.data = make_aligned_memory(static_cast<size_t>(chunk_bytes_));
-    if (options_.is_compressed) {
+    const bool has_two = options_.is_compressed || options_.shown != nullptr;
+    if (has_two) {
       chunk.stored = make_aligned_memory(static_cast<size_t>(chunk_bytes_));
     }
-    if (chunk.data == nullptr || (options_.is_compressed && chunk.stored == nullptr)) {
+    if (chunk.data == nullptr || (has_two && chunk.stored == nullptr)) {
       return fail("{}: the host is out of memory; fewer requests (-m) need less", target_path_);
     }
     free_.push_back(&chunk);
@@ -65,7 +72,7 @@ Status CopyJob::make_chunks() {
 Status CopyJob::run() {
   VMM_TRY(make_chunks());
   while (!under_way_.empty() || (status_ && position_ < size_)) {
-    if (status_ && position_ < size_ && !free_.empty() && sources_.can_accept()) {
+    if (status_ && position_ < size_ && !free_.empty() && can_read()) {
       auto chunk = next_chunk();
       if (!chunk) {
         fail_with(std::unexpected(chunk.error()));
@@ -90,6 +97,9 @@ void CopyJob::fail_with(Status status) {
 // --- What comes next ---
 
 Result<Sources::Run> CopyJob::source_run(uint64_t offset) const {
+  if (options_.shown != nullptr) {
+    return unlike_run(offset);
+  }
   VMM_ASSIGN_OR_RETURN(Sources::Run run,
                        sources_.run_at(offset, size_ - offset, options_.target_has_backing));
   if (options_.skips_absent && !run.is_present) {
@@ -105,6 +115,25 @@ Result<Sources::Run> CopyJob::source_run(uint64_t offset) const {
   if (options_.writes_zeroes && run.kind == Sources::Kind::kZeroes) {
     run.kind = Sources::Kind::kData;
   }
+  return run;
+}
+
+// What the target has of its own stays, and so does what it will show anyway: zeroes, or the same bytes of a
+// file that both chains have.
+Result<Sources::Run> CopyJob::unlike_run(uint64_t offset) const {
+  VMM_ASSIGN_OR_RETURN(Sources::Run run, sources_.run_at(offset, size_ - offset, false));
+  if (run.is_own) {
+    run.kind = Sources::Kind::kNothing;
+    return run;
+  }
+  Sources::Run shown{.kind = Sources::Kind::kZeroes, .length = run.length};
+  if (offset < options_.shown->size_bytes()) {
+    const uint64_t length = std::min(run.length, options_.shown->size_bytes() - offset);
+    VMM_ASSIGN_OR_RETURN(shown, options_.shown->run_at(offset, length, false));
+  }
+  run.length = std::min(run.length, shown.length);
+  const bool are_zeroes = run.kind == Sources::Kind::kZeroes && shown.kind == Sources::Kind::kZeroes;
+  run.kind = are_zeroes || is_same_place(run, shown) ? Sources::Kind::kNothing : Sources::Kind::kData;
   return run;
 }
 
@@ -172,6 +201,10 @@ Result<uint64_t> CopyJob::data_length() {
 
 // --- Reading ---
 
+bool CopyJob::can_read() const {
+  return sources_.can_accept() && (options_.shown == nullptr || options_.shown->can_accept());
+}
+
 void CopyJob::start_read(Chunk& chunk) {
   chunk.state = State::kReading;
   if (chunk.is_zeroes) {
@@ -180,38 +213,57 @@ void CopyJob::start_read(Chunk& chunk) {
   }
   // So that no end of a part is that of the chunk before all parts have begun.
   ++chunk.in_flight;
-  for (uint64_t at = 0; at < chunk.length;) {
-    const Sources::Part part = sources_.first_part(chunk.offset + at, chunk.length - at);
-    std::byte* const to = chunk.data.get() + at;
-    if (part.disk == nullptr) {
-      std::memset(to, 0, static_cast<size_t>(part.length));
-    } else {
-      chunk.vectors.push_back({.iov_base = to, .iov_len = static_cast<size_t>(part.length)});
-      BlockRequest request;
-      request.op = BlockOp::kRead;
-      request.offset = DiskOffset(part.offset);
-      request.length_bytes = part.length;
-      request.buffers = std::span(&chunk.vectors.back(), 1);
-      request.completion = Completion(read_done, &chunk, chunk.offset + at);
-      ++chunk.in_flight;
-      part.disk->device().submit(std::move(request));
-    }
-    at += part.length;
+  read(sources_, chunk, chunk.data.get(), read_done);
+  if (options_.shown != nullptr) {
+    read(*options_.shown, chunk, chunk.stored.get(), shown_done);
   }
   if (--chunk.in_flight == 0) {
     end_of_read(chunk);
   }
 }
 
+// Behind the end there are zeroes.
+void CopyJob::read(const Sources& from, Chunk& chunk, std::byte* to, Completion::Function done) {
+  const uint64_t end = std::min(chunk.offset + chunk.length, std::max(from.size_bytes(), chunk.offset));
+  const uint64_t there = end - chunk.offset;
+  std::memset(to + there, 0, static_cast<size_t>(chunk.length - there));
+  for (uint64_t at = 0; at < there;) {
+    const Sources::Part part = from.first_part(chunk.offset + at, there - at);
+    if (part.disk == nullptr) {
+      std::memset(to + at, 0, static_cast<size_t>(part.length));
+    } else {
+      chunk.vectors.push_back({.iov_base = to + at, .iov_len = static_cast<size_t>(part.length)});
+      BlockRequest request;
+      request.op = BlockOp::kRead;
+      request.offset = DiskOffset(part.offset);
+      request.length_bytes = part.length;
+      request.buffers = std::span(&chunk.vectors.back(), 1);
+      request.completion = Completion(done, &chunk, chunk.offset + at);
+      ++chunk.in_flight;
+      part.disk->device().submit(std::move(request));
+    }
+    at += part.length;
+  }
+}
+
 void CopyJob::read_done(void* context, uint64_t cookie, IoStatus status) {
   auto& chunk = *static_cast<Chunk*>(context);
+  chunk.job->part_done(chunk, chunk.job->sources_, cookie, status);
+}
+
+void CopyJob::shown_done(void* context, uint64_t cookie, IoStatus status) {
+  auto& chunk = *static_cast<Chunk*>(context);
+  chunk.job->part_done(chunk, *chunk.job->options_.shown, cookie, status);
+}
+
+void CopyJob::part_done(Chunk& chunk, const Sources& from, uint64_t offset, IoStatus status) {
   if (status != IoStatus::kOk) {
-    const Sources::Part part = chunk.job->sources_.first_part(cookie, 1);
-    chunk.job->fail_with(
+    const Sources::Part part = from.first_part(offset, 1);
+    fail_with(
         fail("{} cannot be read from offset {} on: {}", part.disk->path(), part.offset, status_text(status)));
   }
   if (--chunk.in_flight == 0) {
-    chunk.job->end_of_read(chunk);
+    end_of_read(chunk);
   }
 }
 
@@ -294,18 +346,18 @@ void CopyJob::write_some(Chunk& chunk) {
       submit_write(chunk, BlockOp::kWriteZeroes, 0, chunk.length);
       continue;
     }
-    bool is_zero = false;
-    const uint64_t length = stretch(chunk, is_zero);
+    Unit kind = Unit::kData;
+    const uint64_t length = stretch(chunk, kind);
     chunk.written += length;
     // Of a cluster that the target has more of, only the part that is copied is written.
     const bool is_cluster =
         length == options_.unit_bytes || chunk.offset + begin + length == target_.size_bytes();
     const size_t stored =
         options_.is_compressed && is_cluster ? chunk.stored_bytes[begin / options_.unit_bytes] : 0;
-    if (is_zero && options_.target_is_zero) {
+    if (kind == Unit::kAsShown || (kind == Unit::kZeroes && options_.target_is_zero)) {
       continue;
     }
-    if (is_zero) {
+    if (kind == Unit::kZeroes) {
       submit_write(chunk, BlockOp::kWriteZeroes, begin, length);
     } else if (stored > 0) {
       submit_stored(chunk, begin, length, stored);
@@ -320,11 +372,20 @@ bool CopyJob::is_zero_unit(const Chunk& chunk, uint64_t begin) const {
          is_zero(chunk.data.get() + begin, std::min(options_.unit_bytes, chunk.length - begin));
 }
 
+CopyJob::Unit CopyJob::unit_at(const Chunk& chunk, uint64_t begin) const {
+  const auto length = static_cast<size_t>(std::min(options_.unit_bytes, chunk.length - begin));
+  if (options_.shown != nullptr &&
+      std::memcmp(chunk.data.get() + begin, chunk.stored.get() + begin, length) == 0) {
+    return Unit::kAsShown;
+  }
+  return is_zero_unit(chunk, begin) ? Unit::kZeroes : Unit::kData;
+}
+
 // How much of the chunk is to be written in the same way from where it is on.
-uint64_t CopyJob::stretch(const Chunk& chunk, bool& is_zero) const {
+uint64_t CopyJob::stretch(const Chunk& chunk, Unit& kind) const {
   uint64_t end = std::min(chunk.written + options_.unit_bytes, chunk.length);
-  is_zero = is_zero_unit(chunk, chunk.written);
-  while (!options_.is_compressed && end < chunk.length && is_zero_unit(chunk, end) == is_zero) {
+  kind = unit_at(chunk, chunk.written);
+  while (!options_.is_compressed && end < chunk.length && unit_at(chunk, end) == kind) {
     end = std::min(end + options_.unit_bytes, chunk.length);
   }
   return end - chunk.written;

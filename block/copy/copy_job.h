@@ -40,13 +40,17 @@ struct CopyOptions {
   // What the source's own image does not have is not written.
   bool target_has_backing = false;
   uint64_t backing_bytes = 0;  // behind, what is not written reads as zeroes
+  // The target is the source, and is to show this where it has nothing of its own, with zeroes behind its
+  // end: what would differ is written. REQUIRES: unit_bytes is what the target allocates as one.
+  Sources* shown = nullptr;
 };
 
 class CopyJob {
  public:
   using Progress = std::function<void(uint64_t done, uint64_t all)>;
 
-  // `target_path` is for errors. The target is as large as the sources, or larger.
+  // `target_path` is for errors. The target is as large as the sources, or larger, but for what is behind the
+  // end of a source within its last sector.
   CopyJob(EventLoop& loop, Sources& sources, BlockDevice& target, std::string target_path,
           const CopyOptions& options, Progress progress);
   CopyJob(const CopyJob&) = delete;
@@ -58,6 +62,7 @@ class CopyJob {
 
  private:
   enum class State : uint8_t { kReading, kCompressing, kWriting };
+  enum class Unit : uint8_t { kData, kZeroes, kAsShown };
   // A range under way.
   struct Chunk {
     CopyJob* job = nullptr;
@@ -68,28 +73,34 @@ class CopyJob {
     uint64_t written = 0;  // or being written, or skipped
     uint32_t in_flight = 0;
     AlignedMemory data;
-    AlignedMemory stored;              // compressed units, each where its data are
+    AlignedMemory stored;              // compressed units, each where its data are; or what is shown there
     std::vector<size_t> stored_bytes;  // of each unit; 0: as it is
     std::deque<iovec> vectors;         // of requests in flight
   };
 
   static void read_done(void* context, uint64_t cookie, IoStatus status);
+  static void shown_done(void* context, uint64_t cookie, IoStatus status);
   static void write_done(void* context, uint64_t cookie, IoStatus status);
   static void flush_done(void* context, uint64_t cookie, IoStatus status);
 
   Status make_chunks();
   Result<Sources::Run> source_run(uint64_t offset) const;
+  Result<Sources::Run> unlike_run(uint64_t offset) const;
   Result<Sources::Run> run_at(uint64_t offset);
   Result<Chunk*> next_chunk();
   Result<uint64_t> data_length();
+  bool can_read() const;
   void start_read(Chunk& chunk);
+  static void read(const Sources& from, Chunk& chunk, std::byte* to, Completion::Function done);
+  void part_done(Chunk& chunk, const Sources& from, uint64_t offset, IoStatus status);
   void end_of_read(Chunk& chunk);
   void compress(Chunk& chunk, Compressor& compressor) const;
   void pump();
   void write_in_order();
   bool is_written(Chunk& chunk);
   void write_some(Chunk& chunk);
-  uint64_t stretch(const Chunk& chunk, bool& is_zero) const;
+  uint64_t stretch(const Chunk& chunk, Unit& kind) const;
+  Unit unit_at(const Chunk& chunk, uint64_t begin) const;
   bool is_zero_unit(const Chunk& chunk, uint64_t begin) const;
   void submit_write(Chunk& chunk, BlockOp op, uint64_t begin, uint64_t length);
   void submit_stored(Chunk& chunk, uint64_t begin, uint64_t length, size_t stored);

@@ -38,8 +38,12 @@ Result<Sources::Run> Sources::run_at(uint64_t offset, uint64_t length, bool with
   if (with_own_only && run.depth > 0) {
     return Run{.kind = Kind::kNothing, .length = run.length};
   }
-  return Run{
-      .kind = run.is_zero ? Kind::kZeroes : Kind::kData, .length = run.length, .is_present = run.is_present};
+  return Run{.kind = run.is_zero ? Kind::kZeroes : Kind::kData,
+             .length = run.length,
+             .is_present = run.is_present || run.is_behind_end,
+             .is_own = run.depth == 0 && run.is_present,
+             .file = run.file,
+             .offset = run.offset};
 }
 
 }  // namespace vmm::block

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -12,6 +13,8 @@
 #include "vmm/base/error.h"
 
 namespace vmm::block {
+
+class HostFile;
 
 class Sources {
  public:
@@ -23,7 +26,12 @@ class Sources {
   struct Run {
     Kind kind = Kind::kData;
     uint64_t length = 0;
-    bool is_present = true;  // some image of the disk has something there, be it zeroes
+    bool is_present =
+        true;            // some image of the disk has something there, be it zeroes, or hides what is below
+    bool is_own = true;  // the disk's own image has it
+    // Where the bytes lie as they are, if anywhere.
+    const HostFile* file = nullptr;
+    std::optional<FileOffset> offset;
   };
   // A part of a range, in one of the disks; disk nullptr: zeroes behind a disk that ends within a sector.
   struct Part {

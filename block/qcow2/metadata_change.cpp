@@ -176,6 +176,21 @@ Status MetadataChange::refer_tree(std::span<const uint64_t> l1, int64_t times) {
   return {};
 }
 
+// To all who ask, a block of zeroes is as good as none.
+Status MetadataChange::drop_unused_blocks() {
+  for (uint64_t index = 0; index < refcount_table_.size(); ++index) {
+    if (refcount_table_[index] == 0) {
+      continue;
+    }
+    VMM_TRY(file_->read(FileOffset(refcount_table_[index]), scanned_));
+    scanned_index_ = UINT64_MAX;
+    if (std::ranges::all_of(scanned_, [](std::byte byte) { return byte == std::byte{0}; })) {
+      VMM_TRY(add(std::exchange(refcount_table_[index], 0) >> format_.cluster_bits, -1));
+    }
+  }
+  return {};
+}
+
 // --- Free clusters ---
 
 Result<bool> MetadataChange::was_free(uint64_t cluster) {

@@ -46,6 +46,9 @@ class MetadataChange {
 
   bool has_changes() const { return !unplaced_.empty(); }
 
+  // Refcount blocks in which nothing is counted are given up. REQUIRES: nothing has been changed yet.
+  Status drop_unused_blocks();
+
   // --- New tables ---
 
   // Free clusters in a row, with this refcount; gives the offset of the first. At least one.
@@ -103,7 +106,7 @@ class MetadataChange {
   Header header_;  // as it was
   EntryFormat format_;
   uint64_t file_bytes_ = 0;
-  std::vector<uint64_t> refcount_table_;  // as it was
+  std::vector<uint64_t> refcount_table_;  // as it was, but for blocks in which nothing was counted
 
   std::unordered_map<uint64_t, Block> blocks_;
   std::vector<uint64_t> unplaced_;  // numbers of blocks that have changed

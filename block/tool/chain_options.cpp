@@ -20,6 +20,12 @@ void ChainOptions::add_backing_format_to(CLI::App& command) {
       ->type_name("FMT");
 }
 
+ChainOptions ChainOptions::of_backing() const {
+  ChainOptions options = *this;
+  options.backing_format_.clear();
+  return options;
+}
+
 Status ChainOptions::apply_to(DiskOptions& image) const {
   VMM_ASSIGN_OR_RETURN(image.passphrases, secrets_.passphrases());
   image.data_files = data_files_;

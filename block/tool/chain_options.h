@@ -22,6 +22,9 @@ class ChainOptions {
   // For commands that open images which say what they stand on, and not in which format.
   void add_backing_format_to(CLI::App& command);
 
+  // For the image that the image on the command line stands on: --backing-format says nothing of it.
+  ChainOptions of_backing() const;
+
   // Secrets are read once.
   Status apply_to(DiskOptions& image) const;
   const Secrets& secrets() const { return secrets_; }

@@ -47,7 +47,7 @@ Status refuse_loop(const std::vector<std::string>& above, const std::string& pat
 Result<ImageInfo> info_of(const std::vector<std::string>& above, const std::string& path,
                           const std::optional<std::string>& format) {
   if (above.size() >= kMaxChainLayers) {
-    return fail("more than {} files stand on each other; merge some of them (qemu-img commit)",
+    return fail("more than {} files stand on each other; merge some of them (vmm-img commit)",
                 kMaxChainLayers);
   }
   VMM_TRY(refuse_loop(above, path));

@@ -35,11 +35,13 @@ int main_with(int argument_count, char** arguments) {
   Chosen chosen;
   add_bench(app, chosen);
   add_check(app, chosen);
+  add_commit(app, chosen);
   add_compare(app, chosen);
   add_convert(app, chosen);
   add_create(app, chosen);
   add_info(app, chosen);
   add_map(app, chosen);
+  add_rebase(app, chosen);
   add_resize(app, chosen);
   add_snapshot(app, chosen);
   try {

@@ -1,4 +1,6 @@
 // vmm-img resize: another size for the disk in an image.
+#include "block/tool/resize.h"
+
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -13,23 +15,12 @@
 #include "block/qcow2/open_image.h"
 #include "block/qcow2/resize.h"
 #include "block/sync_file.h"
-#include "block/tool/chain_options.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
 #include "block/tool/text.h"
 
 namespace vmm::block::tool {
 namespace {
-
-struct ResizeOptions {
-  std::string path;
-  std::string size;
-  std::string format;
-  std::string preallocation = "off";
-  ChainOptions chain;
-  bool may_shrink = false;
-  bool is_quiet = false;
-};
 
 // The image, open for writing and locked.
 struct Target {
@@ -223,11 +214,7 @@ Status resize_qcow2(const ResizeOptions& options) {
 }
 
 Result<int> resize(const ResizeOptions& options) {
-  VMM_ASSIGN_OR_RETURN(const Format format, disk_format(options.format));
-  if (format != Format::kRaw && format != Format::kQcow2) {
-    return fail_configuration("{}: images of the format {} are only read here", options.path, options.format);
-  }
-  VMM_TRY(format == Format::kRaw ? resize_raw(options) : resize_qcow2(options));
+  VMM_TRY(resize_image(options));
   if (!options.is_quiet) {
     static_cast<void>(std::printf("Image resized.\n"));
   }
@@ -235,6 +222,14 @@ Result<int> resize(const ResizeOptions& options) {
 }
 
 }  // namespace
+
+Status resize_image(const ResizeOptions& options) {
+  VMM_ASSIGN_OR_RETURN(const Format format, disk_format(options.format));
+  if (format != Format::kRaw && format != Format::kQcow2) {
+    return fail_configuration("{}: images of the format {} are only read here", options.path, options.format);
+  }
+  return format == Format::kRaw ? resize_raw(options) : resize_qcow2(options);
+}
 
 void add_resize(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<ResizeOptions>();

@@ -48,4 +48,9 @@ Result<CacheMode> cache_mode(const std::string& name) {
       "the cache mode '{}' is not known; none, writeback, writethrough, directsync and unsafe are", name);
 }
 
+Result<CacheMode> safe_cache_mode(const std::string& name) {
+  VMM_ASSIGN_OR_RETURN(const CacheMode mode, cache_mode(name));
+  return mode == CacheMode::kUnsafe ? CacheMode::kWriteback : mode;
+}
+
 }  // namespace vmm::block::tool

@@ -21,5 +21,7 @@ Result<Format> disk_format(const std::string& name);
 
 // "none", "writeback", "writethrough", "directsync", "unsafe".
 Result<CacheMode> cache_mode(const std::string& name);
+// The same for what must be flushed all the same: unsafe is writeback.
+Result<CacheMode> safe_cache_mode(const std::string& name);
 
 }  // namespace vmm::block::tool

@@ -79,8 +79,8 @@ Status commit(const ThrowawayDisk& disk) {
   Status merged = check_room(disk);
   merged = merged ? merge(disk, saved) : merged;
   if (!merged) {
-    return fail("{}; what the guest wrote to {} is kept in {} (qemu-img commit)", merged.error().message(),
-                disk.target, saved.native());
+    return fail("{}; what the guest wrote to {} is kept in {} (vmm-img commit -f qcow2)",
+                merged.error().message(), disk.target, saved.native());
   }
   std::error_code error;
   if (!fs::remove(saved, error)) {

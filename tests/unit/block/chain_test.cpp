@@ -104,7 +104,7 @@ TEST_F(BackingChains, TheFormatGivenIsForTheFirstLayerOnly) {
   make("middle", "base", std::nullopt);
   make("overlay", "middle", std::nullopt);
   options_.backing_format = Format::kQcow2;
-  EXPECT_THAT(refusal("overlay"), HasSubstr("qemu-img rebase"));
+  EXPECT_THAT(refusal("overlay"), HasSubstr("vmm-img rebase"));
 }
 
 TEST_F(BackingChains, AFormatThatContradictsTheImageIsRefusedForAGuest) {

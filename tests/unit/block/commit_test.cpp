@@ -92,6 +92,26 @@ TEST_F(Commit, OnlyTheNextImageOfAChainIsChanged) {
   EXPECT_LT(allocated_bytes(base), size_t{1} << 20U);
 }
 
+TEST_F(Commit, OfSeveralImagesWhatTheTopmostShows) {
+  const std::string base = make_base("raw");
+  const std::string middle = folder_.file("middle.qcow2");
+  const std::string overlay = folder_.file("overlay.qcow2");
+  // It ends before the others, and hides what lies below behind its end.
+  must_run({"qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", middle, "2M"});
+  must_run({"qemu-io", "-f", "qcow2", "-c", "write -P 7 100k 200k", middle});
+  must_run({"qemu-img", "create", "-q", "-f", "qcow2", "-b", middle, "-F", "qcow2", overlay, "4M"});
+  const auto fill = [this](size_t begin, size_t end, uint8_t value) {
+    std::fill(bytes_.begin() + static_cast<ptrdiff_t>(begin), bytes_.begin() + static_cast<ptrdiff_t>(end),
+              std::byte{value});
+  };
+  fill(size_t{100} << 10U, size_t{300} << 10U, 7);
+  fill(size_t{2} << 20U, size_t{4} << 20U, 0);
+  change(overlay);
+  const auto done = commit(loop_, {.path = overlay, .format = Format::kQcow2, .layers = 2}, {.path = base});
+  ASSERT_TRUE(done) << done.error().message();
+  EXPECT_TRUE(read_file(base) == bytes_);
+}
+
 TEST_F(Commit, MayBeDoneAgain) {
   const std::string base = make_base("qcow2");
   const std::string overlay = make_overlay(base, "qcow2", "cluster_size=64k");

@@ -283,10 +283,13 @@ class Workload {
   std::unique_ptr<Compressor> compressor_;
 };
 
-// What is done to an image that is not in use: snapshots, another size.
+// What is done to an image that is not in use: snapshots, another size, emptying.
 Change random_change(CrashDisk& disk, const WorldOptions& options, std::mt19937_64& random) {
   const Header header = read_header(disk).value();
   const auto snapshots = read_snapshot_table(disk, header)->snapshots;
+  if (random() % 10 == 0) {
+    return empties();
+  }
   const uint64_t kind = random() % 8;
   if (snapshots.empty() || (kind < 3 && snapshots.size() < 5)) {
     return creates(fmt::format("s{}", random() % 100));

@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <map>
 
+#include "block/qcow2/make_empty.h"
 #include "block/qcow2/resize.h"
 #include "block/qcow2/snapshot.h"
 #include "tests/unit/block/qcow2/qcow2_world.h"
@@ -36,7 +37,7 @@ class WatchedFile final : public SyncFile {
     return counted([&] { return disk_->resize(bytes); });
   }
   void discard(FileOffset offset, uint64_t bytes) override {
-    static_cast<void>(counted([&] {
+    static_cast<void>(!counted([&] {
       disk_->discard(offset, bytes);
       return Status();
     }));
@@ -184,6 +185,10 @@ inline Change applies(const std::string& which) {
 }
 inline Change deletes(const std::string& which) {
   return [which](SyncFile& file, Header& header) { return delete_snapshot(file, header, which); };
+}
+
+inline Change empties() {
+  return [](SyncFile& file, Header& header) { return make_empty(file, header); };
 }
 
 // Where zeroes would be needed, it remains at the preparation.
