@@ -34,6 +34,14 @@ enum class DetectZeroes : uint8_t {
   kUnmap,  // the same, and with DiscardMode::kUnmap the space is given back
 };
 
+// An internal snapshot. What of ID and name is not empty must be its; with is_either `id` is its ID, or, if
+// none has that, its name.
+struct SnapshotName {
+  std::string id;
+  std::string name;
+  bool is_either = false;
+};
+
 struct DiskOptions {
   std::string path;
   Format format = Format::kRaw;
@@ -54,6 +62,9 @@ struct DiskOptions {
   // The image alone, without what it stands on: there it reads as zeroes, and its block map tells it apart.
   // Only to be read.
   bool without_backing = false;
+  // The disk reads as this snapshot has it, and is as long as it is now. Only of a qcow2 image, and to be
+  // read.
+  std::optional<SnapshotName> snapshot;
   // A qcow2 image's disk counts as so long, for which its L1 table has been made (qcow2/resize.h); 0: what
   // its header says.
   uint64_t disk_bytes = 0;
