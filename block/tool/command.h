@@ -22,6 +22,7 @@ void add_check(CLI::App& app, Chosen& chosen);
 void add_compare(CLI::App& app, Chosen& chosen);
 void add_convert(CLI::App& app, Chosen& chosen);
 void add_create(CLI::App& app, Chosen& chosen);
+void add_dd(CLI::App& app, Chosen& chosen);
 void add_info(CLI::App& app, Chosen& chosen);
 void add_map(CLI::App& app, Chosen& chosen);
 void add_measure(CLI::App& app, Chosen& chosen);

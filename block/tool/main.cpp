@@ -38,6 +38,7 @@ int main_with(int argument_count, char** arguments) {
   add_compare(app, chosen);
   add_convert(app, chosen);
   add_create(app, chosen);
+  add_dd(app, chosen);
   add_info(app, chosen);
   add_map(app, chosen);
   add_measure(app, chosen);
