@@ -18,6 +18,7 @@ struct Chosen {
 };
 
 void add_bench(CLI::App& app, Chosen& chosen);
+void add_bitmap(CLI::App& app, Chosen& chosen);
 void add_check(CLI::App& app, Chosen& chosen);
 void add_compare(CLI::App& app, Chosen& chosen);
 void add_convert(CLI::App& app, Chosen& chosen);

@@ -34,6 +34,7 @@ int main_with(int argument_count, char** arguments) {
   app.failure_message(failure_message);
   Chosen chosen;
   add_bench(app, chosen);
+  add_bitmap(app, chosen);
   add_check(app, chosen);
   add_compare(app, chosen);
   add_convert(app, chosen);
