@@ -17,6 +17,7 @@ struct Chosen {
   int error_status = 1;
 };
 
+void add_amend(CLI::App& app, Chosen& chosen);
 void add_bench(CLI::App& app, Chosen& chosen);
 void add_bitmap(CLI::App& app, Chosen& chosen);
 void add_check(CLI::App& app, Chosen& chosen);

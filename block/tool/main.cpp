@@ -33,6 +33,7 @@ int main_with(int argument_count, char** arguments) {
   app.require_subcommand(1);
   app.failure_message(failure_message);
   Chosen chosen;
+  add_amend(app, chosen);
   add_bench(app, chosen);
   add_bitmap(app, chosen);
   add_check(app, chosen);
