@@ -34,6 +34,14 @@ enum class DetectZeroes : uint8_t {
   kUnmap,  // the same, and with DiscardMode::kUnmap the space is given back
 };
 
+// An internal snapshot. What of ID and name is not empty must be its; with is_either `id` is its ID, or, if
+// none has that, its name.
+struct SnapshotName {
+  std::string id;
+  std::string name;
+  bool is_either = false;
+};
+
 struct DiskOptions {
   std::string path;
   Format format = Format::kRaw;
@@ -58,6 +66,9 @@ struct DiskOptions {
   // It is to stand on another image soon: what is zeroed is written down, whatever it stands on now. Its
   // contents are to stay as they are, and so its dirty bitmaps stay valid.
   bool changes_backing = false;
+  // The disk reads as this snapshot has it, and is as long as it is now. Only of a qcow2 image, and to be
+  // read.
+  std::optional<SnapshotName> snapshot;
   // A qcow2 image's disk counts as so long, for which its L1 table has been made (qcow2/resize.h); 0: what
   // its header says.
   uint64_t disk_bytes = 0;

@@ -22,6 +22,7 @@
 #include "block/qcow2/create.h"
 #include "block/qcow2/image.h"
 #include "block/qcow2/open_image.h"
+#include "block/qcow2/snapshot.h"
 #include "block/qcow2/writer.h"
 #include "block/raw_layer.h"
 
@@ -205,6 +206,9 @@ class ChainOpener {
                     : qcow2::prepare_for_writing(*sync, header));
     }
     header.size_bytes = options.disk_bytes == 0 ? header.size_bytes : options.disk_bytes;
+    if (options.snapshot) {
+      VMM_TRY(qcow2::show_snapshot(*sync, header, *options.snapshot));
+    }
     qcow2::Image::Files files;
     VMM_ASSIGN_OR_RETURN(files.image, make_file(image, options));
     files.sync = std::move(sync);
@@ -326,6 +330,7 @@ class ChainOpener {
     backing.for_guest = false;
     backing.backing_format.reset();
     backing.disk_bytes = 0;
+    backing.snapshot.reset();
     backing.expected.reset();
     VMM_ASSIGN_OR_RETURN(backing.format,
                          backing_format_of(*file, name.format ? name.format : file_format, options));

@@ -7,11 +7,15 @@
 
 namespace vmm::block {
 
-void Sources::add(std::unique_ptr<Disk> disk) {
+void Sources::add(std::unique_ptr<Disk> disk, uint64_t first, uint64_t end) {
   const uint64_t begin = size_bytes();
-  const uint64_t end = begin + align_up(disk->size_bytes(), kSectorBytes);
-  if (end > begin) {
-    disks_.push_back({.disk = std::move(disk), .begin = begin, .end = end});
+  const uint64_t last = std::min(disk->size_bytes(), end);
+  if (last > first) {
+    disks_.push_back({.disk = std::move(disk),
+                      .first = first,
+                      .disk_bytes = last - first,
+                      .begin = begin,
+                      .end = begin + align_up(last - first, kSectorBytes)});
   }
 }
 
@@ -22,11 +26,12 @@ bool Sources::can_accept() const {
 Sources::Part Sources::first_part(uint64_t offset, uint64_t length) const {
   const auto entry = std::ranges::upper_bound(disks_, offset, {}, [](const Entry& each) { return each.end; });
   const uint64_t within = offset - entry->begin;
-  const uint64_t size = entry->disk->size_bytes();
-  if (within >= size) {
+  if (within >= entry->disk_bytes) {
     return {.length = std::min(length, entry->end - offset)};
   }
-  return {.disk = entry->disk.get(), .offset = within, .length = std::min(length, size - within)};
+  return {.disk = entry->disk.get(),
+          .offset = entry->first + within,
+          .length = std::min(length, entry->disk_bytes - within)};
 }
 
 Result<Sources::Run> Sources::run_at(uint64_t offset, uint64_t length, bool with_own_only) {

@@ -40,7 +40,8 @@ class Sources {
     uint64_t length = 0;
   };
 
-  void add(std::unique_ptr<Disk> disk);
+  // Of the disk, the bytes from `first` up to `end` or its end.
+  void add(std::unique_ptr<Disk> disk, uint64_t first = 0, uint64_t end = UINT64_MAX);
 
   // A multiple of 512.
   uint64_t size_bytes() const { return disks_.empty() ? 0 : disks_.back().end; }
@@ -54,6 +55,8 @@ class Sources {
  private:
   struct Entry {
     std::unique_ptr<Disk> disk;
+    uint64_t first = 0;       // of the disk
+    uint64_t disk_bytes = 0;  // from there on
     uint64_t begin = 0;
     uint64_t end = 0;
   };

@@ -1,5 +1,6 @@
 #include "block/crypto/luks.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <optional>
@@ -59,6 +60,12 @@ std::unexpected<Error> wrong_passphrase(const Secret& passphrase) {
               ends_line ? "; it ends with a line feed, which counts" : "");
 }
 
+struct FoundKey {
+  LuksHeader header;
+  Secret key;
+  size_t slot = 0;
+};
+
 Status check_rounds(const LuksHeader& header, const LuksLimits& limits) {
   const uint64_t rounds = luks_rounds(header);
   if (rounds > limits.pbkdf2_rounds) {
@@ -79,6 +86,34 @@ Status check_material(const LuksHeader& header, uint64_t header_bytes) {
   return {};
 }
 
+Result<LuksHeader> read_luks_header(const LuksReader& read, uint64_t header_bytes, const LuksLimits& limits) {
+  if (header_bytes < kLuksHeaderBytes) {
+    return fail("there is no LUKS header in {} bytes", header_bytes);
+  }
+  std::array<std::byte, kLuksHeaderBytes> bytes{};
+  VMM_TRY(read(0, bytes));
+  VMM_ASSIGN_OR_RETURN(LuksHeader header, parse_luks_header(bytes));
+  VMM_TRY(check_material(header, header_bytes));
+  VMM_TRY(check_rounds(header, limits));
+  return header;
+}
+
+Result<FoundKey> find_key(const LuksReader& read, uint64_t header_bytes, const Secret& passphrase,
+                          const LuksLimits& limits) {
+  VMM_ASSIGN_OR_RETURN(LuksHeader header, read_luks_header(read, header_bytes, limits));
+  for (size_t i = 0; i < kLuksKeySlots; ++i) {
+    if (!header.slots[i].is_active) {
+      continue;
+    }
+    VMM_ASSIGN_OR_RETURN(Secret key, unlock(header, header.slots[i], read, passphrase));
+    VMM_ASSIGN_OR_RETURN(const bool is_key, is_master_key(header, key));
+    if (is_key) {
+      return FoundKey{.header = std::move(header), .key = std::move(key), .slot = i};
+    }
+  }
+  return wrong_passphrase(passphrase);
+}
+
 Result<std::string> random_uuid() {
   std::array<std::byte, 16> bytes{};
   VMM_TRY(random_bytes(bytes));
@@ -92,7 +127,7 @@ Result<std::string> random_uuid() {
 }
 
 // Section 5, with 4 KiB alignment as qemu-img has it.
-Result<LuksHeader> new_header(const LuksFormat& format, const Secret& key) {
+LuksHeader lay_out(const LuksFormat& format) {
   constexpr uint64_t kAlignmentSectors = 8;
   LuksHeader header{.cipher = format.cipher, .hash = format.hash};
   const uint64_t slot_sectors =
@@ -101,6 +136,11 @@ Result<LuksHeader> new_header(const LuksFormat& format, const Secret& key) {
     header.slots[i].key_material_sector = static_cast<uint32_t>(kAlignmentSectors + i * slot_sectors);
   }
   header.payload_sector = static_cast<uint32_t>(kAlignmentSectors + kLuksKeySlots * slot_sectors);
+  return header;
+}
+
+Result<LuksHeader> new_header(const LuksFormat& format, const Secret& key) {
+  LuksHeader header = lay_out(format);
   VMM_ASSIGN_OR_RETURN(header.uuid, random_uuid());
   header.key_digest_iterations = format.digest_iterations;
   VMM_TRY(random_bytes(header.key_digest_salt));
@@ -119,6 +159,27 @@ Status fill_slot(const LuksHeader& header, const LuksKeySlot& slot, const Secret
   return cipher->encrypt(0, material) == IoStatus::kOk ? Status() : encryption_failed();
 }
 
+Result<size_t> free_slot(const LuksHeader& header, std::optional<size_t> wanted) {
+  if (wanted && (*wanted >= kLuksKeySlots || header.slots[*wanted].is_active)) {
+    return *wanted >= kLuksKeySlots
+               ? fail("there are LUKS key slots 0 to {}, and none has the number {}", kLuksKeySlots - 1,
+                      *wanted)
+               : fail("LUKS key slot {} is in use; make it inactive first, or take another one", *wanted);
+  }
+  for (size_t i = 0; !wanted && i < kLuksKeySlots; ++i) {
+    if (!header.slots[i].is_active) {
+      wanted = i;
+    }
+  }
+  return wanted ? Result<size_t>(*wanted)
+                : fail("all {} LUKS key slots are in use; make one inactive first", kLuksKeySlots);
+}
+
+Status write_luks_header(const LuksStore& store, const LuksHeader& header) {
+  VMM_TRY(store.write(0, serialise_luks_header(header)));
+  return store.sync();
+}
+
 }  // namespace
 
 uint64_t luks_rounds(const LuksHeader& header) {
@@ -134,26 +195,10 @@ uint64_t luks_rounds(const LuksHeader& header) {
 
 Result<OpenedLuks> open_luks(const LuksReader& read, uint64_t header_bytes, const Secret& passphrase,
                              const LuksLimits& limits) {
-  if (header_bytes < kLuksHeaderBytes) {
-    return fail("there is no LUKS header in {} bytes", header_bytes);
-  }
-  std::array<std::byte, kLuksHeaderBytes> bytes{};
-  VMM_TRY(read(0, bytes));
-  VMM_ASSIGN_OR_RETURN(LuksHeader header, parse_luks_header(bytes));
-  VMM_TRY(check_material(header, header_bytes));
-  VMM_TRY(check_rounds(header, limits));
-  for (size_t i = 0; i < kLuksKeySlots; ++i) {
-    if (!header.slots[i].is_active) {
-      continue;
-    }
-    VMM_ASSIGN_OR_RETURN(const Secret key, unlock(header, header.slots[i], read, passphrase));
-    VMM_ASSIGN_OR_RETURN(const bool is_key, is_master_key(header, key));
-    if (is_key) {
-      VMM_ASSIGN_OR_RETURN(auto cipher, make_sector_cipher(header.cipher, key.bytes(), IvSectors::kOfFile));
-      return OpenedLuks{.header = std::move(header), .cipher = std::move(cipher), .slot = i};
-    }
-  }
-  return wrong_passphrase(passphrase);
+  VMM_ASSIGN_OR_RETURN(FoundKey found, find_key(read, header_bytes, passphrase, limits));
+  VMM_ASSIGN_OR_RETURN(auto cipher,
+                       make_sector_cipher(found.header.cipher, found.key.bytes(), IvSectors::kOfFile));
+  return OpenedLuks{.header = std::move(found.header), .cipher = std::move(cipher), .slot = found.slot};
 }
 
 Result<NewLuks> format_luks(const LuksFormat& format, const Secret& passphrase) {
@@ -184,6 +229,77 @@ Result<NewLuks> format_luks_for(LuksFormat format, std::chrono::milliseconds tim
   VMM_ASSIGN_OR_RETURN(format.digest_iterations,
                        pbkdf2_iterations_for(format.hash, kLuksDigestBytes, time / 8));
   return format_luks(format, passphrase);
+}
+
+uint64_t luks_format_bytes(const LuksFormat& format) { return lay_out(format).payload_offset_bytes(); }
+
+// --- Key slots ---
+
+Result<size_t> add_luks_slot(const LuksStore& store, const Secret& passphrase, const Secret& added,
+                             std::optional<size_t> wanted, std::chrono::milliseconds time,
+                             const LuksLimits& limits) {
+  VMM_ASSIGN_OR_RETURN(FoundKey found, find_key(store.read, store.header_bytes, passphrase, limits));
+  LuksHeader& header = found.header;
+  VMM_ASSIGN_OR_RETURN(const size_t index, free_slot(header, wanted));
+  LuksKeySlot& slot = header.slots[index];
+  VMM_ASSIGN_OR_RETURN(slot.iterations, pbkdf2_iterations_for(header.hash, header.cipher.key_bytes, time));
+  VMM_TRY(random_bytes(slot.salt));
+  slot.is_active = true;
+  // Also where the slot's key material would lie, of which nobody asked as long as it was not active.
+  VMM_TRY(parse_luks_header(serialise_luks_header(header)));
+  VMM_TRY(check_material(header, store.header_bytes));
+  VMM_TRY(check_rounds(header, limits));
+  Secret material(luks_key_material_bytes(header));
+  VMM_TRY(fill_slot(header, slot, found.key, added, material.bytes()));
+  slot.is_active = false;
+  VMM_TRY(store.write(slot.key_material_sector * kLuksSectorBytes, material.bytes()));
+  VMM_TRY(write_luks_header(store, header));
+  // The rest is there: what changes now lies in one sector.
+  slot.is_active = true;
+  VMM_TRY(write_luks_header(store, header));
+  return index;
+}
+
+Result<std::vector<size_t>> find_luks_slots(const LuksStore& store, const Secret& passphrase,
+                                            const LuksLimits& limits) {
+  VMM_ASSIGN_OR_RETURN(const LuksHeader header, read_luks_header(store.read, store.header_bytes, limits));
+  std::vector<size_t> slots;
+  for (size_t i = 0; i < kLuksKeySlots; ++i) {
+    if (header.slots[i].is_active) {
+      VMM_ASSIGN_OR_RETURN(const Secret key, unlock(header, header.slots[i], store.read, passphrase));
+      VMM_ASSIGN_OR_RETURN(const bool is_key, is_master_key(header, key));
+      slots.insert(slots.end(), is_key ? 1 : 0, i);
+    }
+  }
+  return slots;
+}
+
+Status erase_luks_slots(const LuksStore& store, std::span<const size_t> slots, const LuksLimits& limits) {
+  VMM_ASSIGN_OR_RETURN(LuksHeader header, read_luks_header(store.read, store.header_bytes, limits));
+  std::vector<uint64_t> places;
+  for (const size_t index : slots) {
+    LuksKeySlot& slot = header.slots[index];
+    if (slot.is_active) {
+      places.push_back(slot.key_material_sector * kLuksSectorBytes);
+    }
+    slot.is_active = false;
+  }
+  if (std::ranges::none_of(header.slots, &LuksKeySlot::is_active)) {
+    return fail(
+        "no LUKS key slot would be left, and nobody could read the image again; add another passphrase "
+        "first");
+  }
+  VMM_TRY(write_luks_header(store, header));
+  std::vector<std::byte> noise(luks_key_material_bytes(header));
+  for (const uint64_t place : places) {
+    VMM_TRY(random_bytes(noise));
+    VMM_TRY(store.write(place, noise));
+  }
+  for (const size_t index : slots) {
+    header.slots[index].iterations = 0;
+    header.slots[index].salt = {};
+  }
+  return write_luks_header(store, header);
 }
 
 }  // namespace vmm::block

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -66,5 +67,32 @@ Result<NewLuks> format_luks(const LuksFormat& format, const Secret& passphrase);
 // own do not count.
 Result<NewLuks> format_luks_for(LuksFormat format, std::chrono::milliseconds time, const Secret& passphrase);
 inline constexpr std::chrono::milliseconds kLuksTime{2000};  // qemu-img's
+
+// How many bytes they make of it, whatever the passphrase.
+uint64_t luks_format_bytes(const LuksFormat& format);
+
+// --- Key slots of a volume that nobody uses ---
+
+// A header that is written to. Whatever crash comes, each slot is active or not, and one that is active has
+// its key material, whole.
+struct LuksStore {
+  LuksReader read;
+  std::function<Status(uint64_t offset_bytes, std::span<const std::byte> from)> write;
+  std::function<Status()> sync;
+  uint64_t header_bytes = 0;
+};
+
+// One more passphrase opens the volume, which `passphrase` opens already; gives its slot: `wanted`, or the
+// first that is free. As slow as `time` is long. Errors: those of open_luks(); a slot that is in use, or that
+// none is free; more rounds of PBKDF2 than are allowed.
+Result<size_t> add_luks_slot(const LuksStore& store, const Secret& passphrase, const Secret& added,
+                             std::optional<size_t> wanted, std::chrono::milliseconds time,
+                             const LuksLimits& limits = {});
+// Those that the passphrase opens; may be none.
+Result<std::vector<size_t>> find_luks_slots(const LuksStore& store, const Secret& passphrase,
+                                            const LuksLimits& limits = {});
+// Their key material is written over. Refused where no other slot is active, and nothing has changed then:
+// nobody could ever read the volume again. REQUIRES: each is below kLuksKeySlots.
+Status erase_luks_slots(const LuksStore& store, std::span<const size_t> slots, const LuksLimits& limits = {});
 
 }  // namespace vmm::block

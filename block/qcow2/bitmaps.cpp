@@ -11,22 +11,11 @@
 namespace vmm::block::qcow2 {
 namespace {
 
-constexpr size_t kFixedBytes = 24;
+constexpr size_t kFixedBytes = kBitmapEntryBytes;
 constexpr size_t kFlagsOffset = 12;
-constexpr size_t kExtensionBytes = 24;
-constexpr uint64_t kAllOnes = 1;  // in an entry of a bitmap table without a cluster
-constexpr uint8_t kDirtyTracking = 1;
 
-// QEMU's limits.
-constexpr size_t kMaxNameBytes = 1023;
-constexpr uint8_t kMinGranularityBits = 9;
-constexpr uint8_t kMaxGranularityBits = 31;
-constexpr uint64_t kMaxDataBytes = uint64_t{512} << 20U;
 // Nobody writes any yet.
 constexpr size_t kMaxExtraBytes = 1024;
-// What is read at once.
-constexpr uint64_t kMaxTableBytes = uint64_t{8} << 20U;
-constexpr uint64_t kMaxDirectoryInMemory = uint64_t{1} << 20U;
 
 std::string text(std::span<const std::byte> bytes) {
   std::string result;
@@ -61,8 +50,8 @@ class DirectoryReader {
                   .name = {}};
     const auto name_bytes = load_be<uint16_t>(fixed.data() + 18);
     const auto extra_bytes = load_be<uint32_t>(fixed.data() + 20);
-    if (name_bytes > kMaxNameBytes || extra_bytes > kMaxExtraBytes ||
-        bitmap.granularity_bits > kMaxGranularityBits) {
+    if (name_bytes > kMaxBitmapNameBytes || extra_bytes > kMaxExtraBytes ||
+        bitmap.granularity_bits > kMaxBitmapGranularityBits) {
       return fail("{}: the entry at offset {:#x} of its bitmap directory is not valid", file_.path(),
                   bitmap.place);
     }
@@ -96,52 +85,22 @@ void put(std::vector<std::byte>& to, T value) {
   store_be<T>(to.data() + to.size() - sizeof(T), value);
 }
 
-void put_entry(std::vector<std::byte>& to, const Bitmap& bitmap) {
-  put<uint64_t>(to, bitmap.table_offset);
-  put<uint32_t>(to, bitmap.table_entries);
-  put<uint32_t>(to, bitmap.flags);
-  put<uint8_t>(to, bitmap.type);
-  put<uint8_t>(to, bitmap.granularity_bits);
-  put<uint16_t>(to, static_cast<uint16_t>(bitmap.name.size()));
-  put<uint32_t>(to, static_cast<uint32_t>(bitmap.extra.size()));
-  to.insert(to.end(), bitmap.extra.begin(), bitmap.extra.end());
-  const auto name = as_bytes(bitmap.name);
-  to.insert(to.end(), name.begin(), name.end());
-  to.resize(align_up(to.size(), 8));
-}
-
-uint64_t bits_for(const Bitmap& bitmap, uint64_t size_bytes) {
-  return divide_up(size_bytes, uint64_t{1} << bitmap.granularity_bits);
-}
-
-// "bitmap_table_size": at least one entry, as QEMU wants it.
-uint64_t table_entries_for(const Header& header, const Bitmap& bitmap, uint64_t size_bytes) {
-  return std::max<uint64_t>(divide_up(bits_for(bitmap, size_bytes), header.cluster_bytes() * 8), 1);
-}
-
-Status write_autoclear(SyncFile& file, uint64_t autoclear) {
-  std::array<std::byte, sizeof(uint64_t)> bytes{};
-  store_be<uint64_t>(bytes.data(), autoclear);
-  VMM_TRY(file.write(FileOffset(kAutoclearFieldOffset), bytes));
-  return file.sync();
-}
-
 Status check_one(const Header& header, const Bitmap& bitmap, uint64_t size_bytes, uint64_t file_bytes,
                  const std::string& path) {
   const uint64_t table_bytes = uint64_t{bitmap.table_entries} * sizeof(uint64_t);
-  if (bitmap.type != kDirtyTracking || bitmap.granularity_bits < kMinGranularityBits ||
+  if (bitmap.type != kDirtyTracking || bitmap.granularity_bits < kMinBitmapGranularityBits ||
       bitmap.table_offset % header.cluster_bytes() != 0 || bitmap.table_offset > file_bytes ||
-      table_bytes > std::min(kMaxTableBytes, file_bytes - bitmap.table_offset)) {
+      table_bytes > std::min(kMaxBitmapTableBytes, file_bytes - bitmap.table_offset)) {
     return fail(
-        "{}: its dirty bitmap '{}' is of a kind that cannot be resized here; remove it first (qemu-img "
+        "{}: its dirty bitmap '{}' is of a kind that cannot be resized here; remove it first (vmm-img "
         "bitmap --remove)",
         path, bitmap.name);
   }
-  if (divide_up(bits_for(bitmap, size_bytes), 8) > kMaxDataBytes ||
-      table_entries_for(header, bitmap, size_bytes) * sizeof(uint64_t) > kMaxTableBytes) {
+  if (divide_up(bits_for(bitmap, size_bytes), 8) > kMaxBitmapBytes ||
+      table_entries_for(header, bitmap, size_bytes) * sizeof(uint64_t) > kMaxBitmapTableBytes) {
     return fail(
         "{}: its dirty bitmap '{}' would become too large with a bit for {} bytes each; remove it first "
-        "(qemu-img bitmap --remove)",
+        "(vmm-img bitmap --remove)",
         path, bitmap.name, uint64_t{1} << bitmap.granularity_bits);
   }
   return {};
@@ -193,7 +152,7 @@ class Resizer {
     const uint64_t bits = bits_for(bitmap, size_bytes_) - (table.size() - 1) * cluster_bytes * 8;
     uint64_t& entry = table.back();
     const uint64_t offset = entry & kEntryOffsetMask;
-    if (bits == cluster_bytes * 8 || (offset == 0 && (entry & kAllOnes) == 0)) {
+    if (bits == cluster_bytes * 8 || (offset == 0 && (entry & kBitmapAllOnes) == 0)) {
       return {};
     }
     std::vector<std::byte> data(static_cast<size_t>(cluster_bytes), std::byte{0xff});
@@ -217,6 +176,29 @@ class Resizer {
 };
 
 }  // namespace
+
+uint64_t bits_for(const Bitmap& bitmap, uint64_t size_bytes) {
+  return divide_up(size_bytes, uint64_t{1} << bitmap.granularity_bits);
+}
+
+// "bitmap_table_size": at least one entry, as QEMU wants it.
+uint64_t table_entries_for(const Header& header, const Bitmap& bitmap, uint64_t size_bytes) {
+  return std::max<uint64_t>(divide_up(bits_for(bitmap, size_bytes), header.cluster_bytes() * 8), 1);
+}
+
+void put_entry(std::vector<std::byte>& to, const Bitmap& bitmap) {
+  put<uint64_t>(to, bitmap.table_offset);
+  put<uint32_t>(to, bitmap.table_entries);
+  put<uint32_t>(to, bitmap.flags);
+  put<uint8_t>(to, bitmap.type);
+  put<uint8_t>(to, bitmap.granularity_bits);
+  put<uint16_t>(to, static_cast<uint16_t>(bitmap.name.size()));
+  put<uint32_t>(to, static_cast<uint32_t>(bitmap.extra.size()));
+  to.insert(to.end(), bitmap.extra.begin(), bitmap.extra.end());
+  const auto name = as_bytes(bitmap.name);
+  to.insert(to.end(), name.begin(), name.end());
+  to.resize(align_up(to.size(), 8));
+}
 
 Status visit_bitmaps(SyncFile& file, const Header& header, const BitmapVisitor& visit) {
   if (!header.bitmaps) {
@@ -248,8 +230,8 @@ Status give_up_tracking_bitmaps(SyncFile& file, const Header& header) {
 
 Status check_bitmap_resize(SyncFile& file, const Header& header, uint64_t size_bytes) {
   VMM_ASSIGN_OR_RETURN(const uint64_t file_bytes, file.size());
-  if (header.bitmaps && header.bitmaps->directory_bytes > kMaxDirectoryInMemory) {
-    return fail("{}: has too many dirty bitmaps to resize them; remove some (qemu-img bitmap --remove)",
+  if (header.bitmaps && header.bitmaps->directory_bytes > kMaxBitmapDirectoryInMemory) {
+    return fail("{}: has too many dirty bitmaps to resize them; remove some (vmm-img bitmap --remove)",
                 file.path());
   }
   return visit_bitmaps(file, header, [&](const Bitmap& bitmap) {
@@ -260,19 +242,6 @@ Status check_bitmap_resize(SyncFile& file, const Header& header, uint64_t size_b
 Result<BitmapsExtension> resized_bitmaps(SyncFile& file, const Header& header, uint64_t size_bytes,
                                          MetadataChange& change) {
   return Resizer(file, header, size_bytes, change).run();
-}
-
-Status replace_bitmaps(SyncFile& file, Header& header, const BitmapsExtension& bitmaps) {
-  std::array<std::byte, kExtensionBytes> bytes{};
-  store_be<uint32_t>(bytes.data(), bitmaps.count);
-  store_be<uint64_t>(bytes.data() + 8, bitmaps.directory_bytes);
-  store_be<uint64_t>(bytes.data() + 16, bitmaps.directory_offset);
-  VMM_TRY(file.write(FileOffset(bitmaps.place), bytes));
-  VMM_TRY(file.sync());
-  VMM_TRY(write_autoclear(file, header.autoclear | kAutoclearBitmaps));
-  header.autoclear |= kAutoclearBitmaps;
-  header.bitmaps = bitmaps;
-  return {};
 }
 
 }  // namespace vmm::block::qcow2

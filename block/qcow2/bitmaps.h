@@ -18,8 +18,22 @@
 
 namespace vmm::block::qcow2 {
 
+constexpr size_t kBitmapEntryBytes = 24;     // of the directory, without extra data and name
 constexpr uint32_t kBitmapInUse = 1U << 0U;  // not consistent: was not closed, or not tracked
 constexpr uint32_t kBitmapAuto = 1U << 1U;   // tracks writes
+
+constexpr uint8_t kDirtyTracking = 1;   // the one type that there is
+constexpr uint64_t kBitmapAllOnes = 1;  // in an entry of a bitmap table without a cluster
+
+// QEMU's limits.
+constexpr size_t kMaxBitmapNameBytes = 1023;
+constexpr uint32_t kMaxBitmaps = 65535;
+constexpr uint8_t kMinBitmapGranularityBits = 9;
+constexpr uint8_t kMaxBitmapGranularityBits = 31;
+constexpr uint64_t kMaxBitmapBytes = uint64_t{512} << 20U;
+// What is read at once here.
+constexpr uint64_t kMaxBitmapTableBytes = uint64_t{8} << 20U;
+constexpr uint64_t kMaxBitmapDirectoryInMemory = uint64_t{1} << 20U;
 
 // An entry of the directory.
 struct Bitmap {
@@ -27,11 +41,18 @@ struct Bitmap {
   uint64_t table_offset = 0;
   uint32_t table_entries = 0;
   uint32_t flags = 0;
-  uint8_t type = 0;              // 1: dirty tracking
+  uint8_t type = kDirtyTracking;
   uint8_t granularity_bits = 0;  // bytes of the disk for a bit, as a power of two
   std::vector<std::byte> extra;
   std::string name;
 };
+
+// For a disk of this size.
+uint64_t bits_for(const Bitmap& bitmap, uint64_t size_bytes);
+uint64_t table_entries_for(const Header& header, const Bitmap& bitmap, uint64_t size_bytes);
+
+// Appends the entry, padded; its place does not count.
+void put_entry(std::vector<std::byte>& to, const Bitmap& bitmap);
 
 // Each entry of the directory, one after the other, in bounded memory. Without bitmaps, none.
 using BitmapVisitor = std::function<Status(const Bitmap& bitmap)>;
@@ -44,12 +65,8 @@ Status give_up_tracking_bitmaps(SyncFile& file, const Header& header);
 Status check_bitmap_resize(SyncFile& file, const Header& header, uint64_t size_bytes);
 
 // The bitmaps for a disk of this size, written to free clusters: what is new in them is 0. Their extension is
-// to be written with replace_bitmaps() when the change is in use, and it must clear autoclear bit 0 until
-// then.
+// to be taken into use with the change.
 Result<BitmapsExtension> resized_bitmaps(SyncFile& file, const Header& header, uint64_t size_bytes,
                                          MetadataChange& change);
-
-// Sets autoclear bit 0 again; `header` follows. A crash before the end leaves the bitmaps inconsistent.
-Status replace_bitmaps(SyncFile& file, Header& header, const BitmapsExtension& bitmaps);
 
 }  // namespace vmm::block::qcow2

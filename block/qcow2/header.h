@@ -143,6 +143,10 @@ Result<Header> parse_header(std::span<const std::byte> area, const std::string& 
 // first cluster.
 Result<std::vector<std::byte>> serialise_header(const Header& header, const std::string& path);
 
+// Without the names of features, and with that of the backing file, if there is one, at this offset, where it
+// is not written: of any length.
+std::vector<std::byte> serialise_short_header(const Header& header, uint64_t name_offset);
+
 // The names of the features that we know, as QEMU writes them into new images.
 std::vector<FeatureName> known_feature_names();
 

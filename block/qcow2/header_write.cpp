@@ -18,6 +18,15 @@ class HeaderWriter {
     return std::move(bytes_);
   }
 
+  std::vector<std::byte> write_with_name_at(uint64_t name_offset) {
+    write_fields();
+    write_extensions();
+    if (!header_.backing_file.empty()) {
+      place_backing_name(name_offset);
+    }
+    return std::move(bytes_);
+  }
+
  private:
   template <typename T>
   void put(T value) {
@@ -102,12 +111,16 @@ class HeaderWriter {
     put_extension(kExtensionFeatureNames, data);
   }
 
+  void place_backing_name(uint64_t offset) {
+    store_be<uint64_t>(bytes_.data() + 8, offset);
+    store_be<uint32_t>(bytes_.data() + 16, static_cast<uint32_t>(header_.backing_file.size()));
+  }
+
   void write_backing_name() {
     if (header_.backing_file.empty()) {
       return;
     }
-    store_be<uint64_t>(bytes_.data() + 8, bytes_.size());
-    store_be<uint32_t>(bytes_.data() + 16, static_cast<uint32_t>(header_.backing_file.size()));
+    place_backing_name(bytes_.size());
     const auto name = as_bytes(header_.backing_file);
     bytes_.insert(bytes_.end(), name.begin(), name.end());
   }
@@ -137,6 +150,12 @@ Result<std::vector<std::byte>> serialise_header(const Header& header, const std:
         bytes.size(), header.cluster_bytes());
   }
   return bytes;
+}
+
+std::vector<std::byte> serialise_short_header(const Header& header, uint64_t name_offset) {
+  Header shorter = header;
+  shorter.feature_names.clear();
+  return HeaderWriter(shorter).write_with_name_at(name_offset);
 }
 
 std::vector<FeatureName> known_feature_names() {

@@ -78,6 +78,8 @@ Result<std::unique_ptr<Image>> Image::open(Files files, Header header, Options o
         sync.path(), header.l1_entries, header.l1_offset, file_size);
   }
   VMM_ASSIGN_OR_RETURN(auto l1, read_table(sync, header.l1_offset, uint64_t{header.l1_entries} * 8));
+  // That of a snapshot may be of a disk that was shorter.
+  l1.resize(std::max(l1.size(), static_cast<size_t>(header.l1_entries_of_disk())));
   std::vector<uint64_t> refcount_table;
   if (!options.read_only) {
     const uint64_t bytes = header.refcount_table_clusters * header.cluster_bytes();

@@ -446,12 +446,19 @@ Result<std::vector<MetadataChange::Run>> MetadataChange::given_up() {
   return runs;
 }
 
-Status MetadataChange::commit(Header& header) {
+Status MetadataChange::commit(Header& header, HeaderSwitch* whole) {
   VMM_TRY(place_refcounts(header));
   VMM_TRY(write_refcounts(header));
   VMM_TRY(file_->sync());
-  VMM_TRY(file_->write(FileOffset(kSwitchOffset), switch_bytes(header)));
-  VMM_TRY(file_->sync());
+  if (whole != nullptr) {
+    VMM_TRY(whole->run(header));
+  } else {
+    VMM_TRY(file_->write(FileOffset(kSwitchOffset), switch_bytes(header)));
+    VMM_TRY(file_->sync());
+  }
+  if (whole != nullptr) {
+    whole->finish(header);
+  }
   // It is done; that the space cannot be given back is no failure.
   if (const auto runs = given_up()) {
     for (const Run& run : *runs) {

@@ -24,6 +24,7 @@
 
 #include "block/qcow2/entries.h"
 #include "block/qcow2/header.h"
+#include "block/qcow2/header_switch.h"
 #include "block/sync_file.h"
 #include "vmm/base/error.h"
 
@@ -73,8 +74,8 @@ class MetadataChange {
   Status replace_l1(Header& header, std::span<const uint64_t> l1);
 
   // The new metadata become the image's. Of `header` what lies in those bytes is written; the refcount
-  // table's place is filled in.
-  Status commit(Header& header);
+  // table's place is filled in. With a HeaderSwitch all of the header is, by one write too.
+  Status commit(Header& header, HeaderSwitch* whole = nullptr);
 
  private:
   struct Block {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "block/qcow2/bitmaps.h"
+#include "block/qcow2/header_switch.h"
 #include "block/qcow2/image.h"
 #include "block/qcow2/metadata_change.h"
 #include "vmm/base/bytes.h"
@@ -106,14 +107,16 @@ Status make_room(SyncFile& file, Header& header, uint64_t size_bytes, Preallocat
 
 // `now` has the new size.
 Status commit_with_bitmaps(SyncFile& file, Header& header, Header now, MetadataChange& change) {
-  std::optional<BitmapsExtension> bitmaps;
-  if (header.bitmaps) {
-    VMM_ASSIGN_OR_RETURN(bitmaps, resized_bitmaps(file, header, now.size_bytes, change));
-    now.autoclear &= ~kAutoclearBitmaps;
+  if (!header.bitmaps) {
+    VMM_TRY(change.commit(now));
+    header = std::move(now);
+    return {};
   }
-  VMM_TRY(change.commit(now));
-  header = std::move(now);
-  return bitmaps ? replace_bitmaps(file, header, *bitmaps) : Status();
+  VMM_ASSIGN_OR_RETURN(now.bitmaps, resized_bitmaps(file, header, now.size_bytes, change));
+  VMM_ASSIGN_OR_RETURN(HeaderSwitch whole, HeaderSwitch::prepare(file, now));
+  VMM_TRY(change.commit(now, &whole));
+  VMM_ASSIGN_OR_RETURN(header, read_header(file));
+  return {};
 }
 
 }  // namespace

@@ -7,9 +7,8 @@
 // Shrinking is one step.
 //
 // Each step is a MetadataChange or one write to the header: a crash leaves the old size or the new one, and
-// no errors, in version 2 and 3. Dirty bitmaps follow with the size; a crash just then leaves them marked as
-// inconsistent. `header` follows; after an error it is to be read again. Blocks; under the image's lock for
-// writing; REQUIRES: prepare_for_maintenance().
+// no errors, in version 2 and 3. Dirty bitmaps follow with the size. `header` follows; after an error it is
+// to be read again. Blocks; under the image's lock for writing; REQUIRES: prepare_for_maintenance().
 #pragma once
 
 #include <cstdint>

@@ -59,6 +59,22 @@ std::string next_id(const std::vector<Snapshot>& snapshots) {
   return std::to_string(highest + 1);
 }
 
+Result<size_t> find_named(const std::vector<Snapshot>& snapshots, const SnapshotName& wanted,
+                          const SyncFile& file) {
+  if (wanted.is_either) {
+    return find_either(snapshots, &Snapshot::id, &Snapshot::name, wanted.id, file);
+  }
+  const auto found = std::ranges::find_if(snapshots, [&wanted](const Snapshot& snapshot) {
+    return (wanted.id.empty() || snapshot.id == wanted.id) &&
+           (wanted.name.empty() || snapshot.name == wanted.name);
+  });
+  if (found == snapshots.end()) {
+    return fail("{}: has no snapshot with the ID '{}' and the name '{}' (vmm-img snapshot -l lists them)",
+                file.path(), wanted.id, wanted.name);
+  }
+  return static_cast<size_t>(found - snapshots.begin());
+}
+
 Result<std::vector<uint64_t>> snapshot_l1(SyncFile& file, const Snapshot& snapshot) {
   return read_table(file, snapshot.l1_offset, l1_bytes(snapshot.l1_entries));
 }
@@ -112,7 +128,7 @@ Status create_snapshot(SyncFile& file, Header& header, const NewSnapshot& wanted
 Status apply_snapshot(SyncFile& file, Header& header, const std::string& which) {
   if (header.bitmaps) {
     return fail(
-        "{}: has dirty bitmaps, which would be wrong with '{}' applied; remove them first (qemu-img "
+        "{}: has dirty bitmaps, which would be wrong with '{}' applied; remove them first (vmm-img "
         "bitmap --remove)",
         file.path(), which);
   }
@@ -154,6 +170,14 @@ Status delete_snapshot(SyncFile& file, Header& header, const std::string& which)
   VMM_TRY(replace_snapshots(header, now, at.table, snapshots, at.change, file));
   VMM_TRY(at.change.commit(now));
   header = std::move(now);
+  return {};
+}
+
+Status show_snapshot(SyncFile& file, Header& header, const SnapshotName& wanted) {
+  VMM_ASSIGN_OR_RETURN(const SnapshotTable table, read_snapshot_table(file, header));
+  VMM_ASSIGN_OR_RETURN(const size_t index, find_named(table.snapshots, wanted, file));
+  header.l1_offset = table.snapshots[index].l1_offset;
+  header.l1_entries = table.snapshots[index].l1_entries;
   return {};
 }
 

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <string>
 
+#include "block/disk_options.h"
 #include "block/qcow2/header.h"
 #include "block/qcow2/snapshot_table.h"
 #include "block/sync_file.h"
@@ -37,5 +38,8 @@ Status apply_snapshot(SyncFile& file, Header& header, const std::string& which);
 
 // `which`: a name, or an ID. The first of several with the same name.
 Status delete_snapshot(SyncFile& file, Header& header, const std::string& which);
+
+// `header` then says what the snapshot's disk holds; its size stays. To be read, never to be written.
+Status show_snapshot(SyncFile& file, Header& header, const SnapshotName& wanted);
 
 }  // namespace vmm::block::qcow2

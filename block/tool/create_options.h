@@ -19,6 +19,7 @@ class CreateWords {
   static Result<CreateWords> parse(std::string_view text);
 
   // Each value is taken out once it is understood; what remains is not known.
+  bool has(const std::string& name) const { return words_.contains(name); }
   std::optional<std::string> take(const std::string& name);
   Result<std::optional<uint64_t>> take_size(const std::string& name);
   Result<bool> take_flag(const std::string& name, bool otherwise);

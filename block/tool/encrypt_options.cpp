@@ -58,8 +58,14 @@ Result<CipherSpec> cipher_of(CreateWords& words) {
       algorithm);
 }
 
-Result<std::vector<std::byte>> make_luks_header(CreateWords& words, const Secret& passphrase) {
+struct LuksWords {
   LuksFormat format;
+  milliseconds time = kLuksTime;
+};
+
+Result<LuksWords> take_luks_words(CreateWords& words) {
+  LuksWords taken;
+  LuksFormat& format = taken.format;
   VMM_ASSIGN_OR_RETURN(format.cipher, cipher_of(words));
   const std::string hash = words.take("encrypt.hash-alg").value_or("sha256");
   const auto found = find_hash(hash);
@@ -72,21 +78,40 @@ Result<std::vector<std::byte>> make_luks_header(CreateWords& words, const Secret
   if (time && (*time == 0 || *time > kMost)) {
     return fail_configuration("-o encrypt.iter-time={}: from 1 to {} milliseconds", *time, kMost);
   }
-  VMM_ASSIGN_OR_RETURN(NewLuks made,
-                       format_luks_for(format, time ? milliseconds(*time) : kLuksTime, passphrase));
-  return std::move(made.bytes);
+  if (time) {
+    taken.time = milliseconds(*time);
+  }
+  return taken;
+}
+
+// Empty: none.
+Result<std::string> take_format_word(CreateWords& words) {
+  VMM_ASSIGN_OR_RETURN(const bool is_old_word, words.take_flag("encryption", false));
+  std::string format = words.take("encrypt.format").value_or(is_old_word ? "aes" : "");
+  if (!format.empty() && format != "luks" && format != "aes") {
+    return fail_configuration("-o encrypt.format={}: luks and aes can be", format);
+  }
+  return format;
 }
 
 }  // namespace
 
+Result<uint64_t> encryption_header_bytes(CreateWords& words) {
+  VMM_ASSIGN_OR_RETURN(const std::string format, take_format_word(words));
+  if (!format.empty()) {
+    static_cast<void>(words.take("encrypt.key-secret"));  // whatever it is, the header is as long
+  }
+  if (format != "luks") {
+    return 0;
+  }
+  VMM_ASSIGN_OR_RETURN(const LuksWords luks, take_luks_words(words));
+  return luks_format_bytes(luks.format);
+}
+
 Result<NewEncryption> make_encryption(CreateWords& words, const Secrets& secrets) {
-  VMM_ASSIGN_OR_RETURN(const bool is_old_word, words.take_flag("encryption", false));
-  const std::string format = words.take("encrypt.format").value_or(is_old_word ? "aes" : "");
+  VMM_ASSIGN_OR_RETURN(const std::string format, take_format_word(words));
   if (format.empty()) {
     return NewEncryption();
-  }
-  if (format != "luks" && format != "aes") {
-    return fail_configuration("-o encrypt.format={}: luks and aes can be", format);
   }
   const auto id = words.take("encrypt.key-secret");
   if (!id) {
@@ -97,7 +122,9 @@ Result<NewEncryption> make_encryption(CreateWords& words, const Secrets& secrets
   NewEncryption made;
   made.method = format == "luks" ? qcow2::CryptMethod::kLuks : qcow2::CryptMethod::kAes;
   if (made.method == qcow2::CryptMethod::kLuks) {
-    VMM_ASSIGN_OR_RETURN(made.header, make_luks_header(words, *passphrase));
+    VMM_ASSIGN_OR_RETURN(const LuksWords luks, take_luks_words(words));
+    VMM_ASSIGN_OR_RETURN(NewLuks header, format_luks_for(luks.format, luks.time, *passphrase));
+    made.header = std::move(header.bytes);
   }
   return made;
 }

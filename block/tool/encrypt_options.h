@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "block/qcow2/header.h"
@@ -21,5 +22,9 @@ struct NewEncryption {
 // Takes encrypt.format, encrypt.key-secret and the rest of them, with qemu-img's defaults. Blocks for
 // encrypt.iter-time.
 Result<NewEncryption> make_encryption(CreateWords& words, const Secrets& secrets);
+
+// The same words, for an image that is not made: how long its encryption header would be; 0 without LUKS. No
+// passphrase is needed, and nothing blocks.
+Result<uint64_t> encryption_header_bytes(CreateWords& words);
 
 }  // namespace vmm::block::tool

@@ -27,20 +27,24 @@ std::string failure_message(const CLI::App* app, const CLI::Error& error) {
 }
 
 int main_with(int argument_count, char** arguments) {
-  CLI::App app{"Makes, shows, checks, converts, compares and resizes disk images."};
+  CLI::App app{"Makes, shows, checks, converts, compares, measures and resizes disk images."};
   app.name("vmm-img");
   app.set_version_flag("--version", "vmm-img " VMM_VERSION);
   app.require_subcommand(1);
   app.failure_message(failure_message);
   Chosen chosen;
+  add_amend(app, chosen);
   add_bench(app, chosen);
+  add_bitmap(app, chosen);
   add_check(app, chosen);
   add_commit(app, chosen);
   add_compare(app, chosen);
   add_convert(app, chosen);
   add_create(app, chosen);
+  add_dd(app, chosen);
   add_info(app, chosen);
   add_map(app, chosen);
+  add_measure(app, chosen);
   add_rebase(app, chosen);
   add_resize(app, chosen);
   add_snapshot(app, chosen);

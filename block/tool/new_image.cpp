@@ -13,8 +13,6 @@
 #include "vmm/base/bytes.h"
 
 namespace vmm::block::tool {
-namespace {
-
 Result<qcow2::Preallocation> take_preallocation(CreateWords& words, Format format) {
   const std::string word = words.take("preallocation").value_or("off");
   if (word == "off") {
@@ -32,6 +30,8 @@ Result<qcow2::Preallocation> take_preallocation(CreateWords& words, Format forma
   return fail_configuration("-o preallocation={}: off, {}falloc and full can be", word,
                             format == Format::kQcow2 ? "metadata, " : "");
 }
+
+namespace {
 
 Result<uint32_t> take_power_of_two(CreateWords& words, const std::string& name, uint64_t otherwise,
                                    uint64_t most) {
@@ -79,12 +79,10 @@ Status fill_data_file(const ImagePlan& plan, const std::string& path) {
              : Status();
 }
 
-Result<qcow2::CreateOptions> qcow2_options(const NewImageOptions& options, CreateWords& words) {
+}  // namespace
+
+Result<qcow2::CreateOptions> take_table_words(CreateWords& words) {
   qcow2::CreateOptions create;
-  create.backing_file = options.backing_file;
-  if (!options.backing_format.empty()) {
-    create.backing_format = options.backing_format;
-  }
   const std::string compat = words.take("compat").value_or("1.1");
   if (compat != "1.1" && compat != "v3" && compat != "0.10" && compat != "v2") {
     return fail_configuration("-o compat={}: 0.10 (v2) and 1.1 (v3) can be", compat);
@@ -100,6 +98,17 @@ Result<qcow2::CreateOptions> qcow2_options(const NewImageOptions& options, Creat
     return fail_configuration("-o compression_type={}: zlib and zstd can be", compression);
   }
   create.compression = compression == "zstd" ? qcow2::CompressionType::kZstd : qcow2::CompressionType::kZlib;
+  return create;
+}
+
+namespace {
+
+Result<qcow2::CreateOptions> qcow2_options(const NewImageOptions& options, CreateWords& words) {
+  VMM_ASSIGN_OR_RETURN(qcow2::CreateOptions create, take_table_words(words));
+  create.backing_file = options.backing_file;
+  if (!options.backing_format.empty()) {
+    create.backing_format = options.backing_format;
+  }
   VMM_ASSIGN_OR_RETURN(NewEncryption encryption, make_encryption(words, options.chain.secrets()));
   create.crypt = encryption.method;
   create.crypto_header = std::move(encryption.header);

@@ -49,6 +49,13 @@ Result<std::unique_ptr<Disk>> open_backing(const NewImageOptions& options);
 // Takes the words that the format has; others are an error. The size is rounded up to 512.
 Result<ImagePlan> plan_image(const NewImageOptions& options, CreateWords& words, uint64_t size_bytes);
 
+// --- Parts of the plan ---
+
+// off, falloc, full; of qcow2 also metadata.
+Result<qcow2::Preallocation> take_preallocation(CreateWords& words, Format format);
+// compat, lazy_refcounts, extended_l2, cluster_size, refcount_bits, compression_type: the rest has defaults.
+Result<qcow2::CreateOptions> take_table_words(CreateWords& words);
+
 // The external data file of the plan, complete but for its name; nothing: there is none. One that is there
 // already is refused, so that nobody's data are lost; but for a block device, which is taken as it is.
 Result<std::optional<NewFile>> make_data_file(const ImagePlan& plan);

@@ -1,27 +1,14 @@
 """Dirty bitmaps of QEMU's in images that we change: they stay right, or are marked as inconsistent."""
 
 import hashlib
-import json
-import os
-import tempfile
 import unittest
 
-from tool import ToolTest
+from bitmap_tool import BitmapTest
 
 MIB = 1 << 20
 
 
-class Bitmaps(ToolTest):
-    def setUp(self):
-        super().setUp()
-        sockets = tempfile.TemporaryDirectory(prefix="vmm-nbd-")  # short: the name of a socket has 107 bytes
-        self.addCleanup(sockets.cleanup)
-        self.socket = os.path.join(sockets.name, "s")
-
-    def io(self, path, *commands):
-        words = [word for command in commands for word in ("-c", command)]
-        self.assertNotIn("failed", self.qemu("qemu-io", "-f", "qcow2", *words, path))
-
+class Bitmaps(BitmapTest):
     def image(self, *options, size="10M"):
         path = self.create("image", *options, size=size)
         self.qemu("qemu-img", "bitmap", "--add", "-g", "64k", path, "enabled")
@@ -29,24 +16,6 @@ class Bitmaps(ToolTest):
         self.io(path, "write -P 1 1M 1M", "write -P 2 9M 512k")
         self.qemu("qemu-img", "bitmap", "--disable", path, "disabled")
         return path
-
-    def flags(self, path):
-        data = json.loads(self.qemu("qemu-img", "info", "--output=json", path))["format-specific"]["data"]
-        ours = self.json("info", "-f", "qcow2", "--output=json", path)["format-specific"]["data"]
-        self.assertEqual(ours.get("bitmaps"), data.get("bitmaps"))
-        return {bitmap["name"]: bitmap["flags"] for bitmap in data.get("bitmaps", [])}
-
-    def dirty(self, path, name):
-        """What the bitmap says, as QEMU reads it: [[start, end], …]."""
-        self.qemu("qemu-nbd", "--fork", "-r", "-f", "qcow2", "-B", name, "-k", self.socket, path)  # until its client goes
-        extents = json.loads(self.qemu("qemu-img", "map", "--output=json", "--image-opts",
-                                       f"driver=nbd,server.type=unix,server.path={self.socket},"
-                                       f"x-dirty-bitmap=qemu:dirty-bitmap:{name}"))
-        return [[extent["start"], extent["start"] + extent["length"]] for extent in extents if not extent["data"]]
-
-    def check(self, path):
-        self.qemu("qemu-img", "check", "-q", path)
-        self.assertEqual(self.img("check", "-f", "qcow2", path).status, 0)
 
     def test_reading_changes_nothing(self):
         path = self.image()
