@@ -34,11 +34,19 @@ enum class DetectZeroes : uint8_t {
   kUnmap,  // the same, and with DiscardMode::kUnmap the space is given back
 };
 
+// One of the snapshots that an image has inside.
+struct SnapshotChoice {
+  std::string either;  // an ID, or else a name; if empty, what follows counts
+  std::optional<std::string> id;
+  std::optional<std::string> name;
+};
+
 struct DiskOptions {
   std::string path;
   Format format = Format::kRaw;
   bool read_only = false;
-  bool shareable = false;  // others may write to it too (<shareable/>)
+  // Others may write to it too (<shareable/>); for a tool, to what it stands on as well.
+  bool shareable = false;
   CacheMode cache = CacheMode::kWriteback;
   DiscardMode discard = DiscardMode::kIgnore;
   DetectZeroes detect_zeroes = DetectZeroes::kOff;
@@ -66,6 +74,8 @@ struct DiskOptions {
   std::shared_ptr<std::vector<FileState>> opened;
   // The file must still be this one, unchanged; else it is refused. Not asked of what it stands on.
   std::optional<FileState> expected;
+  // The disk as it was then, and as long as it was then. REQUIRES: read_only.
+  std::optional<SnapshotChoice> snapshot;
   // What the overlay may take, shared with the guest's others; nullptr: what the host has.
   std::shared_ptr<SpaceBudget> budget;
 };

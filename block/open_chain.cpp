@@ -22,6 +22,7 @@
 #include "block/qcow2/create.h"
 #include "block/qcow2/image.h"
 #include "block/qcow2/open_image.h"
+#include "block/qcow2/snapshot.h"
 #include "block/qcow2/writer.h"
 #include "block/raw_layer.h"
 
@@ -184,7 +185,8 @@ class ChainOpener {
   static Status refuse_writing(const DiskOptions& options, std::string_view what) {
     return options.read_only
                ? Status()
-               : fail("{} is {}, which is never written to; make the disk <readonly/>", options.path, what);
+               : fail("{} is {}, which is never written to; {}", options.path, what,
+                      options.for_guest ? "make the disk <readonly/>" : "convert it to qcow2 or raw first");
   }
 
   Result<Next> open_qcow2(ImageFile image, const DiskOptions& options) {
@@ -203,6 +205,9 @@ class ChainOpener {
                                       : qcow2::prepare_for_maintenance(*sync, header));
     }
     header.size_bytes = options.disk_bytes == 0 ? header.size_bytes : options.disk_bytes;
+    if (options.snapshot) {
+      VMM_TRY(qcow2::show_snapshot(*sync, header, *options.snapshot));
+    }
     qcow2::Image::Files files;
     VMM_ASSIGN_OR_RETURN(files.image, make_file(image, options));
     files.sync = std::move(sync);
@@ -317,12 +322,13 @@ class ChainOpener {
     DiskOptions backing = options;
     backing.path = name.path;
     backing.read_only = true;
-    backing.shareable = false;
+    backing.shareable = options.shareable && !options.for_guest;
     backing.discard = DiscardMode::kIgnore;
     backing.for_guest = false;
     backing.backing_format.reset();
     backing.disk_bytes = 0;
     backing.expected.reset();
+    backing.snapshot.reset();
     VMM_ASSIGN_OR_RETURN(backing.format,
                          backing_format_of(*file, name.format ? name.format : file_format, options));
     return Next(backing);

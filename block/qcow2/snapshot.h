@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <string>
 
+#include "block/disk_options.h"
 #include "block/qcow2/header.h"
 #include "block/qcow2/snapshot_table.h"
 #include "block/sync_file.h"
@@ -37,5 +38,9 @@ Status apply_snapshot(SyncFile& file, Header& header, const std::string& which);
 
 // `which`: a name, or an ID. The first of several with the same name.
 Status delete_snapshot(SyncFile& file, Header& header, const std::string& which);
+
+// For who only reads: `header` becomes that of the disk as it was in the snapshot, with its size. Nothing is
+// written; none of the above is REQUIRED. Errors: there is no such snapshot, or it is not valid.
+Status show_snapshot(SyncFile& file, Header& header, const SnapshotChoice& which);
 
 }  // namespace vmm::block::qcow2

@@ -14,6 +14,12 @@
 
 namespace vmm::block::tool {
 
+// What an image's own options say of the files behind it.
+struct FilesBehind {
+  std::vector<std::string> secret_ids;
+  std::vector<std::string> data_files;
+};
+
 class ChainOptions {
  public:
   // The options outlive the parsing of the command line.
@@ -21,6 +27,9 @@ class ChainOptions {
 
   // For commands that open images which say what they stand on, and not in which format.
   void add_backing_format_to(CLI::App& command);
+
+  // Only the secrets that are named fit any more, if some are; data files come to the others.
+  void narrow_to(const FilesBehind& behind);
 
   // Secrets are read once.
   Status apply_to(DiskOptions& image) const;
@@ -30,6 +39,7 @@ class ChainOptions {
   Secrets secrets_;
   std::vector<std::string> data_files_;
   std::string backing_format_;
+  std::vector<std::string> secret_ids_;  // empty: all
 };
 
 }  // namespace vmm::block::tool

@@ -16,6 +16,7 @@
 #include "block/tool/chain_options.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
+#include "block/tool/image_options.h"
 #include "block/tool/text.h"
 
 namespace vmm::block::tool {
@@ -24,7 +25,7 @@ namespace {
 struct ResizeOptions {
   std::string path;
   std::string size;
-  std::string format;
+  ImageOptions image;
   std::string preallocation = "off";
   ChainOptions chain;
   bool may_shrink = false;
@@ -222,11 +223,14 @@ Status resize_qcow2(const ResizeOptions& options) {
   return qcow2::finish_growing(*target.file, header, *size);
 }
 
-Result<int> resize(const ResizeOptions& options) {
-  VMM_ASSIGN_OR_RETURN(const Format format, disk_format(options.format));
+Result<int> resize(ResizeOptions& options) {
+  VMM_ASSIGN_OR_RETURN(const NamedImage image, options.image.named(options.path));
+  VMM_ASSIGN_OR_RETURN(const Format format, disk_format(image.format));
   if (format != Format::kRaw && format != Format::kQcow2) {
-    return fail_configuration("{}: images of the format {} are only read here", options.path, options.format);
+    return fail_configuration("{}: images of the format {} are only read here", image.path, image.format);
   }
+  options.path = image.path;
+  options.chain.narrow_to(image.behind);
   VMM_TRY(format == Format::kRaw ? resize_raw(options) : resize_qcow2(options));
   if (!options.is_quiet) {
     static_cast<void>(std::printf("Image resized.\n"));
@@ -242,7 +246,7 @@ void add_resize(CLI::App& app, Chosen& chosen) {
   command->footer(
       "SIZE is the new size, or with + or - before it the difference. What is new reads as zeroes.\n"
       "No other program may use the image meanwhile.");
-  command->add_option("-f", options->format, "Format: raw or qcow2")->required()->type_name("FMT");
+  options->image.add_to(*command, "raw or qcow2", ImageOptions::Use::kWrite);
   command
       ->add_option("--preallocation", options->preallocation,
                    "Of what is new: off (what is used if absent), metadata (qcow2), falloc, full")
