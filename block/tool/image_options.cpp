@@ -115,6 +115,7 @@ Result<NamedImage> parse_image_options(std::string_view text) {
 }
 
 void ImageOptions::add_to(CLI::App& command, const std::string& formats, Use use) {
+  command_ = command.get_name();
   command.add_option("-f,--format", format_, "Format: " + formats)->type_name("FMT");
   command.add_flag("--image-opts", are_image_options_,
                    "Images are given as driver=FMT,file.filename=FILE,… in place of -f and a file");
@@ -125,6 +126,7 @@ void ImageOptions::add_to(CLI::App& command, const std::string& formats, Use use
 }
 
 void ImageOptions::add_target_to(CLI::App& command) {
+  command_ = command.get_name();
   command.add_flag("--target-image-opts", are_image_options_,
                    "The target is given as driver=FMT,file.filename=FILE,… in place of -O and a file");
   may_write_ = true;
@@ -140,8 +142,9 @@ Result<NamedImage> ImageOptions::named(const std::string& name, const std::strin
     VMM_ASSIGN_OR_RETURN(image, parse_image_options(name));
   }
   if (image.format.empty() && !is_format_optional_) {
-    return fail_configuration("{}: {} must tell its format, which is never guessed: raw, qcow2, qcow or iso",
-                              image.path, are_image_options_ ? "driver=" : option);
+    return fail_configuration(
+        "{}: {} must tell its format, which is never guessed: raw, qcow2, qcow or iso; see vmm-img {} --help",
+        image.path, are_image_options_ ? "driver=" : option, command_);
   }
   if (image.is_read_only && may_write_) {
     return fail_configuration("{}: {} read-only=on, and it is to be written to; leave that out", image.path,

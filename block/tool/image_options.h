@@ -54,6 +54,7 @@ class ImageOptions {
   bool are_image_options() const { return are_image_options_; }
 
  private:
+  std::string command_;
   std::string format_;
   bool are_image_options_ = false;
   bool is_shared_ = false;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <cmath>
 #include <csignal>
 #include <cstddef>
 #include <cstdio>
@@ -68,7 +69,7 @@ std::string time_text(double seconds) {
   if (seconds >= kLong) {
     return "a long time";
   }
-  const auto whole = static_cast<unsigned>(seconds + 0.5);
+  const auto whole = static_cast<unsigned long>(std::lround(seconds));
   return whole >= 3600 ? fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60)
                        : fmt::format("{}:{:02}", whole / 60, whole % 60);
 }
