@@ -34,19 +34,20 @@ enum class DetectZeroes : uint8_t {
   kUnmap,  // the same, and with DiscardMode::kUnmap the space is given back
 };
 
-// An internal snapshot. What of ID and name is not empty must be its; with is_either `id` is its ID, or, if
-// none has that, its name.
-struct SnapshotName {
-  std::string id;
-  std::string name;
-  bool is_either = false;
+// One of the snapshots that an image has inside.
+struct SnapshotChoice {
+  std::string either;  // an ID, or else a name; if empty, what follows counts
+  std::optional<std::string> id;
+  std::optional<std::string> name;
+  bool keeps_size = false;  // the disk is as long as it is now, and not as long as it was
 };
 
 struct DiskOptions {
   std::string path;
   Format format = Format::kRaw;
   bool read_only = false;
-  bool shareable = false;  // others may write to it too (<shareable/>)
+  // Others may write to it too (<shareable/>); for a tool, to what it stands on as well.
+  bool shareable = false;
   CacheMode cache = CacheMode::kWriteback;
   std::optional<CacheMode> backing_cache;  // of what the image stands on; absent: the same
   DiscardMode discard = DiscardMode::kIgnore;
@@ -66,9 +67,6 @@ struct DiskOptions {
   // It is to stand on another image soon: what is zeroed is written down, whatever it stands on now. Its
   // contents are to stay as they are, and so its dirty bitmaps stay valid.
   bool changes_backing = false;
-  // The disk reads as this snapshot has it, and is as long as it is now. Only of a qcow2 image, and to be
-  // read.
-  std::optional<SnapshotName> snapshot;
   // A qcow2 image's disk counts as so long, for which its L1 table has been made (qcow2/resize.h); 0: what
   // its header says.
   uint64_t disk_bytes = 0;
@@ -81,6 +79,8 @@ struct DiskOptions {
   std::shared_ptr<std::vector<FileState>> opened;
   // The file must still be this one, unchanged; else it is refused. Not asked of what it stands on.
   std::optional<FileState> expected;
+  // The disk as it was then, and as long as it was then. REQUIRES: read_only.
+  std::optional<SnapshotChoice> snapshot;
   // What the overlay may take, shared with the guest's others; nullptr: what the host has.
   std::shared_ptr<SpaceBudget> budget;
 };

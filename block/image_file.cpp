@@ -31,14 +31,14 @@ std::unexpected<Error> cannot_open(const DiskOptions& options, int error) {
   switch (error) {
     case ENOENT:
     case ENOTDIR:
-      return fail("{}: there is no such file; make it (qemu-img create), or correct the <source> of the disk",
-                  options.path);
+      return fail("{}: there is no such file; make it (vmm-img create), or correct {}", options.path,
+                  options.for_guest ? "the <source> of the disk" : "its name");
     case EACCES:
     case EPERM:
     case EROFS:
       return fail("{} cannot be opened for {} ({}); change its permissions{}", options.path,
                   options.read_only ? "reading" : "writing", errno_text(error),
-                  options.read_only ? "" : ", or make the disk <readonly/>");
+                  options.read_only || !options.for_guest ? "" : ", or make the disk <readonly/>");
     default:
       return fail("{} cannot be opened: {}", options.path, errno_text(error));
   }
@@ -232,7 +232,8 @@ Result<ImageFile> open_image_file(const DiskOptions& options) {
   if (is_block_device) {
     VMM_TRY(refuse_read_only_device(fd, options));
   }
-  VMM_TRY(lock_image(image.files.main.fd, options.path, use_of(options)));
+  VMM_TRY(lock_image(image.files.main.fd, options.path, use_of(options),
+                     options.for_guest ? LockedFor::kGuest : LockedFor::kTool));
   // Under the lock: its last owner may just have changed it.
   if (::fstat(fd, &info) != 0) {
     return fail("{} cannot be examined: {}", options.path, errno_text(errno));

@@ -145,20 +145,43 @@ std::optional<int> find_holder(int fd) {
 
 bool is_writing(ImageUse use) { return use == ImageUse::kWrite || use == ImageUse::kWriteShared; }
 
-// With what to do about it, as far as that lies with the holder.
-std::string name_of(std::optional<int> holder) {
-  if (!holder) {
-    return "another process; stop it, or";
+// ", qemu-img": what the process calls itself, which can be anything (proc(5), "comm"); empty: not shown.
+std::string process_name(int pid) {
+  std::ifstream file(fmt::format("/proc/{}/comm", pid));
+  std::string name;
+  std::getline(file, name);
+  for (char& character : name) {
+    const auto byte = static_cast<unsigned char>(character);
+    character = byte < 0x20 || byte >= 0x7f ? '?' : character;
   }
-  return *holder == ::getpid() ? "another disk of this process;"
-                               : fmt::format("another process (pid {}); stop it, or", *holder);
+  return name.empty() ? "" : ", " + name;
 }
 
-std::unexpected<Error> in_use(const std::string& path, ImageUse use, std::optional<int> holder) {
-  const std::string_view advice =
-      is_writing(use) ? "make the disk <readonly/> on both sides, or <shareable/> if both may write"
-                      : "make the disk <shareable/> if it may change meanwhile";
-  return fail("{} is in use by {} {}", path, name_of(holder), advice);
+std::string holder_text(std::optional<int> holder) {
+  if (!holder) {
+    return "another process";
+  }
+  return *holder == ::getpid() ? "another disk of this process"
+                               : fmt::format("another process (pid {}{})", *holder, process_name(*holder));
+}
+
+std::string_view mend(ImageUse use, LockedFor whom, bool is_ours) {
+  if (whom == LockedFor::kTool && is_ours) {
+    return "what is read is not written to at once: give another name";
+  }
+  if (whom == LockedFor::kTool) {
+    return is_writing(use) ? "try again when that is over"
+                           : "read it all the same with -U, if it may change meanwhile";
+  }
+  return is_writing(use) ? "make the disk <readonly/> on both sides, or <shareable/> if both may write"
+                         : "make the disk <shareable/> if it may change meanwhile";
+}
+
+std::unexpected<Error> in_use(const std::string& path, ImageUse use, LockedFor whom,
+                              std::optional<int> holder) {
+  const bool is_ours = holder && *holder == ::getpid();
+  return fail("{} is in use by {}; {}{}", path, holder_text(holder), is_ours ? "" : "stop it, or ",
+              mend(use, whom, is_ours));
 }
 
 // 0, EAGAIN where somebody else's claim is in the way, or another errno.
@@ -179,7 +202,7 @@ int take_claim(int fd, const Claim& claim) {
 
 }  // namespace
 
-Status lock_image(const UniqueFd& image, const std::string& path, ImageUse use) {
+Status lock_image(const UniqueFd& image, const std::string& path, ImageUse use, LockedFor whom) {
   const Claim claim = claim_of(use);
   const auto deadline = std::chrono::steady_clock::now() + kLastHoldTime;
   for (;;) {
@@ -195,7 +218,7 @@ Status lock_image(const UniqueFd& image, const std::string& path, ImageUse use) 
     }
     const auto holder = find_holder(image.get());
     if (holder || std::chrono::steady_clock::now() >= deadline) {
-      return in_use(path, use, holder);
+      return in_use(path, use, whom, holder);
     }
     std::this_thread::sleep_for(kLookAgainTime);
   }

@@ -21,10 +21,14 @@ enum class ImageUse : unsigned char {
   kWriteShared,  // others may write too
 };
 
-// Takes the locks on an open image, or says who holds it. Changes nothing in the file. A file system without
-// locks is taken as it is, with a warning. A holder that no process shows is waited for, half a second at
-// most. On failure no lock is held.
-Status lock_image(const UniqueFd& image, const std::string& path, ImageUse use);
+// Who is told what to do about a lock in the way.
+enum class LockedFor : unsigned char { kGuest, kTool };
+
+// Takes the locks on an open image, or says who holds it, by PID and name where the host shows that. Changes
+// nothing in the file. A file system without locks is taken as it is, with a warning. A holder that no
+// process shows is waited for, half a second at most. On failure no lock is held.
+Status lock_image(const UniqueFd& image, const std::string& path, ImageUse use,
+                  LockedFor whom = LockedFor::kGuest);
 
 // Gives back what lock_image() took; on an image that holds no locks it does nothing.
 void unlock_image(const UniqueFd& image);

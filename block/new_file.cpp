@@ -4,7 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <climits>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -25,6 +29,51 @@ unsigned process_umask() {
   ::umask(mask);
   return mask;
 }
+
+// What a handler can read: the paths of files that are being made. An image and its data file, or a few
+// clones; more than that have no place, and stay behind as they do after SIGKILL.
+constexpr size_t kUnfinishedFiles = 16;
+struct Unfinished {
+  std::atomic<bool> is_taken = false;
+  std::atomic<bool> is_set = false;
+  std::array<char, PATH_MAX> path{};
+};
+std::array<Unfinished, kUnfinishedFiles> unfinished;
+
+int note_unfinished(const std::string& path) {
+  for (size_t i = 0; i < unfinished.size() && path.size() < PATH_MAX; ++i) {
+    if (!unfinished[i].is_taken.exchange(true)) {
+      unfinished[i].path.fill('\0');
+      path.copy(unfinished[i].path.data(), path.size());
+      unfinished[i].is_set = true;
+      return static_cast<int>(i);
+    }
+  }
+  return -1;
+}
+
+void forget_unfinished(int place) {
+  if (place >= 0) {
+    unfinished[static_cast<size_t>(place)].is_set = false;
+    unfinished[static_cast<size_t>(place)].is_taken = false;
+  }
+}
+
+// No signal comes between the making of a file and the note of it.
+class SignalsHeld {
+ public:
+  SignalsHeld() {
+    sigset_t all{};
+    sigfillset(&all);
+    ::pthread_sigmask(SIG_BLOCK, &all, &before_);
+  }
+  ~SignalsHeld() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsHeld(const SignalsHeld&) = delete;
+  SignalsHeld& operator=(const SignalsHeld&) = delete;
+
+ private:
+  sigset_t before_{};
+};
 
 Status sync_path(const std::string& path, int flags) {
   const UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC));
@@ -48,6 +97,14 @@ bool rename_to(const std::string& from, const std::string& to, bool may_replace)
 }
 
 }  // namespace
+
+bool remove_unfinished_files() {
+  bool removed = false;
+  for (Unfinished& file : unfinished) {
+    removed = (file.is_set && ::unlink(file.path.data()) == 0) || removed;
+  }
+  return removed;
+}
 
 Status flush_file(const std::string& path) { return sync_path(path, O_RDONLY); }
 
@@ -80,12 +137,14 @@ Result<NewFile> NewFile::create(const std::string& path) {
 
 Status NewFile::make_beside(unsigned mode) {
   std::string pattern = name_ + ".XXXXXX" + std::string(kSuffix);
+  const SignalsHeld held;
   const UniqueFd fd(::mkostemps(pattern.data(), static_cast<int>(kSuffix.size()), O_CLOEXEC));
   if (!fd) {
     return fail("{} cannot be made: {}", name_, errno_text(errno));
   }
   path_ = pattern;
   is_temporary_ = true;
+  place_ = note_unfinished(std::filesystem::absolute(path_));
   if (::fchmod(fd.get(), mode) != 0) {
     return fail("{} cannot be given its permissions: {}", path_, errno_text(errno));
   }
@@ -96,12 +155,14 @@ NewFile::NewFile(NewFile&& other) noexcept
     : name_(std::move(other.name_)),
       path_(std::move(other.path_)),
       old_(std::move(other.old_)),
-      is_temporary_(std::exchange(other.is_temporary_, false)) {}
+      is_temporary_(std::exchange(other.is_temporary_, false)),
+      place_(std::exchange(other.place_, -1)) {}
 
 NewFile::~NewFile() {
   if (is_temporary_) {
     ::unlink(path_.c_str());
   }
+  forget_unfinished(place_);
 }
 
 Status NewFile::keep(bool may_replace) {
@@ -113,6 +174,7 @@ Status NewFile::keep(bool may_replace) {
     return fail("{} cannot be given its name: {}", name_, errno_text(errno));
   }
   is_temporary_ = false;
+  forget_unfinished(std::exchange(place_, -1));
   const std::string folder = std::filesystem::path(name_).parent_path();
   Status synced = sync_path(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY);
   if (!synced && !may_replace) {

@@ -39,7 +39,12 @@ class NewFile {
   std::string path_;
   ImageFile old_;
   bool is_temporary_ = false;
+  int place_ = -1;  // among the unfinished ones; -1: none
 };
+
+// For the handler of a signal that ends the program (signal-safety(7)): files that are being made go away.
+// False: there were none. Those that have just got their name keep it.
+bool remove_unfinished_files();
 
 // What was written to the file, by whomever, becomes durable.
 Status flush_file(const std::string& path);

@@ -48,6 +48,10 @@ Result<std::unique_ptr<BlockDevice>> open_raw(EventLoop& loop, const DiskOptions
 }  // namespace
 
 Result<std::unique_ptr<BlockDevice>> open_disk(EventLoop& loop, const DiskOptions& options) {
+  if (options.snapshot && options.format != Format::kQcow2) {
+    return fail_configuration("{}: only qcow2 images have internal snapshots; leave the snapshot out",
+                              options.path);
+  }
   return options.format == Format::kRaw && options.overlay == nullptr ? open_raw(loop, options)
                                                                       : open_chain(loop, options);
 }

@@ -185,7 +185,8 @@ class ChainOpener {
   static Status refuse_writing(const DiskOptions& options, std::string_view what) {
     return options.read_only
                ? Status()
-               : fail("{} is {}, which is never written to; make the disk <readonly/>", options.path, what);
+               : fail("{} is {}, which is never written to; {}", options.path, what,
+                      options.for_guest ? "make the disk <readonly/>" : "convert it to qcow2 or raw first");
   }
 
   Result<Next> open_qcow2(ImageFile image, const DiskOptions& options) {
@@ -325,7 +326,7 @@ class ChainOpener {
     backing.path = name.path;
     backing.read_only = true;
     backing.cache = options.backing_cache.value_or(options.cache);
-    backing.shareable = false;
+    backing.shareable = options.shareable && !options.for_guest;
     backing.discard = DiscardMode::kIgnore;
     backing.for_guest = false;
     backing.backing_format.reset();

@@ -69,10 +69,26 @@ Status CopyJob::make_chunks() {
   return {};
 }
 
+// A rate is kept on the average, from the beginning.
+EventLoop::Duration CopyJob::time_till_next() const {
+  if (options_.bytes_per_second == 0) {
+    return {};
+  }
+  constexpr double kMostSeconds = 1e9;
+  const double seconds = std::min(
+      static_cast<double>(data_bytes_) / static_cast<double>(options_.bytes_per_second), kMostSeconds);
+  const auto due =
+      begin_ + std::chrono::duration_cast<EventLoop::Duration>(std::chrono::duration<double>(seconds));
+  return std::max(due - std::chrono::steady_clock::now(), EventLoop::Duration(0));
+}
+
 Status CopyJob::run() {
   VMM_TRY(make_chunks());
+  begin_ = std::chrono::steady_clock::now();
   while (!under_way_.empty() || (status_ && position_ < size_)) {
-    if (status_ && position_ < size_ && !free_.empty() && can_read()) {
+    const bool may_begin = status_ && position_ < size_ && !free_.empty() && can_read();
+    const EventLoop::Duration wait = may_begin ? time_till_next() : EventLoop::Duration(0);
+    if (may_begin && wait == EventLoop::Duration(0)) {
       auto chunk = next_chunk();
       if (!chunk) {
         fail_with(std::unexpected(chunk.error()));
@@ -82,7 +98,8 @@ Status CopyJob::run() {
       }
       continue;
     }
-    loop_.run_once(std::chrono::seconds(1));
+    constexpr EventLoop::Duration kTurn = std::chrono::seconds(1);
+    loop_.run_once(may_begin ? std::min(wait, kTurn) : kTurn);
   }
   VMM_TRY(status_);
   return flush();
@@ -175,6 +192,7 @@ Result<CopyJob::Chunk*> CopyJob::next_chunk() {
     progress_(done_, size_);
   } else {
     free_.pop_back();
+    data_bytes_ += chunk->is_zeroes ? 0 : length;
     chunk->offset = position_;
     chunk->length = length;
     chunk->written = 0;

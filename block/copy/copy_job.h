@@ -6,6 +6,7 @@
 // the loop, which run() runs.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -39,7 +40,8 @@ struct CopyOptions {
   bool skips_absent = false;
   // What the source's own image does not have is not written.
   bool target_has_backing = false;
-  uint64_t backing_bytes = 0;  // behind, what is not written reads as zeroes
+  uint64_t backing_bytes = 0;     // behind, what is not written reads as zeroes
+  uint64_t bytes_per_second = 0;  // of data, read and written; 0: as fast as possible
   // The target is the source, and is to show this where it has nothing of its own, with zeroes behind its
   // end: what would differ is written. REQUIRES: unit_bytes is what the target allocates as one.
   Sources* shown = nullptr;
@@ -90,6 +92,7 @@ class CopyJob {
   Result<Chunk*> next_chunk();
   Result<uint64_t> data_length();
   bool can_read() const;
+  EventLoop::Duration time_till_next() const;
   void start_read(Chunk& chunk);
   static void read(const Sources& from, Chunk& chunk, std::byte* to, Completion::Function done);
   void part_done(Chunk& chunk, const Sources& from, uint64_t offset, IoStatus status);
@@ -121,6 +124,8 @@ class CopyJob {
   std::deque<Chunk*> under_way_;  // in the order of the disk
   uint64_t position_ = 0;         // up to there there are chunks
   uint64_t done_ = 0;
+  uint64_t data_bytes_ = 0;  // that were begun
+  std::chrono::steady_clock::time_point begin_;
   bool is_pumping_ = false;
   bool wants_pump_ = false;
   // What is known of the source around the position.

@@ -23,9 +23,9 @@ struct CheckResult {
 
   uint64_t allocated_clusters = 0;  // of the disk
   uint64_t compressed_clusters = 0;
-  uint64_t fragmented_clusters = 0;  // those that do not follow the one before
+  uint64_t fragmented_clusters = 0;  // those that do not follow the one before in their table
   uint64_t total_clusters = 0;
-  uint64_t image_end_offset = 0;  // the end of the last cluster in use
+  uint64_t image_end_offset = 0;  // the end of the last cluster in use, or leaked
 
   bool is_clean() const { return corruptions == 0 && leaks == 0; }
 };

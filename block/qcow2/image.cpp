@@ -78,8 +78,8 @@ Result<std::unique_ptr<Image>> Image::open(Files files, Header header, Options o
         sync.path(), header.l1_entries, header.l1_offset, file_size);
   }
   VMM_ASSIGN_OR_RETURN(auto l1, read_table(sync, header.l1_offset, uint64_t{header.l1_entries} * 8));
-  // That of a snapshot may be of a disk that was shorter.
-  l1.resize(std::max(l1.size(), static_cast<size_t>(header.l1_entries_of_disk())));
+  // A snapshot's may be shorter than its disk; what it does not tell of is not there.
+  l1.resize(std::max<size_t>(l1.size(), static_cast<size_t>(header.l1_entries_of_disk())));
   std::vector<uint64_t> refcount_table;
   if (!options.read_only) {
     const uint64_t bytes = header.refcount_table_clusters * header.cluster_bytes();
@@ -113,16 +113,41 @@ bool Image::decompress(std::span<const std::byte> stored, std::span<std::byte> c
   return decompressor_->run(stored, cluster);
 }
 
-// A file with much less space than length was preallocated: all clusters have a place, and many hold nothing.
+// Up to `most`, of the file's first `clusters`: those that are in use.
+Result<uint64_t> Image::count_used(uint64_t clusters, uint64_t most) {
+  const Header& header = state_.header;
+  SyncFile& file = *files_.sync;
+  const uint64_t per_block = header.refcounts_per_block();
+  VMM_ASSIGN_OR_RETURN(const auto table, read_table(file, header.refcount_table_offset,
+                                                    header.refcount_table_clusters * header.cluster_bytes()));
+  std::vector<std::byte> block(static_cast<size_t>(header.cluster_bytes()));
+  uint64_t count = 0;
+  for (size_t i = 0; i < table.size() && i * per_block < clusters && count < most; ++i) {
+    if (table[i] == 0 || is_bad_refcount_table_entry(header.entry_format(), table[i])) {
+      continue;
+    }
+    VMM_TRY(file.read(FileOffset(table[i]), block));
+    for (uint64_t j = 0; j < std::min(per_block, clusters - i * per_block); ++j) {
+      count += load_refcount(block.data(), j, header.refcount_order) != 0 ? 1 : 0;
+    }
+  }
+  return count;
+}
+
+// A file with much less space than clusters in use was preallocated: all have a place, and many hold nothing.
 Holes Image::holes() {
   if (files_.data_file != nullptr) {
     return Holes::kNotAsked;
   }
   const auto file_bytes = data_sync_file().size();
   const uint64_t allocated = data_file().allocated_bytes() / state_.cluster_bytes();
-  const bool is_sparse =
-      file_bytes && *file_bytes / state_.cluster_bytes() >= std::max(allocated / 9 * 10, allocated + 2);
-  return is_sparse ? Holes::kPreallocated : Holes::kNotAsked;
+  const uint64_t threshold = std::max(allocated * 10 / 9, allocated + 2);
+  const uint64_t clusters = file_bytes ? *file_bytes / state_.cluster_bytes() : 0;
+  if (clusters < threshold) {
+    return Holes::kNotAsked;
+  }
+  const auto used = count_used(clusters, threshold);
+  return used && *used >= threshold ? Holes::kPreallocated : Holes::kNotAsked;
 }
 
 // --- L2 tables ---

@@ -81,6 +81,7 @@ class Image final : public ImageFormat {
   Image(Files files, Header header, std::vector<uint64_t> l1, std::vector<uint64_t> refcount_table,
         Options options);
 
+  Result<uint64_t> count_used(uint64_t clusters, uint64_t most);
   Extent extent_of(const L2Place& place, uint64_t guest_offset, uint64_t length);
   Extent first_extent(const L2Entry& entry, uint64_t guest_offset, uint64_t length);
   Extent subcluster_extent(const L2Entry& entry, uint64_t guest_offset, uint64_t length);

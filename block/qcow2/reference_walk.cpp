@@ -181,6 +181,7 @@ Status ReferenceWalk::walk_l2(const L2Reference& reference, ReferenceVisitor& vi
                               const Options& options) {
   const uint32_t entry_bytes = header_->entry_format().l2_entry_bytes();
   VMM_TRY(file_->read(FileOffset(reference.offset), cluster_));
+  visitor.start_table();
   bool is_changed = false;
   for (size_t at = 0; at < cluster_.size(); at += entry_bytes) {
     if (load_be<uint64_t>(cluster_.data() + at) != 0) {

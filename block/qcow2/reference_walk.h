@@ -27,6 +27,8 @@ class ReferenceVisitor {
   virtual bool change_flag(uint64_t host_offset, bool is_copied, const char* what) = 0;
   virtual void damage(const std::string& text) = 0;
   virtual void count_cluster(uint64_t host_offset, bool is_compressed) = 0;
+  // The clusters that are counted next are those of another table.
+  virtual void start_table() {}
 };
 
 class ReferenceWalk {

@@ -59,18 +59,28 @@ std::string next_id(const std::vector<Snapshot>& snapshots) {
   return std::to_string(highest + 1);
 }
 
-Result<size_t> find_named(const std::vector<Snapshot>& snapshots, const SnapshotName& wanted,
-                          const SyncFile& file) {
-  if (wanted.is_either) {
-    return find_either(snapshots, &Snapshot::id, &Snapshot::name, wanted.id, file);
+// Of the snapshot that the disk is to be, or be read as.
+Result<uint64_t> l1_entries_needed(const SyncFile& file, const Header& header, const Snapshot& snapshot) {
+  const uint64_t needed = header.l1_entries_for(snapshot.disk_bytes);
+  if (needed > kMaxL1Bytes / sizeof(uint64_t)) {
+    return fail("{}: the snapshot '{}' is of a disk of {} bytes, more than clusters of {} bytes can hold",
+                file.path(), snapshot.name, snapshot.disk_bytes, header.cluster_bytes());
   }
-  const auto found = std::ranges::find_if(snapshots, [&wanted](const Snapshot& snapshot) {
-    return (wanted.id.empty() || snapshot.id == wanted.id) &&
-           (wanted.name.empty() || snapshot.name == wanted.name);
+  return needed;
+}
+
+Result<size_t> find_choice(const std::vector<Snapshot>& snapshots, const SnapshotChoice& which,
+                           const SyncFile& file) {
+  if (!which.either.empty()) {
+    return find_either(snapshots, &Snapshot::id, &Snapshot::name, which.either, file);
+  }
+  const auto found = std::ranges::find_if(snapshots, [&which](const Snapshot& snapshot) {
+    return (!which.id || snapshot.id == *which.id) && (!which.name || snapshot.name == *which.name);
   });
   if (found == snapshots.end()) {
-    return fail("{}: has no snapshot with the ID '{}' and the name '{}' (vmm-img snapshot -l lists them)",
-                file.path(), wanted.id, wanted.name);
+    return fail("{}: has no snapshot with {}{}{} (vmm-img snapshot -l lists them)", file.path(),
+                which.id ? "the ID '" + *which.id + "'" : "", which.id && which.name ? " and " : "",
+                which.name ? "the name '" + *which.name + "'" : "");
   }
   return static_cast<size_t>(found - snapshots.begin());
 }
@@ -136,11 +146,7 @@ Status apply_snapshot(SyncFile& file, Header& header, const std::string& which) 
   VMM_ASSIGN_OR_RETURN(const size_t index,
                        find_either(at.table.snapshots, &Snapshot::id, &Snapshot::name, which, file));
   const Snapshot& snapshot = at.table.snapshots[index];
-  const uint64_t needed = header.l1_entries_for(snapshot.disk_bytes);
-  if (needed > kMaxL1Bytes / sizeof(uint64_t)) {
-    return fail("{}: the snapshot '{}' is of a disk of {} bytes, more than clusters of {} bytes can hold",
-                file.path(), snapshot.name, snapshot.disk_bytes, header.cluster_bytes());
-  }
+  VMM_ASSIGN_OR_RETURN(const uint64_t needed, l1_entries_needed(file, header, snapshot));
   VMM_ASSIGN_OR_RETURN(auto l1, snapshot_l1(file, snapshot));
   VMM_TRY(at.change.refer_tree(at.active, -1));
   VMM_TRY(at.change.refer_tree(l1, 1));
@@ -173,11 +179,16 @@ Status delete_snapshot(SyncFile& file, Header& header, const std::string& which)
   return {};
 }
 
-Status show_snapshot(SyncFile& file, Header& header, const SnapshotName& wanted) {
+Status show_snapshot(SyncFile& file, Header& header, const SnapshotChoice& which) {
   VMM_ASSIGN_OR_RETURN(const SnapshotTable table, read_snapshot_table(file, header));
-  VMM_ASSIGN_OR_RETURN(const size_t index, find_named(table.snapshots, wanted, file));
-  header.l1_offset = table.snapshots[index].l1_offset;
-  header.l1_entries = table.snapshots[index].l1_entries;
+  VMM_ASSIGN_OR_RETURN(const size_t index, find_choice(table.snapshots, which, file));
+  const Snapshot& snapshot = table.snapshots[index];
+  VMM_TRY(l1_entries_needed(file, header, snapshot));
+  header.l1_offset = snapshot.l1_offset;
+  header.l1_entries = snapshot.l1_entries;
+  if (!which.keeps_size) {
+    header.size_bytes = snapshot.disk_bytes;
+  }
   return {};
 }
 

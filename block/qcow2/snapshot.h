@@ -39,7 +39,9 @@ Status apply_snapshot(SyncFile& file, Header& header, const std::string& which);
 // `which`: a name, or an ID. The first of several with the same name.
 Status delete_snapshot(SyncFile& file, Header& header, const std::string& which);
 
-// `header` then says what the snapshot's disk holds; its size stays. To be read, never to be written.
-Status show_snapshot(SyncFile& file, Header& header, const SnapshotName& wanted);
+// For who only reads: `header` becomes that of the disk as it was in the snapshot, with its size (or not: keeps_size).
+// Nothing is
+// written; none of the above is REQUIRED. Errors: there is no such snapshot, or it is not valid.
+Status show_snapshot(SyncFile& file, Header& header, const SnapshotChoice& which);
 
 }  // namespace vmm::block::qcow2

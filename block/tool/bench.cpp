@@ -14,6 +14,7 @@
 #include "block/tool/chain_options.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
+#include "block/tool/image_options.h"
 #include "block/tool/text.h"
 
 namespace vmm::block::tool {
@@ -23,7 +24,7 @@ constexpr uint64_t kMaxMemoryBytes = uint64_t{1} << 30U;
 
 struct BenchOptions {
   std::string path;
-  std::string format;
+  ImageOptions image;
   std::string cache = "writeback";
   std::string engine = "io_uring";
   std::string size = "4k";
@@ -192,15 +193,19 @@ void announce(const BenchOptions& options, const Plan& plan) {
 
 Result<int> bench(const BenchOptions& options) {
   VMM_ASSIGN_OR_RETURN(const Plan plan, plan_of(options));
-  DiskOptions image{.path = options.path, .read_only = !options.is_write};
-  VMM_ASSIGN_OR_RETURN(image.format, disk_format(options.format));
-  VMM_ASSIGN_OR_RETURN(image.cache, cache_mode(options.cache));
-  VMM_TRY(options.chain.apply_to(image));
+  VMM_ASSIGN_OR_RETURN(const NamedImage named, options.image.named(options.path));
+  if (options.is_write && (named.is_shared || named.is_read_only)) {
+    return fail_configuration("{}: -w writes to it: -U, force-share=on and read-only=on are for reading only",
+                              named.path);
+  }
+  VMM_ASSIGN_OR_RETURN(const CacheMode cache, cache_mode(options.cache));
+  VMM_ASSIGN_OR_RETURN(DiskOptions image, disk_options(named, options.chain, cache));
+  image.read_only = !options.is_write;
   image.io = options.engine == "threads" ? EngineKind::kThreads : EngineKind::kIoUring;
   VMM_ASSIGN_OR_RETURN(const std::shared_ptr<EventLoop> loop, EventLoop::create());
   VMM_ASSIGN_OR_RETURN(const auto disk, Disk::open(image, loop));
   if (plan.offset > disk->size_bytes() || plan.length > disk->size_bytes() - plan.offset) {
-    return fail_configuration("{}: {} bytes at offset {} are not in its disk of {} bytes", options.path,
+    return fail_configuration("{}: {} bytes at offset {} are not in its disk of {} bytes", image.path,
                               plan.length, plan.offset, disk->size_bytes());
   }
   if (!options.is_quiet) {
@@ -208,7 +213,7 @@ Result<int> bench(const BenchOptions& options) {
   }
   const auto seconds = Bench(*loop, disk->device(), plan).run();
   if (!seconds) {
-    return std::unexpected(seconds.error().within(options.path));
+    return std::unexpected(seconds.error().within(image.path));
   }
   if (!options.is_quiet) {
     static_cast<void>(std::printf("Run completed in %3.3f seconds.\n", *seconds));
@@ -222,7 +227,7 @@ void add_bench(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* command = app.add_subcommand("bench", "Measure how fast a disk is read or written");
   command->footer("With -w what the image holds is overwritten.");
-  command->add_option("-f", options->format, "Format: raw, qcow2, qcow or iso")->required()->type_name("FMT");
+  options->image.add_to(*command, "raw, qcow2, qcow or iso", ImageOptions::Use::kEither);
   command->add_option("-c", options->count, "Requests in all (75000 if absent)")->type_name("COUNT");
   command->add_option("-d", options->depth, "Requests under way (64 if absent)")
       ->check(CLI::Range(uint32_t{1}, uint32_t{65536}).description(""))

@@ -1,5 +1,7 @@
 #include "block/tool/chain_options.h"
 
+#include <utility>
+
 #include "block/tool/text.h"
 
 namespace vmm::block::tool {
@@ -26,8 +28,20 @@ ChainOptions ChainOptions::of_backing() const {
   return options;
 }
 
+void ChainOptions::narrow_to(const FilesBehind& behind) {
+  secret_ids_.insert(secret_ids_.end(), behind.secret_ids.begin(), behind.secret_ids.end());
+  data_files_.insert(data_files_.end(), behind.data_files.begin(), behind.data_files.end());
+}
+
 Status ChainOptions::apply_to(DiskOptions& image) const {
   VMM_ASSIGN_OR_RETURN(image.passphrases, secrets_.passphrases());
+  if (!secret_ids_.empty()) {
+    image.passphrases.clear();
+  }
+  for (const std::string& id : secret_ids_) {
+    VMM_ASSIGN_OR_RETURN(auto passphrase, secrets_.named(id));
+    image.passphrases.push_back(std::move(passphrase));
+  }
   image.data_files = data_files_;
   if (!backing_format_.empty()) {
     VMM_ASSIGN_OR_RETURN(image.backing_format, disk_format(backing_format_));

@@ -14,6 +14,12 @@
 
 namespace vmm::block::tool {
 
+// What an image's own options say of the files behind it.
+struct FilesBehind {
+  std::vector<std::string> secret_ids;
+  std::vector<std::string> data_files;
+};
+
 class ChainOptions {
  public:
   // The options outlive the parsing of the command line.
@@ -25,6 +31,9 @@ class ChainOptions {
   // For the image that the image on the command line stands on: --backing-format says nothing of it.
   ChainOptions of_backing() const;
 
+  // Only the secrets that are named fit any more, if some are; data files come to the others.
+  void narrow_to(const FilesBehind& behind);
+
   // Secrets are read once.
   Status apply_to(DiskOptions& image) const;
   const Secrets& secrets() const { return secrets_; }
@@ -33,6 +42,7 @@ class ChainOptions {
   Secrets secrets_;
   std::vector<std::string> data_files_;
   std::string backing_format_;
+  std::vector<std::string> secret_ids_;  // empty: all
 };
 
 }  // namespace vmm::block::tool

@@ -9,6 +9,8 @@
 #include "block/qcow2/image.h"
 #include "block/sync_file.h"
 #include "block/tool/command.h"
+#include "block/tool/image_options.h"
+#include "block/tool/secrets.h"
 #include "block/tool/text.h"
 
 namespace vmm::block::tool {
@@ -19,7 +21,9 @@ enum ExitStatus : int { kClean = 0, kCorrupt = 2, kLeaks = 3, kNotSupported = 63
 
 struct CheckOptions {
   std::string path;
-  std::string format;
+  ImageOptions image;
+  Secrets secrets;
+  std::string cache = "writeback";
   std::string output = "human";
   std::string repair;
   bool is_quiet = false;
@@ -33,11 +37,19 @@ struct Findings {
 
 uint64_t fixed(uint64_t before, uint64_t after) { return before > after ? before - after : 0; }
 
-Result<Findings> find(const CheckOptions& options) {
+Result<Findings> find(const CheckOptions& options, const NamedImage& named) {
   const bool repairs = !options.repair.empty();
-  VMM_ASSIGN_OR_RETURN(const ImageFile image,
-                       open_image_file({.path = options.path, .read_only = !repairs, .for_guest = false}));
-  const auto file = make_sync_file(image.files.main, options.path);
+  if (repairs && (named.is_shared || named.is_read_only)) {
+    return fail_configuration("{}: -r writes to it: -U, force-share=on and read-only=on are for reading only",
+                              named.path);
+  }
+  VMM_ASSIGN_OR_RETURN(const CacheMode cache, cache_mode(options.cache));
+  VMM_ASSIGN_OR_RETURN(const ImageFile image, open_image_file({.path = named.path,
+                                                               .read_only = !repairs,
+                                                               .shareable = named.is_shared,
+                                                               .cache = named.cache.value_or(cache),
+                                                               .for_guest = false}));
+  const auto file = make_sync_file(image.files.main, named.path);
   VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*file));
   Findings findings;
   VMM_ASSIGN_OR_RETURN(findings.result, qcow2::check(*file, header));
@@ -97,7 +109,7 @@ void print_human(const Findings& findings) {
   }
 }
 
-void print_json(const CheckOptions& options, const Findings& findings) {
+void print_json(const NamedImage& image, const Findings& findings) {
   const qcow2::CheckResult& result = findings.result;
   nlohmann::ordered_json tree;
   const auto add = [&tree](const char* key, uint64_t value) {
@@ -115,21 +127,23 @@ void print_json(const CheckOptions& options, const Findings& findings) {
   add("allocated-clusters", result.allocated_clusters);
   add("fragmented-clusters", result.fragmented_clusters);
   add("compressed-clusters", result.compressed_clusters);
-  tree["filename"] = options.path;
-  tree["format"] = options.format;
+  tree["filename"] = image.path;
+  tree["format"] = image.format;
   say(tree.dump(4, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 Result<int> check(const CheckOptions& options) {
-  if (options.format != "qcow2") {
-    VMM_TRY(disk_format(options.format));
+  VMM_ASSIGN_OR_RETURN(const NamedImage image, options.image.named(options.path));
+  VMM_TRY(options.secrets.passphrases());
+  if (image.format != "qcow2") {
+    VMM_TRY(disk_format(image.format));
     static_cast<void>(std::fprintf(stderr, "vmm-img: %s: the format %s has nothing to check\n",
-                                   options.path.c_str(), options.format.c_str()));
+                                   image.path.c_str(), image.format.c_str()));
     return kNotSupported;
   }
-  VMM_ASSIGN_OR_RETURN(const Findings findings, find(options));
+  VMM_ASSIGN_OR_RETURN(const Findings findings, find(options, image));
   if (options.output == "json") {
-    print_json(options, findings);
+    print_json(image, findings);
   } else if (!options.is_quiet) {
     print_human(findings);
   }
@@ -148,11 +162,13 @@ void add_check(CLI::App& app, Chosen& chosen) {
   command->footer(
       "Exit status: 0 no errors, 1 it could not be checked, 2 corrupt, 3 space is leaked, 63 the format\n"
       "has nothing to check.");
-  command->add_option("-f", options->format, "Format: qcow2")->required()->type_name("FMT");
+  options->image.add_to(*command, "qcow2", ImageOptions::Use::kEither);
+  options->secrets.add_to(*command);
+  command->add_option("-T", options->cache, "Cache of the image (writeback if absent)")->type_name("CACHE");
   command->add_option("--output", options->output, "human (what is used if absent) or json")
       ->check(CLI::IsMember({"human", "json"}).description(""))
       ->type_name("OFMT");
-  command->add_option("-r", options->repair, "Repair: leaks (leaked space) or all")
+  command->add_option("-r,--repair", options->repair, "Repair: leaks (leaked space) or all")
       ->check(CLI::IsMember({"leaks", "all"}).description(""))
       ->type_name("WHAT");
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");

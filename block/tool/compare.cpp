@@ -9,6 +9,7 @@
 #include "block/copy/disk.h"
 #include "block/tool/chain_options.h"
 #include "block/tool/command.h"
+#include "block/tool/image_options.h"
 #include "block/tool/progress.h"
 #include "block/tool/text.h"
 
@@ -20,8 +21,9 @@ enum Answer : int { kIdentical = 0, kDifferent = 1, kFailed = 2 };
 constexpr uint64_t kStepBytes = uint64_t{1} << 20U;
 
 struct CompareOptions {
-  std::string first_format;
+  ImageOptions image;  // -f is of the first
   std::string second_format;
+  std::string cache = "writeback";
   std::string first;
   std::string second;
   bool is_strict = false;
@@ -36,12 +38,12 @@ void say(const CompareOptions& options, const std::string& text) {
   }
 }
 
-Result<std::unique_ptr<Disk>> open(const std::string& path, const std::string& format,
-                                   const ChainOptions& chain) {
-  DiskOptions options{.path = path, .read_only = true};
-  VMM_TRY(chain.apply_to(options));
-  VMM_ASSIGN_OR_RETURN(options.format, disk_format(format));
-  return Disk::open(options);
+Result<std::unique_ptr<Disk>> open_second(const CompareOptions& options) {
+  VMM_ASSIGN_OR_RETURN(const NamedImage image,
+                       options.image.named(options.second, options.second_format, "-F"));
+  VMM_ASSIGN_OR_RETURN(const CacheMode cache, cache_mode(options.cache));
+  VMM_ASSIGN_OR_RETURN(const DiskOptions disk, disk_options(image, options.chain, cache));
+  return Disk::open(disk);
 }
 
 // The disk, and zeroes after its end.
@@ -118,8 +120,10 @@ class Comparison {
 };
 
 Result<int> compare(const CompareOptions& options) {
-  VMM_ASSIGN_OR_RETURN(const auto first, open(options.first, options.first_format, options.chain));
-  VMM_ASSIGN_OR_RETURN(const auto second, open(options.second, options.second_format, options.chain));
+  VMM_ASSIGN_OR_RETURN(const DiskOptions image,
+                       options.image.disk(options.first, options.chain, options.cache));
+  VMM_ASSIGN_OR_RETURN(const auto first, Disk::open(image));
+  VMM_ASSIGN_OR_RETURN(const auto second, open_second(options));
   const bool is_other_size = first->size_bytes() != second->size_bytes();
   if (is_other_size && options.is_strict) {
     say(options, "Strict mode: Image size mismatch!");
@@ -128,7 +132,8 @@ Result<int> compare(const CompareOptions& options) {
   if (is_other_size) {
     say(options, "Warning: Image size mismatch!");
   }
-  Progress progress(options.shows_progress && !options.is_quiet);
+  Progress progress(options.shows_progress && !options.is_quiet,
+                    options.is_quiet ? Progress::Bar::kNever : Progress::Bar::kOnTerminal);
   Comparison comparison(options, *first, *second);
   VMM_ASSIGN_OR_RETURN(const Answer answer, comparison.run(progress));
   say(options, answer == kIdentical ? "Images are identical." : comparison.difference());
@@ -141,12 +146,9 @@ void add_compare(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<CompareOptions>();
   CLI::App* command = app.add_subcommand("compare", "Tell whether two disks have the same contents");
   command->footer("Exit status: 0 identical, 1 different, 2 an error.");
-  command->add_option("-f", options->first_format, "Format of the first image: raw, qcow2, qcow or iso")
-      ->required()
-      ->type_name("FMT");
-  command->add_option("-F", options->second_format, "Format of the second image")
-      ->required()
-      ->type_name("FMT");
+  options->image.add_to(*command, "of the first image: raw, qcow2, qcow or iso", ImageOptions::Use::kRead);
+  command->add_option("-F", options->second_format, "Format of the second image")->type_name("FMT");
+  command->add_option("-T", options->cache, "Cache of the images (writeback if absent)")->type_name("CACHE");
   command->add_flag("-s", options->is_strict,
                     "Strict: another size is a difference, and so is what is stored in another way");
   command->add_flag("-p", options->shows_progress, "Show the progress");

@@ -1,5 +1,9 @@
 // vmm-img convert: what images hold, in a new image of another format.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -11,11 +15,19 @@
 
 #include "block/copy/copy_job.h"
 #include "block/copy/disk.h"
+#include "block/copy/offload.h"
+#include "block/copy/receive.h"
 #include "block/copy/sources.h"
+#include "block/copy/space.h"
+#include "block/copy/stream_device.h"
+#include "block/image_file.h"
 #include "block/new_file.h"
 #include "block/tool/command.h"
+#include "block/tool/convert_source.h"
 #include "block/tool/create_options.h"
+#include "block/tool/image_options.h"
 #include "block/tool/new_image.h"
+#include "block/tool/option_help.h"
 #include "block/tool/progress.h"
 #include "block/tool/text.h"
 #include "vmm/base/bytes.h"
@@ -28,86 +40,179 @@ constexpr uint32_t kMaxRequests = 16;
 
 struct ConvertOptions {
   std::vector<std::string> paths;  // the last one is the new image's
-  std::string source_format;
+  ImageOptions source;
   NewImageOptions target;
+  ImageOptions target_options;
+  NamedImage named_target;
   std::string words;
-  std::string sparse = "4k";
+  CreateWords parsed_words;
+  std::string sparse;        // empty: 4k, unless the kernel copies
   std::string target_cache;  // empty: see convert()
   std::string source_cache = "writeback";
+  std::string rate;
+  std::optional<std::string> snapshot;
   uint32_t requests = 8;
   bool is_compressed = false;
   bool is_existing = false;
   bool is_out_of_order = false;
+  bool is_offloaded = false;
+  bool target_is_zero = false;
   bool is_quiet = false;
   bool shows_progress = false;
+
+  bool is_to_stream() const { return !target_options.are_image_options() && paths.back() == kStream; }
+};
+
+// What is read.
+struct Inputs {
+  StandardInput standard_input;
+  std::vector<std::string> paths;
+  std::shared_ptr<std::vector<FileState>> opened = std::make_shared<std::vector<FileState>>();
+  bool are_raw = true;  // files whose bytes are the disk's
+  Sources sources;      // goes first
 };
 
 // The target while it is written to.
 struct Target {
+  std::unique_ptr<BlockDevice> stream;  // in place of a disk
   std::unique_ptr<Disk> disk;
   std::string path;
   uint64_t unit_bytes = 0;
   bool is_zero = false;
   uint64_t backing_bytes = 0;
+
+  BlockDevice& device() { return stream != nullptr ? *stream : disk->device(); }
 };
 
 Result<uint64_t> sparse_bytes(const ConvertOptions& options) {
-  VMM_ASSIGN_OR_RETURN(const uint64_t bytes, parse_size(options.sparse));
+  VMM_ASSIGN_OR_RETURN(const uint64_t bytes, parse_size(options.sparse.empty() ? "4k" : options.sparse));
   if (bytes % kSectorBytes != 0 || bytes > kMaxSparseBytes) {
     return fail_configuration("-S {}: a multiple of 512 up to {} can be", options.sparse, kMaxSparseBytes);
   }
   return bytes;
 }
 
-Status check_options(const ConvertOptions& options) {
-  if (options.paths.size() < 2) {
-    return fail_configuration("convert takes one or more images, and the name of the new one behind them");
+Result<uint64_t> rate_bytes(const ConvertOptions& options) {
+  return options.rate.empty() ? Result<uint64_t>(0) : parse_size(options.rate);
+}
+
+Status check_stream(const ConvertOptions& options) {
+  const NewImageOptions& target = options.target;
+  if (target.format != "raw" || !options.words.empty() || !target.backing_file.empty()) {
+    return fail_configuration("-: only a raw image can go to standard output; leave -o and -B out");
   }
-  if (options.is_existing && (!options.words.empty() || !options.target.backing_file.empty())) {
-    return fail_configuration("-n takes the target as it is: there is nothing for -o and -B to do");
-  }
-  if (options.is_compressed && options.target.format == "raw") {
-    return fail_configuration("-c: a raw image has nothing compressed; -O qcow2 can");
-  }
-  for (size_t i = 0; i + 1 < options.paths.size(); ++i) {
-    std::error_code error;
-    if (std::filesystem::equivalent(options.paths[i], options.paths.back(), error)) {
-      return fail_configuration("{}: an image cannot be converted onto itself; give the new one another name",
-                                options.paths.back());
-    }
+  if (options.is_existing || options.is_out_of_order || options.shows_progress) {
+    return fail_configuration("-: what goes to standard output is new, in its order and alone; leave {} out",
+                              options.is_existing       ? "-n"
+                              : options.is_out_of_order ? "-W"
+                                                        : "-p");
   }
   return {};
 }
 
-Result<Sources> open_sources(const ConvertOptions& options, const std::shared_ptr<EventLoop>& loop) {
-  DiskOptions image{.read_only = true};
-  VMM_ASSIGN_OR_RETURN(image.format, disk_format(options.source_format));
-  VMM_ASSIGN_OR_RETURN(image.cache, cache_mode(options.source_cache));
-  VMM_TRY(options.target.chain.apply_to(image));
-  Sources sources;
-  for (size_t i = 0; i + 1 < options.paths.size(); ++i) {
-    image.path = options.paths[i];
-    VMM_ASSIGN_OR_RETURN(auto disk, Disk::open(image, loop));
-    sources.add(std::move(disk));
+Status check_existing(const ConvertOptions& options) {
+  if (options.is_existing && (!options.words.empty() || !options.target.backing_file.empty())) {
+    return fail_configuration("-n takes the target as it is: there is nothing for -o and -B to do");
   }
-  return sources;
+  if (!options.is_existing && (options.target_is_zero || options.target_options.are_image_options())) {
+    return fail_configuration("{} is for a target that is there already; add -n",
+                              options.target_is_zero ? "--target-is-zero" : "--target-image-opts");
+  }
+  return {};
+}
+
+Status check_options(const ConvertOptions& options) {
+  if (std::ranges::count(options.paths.begin(), options.paths.end() - 1, kStream) > 1) {
+    return fail_configuration("-: standard input can be read once only");
+  }
+  VMM_TRY(check_existing(options));
+  if (options.is_compressed && options.target.format == "raw") {
+    return fail_configuration("-c: a raw image has nothing compressed; -O qcow2 can");
+  }
+  if (options.is_offloaded && (options.is_compressed || !options.sparse.empty())) {
+    return fail_configuration(
+        "-C: what the kernel copies is neither compressed nor searched for zeroes; leave {} out",
+        options.is_compressed ? "-c" : "-S");
+  }
+  return options.is_to_stream() ? check_stream(options) : Status();
+}
+
+std::string folder_of_target(const ConvertOptions& options) {
+  return options.is_to_stream() ? std::filesystem::temp_directory_path().string()
+                                : std::filesystem::path(options.target.path).parent_path().string();
+}
+
+Status refuse_other_stream(Format format) {
+  return format == Format::kRaw
+             ? Status()
+             : fail_configuration("-: only a raw image can come through standard input; add -f raw");
+}
+
+// One of the images, or standard input.
+Result<DiskOptions> source_image(const ConvertOptions& options, const std::string& path, Inputs& inputs) {
+  DiskOptions image;
+  if (path == kStream) {
+    VMM_ASSIGN_OR_RETURN(inputs.standard_input, open_standard_input(folder_of_target(options)));
+    VMM_ASSIGN_OR_RETURN(
+        image, options.source.disk(inputs.standard_input.path, options.target.chain, options.source_cache));
+  } else {
+    VMM_ASSIGN_OR_RETURN(image, options.source.disk(path, options.target.chain, options.source_cache));
+  }
+  if (path == kStream) {
+    VMM_TRY(refuse_other_stream(image.format));
+  }
+  if (options.snapshot) {
+    VMM_ASSIGN_OR_RETURN(image.snapshot, parse_snapshot_choice(*options.snapshot));
+  }
+  image.opened = inputs.opened;
+  return image;
+}
+
+Result<Inputs> open_inputs(const ConvertOptions& options, const std::shared_ptr<EventLoop>& loop) {
+  Inputs inputs;
+  for (size_t i = 0; i + 1 < options.paths.size(); ++i) {
+    VMM_ASSIGN_OR_RETURN(const DiskOptions image, source_image(options, options.paths[i], inputs));
+    inputs.paths.push_back(image.path);
+    inputs.are_raw = inputs.are_raw && (image.format == Format::kRaw || image.format == Format::kIso);
+    VMM_ASSIGN_OR_RETURN(auto disk, Disk::open(image, loop));
+    inputs.sources.add(std::move(disk));
+  }
+  return inputs;
+}
+
+// Whatever the locks say: with -U there are none.
+Status refuse_own_file(const ConvertOptions& options, const Inputs& inputs) {
+  const auto target = state_of_file(options.target.path);
+  const bool is_read = target && std::ranges::any_of(*inputs.opened, [&target](const FileState& file) {
+                         return file.is_same_file(*target);
+                       });
+  return is_read
+             ? fail_configuration(
+                   "{}: an image cannot be converted onto itself, or onto one that it stands on; give the "
+                   "new one another name",
+                   options.target.path)
+             : Status();
 }
 
 Result<std::unique_ptr<Disk>> open_target(const ConvertOptions& options,
                                           const std::shared_ptr<EventLoop>& loop, const std::string& path) {
   DiskOptions image{.path = path, .discard = DiscardMode::kUnmap};
   VMM_ASSIGN_OR_RETURN(image.format, new_format(options.target));
-  VMM_ASSIGN_OR_RETURN(image.cache, cache_mode(options.target_cache));
-  VMM_TRY(options.target.chain.apply_to(image));
+  VMM_ASSIGN_OR_RETURN(const CacheMode cache, cache_mode(options.target_cache));
+  image.cache = options.named_target.cache.value_or(cache);
+  ChainOptions chain = options.target.chain;
+  chain.narrow_to(options.named_target.behind);
+  VMM_TRY(chain.apply_to(image));
   return Disk::open(image, loop);
 }
 
-Status copy(const ConvertOptions& options, EventLoop& loop, Sources& sources, Target target) {
-  if (target.disk->size_bytes() < sources.size_bytes()) {
-    return fail("{}: its disk has {} bytes, fewer than the {} of what is to be copied", target.path,
-                target.disk->size_bytes(), sources.size_bytes());
+Status copy(const ConvertOptions& options, EventLoop& loop, Sources& sources, Target target,
+            Progress& progress) {
+  if (target.device().size_bytes() < sources.size_bytes()) {
+    return fail("{}: its disk has {} bytes, fewer than the {} to be copied", target.path,
+                target.device().size_bytes(), sources.size_bytes());
   }
-  CompressedWrites* const compressed = target.disk->device().compressed_writes();
+  CompressedWrites* const compressed = target.device().compressed_writes();
   if (options.is_compressed && compressed == nullptr) {
     return fail("{}: -c: with encryption or an external data file nothing can be compressed", target.path);
   }
@@ -122,8 +227,8 @@ Status copy(const ConvertOptions& options, EventLoop& loop, Sources& sources, Ta
   job_options.target_has_backing = !options.target.backing_file.empty();
   job_options.backing_bytes = target.backing_bytes;
   job_options.writes_zeroes = sparse == 0;
-  Progress progress(options.shows_progress && !options.is_quiet);
-  CopyJob job(loop, sources, target.disk->device(), target.path, job_options,
+  VMM_ASSIGN_OR_RETURN(job_options.bytes_per_second, rate_bytes(options));
+  CopyJob job(loop, sources, target.device(), target.path, job_options,
               [&progress](uint64_t done, uint64_t all) { progress.show(done, all); });
   return job.run();
 }
@@ -142,8 +247,67 @@ Status fill_up(const NewFile& file, const ImagePlan& plan) {
   return error ? fail("{} cannot be resized: {}", path, error.message()) : Status();
 }
 
-Status copy_to_new(const ConvertOptions& options, const std::shared_ptr<EventLoop>& loop, Sources& sources) {
-  VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse(options.words));
+// What cannot fit is refused before anything is written.
+Status check_space(const ConvertOptions& options, Sources& sources, const ImagePlan& plan,
+                   const NewFile& file) {
+  const auto free = free_bytes_beside(file.path());
+  if (!free || file.is_block_device()) {
+    return {};
+  }
+  std::optional<uint64_t> needed;
+  const bool is_whole = plan.preallocation == qcow2::Preallocation::kFalloc ||
+                        plan.preallocation == qcow2::Preallocation::kFull;
+  if (is_whole && plan.size_bytes > *free) {
+    needed = plan.size_bytes;
+  } else if (!is_whole && !options.is_compressed) {
+    VMM_ASSIGN_OR_RETURN(const uint64_t sparse, sparse_bytes(options));
+    const SpaceQuestion question{.with_own_only = !options.target.backing_file.empty(),
+                                 .drops_zeroes = sparse > 0};
+    VMM_ASSIGN_OR_RETURN(needed, bytes_too_many(sources, *free, question));
+  }
+  return needed ? fail("{}: needs {} at least, and its file system has {} free; make room, or take another",
+                       options.target.path, size_text(*needed), size_text(*free))
+                : Status();
+}
+
+// By the host's kernel, where that is possible; else false, and the file is as it was.
+Result<bool> copy_raw_files(const ConvertOptions& options, const Inputs& inputs, const ImagePlan& plan,
+                            const NewFile& file, Progress& progress) {
+  const bool may_share = inputs.paths.size() == 1 && plan.preallocation == qcow2::Preallocation::kOff;
+  if (!inputs.are_raw || plan.qcow2 || file.is_block_device() || !options.sparse.empty() ||
+      !options.rate.empty() || (!options.is_offloaded && !may_share)) {
+    return false;
+  }
+  const auto files = open_raw_files(inputs.paths, *inputs.opened);
+  const UniqueFd to(::open(file.path().c_str(), O_WRONLY | O_CLOEXEC));
+  if (!files || !to) {
+    return false;
+  }
+  if (may_share && share_blocks(files->front().get(), to.get())) {
+    if (::ftruncate(to.get(), static_cast<off_t>(plan.size_bytes)) != 0) {
+      return fail("{} cannot be resized: {}", options.target.path, errno_text(errno));
+    }
+    progress.show(plan.size_bytes, plan.size_bytes);
+    return true;
+  }
+  uint64_t offset = 0;
+  for (size_t i = 0; options.is_offloaded && i < files->size(); ++i) {
+    const FileRange from{.fd = (*files)[i].get(), .bytes = (*inputs.opened)[i].size_bytes};
+    VMM_ASSIGN_OR_RETURN(const bool is_copied,
+                         copy_ranges(from, to.get(), offset, options.target.path,
+                                     [&](uint64_t done) { progress.show(offset + done, plan.size_bytes); }));
+    if (!is_copied) {
+      return false;
+    }
+    offset += align_up(from.bytes, kSectorBytes);
+  }
+  return options.is_offloaded;
+}
+
+Status copy_to_new(const ConvertOptions& options, const std::shared_ptr<EventLoop>& loop, Inputs& inputs,
+                   Progress& progress) {
+  Sources& sources = inputs.sources;
+  CreateWords words = options.parsed_words;
   VMM_ASSIGN_OR_RETURN(const ImagePlan plan, plan_image(options.target, words, sources.size_bytes()));
   if (!plan.data_path.empty()) {
     return fail_configuration(
@@ -152,7 +316,12 @@ Status copy_to_new(const ConvertOptions& options, const std::shared_ptr<EventLoo
   // Keeps the lock on it until the new image has its own.
   VMM_ASSIGN_OR_RETURN(auto backing, open_backing(options.target));
   VMM_ASSIGN_OR_RETURN(NewFile file, NewFile::create(options.target.path));
+  VMM_TRY(check_space(options, sources, plan, file));
   VMM_TRY(make_image(file, plan));
+  VMM_ASSIGN_OR_RETURN(const bool is_copied, copy_raw_files(options, inputs, plan, file, progress));
+  if (is_copied) {
+    return file.keep();
+  }
   Target target{.path = options.target.path, .unit_bytes = plan.unit_bytes()};
   VMM_ASSIGN_OR_RETURN(target.disk, open_target(options, loop, file.path()));
   target.backing_bytes = backing == nullptr ? 0 : backing->size_bytes();
@@ -161,24 +330,69 @@ Status copy_to_new(const ConvertOptions& options, const std::shared_ptr<EventLoo
   const bool has_old_data =
       file.is_block_device() && (!plan.qcow2 || plan.preallocation != qcow2::Preallocation::kOff);
   target.is_zero = options.target.backing_file.empty() && !has_old_data;
-  VMM_TRY(copy(options, *loop, sources, std::move(target)));
+  VMM_TRY(copy(options, *loop, sources, std::move(target), progress));
   VMM_TRY(fill_up(file, plan));
   return file.keep();
 }
 
 Status copy_to_existing(const ConvertOptions& options, const std::shared_ptr<EventLoop>& loop,
-                        Sources& sources) {
-  Target target{.path = options.target.path};
+                        Sources& sources, Progress& progress) {
+  Target target{.path = options.target.path, .is_zero = options.target_is_zero};
   VMM_ASSIGN_OR_RETURN(target.disk, open_target(options, loop, options.target.path));
   target.unit_bytes =
       std::max<uint64_t>(target.disk->device().limits().discard_alignment_bytes, kSectorBytes);
-  VMM_TRY(copy(options, *loop, sources, std::move(target)));
+  VMM_TRY(copy(options, *loop, sources, std::move(target), progress));
   return flush_file(options.target.path);
 }
 
-Result<int> convert(ConvertOptions& options) {
-  VMM_TRY(check_options(options));
+Status copy_to_stream(const ConvertOptions& options, EventLoop& loop, Sources& sources, Progress& progress) {
+  Target target{.stream = std::make_unique<StreamDevice>(STDOUT_FILENO, sources.size_bytes()),
+                .path = "standard output",
+                .unit_bytes = kSectorBytes};
+  return copy(options, loop, sources, std::move(target), progress);
+}
+
+// Where a pipe becomes a new raw image, it is written as it comes.
+bool is_pipe_to_raw(const ConvertOptions& options) {
+  return options.paths.size() == 2 && options.paths.front() == kStream && !options.is_to_stream() &&
+         !options.is_existing && options.target.format == "raw" && options.words.empty() &&
+         options.rate.empty() && !options.snapshot && !has_standard_input_file();
+}
+
+Status copy_pipe(const ConvertOptions& options, Progress& progress) {
+  VMM_ASSIGN_OR_RETURN(const DiskOptions image,
+                       options.source.disk(kStream, options.target.chain, options.source_cache));
+  VMM_TRY(refuse_other_stream(image.format));
+  VMM_ASSIGN_OR_RETURN(NewFile file, NewFile::create(options.target.path));
+  if (file.is_block_device()) {
+    return fail_configuration("{}: a block device is there already; add -n", options.target.path);
+  }
+  const UniqueFd to(::open(file.path().c_str(), O_WRONLY | O_CLOEXEC));
+  if (!to) {
+    return fail("{} cannot be opened: {}", file.path(), errno_text(errno));
+  }
+  VMM_ASSIGN_OR_RETURN(const uint64_t hole, sparse_bytes(options));
+  VMM_ASSIGN_OR_RETURN(const uint64_t bytes,
+                       receive(STDIN_FILENO, "standard input", to.get(), options.target.path, hole));
+  if (::ftruncate(to.get(), static_cast<off_t>(align_up(bytes, kSectorBytes))) != 0) {
+    return fail("{} cannot be resized: {}", options.target.path, errno_text(errno));
+  }
+  progress.show(bytes, bytes);
+  return file.keep();
+}
+
+// What the words and --target-image-opts say of the target comes to the other options.
+Status take_target(ConvertOptions& options) {
   options.target.path = options.paths.back();
+  if (!options.target_options.are_image_options() && options.target.format.empty()) {
+    options.target.format = "raw";
+  }
+  VMM_ASSIGN_OR_RETURN(options.named_target,
+                       options.target_options.named(options.target.path, options.target.format, "-O"));
+  options.target.path = options.named_target.path;
+  options.target.format = options.named_target.format;
+  VMM_ASSIGN_OR_RETURN(options.parsed_words, CreateWords::parse(options.words));
+  VMM_TRY(take_backing(options.parsed_words, options.target, "-B"));
   if (options.target_cache.empty()) {
     // What fails half-way is thrown away, but for a target that is there already.
     options.target_cache = options.is_existing ? "writeback" : "unsafe";
@@ -186,10 +400,41 @@ Result<int> convert(ConvertOptions& options) {
   VMM_TRY(new_format(options.target));
   VMM_TRY(cache_mode(options.target_cache));
   VMM_TRY(sparse_bytes(options));
+  VMM_TRY(rate_bytes(options));
+  return {};
+}
+
+Status run_conversion(const ConvertOptions& options) {
+  Progress progress(options.shows_progress && !options.is_quiet,
+                    options.is_quiet ? Progress::Bar::kNever : Progress::Bar::kOnTerminal);
+  if (is_pipe_to_raw(options)) {
+    return copy_pipe(options, progress);
+  }
   VMM_ASSIGN_OR_RETURN(const std::shared_ptr<EventLoop> loop, EventLoop::create());
-  VMM_ASSIGN_OR_RETURN(Sources sources, open_sources(options, loop));
-  VMM_TRY(options.is_existing ? copy_to_existing(options, loop, sources)
-                              : copy_to_new(options, loop, sources));
+  VMM_ASSIGN_OR_RETURN(Inputs inputs, open_inputs(options, loop));
+  if (options.is_to_stream()) {
+    return copy_to_stream(options, *loop, inputs.sources, progress);
+  }
+  VMM_TRY(refuse_own_file(options, inputs));
+  return options.is_existing ? copy_to_existing(options, loop, inputs.sources, progress)
+                             : copy_to_new(options, loop, inputs, progress);
+}
+
+Result<int> convert(ConvertOptions& options) {
+  if (asks_for_help(options.words) && !options.is_existing) {
+    VMM_ASSIGN_OR_RETURN(const std::string text,
+                         option_help(options.target.format.empty() ? "raw" : options.target.format));
+    static_cast<void>(std::fputs(text.c_str(), stdout));
+    return 0;
+  }
+  if (options.paths.size() < 2) {
+    return fail_configuration(
+        "convert takes one or more images, and the name of the new one behind them; see vmm-img convert "
+        "--help");
+  }
+  VMM_TRY(take_target(options));
+  VMM_TRY(check_options(options));
+  VMM_TRY(run_conversion(options));
   return 0;
 }
 
@@ -203,9 +448,14 @@ void add_target_options(CLI::App& command, ConvertOptions& options) {
                   "The new image stands on this one, and has only what differs")
       ->type_name("FILE");
   command.add_option("-F", options.target.backing_format, "Format of the backing file")->type_name("FMT");
-  command.add_option("-o", options.words, "name=value,…, as create has them")->type_name("OPTIONS");
+  command.add_option("-o", options.words, "name=value,…, as create has them, or help; may be repeated")
+      ->type_name("OPTIONS")
+      ->join(',');
   command.add_flag("-c", options.is_compressed, "Compress");
   command.add_flag("-n", options.is_existing, "The target is there already, and is written in place");
+  command.add_flag("--target-is-zero", options.target_is_zero,
+                   "With -n: its disk reads as zeroes, all of it");
+  options.target_options.add_target_to(command);
   command.add_option("-S", options.sparse, "Zeroes of that length are not stored (4k if absent); 0: all are")
       ->type_name("SIZE");
   command
@@ -220,15 +470,12 @@ void add_target_options(CLI::App& command, ConvertOptions& options) {
 
 void add_convert(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<ConvertOptions>();
-  options->target.format = "raw";
   CLI::App* command = app.add_subcommand("convert", "Copy what images hold into a new image");
   command->footer(
       "The new image has its name when it is complete: until then it is TARGET.XXXXXX.part, and goes away "
       "if\n"
-      "anything fails.");
-  command->add_option("-f", options->source_format, "Format of the images: raw, qcow2, qcow or iso")
-      ->required()
-      ->type_name("FMT");
+      "anything fails. - is standard input or output, for raw images.");
+  options->source.add_to(*command, "of the images: raw, qcow2, qcow or iso", ImageOptions::Use::kRead);
   add_target_options(*command, *options);
   command->add_option("-T", options->source_cache, "Cache of the images (writeback if absent)")
       ->type_name("CACHE");
@@ -236,12 +483,17 @@ void add_convert(CLI::App& app, Chosen& chosen) {
       ->check(CLI::Range(uint32_t{1}, kMaxRequests).description(""))
       ->type_name("N");
   command->add_flag("-W", options->is_out_of_order, "Write in any order");
+  command->add_flag("-C", options->is_offloaded, "The host's kernel copies, if it can, where all is raw");
+  command->add_option("-r", options->rate, "No more than so many bytes of data a second")->type_name("RATE");
+  command
+      ->add_option("-l", options->snapshot,
+                   "The disk as it was in a snapshot: snapshot.id=…, snapshot.name=…, or one of both alone")
+      ->type_name("SNAPSHOT");
   options->target.chain.add_to(*command);
   options->target.chain.add_backing_format_to(*command);
   command->add_flag("-p", options->shows_progress, "Show the progress");
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
   command->add_option("FILENAMES", options->paths, "Images, one behind the other, and the new one")
-      ->required()
       ->type_name("");
   command->callback([options, &chosen] { chosen.run = [options] { return convert(*options); }; });
 }

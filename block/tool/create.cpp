@@ -12,6 +12,7 @@
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
 #include "block/tool/new_image.h"
+#include "block/tool/option_help.h"
 
 namespace vmm::block::tool {
 namespace {
@@ -22,22 +23,6 @@ struct CreateOptions {
   std::string words;
   bool is_quiet = false;
 };
-
-// qemu-img's words for -b and -F.
-Status take_backing(CreateWords& words, NewImageOptions& image) {
-  const auto take = [&words](const char* word, const char* option, std::string& to) -> Status {
-    auto value = words.take(word);
-    if (value && !to.empty()) {
-      return fail_configuration("-o {}: {} says it already; give one of them", word, option);
-    }
-    if (value) {
-      to = std::move(*value);
-    }
-    return {};
-  };
-  VMM_TRY(take("backing_file", "-b", image.backing_file));
-  return take("backing_fmt", "-F", image.backing_format);
-}
 
 Result<uint64_t> wanted_size(const CreateOptions& options, CreateWords& words, const Disk* backing) {
   VMM_ASSIGN_OR_RETURN(const std::optional<uint64_t> word, words.take_size("size"));
@@ -74,10 +59,24 @@ Status take_format(NewImageOptions& image) {
   return {};
 }
 
+Result<int> show_help(const CreateOptions& options) {
+  NewImageOptions image = options.image;
+  VMM_TRY(take_format(image));
+  VMM_ASSIGN_OR_RETURN(const std::string text, option_help(image.format));
+  static_cast<void>(std::fputs(text.c_str(), stdout));
+  return 0;
+}
+
 Result<int> create(const CreateOptions& options) {
+  if (asks_for_help(options.words)) {
+    return show_help(options);
+  }
+  if (options.image.path.empty()) {
+    return fail_configuration("FILENAME, the name of the new image, is missing; see vmm-img create --help");
+  }
   VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse(options.words));
   NewImageOptions image = options.image;
-  VMM_TRY(take_backing(words, image));
+  VMM_TRY(take_backing(words, image, "-b"));
   VMM_TRY(take_format(image));
   VMM_TRY(new_format(image));
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Disk> backing, open_backing(image));
@@ -99,24 +98,20 @@ Result<int> create(const CreateOptions& options) {
 void add_create(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<CreateOptions>();
   CLI::App* command = app.add_subcommand("create", "Make a new image");
-  command->footer(
-      "CreateOptions of qcow2: size, compat, cluster_size, refcount_bits, lazy_refcounts, extended_l2,\n"
-      "compression_type, preallocation (off, metadata, falloc or full), encrypt.format (luks or aes),\n"
-      "encrypt.key-secret, encrypt.cipher-alg, encrypt.cipher-mode, encrypt.ivgen-alg,\n"
-      "encrypt.ivgen-hash-alg, encrypt.hash-alg, encrypt.iter-time, data_file (a new file, or a block\n"
-      "device), data_file_raw, backing_file (as -b), backing_fmt (as -F). Of raw: size, preallocation (off, "
-      "falloc or full).");
+  command->footer("-o help lists the OPTIONS that a format has.");
   command->add_option("-f", options->image.format, "Format: raw or qcow2; with -b qcow2 if absent")
       ->type_name("FMT");
   command->add_option("-b", options->image.backing_file, "The new image stands on this one")
       ->type_name("FILE");
   command->add_option("-F", options->image.backing_format, "Format of the backing file")->type_name("FMT");
   command->add_flag("-u", options->image.is_unsafe, "Do not look at the backing file");
-  command->add_option("-o", options->words, "name=value,…, see below")->type_name("OPTIONS");
+  command->add_option("-o", options->words, "name=value,…, or help; may be repeated")
+      ->type_name("OPTIONS")
+      ->join(',');
   options->image.chain.add_to(*command);
   options->image.chain.add_backing_format_to(*command);
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
-  command->add_option("FILENAME", options->image.path)->required()->type_name("");
+  command->add_option("FILENAME", options->image.path)->type_name("");
   command
       ->add_option("SIZE", options->size,
                    "Of the disk, as 512, 64k, 10G, rounded up to 512; if absent, that of the backing file")

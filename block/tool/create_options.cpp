@@ -6,7 +6,7 @@
 
 namespace vmm::block::tool {
 
-Result<CreateWords> CreateWords::parse(std::string_view text) {
+Result<CreateWords> CreateWords::parse(std::string_view text, std::string_view option) {
   CreateWords words;
   if (text.empty()) {
     return words;
@@ -14,7 +14,7 @@ Result<CreateWords> CreateWords::parse(std::string_view text) {
   for (const std::string& word : split_option_words(text)) {
     const size_t equals = word.find('=');
     if (equals == 0 || equals == std::string::npos) {
-      return fail_configuration("-o takes name=value, and '{}' is none", word);
+      return fail_configuration("{} takes name=value, and '{}' is none", option, word);
     }
     words.words_[word.substr(0, equals)] = word.substr(equals + 1);
   }
@@ -44,6 +44,10 @@ Result<bool> CreateWords::take_flag(const std::string& name, bool otherwise) {
     return fail_configuration("-o {}={}: on and off can be", name, *word);
   }
   return word ? *word == "on" : otherwise;
+}
+
+std::optional<std::string> CreateWords::first_left() const {
+  return words_.empty() ? std::nullopt : std::optional(words_.begin()->first);
 }
 
 Status CreateWords::expect_empty(std::string_view format) const {

@@ -1,4 +1,5 @@
-// The -o option of create and convert: name=value,name=value, where a comma in a value is doubled.
+// The -o option of create and convert, and --image-opts: name=value,name=value, where a comma in a value is
+// doubled.
 //
 // Threads: values. Errors name the option.
 #pragma once
@@ -16,13 +17,15 @@ namespace vmm::block::tool {
 
 class CreateWords {
  public:
-  static Result<CreateWords> parse(std::string_view text);
+  // `option` is for errors.
+  static Result<CreateWords> parse(std::string_view text, std::string_view option = "-o");
 
   // Each value is taken out once it is understood; what remains is not known.
   bool has(const std::string& name) const { return words_.contains(name); }
   std::optional<std::string> take(const std::string& name);
   Result<std::optional<uint64_t>> take_size(const std::string& name);
   Result<bool> take_flag(const std::string& name, bool otherwise);
+  std::optional<std::string> first_left() const;
   // Fails where options were given that nobody took.
   Status expect_empty(std::string_view format) const;
 

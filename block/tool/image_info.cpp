@@ -263,9 +263,11 @@ Status add_format(Source& source, const std::string& format) {
 
 }  // namespace
 
-Result<ImageInfo> image_info(const std::string& path, const std::optional<std::string>& format) {
-  VMM_ASSIGN_OR_RETURN(const ImageFile image,
-                       open_image_file({.path = path, .read_only = true, .for_guest = false}));
+Result<ImageInfo> image_info(const std::string& path, const std::optional<std::string>& format,
+                             bool is_shared) {
+  VMM_ASSIGN_OR_RETURN(
+      const ImageFile image,
+      open_image_file({.path = path, .read_only = true, .shareable = is_shared, .for_guest = false}));
   const auto sync = make_sync_file(image.files.main, path);
   Source source{.file = *sync, .size_bytes = image.size_bytes, .info = {}};
   source.info.tree["filename"] = path;

@@ -20,7 +20,9 @@ struct ImageInfo {
   std::optional<std::string> backing_format;
 };
 
-// `format`: "raw", "iso", "qcow" or "qcow2"; absent: recognised by its magic number. Errors name the file.
-Result<ImageInfo> image_info(const std::string& path, const std::optional<std::string>& format);
+// `format`: "raw", "iso", "qcow" or "qcow2"; absent: recognised by its magic number. is_shared: others may be
+// writing to it. Errors name the file.
+Result<ImageInfo> image_info(const std::string& path, const std::optional<std::string>& format,
+                             bool is_shared = false);
 
 }  // namespace vmm::block::tool

@@ -10,8 +10,11 @@
 #include <vector>
 
 #include "block/open_chain.h"
+#include "block/tool/chain_picture.h"
 #include "block/tool/command.h"
 #include "block/tool/image_info.h"
+#include "block/tool/image_options.h"
+#include "block/tool/secrets.h"
 #include "block/tool/snapshot_list.h"
 #include "block/tool/text.h"
 
@@ -22,7 +25,8 @@ using Tree = nlohmann::ordered_json;
 
 struct InfoOptions {
   std::string path;
-  std::string format;
+  ImageOptions image;
+  Secrets secrets;
   std::string output = "human";
   bool is_chain = false;
 };
@@ -45,22 +49,28 @@ Status refuse_loop(const std::vector<std::string>& above, const std::string& pat
 
 // Of one file of the chain that begins with `above`.
 Result<ImageInfo> info_of(const std::vector<std::string>& above, const std::string& path,
-                          const std::optional<std::string>& format) {
+                          const std::optional<std::string>& format, bool is_shared) {
   if (above.size() >= kMaxChainLayers) {
     return fail("more than {} files stand on each other; merge some of them (vmm-img commit)",
                 kMaxChainLayers);
   }
   VMM_TRY(refuse_loop(above, path));
-  return image_info(path, format);
+  return image_info(path, format, is_shared);
 }
 
 Result<std::vector<ImageInfo>> collect(const InfoOptions& options) {
   std::vector<std::string> paths;
   std::vector<ImageInfo> infos;
-  std::string path = options.path;
-  std::optional<std::string> format = options.format.empty() ? std::nullopt : std::optional(options.format);
+  VMM_ASSIGN_OR_RETURN(const NamedImage image, options.image.named(options.path));
+  // Nothing is decrypted: a secret only has to be there.
+  VMM_TRY(options.secrets.passphrases());
+  for (const std::string& id : image.behind.secret_ids) {
+    VMM_TRY(options.secrets.named(id));
+  }
+  std::string path = image.path;
+  std::optional<std::string> format = image.format.empty() ? std::nullopt : std::optional(image.format);
   while (true) {
-    auto info = info_of(paths, path, format);
+    auto info = info_of(paths, path, format, image.is_shared);
     paths.push_back(path);
     if (!info && paths.size() > 1) {
       return fail("{} (backing chain: {})", info.error().message(), chain_text(paths));
@@ -154,7 +164,9 @@ void print_json(const std::vector<ImageInfo>& infos, bool is_chain) {
   Tree all = Tree::array();
   for (const ImageInfo& info : infos) {
     Tree tree = info.tree;
-    tree["format-recognised"] = info.is_recognised;
+    if (info.is_recognised) {
+      tree["format-recognised"] = true;
+    }
     all.push_back(std::move(tree));
   }
   // Names of files need not be UTF-8.
@@ -174,6 +186,8 @@ Result<int> show(const InfoOptions& options) {
     }
     print_human(infos[i]);
   }
+  // Scripts read what stands above.
+  static_cast<void>(std::printf("\n%s", chain_picture(infos).c_str()));
   return 0;
 }
 
@@ -182,10 +196,10 @@ Result<int> show(const InfoOptions& options) {
 void add_info(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<InfoOptions>();
   CLI::App* command = app.add_subcommand("info", "Show what an image is");
-  command
-      ->add_option("-f", options->format,
-                   "Format: raw, iso, qcow or qcow2; if absent, recognised by the first bytes")
-      ->type_name("FMT");
+  options->image.add_to(*command, "raw, iso, qcow or qcow2; if absent, recognised by the first bytes",
+                        ImageOptions::Use::kRead);
+  options->image.set_format_optional();
+  options->secrets.add_to(*command);
   command->add_option("--output", options->output, "human (what is used if absent) or json")
       ->check(CLI::IsMember({"human", "json"}).description(""))
       ->type_name("OFMT");

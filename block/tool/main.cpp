@@ -7,6 +7,7 @@
 #include <string>
 
 #include "block/tool/command.h"
+#include "block/tool/interrupt.h"
 #include "vmm/base/log.h"
 
 namespace vmm::block::tool {
@@ -29,9 +30,11 @@ std::string failure_message(const CLI::App* app, const CLI::Error& error) {
 int main_with(int argument_count, char** arguments) {
   CLI::App app{"Makes, shows, checks, converts, compares, measures and resizes disk images."};
   app.name("vmm-img");
-  app.set_version_flag("--version", "vmm-img " VMM_VERSION);
+  app.set_version_flag("-V,--version", "vmm-img " VMM_VERSION);
   app.require_subcommand(1);
   app.failure_message(failure_message);
+  // As getopt: what comes last counts.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   Chosen chosen;
   add_amend(app, chosen);
   add_bench(app, chosen);
@@ -61,6 +64,7 @@ int main_with(int argument_count, char** arguments) {
 }  // namespace vmm::block::tool
 
 int main(int argument_count, char** arguments) {
+  vmm::block::tool::clean_up_when_interrupted();
   try {
     return vmm::block::tool::main_with(argument_count, arguments);
   } catch (const std::exception& error) {

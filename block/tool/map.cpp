@@ -1,15 +1,18 @@
 // vmm-img map: where the bytes of a disk lie, in which file of its chain.
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "block/copy/disk.h"
 #include "block/host_file.h"
 #include "block/tool/chain_options.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
+#include "block/tool/image_options.h"
 #include "block/tool/text.h"
 
 namespace vmm::block::tool {
@@ -17,10 +20,11 @@ namespace {
 
 struct MapOptions {
   std::string path;
-  std::string format;
+  ImageOptions image;
   std::string output = "human";
   std::string start;
   std::string length;
+  bool is_drawn = false;
   ChainOptions chain;
 };
 
@@ -88,10 +92,126 @@ class Printer {
   bool is_first_ = true;
 };
 
+// What lies where, a character for each part of the disk.
+class Drawing {
+ public:
+  Drawing(uint64_t begin, uint64_t end) : begin_(begin), end_(end) {
+    while ((end - begin) / cell_bytes_ > kColumns * kRows) {
+      cell_bytes_ *= 2;
+    }
+    cells_.assign(static_cast<size_t>((end - begin + cell_bytes_ - 1) / cell_bytes_), kNothing);
+  }
+
+  void add(const Entry& entry) {
+    if (entry.run.length == 0) {
+      return;
+    }
+    const uint64_t first = (entry.start - begin_) / cell_bytes_;
+    const uint64_t last = (entry.start - begin_ + entry.run.length - 1) / cell_bytes_;
+    for (uint64_t i = first; i <= last; ++i) {
+      char& cell = cells_[static_cast<size_t>(i)];
+      const char sign = sign_of(entry.run);
+      // Data are seen wherever there are some, and what is nearer to the image before what is below it.
+      cell = weight_of(sign) > weight_of(cell) ? sign : cell;
+    }
+  }
+
+  void print() const {
+    say("Each character is {} of the disk, from {} to {}.", size_text(cell_bytes_), size_text(begin_),
+        size_text(end_));
+    for (size_t row = 0; row < cells_.size(); row += kColumns) {
+      say("{:>10}  {}", size_text(begin_ + row * cell_bytes_), cells_.substr(row, kColumns));
+    }
+    say("{} data of the image, 1 to 9 of what it stands on, {} compressed or encrypted data,", kData,
+        kPacked);
+    say("{} zeroes, {} nothing", kZeroes, kNothing);
+  }
+
+ private:
+  static constexpr uint64_t kColumns = 64;
+  static constexpr uint64_t kRows = 16;
+  static constexpr char kData = '#';
+  static constexpr char kPacked = 'c';
+  static constexpr char kZeroes = '-';
+  static constexpr char kNothing = '.';
+
+  template <typename... Args>
+  static void say(fmt::format_string<Args...> format, Args&&... args) {
+    static_cast<void>(std::puts(fmt::format(format, std::forward<Args>(args)...).c_str()));
+  }
+
+  static char sign_of(const BlockRun& run) {
+    constexpr uint32_t kMostDepth = 9;
+    if (!run.is_data || run.is_zero) {
+      return run.is_present ? kZeroes : kNothing;
+    }
+    if (run.depth > 0) {
+      return static_cast<char>('0' + std::min<uint32_t>(run.depth, kMostDepth));
+    }
+    return run.is_compressed || !run.offset ? kPacked : kData;
+  }
+
+  static int weight_of(char sign) {
+    switch (sign) {
+      case kNothing:
+        return 0;
+      case kZeroes:
+        return 1;
+      case kPacked:
+      case kData:
+        return 12;
+      default:
+        return 2 + '9' - sign;
+    }
+  }
+
+  uint64_t begin_;
+  uint64_t end_;
+  uint64_t cell_bytes_ = 4096;
+  std::string cells_;
+};
+
+// What follows each other and is of one kind is one entry. The last one also where it is empty.
+Status visit_entries(Disk& disk, uint64_t start, uint64_t end,
+                     const std::function<Status(const Entry& entry)>& visit) {
+  Entry last{.start = start, .run = {}};
+  while (last.start + last.run.length < end) {
+    Entry next{.start = last.start + last.run.length, .run = {}};
+    VMM_ASSIGN_OR_RETURN(next.run, disk.map(next.start, end - next.start));
+    if (last.run.length > 0 && can_follow(last, next)) {
+      last.run.length += next.run.length;
+      continue;
+    }
+    if (last.run.length > 0) {
+      VMM_TRY(visit(last));
+    }
+    last = next;
+  }
+  return visit(last);
+}
+
+Status print_map(const MapOptions& options, Disk& disk, uint64_t start, uint64_t end) {
+  Printer printer(options.output == "json");
+  VMM_TRY(visit_entries(disk, start, end, [&printer](const Entry& entry) { return printer.print(entry); }));
+  printer.finish();
+  return {};
+}
+
+Status draw_map(Disk& disk, uint64_t start, uint64_t end) {
+  Drawing drawing(std::min(start, end), end);
+  VMM_TRY(visit_entries(disk, start, end, [&drawing](const Entry& entry) -> Status {
+    drawing.add(entry);
+    return {};
+  }));
+  drawing.print();
+  return {};
+}
+
 Result<int> map(const MapOptions& options) {
-  DiskOptions image{.path = options.path, .read_only = true};
-  VMM_ASSIGN_OR_RETURN(image.format, disk_format(options.format));
-  VMM_TRY(options.chain.apply_to(image));
+  if (options.is_drawn && options.output == "json") {
+    return fail_configuration("--draw is for people, and --output=json for programs; take one of them");
+  }
+  VMM_ASSIGN_OR_RETURN(const DiskOptions image, options.image.disk(options.path, options.chain));
   uint64_t start = 0;
   uint64_t length = INT64_MAX;
   if (!options.start.empty()) {
@@ -102,22 +222,7 @@ Result<int> map(const MapOptions& options) {
   }
   VMM_ASSIGN_OR_RETURN(const auto disk, Disk::open(image));
   const uint64_t end = std::min(disk->size_bytes(), start + length);
-  Printer printer(options.output == "json");
-  Entry last{.start = start, .run = {}};
-  while (last.start + last.run.length < end) {
-    Entry next{.start = last.start + last.run.length, .run = {}};
-    VMM_ASSIGN_OR_RETURN(next.run, disk->map(next.start, end - next.start));
-    if (last.run.length > 0 && can_follow(last, next)) {
-      last.run.length += next.run.length;
-      continue;
-    }
-    if (last.run.length > 0) {
-      VMM_TRY(printer.print(last));
-    }
-    last = next;
-  }
-  VMM_TRY(printer.print(last));
-  printer.finish();
+  VMM_TRY(options.is_drawn ? draw_map(*disk, start, end) : print_map(options, *disk, start, end));
   return 0;
 }
 
@@ -126,12 +231,14 @@ Result<int> map(const MapOptions& options) {
 void add_map(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<MapOptions>();
   CLI::App* command = app.add_subcommand("map", "Show where the bytes of a disk lie");
-  command->add_option("-f", options->format, "Format: raw, qcow2, qcow or iso")->required()->type_name("FMT");
+  options->image.add_to(*command, "raw, qcow2, qcow or iso", ImageOptions::Use::kRead);
   command->add_option("--output", options->output, "human (what is used if absent: data only) or json")
       ->check(CLI::IsMember({"human", "json"}).description(""))
       ->type_name("OFMT");
   command->add_option("-s,--start-offset", options->start, "From there on")->type_name("OFFSET");
   command->add_option("-l,--max-length", options->length, "No more than that")->type_name("LENGTH");
+  command->add_flag("--draw", options->is_drawn,
+                    "Draw what lies where, a character for each part of the disk");
   options->chain.add_to(*command);
   options->chain.add_backing_format_to(*command);
   command->add_option("FILENAME", options->path)->required()->type_name("");

@@ -13,12 +13,12 @@
 #include "block/sync_file.h"
 #include "block/tool/chain_options.h"
 #include "block/tool/command.h"
+#include "block/tool/convert_source.h"
 #include "block/tool/create_options.h"
 #include "block/tool/encrypt_options.h"
 #include "block/tool/new_image.h"
 #include "block/tool/text.h"
 #include "vmm/base/bytes.h"
-#include "vmm/base/option_words.h"
 
 namespace vmm::block::tool {
 namespace {
@@ -60,23 +60,6 @@ Status check_source(const MeasureOptions& options) {
   return {};
 }
 
-// "snapshot.id=…,snapshot.name=…", or one word for either.
-Result<SnapshotName> snapshot_named(const std::string& text) {
-  if (!text.starts_with("snapshot.")) {
-    return SnapshotName{.id = text, .name = {}, .is_either = true};
-  }
-  SnapshotName wanted;
-  for (const std::string& word : split_option_words(text)) {
-    const size_t equals = word.find('=');
-    const std::string key = word.substr(0, equals);
-    if (equals == std::string::npos || (key != "snapshot.id" && key != "snapshot.name")) {
-      return fail_configuration("-l {}: a name, an ID, snapshot.id=ID and snapshot.name=NAME can be", text);
-    }
-    (key == "snapshot.id" ? wanted.id : wanted.name) = word.substr(equals + 1);
-  }
-  return wanted;
-}
-
 Result<std::unique_ptr<Disk>> open_source(const MeasureOptions& options) {
   DiskOptions image{.path = options.path, .read_only = true};
   VMM_ASSIGN_OR_RETURN(image.format, disk_format(options.format));
@@ -86,7 +69,8 @@ Result<std::unique_ptr<Disk>> open_source(const MeasureOptions& options) {
       return fail_configuration("-l {}: the format {} has no internal snapshots; qcow2 has", options.snapshot,
                                 options.format);
     }
-    VMM_ASSIGN_OR_RETURN(image.snapshot, snapshot_named(options.snapshot));
+    VMM_ASSIGN_OR_RETURN(image.snapshot, parse_snapshot_choice(options.snapshot));
+    image.snapshot->keeps_size = true;  // as qemu-img counts
   }
   return Disk::open(image);
 }

@@ -142,6 +142,21 @@ Result<Format> new_format(const NewImageOptions& options) {
   return format;
 }
 
+Status take_backing(CreateWords& words, NewImageOptions& image, const char* backing_option) {
+  const auto take = [&words](const char* word, const char* option, std::string& to) -> Status {
+    auto value = words.take(word);
+    if (value && !to.empty()) {
+      return fail_configuration("-o {}: {} says it already; give one of them", word, option);
+    }
+    if (value) {
+      to = std::move(*value);
+    }
+    return {};
+  };
+  VMM_TRY(take("backing_file", backing_option, image.backing_file));
+  return take("backing_fmt", "-F", image.backing_format);
+}
+
 Result<std::unique_ptr<Disk>> open_backing(const NewImageOptions& options) {
   if (options.backing_file.empty()) {
     return nullptr;

@@ -42,6 +42,10 @@ struct ImagePlan {
 // raw and qcow2 can be made. Backing files need a format, and raw images have none.
 Result<Format> new_format(const NewImageOptions& options);
 
+// backing_file and backing_fmt among the words of -o, for which there are the options `backing_option` and -F
+// too.
+Status take_backing(CreateWords& words, NewImageOptions& image, const char* backing_option);
+
 // What the new image stands on; nullptr: nothing, or is_unsafe. While it is open its files are locked, so
 // that none of them can be overwritten by the new image.
 Result<std::unique_ptr<Disk>> open_backing(const NewImageOptions& options);

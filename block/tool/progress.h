@@ -1,23 +1,39 @@
-// Progress: how far a long command has come, on one line of standard output, as qemu-img -p shows it.
+// Progress: how far a long command has come.
+//
+// With -p on one line of standard output, as qemu-img shows it. Without, a bar on standard error where that
+// is a terminal, with what is done, the rate and the time that is left; it goes away at the end. SIGUSR1
+// prints it at any time, on standard error, also as qemu-img. Threads: one; one object at a time.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 
 namespace vmm::block::tool {
 
 class Progress {
  public:
-  explicit Progress(bool is_shown);
+  enum class Bar : unsigned char { kNever, kOnTerminal };
+
+  // is_shown: -p.
+  explicit Progress(bool is_shown, Bar bar = Bar::kNever);
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
-  // Ends the line.
+  // Ends the line. SIGUSR1 is still answered.
   ~Progress();
 
+  // Bytes.
   void show(uint64_t done, uint64_t all);
 
  private:
+  using Clock = std::chrono::steady_clock;
+  void draw(uint64_t done, uint64_t all);
+
   bool is_shown_;
+  bool has_bar_;
+  bool is_drawn_ = false;
   double shown_percent_ = 0;
+  Clock::time_point begin_;
+  Clock::time_point next_drawing_;
 };
 
 }  // namespace vmm::block::tool

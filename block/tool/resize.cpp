@@ -17,10 +17,16 @@
 #include "block/sync_file.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
+#include "block/tool/image_options.h"
 #include "block/tool/text.h"
 
 namespace vmm::block::tool {
 namespace {
+
+struct ResizeCommand {
+  ImageOptions image;
+  ResizeOptions options;
+};
 
 // The image, open for writing and locked.
 struct Target {
@@ -213,7 +219,12 @@ Status resize_qcow2(const ResizeOptions& options) {
   return qcow2::finish_growing(*target.file, header, *size);
 }
 
-Result<int> resize(const ResizeOptions& options) {
+Result<int> resize(ResizeCommand& command) {
+  ResizeOptions& options = command.options;
+  VMM_ASSIGN_OR_RETURN(const NamedImage image, command.image.named(options.path));
+  options.path = image.path;
+  options.format = image.format;
+  options.chain.narrow_to(image.behind);
   VMM_TRY(resize_image(options));
   if (!options.is_quiet) {
     static_cast<void>(std::printf("Image resized.\n"));
@@ -232,12 +243,13 @@ Status resize_image(const ResizeOptions& options) {
 }
 
 void add_resize(CLI::App& app, Chosen& chosen) {
-  auto options = std::make_shared<ResizeOptions>();
+  auto resized = std::make_shared<ResizeCommand>();
+  ResizeOptions* options = &resized->options;
   CLI::App* command = app.add_subcommand("resize", "Give the disk in an image another size");
   command->footer(
       "SIZE is the new size, or with + or - before it the difference. What is new reads as zeroes.\n"
       "No other program may use the image meanwhile.");
-  command->add_option("-f", options->format, "Format: raw or qcow2")->required()->type_name("FMT");
+  resized->image.add_to(*command, "raw or qcow2", ImageOptions::Use::kWrite);
   command
       ->add_option("--preallocation", options->preallocation,
                    "Of what is new: off (what is used if absent), metadata (qcow2), falloc, full")
@@ -249,7 +261,7 @@ void add_resize(CLI::App& app, Chosen& chosen) {
   command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
   command->add_option("FILENAME", options->path)->required()->type_name("");
   command->add_option("SIZE", options->size)->required()->type_name("");
-  command->callback([options, &chosen] { chosen.run = [options] { return resize(*options); }; });
+  command->callback([resized, &chosen] { chosen.run = [resized] { return resize(*resized); }; });
 }
 
 }  // namespace vmm::block::tool

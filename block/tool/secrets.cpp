@@ -14,7 +14,7 @@ void Secrets::add_to(CLI::App& command) {
 }
 
 Status Secrets::load() const {
-  if (loaded_) {
+  if (*loaded_) {
     return {};
   }
   constexpr std::string_view kPrefix = "secret,";
@@ -29,14 +29,14 @@ Status Secrets::load() const {
     }
     secrets.push_back(std::move(*secret));
   }
-  loaded_ = std::move(secrets);
+  *loaded_ = std::move(secrets);
   return {};
 }
 
 Result<Passphrases> Secrets::passphrases() const {
   VMM_TRY(load());
   Passphrases all;
-  for (const NamedSecret& secret : *loaded_) {
+  for (const NamedSecret& secret : **loaded_) {
     all.push_back(secret.passphrase);
   }
   return all;
@@ -44,7 +44,7 @@ Result<Passphrases> Secrets::passphrases() const {
 
 Result<std::shared_ptr<const Secret>> Secrets::named(const std::string& id) const {
   VMM_TRY(load());
-  for (const NamedSecret& secret : *loaded_) {
+  for (const NamedSecret& secret : **loaded_) {
     if (secret.id == id) {
       return secret.passphrase;
     }

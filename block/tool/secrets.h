@@ -29,7 +29,9 @@ class Secrets {
   Status load() const;
 
   std::vector<std::string> objects_;
-  mutable std::optional<std::vector<NamedSecret>> loaded_;
+  // Shared by copies: a pipe can be read once.
+  std::shared_ptr<std::optional<std::vector<NamedSecret>>> loaded_ =
+      std::make_shared<std::optional<std::vector<NamedSecret>>>();
 };
 
 }  // namespace vmm::block::tool

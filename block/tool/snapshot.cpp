@@ -10,6 +10,8 @@
 #include "block/sync_file.h"
 #include "block/tool/command.h"
 #include "block/tool/image_info.h"
+#include "block/tool/image_options.h"
+#include "block/tool/secrets.h"
 #include "block/tool/snapshot_list.h"
 #include "block/tool/text.h"
 
@@ -18,7 +20,8 @@ namespace {
 
 struct SnapshotOptions {
   std::string path;
-  std::string format;
+  ImageOptions image;
+  Secrets secrets;
   std::string create;
   std::string apply;
   std::string remove;
@@ -39,9 +42,14 @@ qcow2::NewSnapshot new_snapshot(const std::string& name) {
           .date_nanoseconds = static_cast<uint32_t>((duration_cast<nanoseconds>(now) % seconds(1)).count())};
 }
 
-Status change(const SnapshotOptions& options) {
-  VMM_ASSIGN_OR_RETURN(const ImageFile image, open_image_file({.path = options.path, .for_guest = false}));
-  const auto file = make_sync_file(image.files.main, options.path);
+Status change(const SnapshotOptions& options, const NamedImage& named) {
+  if (named.is_shared || named.is_read_only) {
+    return fail_configuration(
+        "{}: a change of snapshots writes to it: -U, force-share=on and read-only=on are for -l only",
+        named.path);
+  }
+  VMM_ASSIGN_OR_RETURN(const ImageFile image, open_image_file({.path = named.path, .for_guest = false}));
+  const auto file = make_sync_file(image.files.main, named.path);
   VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*file));
   VMM_TRY(qcow2::prepare_for_maintenance(*file, header));
   if (options.creates->count() > 0) {
@@ -51,8 +59,8 @@ Status change(const SnapshotOptions& options) {
                                       : qcow2::delete_snapshot(*file, header, options.remove);
 }
 
-Status list(const SnapshotOptions& options) {
-  VMM_ASSIGN_OR_RETURN(const ImageInfo info, image_info(options.path, options.format));
+Status list(const NamedImage& named) {
+  VMM_ASSIGN_OR_RETURN(const ImageInfo info, image_info(named.path, named.format, named.is_shared));
   if (info.tree.contains("snapshots")) {
     print_snapshots(info.tree["snapshots"]);
   }
@@ -61,12 +69,14 @@ Status list(const SnapshotOptions& options) {
 
 Result<int> snapshot(const SnapshotOptions& options) {
   const bool is_change = options.creates->count() + options.applies->count() + options.removes->count() > 0;
-  if (options.format != "qcow2" && is_change) {
-    VMM_TRY(disk_format(options.format));
-    return fail_configuration("{}: the format {} has no internal snapshots; qcow2 has", options.path,
-                              options.format);
+  VMM_ASSIGN_OR_RETURN(const NamedImage image, options.image.named(options.path));
+  VMM_TRY(options.secrets.passphrases());
+  if (image.format != "qcow2" && is_change) {
+    VMM_TRY(disk_format(image.format));
+    return fail_configuration("{}: the format {} has no internal snapshots; qcow2 has", image.path,
+                              image.format);
   }
-  VMM_TRY(is_change ? change(options) : list(options));
+  VMM_TRY(is_change ? change(options, image) : list(image));
   return 0;
 }
 
@@ -76,7 +86,8 @@ void add_snapshot(CLI::App& app, Chosen& chosen) {
   auto options = std::make_shared<SnapshotOptions>();
   CLI::App* command =
       app.add_subcommand("snapshot", "List, make, apply or delete internal snapshots of an image");
-  command->add_option("-f", options->format, "Format: qcow2")->required()->type_name("FMT");
+  options->image.add_to(*command, "qcow2", ImageOptions::Use::kEither);
+  options->secrets.add_to(*command);
   CLI::Option* lists =
       command->add_flag("-l", options->lists, "List them (what is done if nothing else is said)");
   options->creates = command->add_option("-c", options->create, "Make one")->type_name("NAME");

@@ -208,7 +208,7 @@ TEST_F(ImageLock, WeRefuseWhatQemuWritesAndNameIt) {
   for (const auto use : {ImageUse::kWrite, ImageUse::kRead}) {
     const std::string message = lock(open_image(), use);
     EXPECT_THAT(message, HasSubstr("disk.raw is in use by another process (pid " +
-                                   std::to_string(qemu.pid()) + "); stop it"));
+                                   std::to_string(qemu.pid()) + ", qemu-io); stop it"));
   }
   EXPECT_EQ(lock(open_image(), ImageUse::kReadShared), "locked");
   EXPECT_EQ(lock(open_image(), ImageUse::kWriteShared), "locked");

@@ -90,6 +90,32 @@ class FullDisk(ToolTest):
         self.assertEqual(result.status, 0, result.errors)
         self.qemu("qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2", source, self.image)
 
+    def test_what_cannot_fit_is_refused_first_and_what_can_is_not(self):
+        target = os.path.join(self.small, "new")
+        sparse = self.write("sparse", b"")
+        with open(sparse, "r+b") as file:
+            file.truncate(64 * MIB)
+            file.seek(40 * MIB)
+            file.write(os.urandom(MIB))
+        zeroes = self.write("zeroes", bytes(32 * MIB) + os.urandom(MIB))
+        packed = self.write("packed", b"The quick brown fox. " * (MIB // 2))
+        random = self.write("random", os.urandom(8 * MIB))
+        for arguments in (["-O", "raw", sparse], ["-O", "qcow2", sparse], ["-O", "raw", zeroes], ["-O", "qcow2", zeroes], ["-c", "-O", "qcow2", packed]):
+            result = self.img("convert", "-f", "raw", *arguments, target)
+            self.assertEqual(result.status, 0, (arguments, result.errors))
+            os.remove(target)
+        calls = self.path("calls")
+        for arguments, needed in ((["-O", "raw", random], "[6-8]"), (["-O", "qcow2", random], "[6-8]"), (["-O", "raw", packed], "[67]"),
+                                  (["-S", "0", "-O", "raw", zeroes], "33"), (["-o", "preallocation=falloc", "-O", "raw", sparse], "64"),
+                                  (["-o", "preallocation=full", "-O", "qcow2", sparse], "64")):
+            result = self._run("strace", "-f", "-o", calls, "-e", "trace=pwrite64,write,fallocate,io_uring_enter,ftruncate", os.environ["VMM_IMG"], "convert",
+                               "-f", "raw", *arguments, target)
+            self.assertEqual(result.status, 1, arguments)
+            self.assertRegex(result.errors, rf"{target}: needs {needed}[.\d]* MiB at least, and its file system has \d[.\d]* MiB free", arguments)
+            self.assertEqual(os.listdir(self.small), [])
+            with open(calls, encoding="utf-8") as file:
+                self.assertNotIn("pwrite64(", file.read(), "nothing is written before")
+
 
 if __name__ == "__main__":
     if INSIDE not in os.environ:

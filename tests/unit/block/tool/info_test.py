@@ -9,11 +9,18 @@ from tool import ToolTest
 
 
 class Info(ToolTest):
+    def split(self, output):
+        """qemu-img's lines, and the picture behind them."""
+        lines, empty, picture = output.rpartition("\n\n")
+        self.assertEqual(empty, "\n\n", output)
+        return lines + "\n", picture
+
     def expect_like_qemu(self, path, format):
         theirs = self.qemu("qemu-img", "info", path)
-        self.assertEqual(self.img("info", "-f", format, path).output, theirs)
+        ours, picture = self.split(self.img("info", "-f", format, path).output)
+        self.assertEqual(ours, theirs)
+        self.assertIn(f" {format} ", picture)
         ours = self.json("info", "-f", format, "--output=json", path)
-        self.assertFalse(ours.pop("format-recognised"))
         self.assertEqual(ours, json.loads(self.qemu("qemu-img", "info", "--output=json", path)))
 
     def test_qcow2_of_every_kind_is_shown_as_by_qemu_img(self):
@@ -77,8 +84,29 @@ class Info(ToolTest):
         top = self.create("top", "-b", "middle", "-F", "qcow2")
         chain = self.json("info", "--backing-chain", "--output=json", top)
         self.assertEqual([entry["format"] for entry in chain], ["qcow2", "qcow2", "raw"])
-        self.assertEqual(self.img("info", "-f", "qcow2", "--backing-chain", top).output,
-                         self.qemu("qemu-img", "info", "--backing-chain", top))
+        ours, picture = self.split(self.img("info", "-f", "qcow2", "--backing-chain", top).output)
+        self.assertEqual(ours, self.qemu("qemu-img", "info", "--backing-chain", top))
+        self.assertEqual([line.split()[0] for line in picture.splitlines()], [top, "|", self.path("middle"), "|", self.path("base.raw")])
+        picture = self.split(self.img("info", "-f", "qcow2", top).output)[1]
+        self.assertRegex(picture, r"\n  \|\n\S*/middle  \(--backing-chain shows it too\)\n\Z")
+
+    def test_the_picture_tells_what_a_person_wants_to_know(self):
+        def picture(path, format):
+            return self.split(self.img("info", "-f", format, path).output)[1]
+
+        self.assertRegex(picture(self.create("thin", size="1G"), "qcow2"), r"thin  qcow2  1 GiB  thin, \d+ KiB allocated \(0\.0%\)\n\Z")
+        self.assertRegex(picture(self.write("full", bytes([1]) * (1 << 20)), "raw"), r"full  raw  1 MiB  full, 1 MiB allocated\n\Z")
+        secret = self.create("secret", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10")
+        self.assertIn(", encrypted with LUKS (1 of 8 key slots used)", picture(secret, "qcow2"))
+        path = self.create("image", "-o", "compression_type=zstd")
+        self.qemu("qemu-img", "bitmap", "--add", path, "b")
+        for name in ("first", "second"):
+            self.qemu("qemu-img", "snapshot", "-c", name, path)
+        self.assertIn(", 2 snapshots, 1 bitmap, compresses with zstd\n", picture(path, "qcow2"))
+        with open(path, "r+b") as file:
+            file.seek(79)  # incompatible features: corrupt, and compression_type
+            file.write(bytes([0b1010]))
+        self.assertIn(", CORRUPT\n", picture(path, "qcow2"))
 
     def test_a_chain_without_end_is_refused(self):
         path = self.create("image")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import unittest
 
 from tool import ToolTest
@@ -68,6 +69,36 @@ class Map(ToolTest):
     def test_an_empty_disk_and_nothing_to_show(self):
         self.expect_like_qemu(self.create("image"), "qcow2", "--max-length", "0")
         self.expect_like_qemu(self.create("empty", size="0"), "qcow2")
+
+    def test_a_drawing_shows_what_lies_where(self):
+        self.create("base.raw", format="raw", size="4M")
+        self.io(self.path("base.raw"), "write -P 1 1M 64k", "write -P 1 3M 4k", format="raw")
+        top = self.create("top", "-b", "base.raw", "-F", "raw", size="4M")
+        self.io(top, "write -P 2 0 128k", "write -z 2M 64k", "write -c -P 3 192k 64k")
+        lines = self.img("map", "-f", "qcow2", "--draw", top).output.splitlines()
+        self.assertEqual(lines[0], "Each character is 4 KiB of the disk, from 0 B to 4 MiB.")
+        rows = [re.fullmatch(r" *(\S+ \S+)  (\S+)", line).groups() for line in lines[1:-2]]
+        self.assertEqual([row[0] for row in rows][:3], ["0 B", "256 KiB", "512 KiB"])
+        cells = "".join(row[1] for row in rows)
+        self.assertEqual(len(cells), 1024)
+        # The holes of a raw file are zeroes that are there.
+        at = {"0": "#", "31": "#", "32": "-", "48": "c", "63": "c", "64": "-", "256": "1", "271": "1", "272": "-", "512": "-", "768": "1",
+              "769": "-"}
+        self.assertEqual({place: cells[int(place)] for place in at}, at)
+
+        large = self.create("large", size="1T")
+        self.io(large, "write -P 1 512G 64k", "write -P 1 1023G 1G")
+        lines = self.img("map", "-f", "qcow2", "--draw", large).output.splitlines()
+        self.assertEqual(lines[0], "Each character is 1 GiB of the disk, from 0 B to 1 TiB.")
+        cells = "".join(line.split()[-1] for line in lines[1:-2])
+        self.assertEqual((len(cells), [i for i, cell in enumerate(cells) if cell == "#"]), (1024, [512, 1023]))
+        lines = self.img("map", "-f", "qcow2", "--draw", "-s", "512G", "-l", "8k", large).output.splitlines()
+        self.assertEqual(lines[1].split(), ["512", "GiB", "##"])
+        self.io(large, "write -z 1G 1G")
+        cells = self.img("map", "-f", "qcow2", "--draw", large).output.splitlines()[1].split()[-1]
+        self.assertEqual(cells[:4], ".-..")
+        self.assertEqual(self.img("map", "-f", "qcow2", "--draw", self.create("nothing", size="0")).status, 0)
+        self.assertEqual(self.img("map", "-f", "qcow2", "--draw", "--output=json", large).status, 1)
 
     def test_errors_are_told(self):
         path = self.create("image")

@@ -1,0 +1,44 @@
+#include "block/tool/interrupt.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <string_view>
+
+#include "block/new_file.h"
+
+namespace vmm::block::tool {
+namespace {
+
+void tell(std::string_view text) { static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size())); }
+
+// Only what a handler may call (signal-safety(7)). The program ends as if there were no handler, so that who
+// started it sees why.
+void end_cleanly(int number) {
+  const bool had_files = remove_unfinished_files();
+  // A bar may stand in the line.
+  tell(::isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "");
+  tell(had_files ? "vmm-img: interrupted; the new file was not made\n" : "vmm-img: interrupted\n");
+  static_cast<void>(std::signal(number, SIG_DFL));
+  static_cast<void>(std::raise(number));
+}
+
+}  // namespace
+
+void clean_up_when_interrupted() {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction action{};
+    if (::sigaction(number, nullptr, &action) != 0 || action.sa_handler == SIG_IGN) {
+      continue;
+    }
+    action = {};
+    action.sa_handler = end_cleanly;
+    // No second one on top of it.
+    ::sigaddset(&action.sa_mask, SIGINT);
+    ::sigaddset(&action.sa_mask, SIGTERM);
+    ::sigaddset(&action.sa_mask, SIGHUP);
+    ::sigaction(number, &action, nullptr);
+  }
+}
+
+}  // namespace vmm::block::tool
