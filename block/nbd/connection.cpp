@@ -82,10 +82,9 @@ bool Connection::turn() {
   if (is_broken_) {
     return false;
   }
-  // After replies there is often news, and after the last one there is nothing else to wake up for.
-  if (send() || session_.in_flight() == 0) {
-    is_drained_ = false;
-  }
+  send();
+  // Of news the watch tells, and of the end only perhaps: it is looked for where nothing else will wake us.
+  is_drained_ = is_drained_ && session_.in_flight() > 0;
   session_.go_on();
   if (is_readable_ && !is_drained_) {
     receive();
@@ -95,10 +94,9 @@ bool Connection::turn() {
          (!is_broken_ && is_readable_ && !is_drained_ && !session_.input_space().empty());
 }
 
-// True: replies have gone out.
-bool Connection::send() {
+void Connection::send() {
   if (!session_.has_output() || is_blocked_) {
-    return false;
+    return;
   }
   const std::span<const iovec> pieces = session_.output();
   const size_t wanted = sum_of(pieces);
@@ -106,7 +104,7 @@ bool Connection::send() {
   const ssize_t count = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
   if (count < 0 && !is_passing(errno)) {
     break_off();
-    return false;
+    return;
   }
   if (count > 0) {
     session_.sent(static_cast<size_t>(count));
@@ -114,7 +112,6 @@ bool Connection::send() {
   if (count < 0 || static_cast<size_t>(count) < wanted) {
     wait_until_writable();
   }
-  return count > 0;
 }
 
 void Connection::wait_until_writable() {

@@ -41,7 +41,7 @@ class Connection {
       : loop_(loop), socket_(std::move(socket)), session_(exported) {}
   Status watch(EventLoop::Duration handshake_limit);
 
-  bool send();
+  void send();
   void receive();
   void wait_until_writable();
   void on_writable(uint32_t events);

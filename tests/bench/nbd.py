@@ -43,7 +43,8 @@ def serve_and_run(command, socket, operation, seconds):
     server.terminate()
     _, status, usage = os.wait4(server.pid, 0)
     server.returncode = os.waitstatus_to_exitcode(status)
-    job = json.loads(output)["jobs"][0]["write" if "write" in operation else "read"]
+    # Its engine prints a line of its own before.
+    job = json.loads(output[output.index("{"):])["jobs"][0]["write" if "write" in operation else "read"]
     return job["iops"], (usage.ru_utime + usage.ru_stime) / job["total_ios"] * 1e6
 
 

@@ -93,7 +93,7 @@ class Client {
 
 class NbdServer : public ::testing::Test {
  protected:
-  ~NbdServer() override {
+  void TearDown() override {
     if (server_ != nullptr) {
       server_->stop();
       turn_until(loop_, [this] { return server_->is_over(); });
@@ -243,15 +243,16 @@ TEST_F(NbdServer, BlockStatusTellsDataZeroesAndHoles) {
 TEST_F(NbdServer, BlockStatusOfManyExtentsMayBeShort) {
   const std::string path = folder_.file("raw");
   const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  constexpr uint32_t kPairs = 1200;
-  for (uint32_t i = 0; i < kPairs; ++i) {
-    ASSERT_EQ(::pwrite(fd.get(), "x", 1, i * 131072), 1);
+  constexpr int kPairs = 1200;
+  constexpr off_t kPairBytes = 131072;
+  for (int i = 0; i < kPairs; ++i) {
+    ASSERT_EQ(::pwrite(fd.get(), "x", 1, i * kPairBytes), 1);
   }
   open(Format::kRaw, path, {.read_only = true});
   serve();
   Client client = connect();
   client.choose(true);
-  client.send(request_message(Command::kBlockStatus, 8, 0, (kPairs - 1) * 131072));
+  client.send(request_message(Command::kBlockStatus, 8, 0, (kPairs - 1) * 131072U));
   EXPECT_EQ(client.receive(20).expect_chunk(Chunk::kBlockStatus, 8), BlockStatus::kMaxBytes);
   client.receive(BlockStatus::kMaxBytes);
 }
@@ -284,7 +285,7 @@ TEST_F(NbdServer, NoAnswerWaitsForAnotherRequest) {
       const LoopThread thread(*loop_);
       send(client_flags().data(option_message(Option::kGo, go_data("")).bytes()));
       expect_bytes(18 + 20 + 12 + 20);
-      for (int i = 0; i < 3; ++i) {
+      for (int i = 0; i < 3 && !HasFatalFailure(); ++i) {
         send(request_message(Command::kWrite, 1, 0, 512).data(pattern_bytes(512, 2)));
         expect_bytes(16);
         send(request_message(Command::kFlush, 2, 0, 0));

@@ -17,7 +17,7 @@
 namespace vmm::block::nbd {
 namespace {
 
-constexpr uint32_t kDiskBytes = 1 << 20;
+constexpr uint64_t kDiskBytes = 1 << 20;
 
 std::vector<std::byte> pattern(size_t length, unsigned seed = 1) {
   std::vector<std::byte> bytes(length);
@@ -32,7 +32,7 @@ std::vector<std::byte> pattern(size_t length, unsigned seed = 1) {
 class NbdSession : public ::testing::Test {
  protected:
   NbdSession() { begin(); }
-  ~NbdSession() override {
+  void TearDown() override {
     while (disk_.in_flight() > 0) {
       disk_.complete_all();
     }
@@ -233,7 +233,7 @@ TEST_F(NbdSession, ATrimThatFailsIsNotFlushed) {
 
 TEST_F(NbdSession, ZeroesMayBeAHoleUnlessTheClientWantsNone) {
   choose();
-  send(request_message(Command::kWriteZeroes, 1, 0, kDiskBytes));
+  send(request_message(Command::kWriteZeroes, 1, 0, uint32_t{kDiskBytes}));
   EXPECT_TRUE(disk_.history().back().may_unmap);
   send(request_message(Command::kWriteZeroes, 2, 0, 4096, kNoHole));
   EXPECT_FALSE(disk_.history().back().may_unmap);
@@ -464,7 +464,7 @@ TEST_F(NbdSession, SoManyRequestsAreTakenAndTheOthersWaitUntilRepliesAreRead) {
 }
 
 TEST_F(NbdSession, SoManyBytesAreHeldAndTheOthersWait) {
-  FakeBlockDevice disk(2 * kMaxPayloadBytes);
+  FakeBlockDevice disk(uint64_t{2} * kMaxPayloadBytes);
   export_.disk = &disk;
   begin();
   choose();
