@@ -180,6 +180,10 @@ class Fork {
 Result<DiskOptions> disk_options(const ServeOptions& options) {
   DiskOptions image{.path = options.path, .read_only = options.is_read_only};
   VMM_ASSIGN_OR_RETURN(image.format, disk_format(options.format));
+  if (!image.read_only && image.format != Format::kRaw && image.format != Format::kQcow2) {
+    return fail_configuration("{}: images of the format {} are only read here; add -r", options.path,
+                              options.format);
+  }
   VMM_ASSIGN_OR_RETURN(image.cache, cache_mode(options.has_no_cache ? "none" : options.cache));
   VMM_TRY(options.chain.apply_to(image));
   image.io = options.engine == "threads" ? EngineKind::kThreads : EngineKind::kIoUring;

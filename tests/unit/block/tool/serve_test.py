@@ -189,6 +189,7 @@ class Rules(Serve):
         path = self.create("disk")
         for arguments, text in ((["-f", "qcow2", path], "--socket is required"), (["-k", "s", path], "--format is required"),
                                 (["-k", "s", "-f", "vmdk", path], "raw, qcow2"),
+                                (["-k", "s", "-f", "iso", path], "add -r"),
                                 (["-k", "s", "-f", "qcow2", "-D", "x" * 5000, path], "4096 at most"),
                                 (["-k", "s", "-f", "qcow2", "--detect-zeroes", "unmap", path], "--discard=unmap"),
                                 (["-k", "x" * 200, "-f", "qcow2", path], "107 bytes"),
