@@ -31,6 +31,7 @@ void add_map(CLI::App& app, Chosen& chosen);
 void add_measure(CLI::App& app, Chosen& chosen);
 void add_rebase(CLI::App& app, Chosen& chosen);
 void add_resize(CLI::App& app, Chosen& chosen);
+void add_serve(CLI::App& app, Chosen& chosen);
 void add_snapshot(CLI::App& app, Chosen& chosen);
 
 }  // namespace vmm::block::tool

@@ -28,7 +28,7 @@ std::string failure_message(const CLI::App* app, const CLI::Error& error) {
 }
 
 int main_with(int argument_count, char** arguments) {
-  CLI::App app{"Makes, shows, checks, converts, compares, measures and resizes disk images."};
+  CLI::App app{"Makes, shows, checks, converts, compares, measures, resizes and serves disk images."};
   app.name("vmm-img");
   app.set_version_flag("-V,--version", "vmm-img " VMM_VERSION);
   app.require_subcommand(1);
@@ -50,6 +50,7 @@ int main_with(int argument_count, char** arguments) {
   add_measure(app, chosen);
   add_rebase(app, chosen);
   add_resize(app, chosen);
+  add_serve(app, chosen);
   add_snapshot(app, chosen);
   try {
     app.parse(argument_count, arguments);

@@ -4,7 +4,7 @@ each pair's figures (medians).
 Measurements: start (a program that ends at once), boot (stock kernel to the first line of /init), memory (resident
 beside the guest's), disk (a guest program in ring 3 that polls its virtqueue), disc (power-on to what the loader of a CD
 prints, reading a whole CD, installing from one), throwaway (guests with --ephemeral); image (vmm-img bench), open
-(vmm-img info and check), tool (vmm-img commit and rebase). All if none is named.
+(vmm-img info and check), tool (vmm-img commit and rebase), nbd (vmm-img serve under fio). All if none is named.
 
 Those with guests run where /dev/kvm is hardware KVM: on this machine, or in the lab (scripts/kvm-lab). Figures of the lab
 mean nothing outside it, their ratios do. The others run on this machine, with files in --folder.
@@ -24,6 +24,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "../../scripts/lib"), os.path.join(HERE
 import discs  # noqa: E402
 import images  # noqa: E402
 import initramfs  # noqa: E402
+import nbd  # noqa: E402
 import throwaway  # noqa: E402
 import tool  # noqa: E402
 from figures import Table, pairs, peak_resident_kib, run_to_end  # noqa: E402
@@ -181,7 +182,7 @@ def chosen_parts(options, parts):
 
 GUESTS = {"start": measure_start, "boot": measure_boot, "memory": measure_memory, "disk": measure_disk, "disc": measure_disc,
           "throwaway": measure_throwaway}
-IMAGES = {"image": images.measure_image, "open": images.measure_open, "tool": tool.measure_tool}
+IMAGES = {"image": images.measure_image, "open": images.measure_open, "tool": tool.measure_tool, "nbd": nbd.measure_nbd}
 MEASUREMENTS = GUESTS | IMAGES
 
 
@@ -192,9 +193,9 @@ def parse_arguments():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("measurements", nargs="*", metavar="MEASUREMENT", help=", ".join(MEASUREMENTS))
     parser.add_argument("--pairs", type=int, default=9, help="counted pairs of each (default 9)")
-    parser.add_argument("--seconds", type=int, default=1, help="of each disk measurement (default 1)")
+    parser.add_argument("--seconds", type=int, default=1, help="of each disk and nbd measurement (default 1)")
     parser.add_argument("--operations", type=int, default=40000, help="of each image measurement (default 40000)")
-    parser.add_argument("--folder", help="for the files of image, open and tool; 20 GiB on the disk to measure (default: the build folder)")
+    parser.add_argument("--folder", help="for the files of image, open, tool and nbd; 20 GiB on the disk to measure (default: the build folder)")
     parser.add_argument("--build", default=os.path.join(TOP, "build"), help="build folder (default build)")
     parser.add_argument("--part", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)

@@ -432,6 +432,45 @@ def qmp():
                              b'{"execute":"x-vmm-boot-once","arguments":{"device":"vda"}}\n\xff\xfe'))
 
 
+# --- the NBD server -------------------------------------------------------------------------------------------------
+
+def nbd_send(*messages):
+    content = b"".join(messages)
+    return u8(0) + u16(len(content)) + content
+
+
+def nbd_option(number, data=b""):
+    return struct.pack(">QII", 0x49484156454F5054, number, len(data)) + data
+
+
+def nbd_context(*queries):
+    return struct.pack(">I", 1) + b"a" + struct.pack(">I", len(queries)) + b"".join(struct.pack(">I", len(each)) + each for each in queries)
+
+
+def nbd_request(command, cookie=1, offset=0, length=512, flags=0, data=b""):
+    return struct.pack(">IHHQQI", 0x25609513, flags, command, cookie, offset, length) + data
+
+
+def nbd():
+    flags, go = struct.pack(">I", 3), nbd_option(7, struct.pack(">I", 1) + b"a" + struct.pack(">HHHH", 3, 1, 2, 3))
+    disk_answers, read_all = u8(2), u8(3) + u16(0xFFFF)
+    save("nbd", "options", u8(0) + nbd_send(flags, nbd_option(3), nbd_option(5), nbd_option(6, go[16:]), nbd_option(10, nbd_context()),
+         nbd_option(8), nbd_option(9, nbd_context(b"base:")), nbd_option(99, b"x"), nbd_option(2)) + read_all)
+    save("nbd", "read-write", u8(0) + nbd_send(flags, go, nbd_request(1, 1, 4096, 8192, 1, bytes(range(256)) * 32), nbd_request(3, 2, 0, 0))
+         + disk_answers + nbd_send(nbd_request(0, 3, 4000, 5000), nbd_request(2)) + disk_answers + read_all)
+    save("nbd", "structured", u8(0) + nbd_send(flags, nbd_option(8), nbd_option(10, nbd_context(b"base:allocation")), go)
+         + nbd_send(nbd_request(1, 1, 65536, 512, 0, bytes(512)), nbd_request(6, 2, 0, 100000, 2), nbd_request(4, 3, 65536, 65536, 1))
+         + disk_answers + nbd_send(nbd_request(7, 4, 0, 1 << 20), nbd_request(7, 5, 70000, 1, 8), nbd_request(0, 6, 0, 1 << 20, 4))
+         + disk_answers + read_all + nbd_send(nbd_request(2)))
+    save("nbd", "old-way-in", u8(1) + nbd_send(struct.pack(">I", 0), nbd_option(1, b"a"), nbd_request(0), nbd_request(1, 2, 0, 4, 0, b"data"))
+         + disk_answers + read_all)
+    save("nbd", "mistakes", u8(0) + nbd_send(flags, go, nbd_request(0, 1, 1 << 20), nbd_request(1, 2, 1 << 63, 5, 0, b"12345"),
+         nbd_request(5), nbd_request(6, 3, 0, 512, 16), nbd_request(7)) + disk_answers + read_all + nbd_send(b"\0" * 28))
+    save("nbd", "many-at-once", u8(0) + nbd_send(flags, go, *(nbd_request(i % 2, i, i * 4096, 4096, 0, bytes(4096) if i % 2 else b"")
+                                                              for i in range(30))) + nbd_send(*(nbd_request(0, i, 0, 100000) for i in range(200)))
+         + disk_answers + (u8(3) + u16(5000) + disk_answers) * 5 + read_all * 4)
+
+
 def main():
     images()
     domains()
@@ -442,6 +481,7 @@ def main():
     devices()
     ide()
     qmp()
+    nbd()
 
 
 if __name__ == "__main__":
