@@ -94,7 +94,9 @@ TEST(LuksSlots, OneThatIsAddedOpensTheVolumeAtLast) {
     int opened = 0;
     store.judge = [&](const auto& left) {
       EXPECT_TRUE(opens(left, "first"));
-      ++(opens(left, "second") ? opened : refused);
+      const bool is_open = opens(left, "second");
+      ++(is_open ? opened : refused);
+      EXPECT_EQ(parse_luks_header(left)->slots[slot].is_active, is_open);
       EXPECT_FALSE(opens(left, "third"));
     };
     const auto added = add(store, "first", "second", slot);
@@ -111,7 +113,10 @@ TEST(LuksSlots, OneThatIsErasedLeavesTheOthersAndItsKeyMaterialIsGone) {
     ForgetfulStore store(volume("first"));
     ASSERT_TRUE(add(store, "first", "second", slot));
     const auto before = store.bytes();
-    store.judge = [](const auto& left) { EXPECT_TRUE(opens(left, "first")); };
+    store.judge = [slot](const auto& left) {
+      EXPECT_TRUE(opens(left, "first"));
+      EXPECT_EQ(parse_luks_header(left)->slots[slot].is_active, opens(left, "second"));
+    };
     const std::vector<size_t> slots = {slot};
     ASSERT_TRUE(erase_luks_slots(store.store(), slots));
     EXPECT_FALSE(opens(store.bytes(), "second"));
