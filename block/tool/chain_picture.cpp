@@ -81,6 +81,7 @@ size_t widest(const std::vector<Row>& rows, std::string Row::* field) {
 
 std::string chain_picture(const std::vector<ImageInfo>& infos) {
   std::vector<Row> rows;
+  rows.reserve(infos.size());
   for (const ImageInfo& info : infos) {
     rows.push_back({.name = printable(info.tree["filename"].get<std::string>()),
                     .format = info.tree["format"].get<std::string>(),
