@@ -177,11 +177,11 @@ void add_bitmap(CLI::App& app, Chosen& chosen) {
            ->type_name("SOURCE")
            ->allow_extra_args(false),
        BitmapOperation::kMerge}};
-  command->add_option("-g", options->granularity, "Of --add: bytes for each bit, 512 to 2G")
+  command->add_option("-g,--granularity", options->granularity, "Of --add: bytes for each bit, 512 to 2G")
       ->type_name("SIZE");
-  command->add_option("-b", options->source_path, "The bitmaps to be merged are in this image")
+  command->add_option("-b,--source-file", options->source_path, "The bitmaps to be merged are in this image")
       ->type_name("FILE");
-  command->add_option("-F", options->source_format, "Its format: qcow2")->type_name("FMT");
+  command->add_option("-F,--source-format", options->source_format, "Its format: qcow2")->type_name("FMT");
   command->add_option("-f", options->format, "Format: qcow2")->required()->type_name("FMT");
   command->add_option("FILENAME", options->path)->required()->type_name("");
   command->add_option("BITMAP", options->name)->required()->type_name("");
