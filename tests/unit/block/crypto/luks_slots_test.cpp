@@ -85,7 +85,7 @@ Result<size_t> add(ForgetfulStore& store, std::string_view known, std::string_vi
   return add_luks_slot(store.store(), Secret::copy_of(known), Secret::copy_of(added), slot, milliseconds(1));
 }
 
-std::string refusal(const auto& result) { return result ? "accepted" : result.error().message(); }
+std::string refused_with(const auto& result) { return result ? "accepted" : result.error().message(); }
 
 TEST(LuksSlots, OneThatIsAddedOpensTheVolumeAtLast) {
   for (const size_t slot : {size_t{1}, kSlotOverTwoSectors}) {
@@ -142,16 +142,16 @@ TEST(LuksSlots, TheLastOneIsNotErased) {
   ForgetfulStore store(volume("first"));
   const auto before = store.bytes();
   const std::vector<size_t> all = {0, 1, 2, 3, 4, 5, 6, 7};
-  EXPECT_THAT(refusal(erase_luks_slots(store.store(), all)), HasSubstr("no LUKS key slot would be left"));
+  EXPECT_THAT(refused_with(erase_luks_slots(store.store(), all)), HasSubstr("no LUKS key slot would be left"));
   EXPECT_EQ(store.bytes(), before);
 }
 
 TEST(LuksSlots, OneThatIsInUseIsNotWrittenOver) {
   ForgetfulStore store(volume("first"));
   const auto before = store.bytes();
-  EXPECT_THAT(refusal(add(store, "first", "second", 0)), HasSubstr("slot 0 is in use"));
-  EXPECT_THAT(refusal(add(store, "first", "second", 8)), HasSubstr("none has the number 8"));
-  EXPECT_THAT(refusal(add(store, "wrong", "second")), HasSubstr("does not open"));
+  EXPECT_THAT(refused_with(add(store, "first", "second", 0)), HasSubstr("slot 0 is in use"));
+  EXPECT_THAT(refused_with(add(store, "first", "second", 8)), HasSubstr("none has the number 8"));
+  EXPECT_THAT(refused_with(add(store, "wrong", "second")), HasSubstr("does not open"));
   EXPECT_EQ(store.bytes(), before);
 }
 
@@ -162,7 +162,7 @@ TEST(LuksSlots, OneWhoseKeyMaterialWouldLieElsewhereIsNotUsed) {
     std::vector<std::byte> bytes = volume("first");
     store_be<uint32_t>(bytes.data() + kMaterialOfSlot1, sector);
     ForgetfulStore store(bytes);
-    EXPECT_THAT(refusal(add(store, "first", "second", 1)), HasSubstr("LUKS key slot"));
+    EXPECT_THAT(refused_with(add(store, "first", "second", 1)), HasSubstr("LUKS key slot"));
     EXPECT_EQ(store.bytes(), bytes);
   }
 }
