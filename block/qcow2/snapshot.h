@@ -39,9 +39,9 @@ Status apply_snapshot(SyncFile& file, Header& header, const std::string& which);
 // `which`: a name, or an ID. The first of several with the same name.
 Status delete_snapshot(SyncFile& file, Header& header, const std::string& which);
 
-// For who only reads: `header` becomes that of the disk as it was in the snapshot, with its size (or not: keeps_size).
-// Nothing is
-// written; none of the above is REQUIRED. Errors: there is no such snapshot, or it is not valid.
+// For who only reads: `header` becomes that of the disk as it was in the snapshot, with its size (or not:
+// keeps_size). Nothing is written; none of the above is REQUIRED. Errors: there is no such snapshot, or it is
+// not valid.
 Status show_snapshot(SyncFile& file, Header& header, const SnapshotChoice& which);
 
 }  // namespace vmm::block::qcow2

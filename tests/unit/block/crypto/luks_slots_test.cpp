@@ -142,7 +142,8 @@ TEST(LuksSlots, TheLastOneIsNotErased) {
   ForgetfulStore store(volume("first"));
   const auto before = store.bytes();
   const std::vector<size_t> all = {0, 1, 2, 3, 4, 5, 6, 7};
-  EXPECT_THAT(refused_with(erase_luks_slots(store.store(), all)), HasSubstr("no LUKS key slot would be left"));
+  EXPECT_THAT(refused_with(erase_luks_slots(store.store(), all)),
+              HasSubstr("no LUKS key slot would be left"));
   EXPECT_EQ(store.bytes(), before);
 }
 
