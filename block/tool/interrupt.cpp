@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <string_view>
 
@@ -15,12 +16,14 @@ void tell(std::string_view text) { static_cast<void>(!::write(STDERR_FILENO, tex
 // Only what a handler may call (signal-safety(7)). The program ends as if there were no handler, so that who
 // started it sees why.
 void end_cleanly(int number) {
+  const int saved_errno = errno;
   const bool had_files = remove_unfinished_files();
   // A bar may stand in the line.
   tell(::isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "");
   tell(had_files ? "vmm-img: interrupted; the new file was not made\n" : "vmm-img: interrupted\n");
   static_cast<void>(std::signal(number, SIG_DFL));
-  static_cast<void>(std::raise(number));
+  static_cast<void>(std::raise(number));  // comes when the handler has returned
+  errno = saved_errno;
 }
 
 }  // namespace
