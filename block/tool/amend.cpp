@@ -8,11 +8,8 @@
 #include <vector>
 
 #include "block/crypto/luks.h"
-#include "block/image_file.h"
 #include "block/qcow2/amend.h"
-#include "block/qcow2/image.h"
-#include "block/qcow2/open_image.h"
-#include "block/sync_file.h"
+#include "block/tool/changed_image.h"
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
 #include "block/tool/secrets.h"
@@ -37,12 +34,6 @@ struct SlotWish {
   std::shared_ptr<const Secret> new_secret;
   std::string new_id;
   std::chrono::milliseconds time = kLuksTime;
-};
-
-struct AmendTarget {
-  ImageFile image;
-  std::unique_ptr<SyncFile> file;
-  qcow2::Header header;
 };
 
 Result<qcow2::AmendOptions> take_amend_words(CreateWords& words) {
@@ -132,7 +123,7 @@ Result<std::optional<SlotWish>> take_slot_wish(CreateWords& words, const Secrets
 
 // --- Key slots ---
 
-LuksStore store_of(AmendTarget& target) {
+LuksStore store_of(ChangedImage& target) {
   SyncFile* const file = target.file.get();
   const uint64_t begin = target.header.crypto_header->offset;
   return {
@@ -178,7 +169,7 @@ Status remove_passphrase(const SlotWish& wish, const LuksStore& store) {
   return erase_luks_slots(store, slots);
 }
 
-Status change_slots(const AmendCommand& command, const SlotWish& wish, AmendTarget& target) {
+Status change_slots(const AmendCommand& command, const SlotWish& wish, ChangedImage& target) {
   if (target.header.crypt != qcow2::CryptMethod::kLuks) {
     return fail("{}: is not encrypted with LUKS, and has no key slots", command.path);
   }
@@ -188,15 +179,6 @@ Status change_slots(const AmendCommand& command, const SlotWish& wish, AmendTarg
 }
 
 // ---
-
-Result<AmendTarget> open_amended(const std::string& path) {
-  AmendTarget target;
-  VMM_ASSIGN_OR_RETURN(target.image, open_image_file({.path = path, .for_guest = false}));
-  target.file = make_sync_file(target.image.files.main, path);
-  VMM_ASSIGN_OR_RETURN(target.header, qcow2::read_header(*target.file));
-  VMM_TRY(qcow2::prepare_for_maintenance(*target.file, target.header));
-  return target;
-}
 
 Result<int> amend(const AmendCommand& command) {
   if (command.format != "qcow2") {
@@ -214,7 +196,7 @@ Result<int> amend(const AmendCommand& command) {
     return fail_configuration(
         "-o must say what is to change; the key slots (encrypt.…) are changed in a step of their own");
   }
-  VMM_ASSIGN_OR_RETURN(AmendTarget target, open_amended(command.path));
+  VMM_ASSIGN_OR_RETURN(ChangedImage target, open_changed_image(command.path));
   VMM_TRY(wish ? change_slots(command, *wish, target) : qcow2::amend(*target.file, target.header, options));
   return 0;
 }

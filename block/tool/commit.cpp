@@ -13,11 +13,10 @@
 #include "block/commit.h"
 #include "block/data_file.h"
 #include "block/image_file.h"
-#include "block/qcow2/image.h"
 #include "block/qcow2/make_empty.h"
-#include "block/qcow2/open_image.h"
 #include "block/sync_file.h"
 #include "block/tool/chain_options.h"
+#include "block/tool/changed_image.h"
 #include "block/tool/command.h"
 #include "block/tool/layers.h"
 #include "block/tool/progress.h"
@@ -86,10 +85,7 @@ Status check_layers(const CommitOptions& options, const std::vector<Layer>& laye
 
 // Who uses the image is told before anything is changed; afterwards it must still be the same.
 Result<FileState> prepare_to_empty(const std::string& path) {
-  VMM_ASSIGN_OR_RETURN(const ImageFile image, open_image_file({.path = path, .for_guest = false}));
-  const auto file = make_sync_file(image.files.main, path);
-  VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*file));
-  VMM_TRY(qcow2::prepare_for_maintenance(*file, header));
+  VMM_ASSIGN_OR_RETURN(const ChangedImage image, open_changed_image(path));
   return state_of_file(path);
 }
 
@@ -107,7 +103,7 @@ Status merge(const CommitOptions& options, const DiskOptions& top, const Layer& 
   DiskOptions target{.path = base.path, .format = base.format, .cache = top.cache};
   VMM_TRY(options.chain.of_backing().apply_to(target));
   VMM_ASSIGN_OR_RETURN(const std::shared_ptr<EventLoop> loop, EventLoop::create());
-  Progress progress(options.shows_progress && !options.is_quiet);
+  Progress progress(options.shows_progress, options.is_quiet);
   return block::commit(loop, top, target,
                        [&progress](uint64_t done, uint64_t all) { progress.show(done, all); });
 }
@@ -126,12 +122,9 @@ Status give_back_data(const CommitOptions& options, const qcow2::Header& header)
 }
 
 Status empty_image(const CommitOptions& options, const FileState& state) {
-  VMM_ASSIGN_OR_RETURN(const ImageFile image,
-                       open_image_file({.path = options.path, .for_guest = false, .expected = state}));
-  const auto file = make_sync_file(image.files.main, options.path);
-  VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*file));
-  VMM_TRY(qcow2::make_empty(*file, header));
-  return give_back_data(options, header);
+  VMM_ASSIGN_OR_RETURN(ChangedImage image, open_changed_image(options.path, state));
+  VMM_TRY(qcow2::make_empty(*image.file, image.header));
+  return give_back_data(options, image.header);
 }
 
 Result<int> commit(const CommitOptions& options) {

@@ -132,8 +132,7 @@ Result<int> compare(const CompareOptions& options) {
   if (is_other_size) {
     say(options, "Warning: Image size mismatch!");
   }
-  Progress progress(options.shows_progress && !options.is_quiet,
-                    options.is_quiet ? Progress::Bar::kNever : Progress::Bar::kOnTerminal);
+  Progress progress(options.shows_progress, options.is_quiet);
   Comparison comparison(options, *first, *second);
   VMM_ASSIGN_OR_RETURN(const Answer answer, comparison.run(progress));
   say(options, answer == kIdentical ? "Images are identical." : comparison.difference());

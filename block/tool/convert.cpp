@@ -405,8 +405,7 @@ Status take_target(ConvertOptions& options) {
 }
 
 Status run_conversion(const ConvertOptions& options) {
-  Progress progress(options.shows_progress && !options.is_quiet,
-                    options.is_quiet ? Progress::Bar::kNever : Progress::Bar::kOnTerminal);
+  Progress progress(options.shows_progress, options.is_quiet);
   if (is_pipe_to_raw(options)) {
     return copy_pipe(options, progress);
   }

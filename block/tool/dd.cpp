@@ -17,6 +17,7 @@
 #include "block/tool/command.h"
 #include "block/tool/create_options.h"
 #include "block/tool/new_image.h"
+#include "block/tool/progress.h"
 #include "block/tool/text.h"
 #include "vmm/base/bytes.h"
 
@@ -126,7 +127,10 @@ Status copy_window(Sources& sources, const std::shared_ptr<EventLoop>& loop, con
   CopyOptions job_options;
   job_options.unit_bytes = std::max(plan.unit_bytes(), job_options.unit_bytes);
   job_options.target_is_zero = plan.qcow2 || !file.is_block_device();
-  return CopyJob(*loop, sources, target->device(), file.path(), job_options, [](uint64_t, uint64_t) {}).run();
+  Progress progress(false, false);
+  CopyJob job(*loop, sources, target->device(), file.path(), job_options,
+              [&progress](uint64_t done, uint64_t all) { progress.show(done, all); });
+  return job.run();
 }
 
 Result<int> dd(DdOptions& options) {

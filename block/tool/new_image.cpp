@@ -134,12 +134,21 @@ Result<Format> new_format(const NewImageOptions& options) {
   if (format == Format::kRaw && !options.backing_file.empty()) {
     return fail_configuration("{}: a raw image stands on nothing; a qcow2 image can", options.path);
   }
-  if (!options.backing_file.empty() && options.backing_format.empty()) {
-    return fail_configuration(
-        "{}: -F must tell the format of the backing file, which is never guessed; add -F qcow2 or -F raw",
-        options.path);
+  if (!options.backing_file.empty()) {
+    VMM_TRY(check_backing_format(options.path, options.backing_format));
   }
   return format;
+}
+
+Status check_backing_format(const std::string& path, const std::string& format) {
+  if (format.empty()) {
+    return fail_configuration(
+        "{}: -F must tell the format of the backing file, which is never guessed; add -F qcow2 or -F raw",
+        path);
+  }
+  return format == "iso"
+             ? fail_configuration("-F iso: images have no word for that; say raw, which reads the same")
+             : Status();
 }
 
 Status take_backing(CreateWords& words, NewImageOptions& image, const char* backing_option) {

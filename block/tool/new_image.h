@@ -42,6 +42,9 @@ struct ImagePlan {
 // raw and qcow2 can be made. Backing files need a format, and raw images have none.
 Result<Format> new_format(const NewImageOptions& options);
 
+// What -F says for the backing file of `path` is something, and what qcow2 headers have a word for.
+Status check_backing_format(const std::string& path, const std::string& format);
+
 // backing_file and backing_fmt among the words of -o, for which there are the options `backing_option` and -F
 // too.
 Status take_backing(CreateWords& words, NewImageOptions& image, const char* backing_option);

@@ -76,9 +76,9 @@ std::string time_text(double seconds) {
 
 }  // namespace
 
-Progress::Progress(bool is_shown, Bar bar)
-    : is_shown_(is_shown),
-      has_bar_(!is_shown && bar == Bar::kOnTerminal && ::isatty(STDERR_FILENO) == 1),
+Progress::Progress(bool is_shown, bool is_quiet)
+    : is_shown_(is_shown && !is_quiet),
+      has_bar_(!is_shown && !is_quiet && ::isatty(STDERR_FILENO) == 1),
       begin_(Clock::now()),
       next_drawing_(begin_ + kFirstDrawing) {
   answer_from_now_on();

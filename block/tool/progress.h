@@ -12,10 +12,8 @@ namespace vmm::block::tool {
 
 class Progress {
  public:
-  enum class Bar : unsigned char { kNever, kOnTerminal };
-
-  // is_shown: -p.
-  explicit Progress(bool is_shown, Bar bar = Bar::kNever);
+  // -p, and -q: neither line nor bar.
+  Progress(bool is_shown, bool is_quiet);
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   // Ends the line. SIGUSR1 is still answered.

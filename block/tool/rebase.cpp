@@ -15,10 +15,11 @@
 #include "block/image_file.h"
 #include "block/qcow2/change_backing.h"
 #include "block/qcow2/image.h"
-#include "block/qcow2/open_image.h"
 #include "block/sync_file.h"
 #include "block/tool/chain_options.h"
+#include "block/tool/changed_image.h"
 #include "block/tool/command.h"
+#include "block/tool/new_image.h"
 #include "block/tool/progress.h"
 #include "block/tool/text.h"
 
@@ -57,15 +58,9 @@ Status check_rebase_options(const RebaseOptions& options) {
   if (options.base.empty()) {
     return {};
   }
-  if (options.base_format.empty()) {
-    return fail_configuration(
-        "{}: -F must tell the format of the backing file, which is never guessed; add -F qcow2 or -F raw",
-        options.path);
-  }
-  VMM_ASSIGN_OR_RETURN(const Format base_format, disk_format(options.base_format));
-  return base_format == Format::kIso
-             ? fail_configuration("-F iso: images have no word for that; say raw, which reads the same")
-             : Status();
+  VMM_TRY(check_backing_format(options.path, options.base_format));
+  VMM_TRY(disk_format(options.base_format));
+  return {};
 }
 
 // The new backing file, from where the program runs; nothing: none.
@@ -159,7 +154,7 @@ Status write_differences(const RebaseOptions& options, const std::optional<Backi
   BlockDevice& device = disk->device();
   Sources sources;
   sources.add(std::move(disk));
-  Progress progress(options.shows_progress && !options.is_quiet);
+  Progress progress(options.shows_progress, options.is_quiet);
   CopyJob job(*loop, sources, device, options.path,
               {.unit_bytes = unit_bytes, .is_out_of_order = true, .shown = &shown},
               [&progress](uint64_t done, uint64_t all) { progress.show(done, all); });
@@ -168,12 +163,8 @@ Status write_differences(const RebaseOptions& options, const std::optional<Backi
 
 // `state`: the image must still be as it was left.
 Status change_name(const RebaseOptions& options, const std::optional<FileState>& state) {
-  VMM_ASSIGN_OR_RETURN(const ImageFile image,
-                       open_image_file({.path = options.path, .for_guest = false, .expected = state}));
-  const auto file = make_sync_file(image.files.main, options.path);
-  VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*file));
-  VMM_TRY(qcow2::prepare_for_maintenance(*file, header));
-  return qcow2::change_backing(*file, header, new_backing(options));
+  VMM_ASSIGN_OR_RETURN(const ChangedImage image, open_changed_image(options.path, state));
+  return qcow2::change_backing(*image.file, image.header, new_backing(options));
 }
 
 Result<int> rebase(const RebaseOptions& options) {

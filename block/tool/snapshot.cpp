@@ -3,11 +3,8 @@
 #include <memory>
 #include <string>
 
-#include "block/image_file.h"
-#include "block/qcow2/image.h"
-#include "block/qcow2/open_image.h"
 #include "block/qcow2/snapshot.h"
-#include "block/sync_file.h"
+#include "block/tool/changed_image.h"
 #include "block/tool/command.h"
 #include "block/tool/image_info.h"
 #include "block/tool/image_options.h"
@@ -48,15 +45,12 @@ Status change(const SnapshotOptions& options, const NamedImage& named) {
         "{}: a change of snapshots writes to it: -U, force-share=on and read-only=on are for -l only",
         named.path);
   }
-  VMM_ASSIGN_OR_RETURN(const ImageFile image, open_image_file({.path = named.path, .for_guest = false}));
-  const auto file = make_sync_file(image.files.main, named.path);
-  VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*file));
-  VMM_TRY(qcow2::prepare_for_maintenance(*file, header));
+  VMM_ASSIGN_OR_RETURN(ChangedImage image, open_changed_image(named.path));
   if (options.creates->count() > 0) {
-    return qcow2::create_snapshot(*file, header, new_snapshot(options.create));
+    return qcow2::create_snapshot(*image.file, image.header, new_snapshot(options.create));
   }
-  return options.applies->count() > 0 ? qcow2::apply_snapshot(*file, header, options.apply)
-                                      : qcow2::delete_snapshot(*file, header, options.remove);
+  return options.applies->count() > 0 ? qcow2::apply_snapshot(*image.file, image.header, options.apply)
+                                      : qcow2::delete_snapshot(*image.file, image.header, options.remove);
 }
 
 Status list(const NamedImage& named) {

@@ -40,6 +40,9 @@ class Create(ToolTest):
         self.assertEqual(self.info(self.path("overlay"))["virtual-size"], 9 << 20)
 
     def test_a_backing_file_must_be_there_and_have_a_format(self):
+        result = self.img("create", "-f", "qcow2", "-u", "-b", "missing", "-F", "iso", self.path("overlay"), "1M")
+        self.assertEqual((result.status, os.path.exists(self.path("overlay"))), (1, False))
+        self.assertIn("say raw", result.errors)
         result = self.img("create", "-f", "qcow2", "-b", "missing", "-F", "raw", self.path("overlay"), "1M")
         self.assertEqual(result.status, 1)
         self.assertIn("missing", result.errors)
