@@ -27,11 +27,6 @@ void for_each_run(std::span<const iovec> buffers, uint64_t skip_bytes, uint64_t 
   }
 }
 
-// Compared with itself, one byte on: as fast as memcmp.
-bool is_zero(const std::byte* bytes, size_t length) {
-  return length == 0 || (bytes[0] == std::byte{0} && std::memcmp(bytes, bytes + 1, length - 1) == 0);
-}
-
 }  // namespace
 
 BufferPosition locate(std::span<const iovec> buffers, uint64_t skip_bytes) {
@@ -68,9 +63,15 @@ void zero_buffers(std::span<const iovec> buffers, uint64_t skip_bytes) {
                [](std::byte* run, size_t length) { std::memset(run, 0, length); });
 }
 
+// Compared with itself, one byte on: as fast as memcmp.
+bool bytes_are_zero(std::span<const std::byte> bytes) {
+  return bytes.empty() ||
+         (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
 bool buffers_are_zero(std::span<const iovec> buffers) {
   return std::ranges::all_of(buffers, [](const iovec& buffer) {
-    return is_zero(static_cast<const std::byte*>(buffer.iov_base), buffer.iov_len);
+    return bytes_are_zero({static_cast<const std::byte*>(buffer.iov_base), buffer.iov_len});
   });
 }
 

@@ -25,6 +25,7 @@ void copy_to_buffers(std::span<const iovec> buffers, uint64_t skip_bytes, std::s
 // From byte skip_bytes to the end.
 void zero_buffers(std::span<const iovec> buffers, uint64_t skip_bytes);
 
+bool bytes_are_zero(std::span<const std::byte> bytes);
 bool buffers_are_zero(std::span<const iovec> buffers);
 
 // Every buffer starts at a multiple of address_alignment and is a multiple of length_alignment long (powers

@@ -23,11 +23,6 @@ bool is_same_place(const Sources::Run& first, const Sources::Run& second) {
          first.offset == second.offset && first.file->is_same_file(*second.file);
 }
 
-bool is_zero(const std::byte* bytes, uint64_t length) {
-  const iovec buffer{.iov_base = const_cast<std::byte*>(bytes), .iov_len = static_cast<size_t>(length)};
-  return buffers_are_zero(std::span(&buffer, 1));
-}
-
 }  // namespace
 
 CopyJob::CopyJob(EventLoop& loop, Sources& sources, BlockDevice& target, std::string target_path,
@@ -387,7 +382,8 @@ void CopyJob::write_some(Chunk& chunk) {
 
 bool CopyJob::is_zero_unit(const Chunk& chunk, uint64_t begin) const {
   return !options_.writes_zeroes && options_.finds_zeroes &&
-         is_zero(chunk.data.get() + begin, std::min(options_.unit_bytes, chunk.length - begin));
+         bytes_are_zero({chunk.data.get() + begin,
+                         static_cast<size_t>(std::min(options_.unit_bytes, chunk.length - begin))});
 }
 
 CopyJob::Unit CopyJob::unit_at(const Chunk& chunk, uint64_t begin) const {

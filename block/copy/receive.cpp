@@ -16,11 +16,6 @@ namespace {
 
 constexpr uint64_t kReceiveBytes = uint64_t{1} << 20U;
 
-bool is_all_zero(std::span<std::byte> bytes) {
-  const iovec buffer{.iov_base = bytes.data(), .iov_len = bytes.size()};
-  return buffers_are_zero(std::span(&buffer, 1));
-}
-
 class Receiver {
  public:
   Receiver(int to, const std::string& to_name, uint64_t hole_bytes)
@@ -30,7 +25,7 @@ class Receiver {
     const uint64_t unit = hole_bytes_ == 0 ? bytes.size() : hole_bytes_;
     for (size_t at = 0; at < bytes.size();) {
       const auto part = bytes.subspan(at, std::min<uint64_t>(unit, bytes.size() - at));
-      if (hole_bytes_ == 0 || !is_all_zero(part)) {
+      if (hole_bytes_ == 0 || !bytes_are_zero(part)) {
         VMM_TRY(write(part, position_ + at));
       }
       at += part.size();

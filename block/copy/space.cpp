@@ -31,8 +31,7 @@ uint64_t count_stored(std::span<std::byte> bytes) {
   uint64_t count = 0;
   for (size_t at = 0; at < bytes.size(); at += kCountedBytes) {
     const auto part = bytes.subspan(at, std::min<uint64_t>(kCountedBytes, bytes.size() - at));
-    const iovec buffer{.iov_base = part.data(), .iov_len = part.size()};
-    count += buffers_are_zero(std::span(&buffer, 1)) ? 0 : part.size();
+    count += bytes_are_zero(part) ? 0 : part.size();
   }
   return count;
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "block/io_vector.h"
 #include "block/qcow2/check.h"
 #include "block/qcow2/image.h"
 #include "vmm/base/bytes.h"
@@ -184,7 +185,7 @@ Status MetadataChange::drop_unused_blocks() {
     }
     VMM_TRY(file_->read(FileOffset(refcount_table_[index]), scanned_));
     scanned_index_ = UINT64_MAX;
-    if (std::ranges::all_of(scanned_, [](std::byte byte) { return byte == std::byte{0}; })) {
+    if (bytes_are_zero(scanned_)) {
       VMM_TRY(add(std::exchange(refcount_table_[index], 0) >> format_.cluster_bits, -1));
     }
   }
