@@ -22,6 +22,10 @@ namespace {
 // More than the disk behind it can use; the rest waits in memory.
 constexpr unsigned kRingEntries = 256;
 
+// Reads from the disk itself that are handed over together while more are queued, so that the disk works
+// meanwhile. Fewer cost calls; of other operations the kernel makes larger ones when it gets them at once.
+constexpr uint32_t kEarlyReads = 4;
+
 // What a completion belongs to is told by the low bits of its tag: operations give back their address.
 constexpr uint64_t kTagBits = 3;
 constexpr uint64_t kOperationTag = 0;
@@ -107,6 +111,11 @@ void UringEngine::submit(FileOperation& operation) {
     return;
   }
   waiting_.push(operation);
+  if (operation.op == FileOp::kRead && operation.file->direct_alignment_bytes > 1 &&
+      ++waiting_reads_ >= kEarlyReads && is_this_thread()) {
+    hand_over();
+    static_cast<void>(io_uring_submit(&ring_));  // what it does not take stays queued for the next turn
+  }
 }
 
 void UringEngine::finish_later(FileOperation& operation, IoStatus status) {
@@ -164,9 +173,13 @@ bool UringEngine::has_news() const {
   return io_uring_cq_ready(&ring_) != 0 || (kernel_flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
 }
 
+bool UringEngine::is_this_thread() const {
+  return is_enabled_ && ::pthread_equal(thread_, ::pthread_self()) != 0;
+}
+
 // A ring whose thread has changed is made anew: that is possible while the kernel holds nothing of it.
 void UringEngine::use_this_thread() {
-  if (is_enabled_ && ::pthread_equal(thread_, ::pthread_self()) != 0) {
+  if (is_this_thread()) {
     return;
   }
   if (is_enabled_) {
@@ -251,6 +264,11 @@ void UringEngine::fill_submission_queue(int epoll_fd) {
   if (edges_changed_) {
     arm_edges();
   }
+  hand_over();
+}
+
+void UringEngine::hand_over() {
+  waiting_reads_ = 0;
   while (!waiting_.empty() && in_ring_ < kRingEntries) {
     io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
     if (sqe == nullptr) {

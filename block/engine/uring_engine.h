@@ -1,8 +1,9 @@
 // UringEngine: file operations by io_uring(7), and the sleep of the loop that it serves.
 //
 // The loop sleeps in the ring, which also watches the loop's epoll descriptor: one io_uring_enter(2) hands
-// over what was queued, waits, and brings back what is done. A lone read or write may be done by the loop's
-// thread itself (lone_operations.h). See engine.h for threads.
+// over what was queued, waits, and brings back what is done. Where many reads of a disk are queued at once,
+// the first ones are handed over before. A lone read or write may be done by the loop's thread itself
+// (lone_operations.h). See engine.h for threads.
 #pragma once
 
 #include <liburing.h>
@@ -49,10 +50,12 @@ class UringEngine final : public Engine, private EventLoop::Poller, private Even
     bool is_cancelled = false;            // and has been told to end it
   };
 
+  bool is_this_thread() const;
   void use_this_thread();
   void arm_edges();
   void take_edge(size_t index, int result, bool is_last);
   void fill_submission_queue(int epoll_fd);
+  void hand_over();
   FileOperation* lone_operation();
   void do_here(FileOperation& operation);
   bool has_news() const;
@@ -69,8 +72,9 @@ class UringEngine final : public Engine, private EventLoop::Poller, private Even
   bool is_enabled_ = false;
   pthread_t thread_{};
 
-  OperationQueue waiting_;   // for a place in the submission queue
-  OperationQueue finished_;  // with a status, to be told at the next turn
+  OperationQueue waiting_;      // for a place in the submission queue
+  uint32_t waiting_reads_ = 0;  // of them, and past the page cache
+  OperationQueue finished_;     // with a status, to be told at the next turn
   uint32_t in_flight_ = 0;
   uint32_t in_ring_ = 0;  // operations that the kernel holds
   LoneOperations lone_operations_;

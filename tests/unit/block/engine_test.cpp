@@ -75,6 +75,42 @@ TEST_P(Engines, TakeMoreOperationsThanTheyHavePlacesFor) {
   }
 }
 
+// Some of them are handed over while others are queued.
+TEST_P(Engines, TakeManyReadsPastThePageCache) {
+  constexpr size_t kBytes = 512;
+  const auto engine = this->engine();
+  loop_->run_once(milliseconds(0));
+  OpenFile file;
+  file.fd = UniqueFd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+  file.direct_alignment_bytes = kBytes;
+  struct Twice : Read {
+    Engine* engine = nullptr;
+    int ends = 0;
+  };
+  std::vector<Twice> reads(1000);
+  for (size_t i = 0; i < reads.size(); ++i) {
+    Twice& read = reads[i];
+    read.prepare(file, i * kBytes % content_.size(), kBytes);
+    read.engine = engine.get();
+    read.done = [](FileOperation& operation, IoStatus result) {
+      auto& self = static_cast<Twice&>(operation);
+      self.end = result;
+      if (++self.ends == 1) {
+        self.engine->submit(self);
+      }
+    };
+    engine->submit(read);
+    EXPECT_EQ(read.ends, 0) << "completed from within submit()";
+  }
+  EXPECT_EQ(engine->in_flight(), reads.size());
+  loop_.run_until([&] { return engine->in_flight() == 0; });
+  for (const Twice& read : reads) {
+    ASSERT_EQ(read.end, IoStatus::kOk);
+    ASSERT_EQ(read.ends, 2);
+    ASSERT_TRUE(std::ranges::equal(read.bytes, std::span(content_).subspan(read.offset.bytes(), kBytes)));
+  }
+}
+
 TEST_P(Engines, ReadZeroesPastTheEndOfAFile) {
   const auto engine = this->engine();
   OpenFile file;
