@@ -10,7 +10,8 @@
 #include "block/crypto/luks.h"
 #include "block/qcow2/amend.h"
 #include "block/tool/changed_image.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/create_options.h"
 #include "block/tool/secrets.h"
 #include "block/tool/text.h"
@@ -203,25 +204,21 @@ Result<int> amend(const AmendCommand& command) {
 
 }  // namespace
 
-void add_amend(CLI::App& app, Chosen& chosen) {
+void declare_amend(CommandLine& command) {
   auto command_options = std::make_shared<AmendCommand>();
-  CLI::App* command = app.add_subcommand("amend", "Give an image other options");
-  command->footer(
+  command.set_footer(
       "Options of qcow2: compat (0.10 or 1.1), lazy_refcounts, refcount_bits, data_file (the name only),\n"
       "data_file_raw (off). Passphrases: encrypt.state=active,encrypt.new-secret=NAME adds one, into\n"
       "encrypt.keyslot=N or the first key slot that is free, with encrypt.iter-time; it needs one that "
       "opens\n"
       "the image (encrypt.old-secret, or any --object). encrypt.state=inactive with encrypt.old-secret=NAME\n"
       "or encrypt.keyslot=N makes the image forget one. No other program may use the image meanwhile.");
-  command->add_option("-f", command_options->format, "Format: qcow2")->required()->type_name("FMT");
-  command->add_option("-o", command_options->words, "name=value,…, see below")
-      ->required()
-      ->type_name("OPTIONS");
-  command_options->secrets.add_to(*command);
-  command->add_flag("-q,--quiet", command_options->is_quiet, "Print nothing but errors");
-  command->add_option("FILENAME", command_options->path)->required()->type_name("");
-  command->callback(
-      [command_options, &chosen] { chosen.run = [command_options] { return amend(*command_options); }; });
+  command.add_option("-f", command_options->format, "Format: qcow2").required().type_name("FMT");
+  command.add_option("-o", command_options->words, "name=value,…, see below").required().type_name("OPTIONS");
+  command_options->secrets.add_to(command);
+  command.add_flag("-q,--quiet", command_options->is_quiet, "Print nothing but errors");
+  command.add_option("FILENAME", command_options->path).required().type_name("");
+  command.set_action([command_options] { return amend(*command_options); });
 }
 
 }  // namespace vmm::block::tool

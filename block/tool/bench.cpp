@@ -12,7 +12,8 @@
 #include "block/aligned_memory.h"
 #include "block/copy/disk.h"
 #include "block/tool/chain_options.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/create_options.h"
 #include "block/tool/image_options.h"
 #include "block/tool/text.h"
@@ -223,37 +224,36 @@ Result<int> bench(const BenchOptions& options) {
 
 }  // namespace
 
-void add_bench(CLI::App& app, Chosen& chosen) {
+void declare_bench(CommandLine& command) {
   auto options = std::make_shared<BenchOptions>();
-  CLI::App* command = app.add_subcommand("bench", "Measure how fast a disk is read or written");
-  command->footer("With -w what the image holds is overwritten.");
-  options->image.add_to(*command, "raw, qcow2, qcow or iso", ImageOptions::Use::kEither);
-  command->add_option("-c", options->count, "Requests in all (75000 if absent)")->type_name("COUNT");
-  command->add_option("-d", options->depth, "Requests under way (64 if absent)")
-      ->check(CLI::Range(uint32_t{1}, uint32_t{65536}).description(""))
-      ->type_name("DEPTH");
-  command->add_option("-s", options->size, "Bytes of each (4k if absent)")->type_name("SIZE");
-  command->add_option("-S", options->step, "From the beginning of one to the next (if absent, what -s says)")
-      ->type_name("STEP");
-  command->add_option("-o", options->offset, "Of the first one")->type_name("OFFSET");
-  command->add_option("-t", options->cache, "none, writeback (if absent), writethrough, directsync or unsafe")
-      ->type_name("CACHE");
-  command->add_option("-i", options->engine, "io_uring (if absent; native is the same) or threads")
-      ->check(CLI::IsMember({"io_uring", "native", "threads"}).description(""))
-      ->type_name("ENGINE");
-  command->add_flag("-n", options->is_native, "As -i native");
-  command->add_flag("-w", options->is_write, "Write");
-  command->add_option("--pattern", options->pattern, "Byte that is written (0 if absent)")
-      ->check(CLI::Range(uint32_t{0}, uint32_t{255}).description(""))
-      ->type_name("N");
-  command->add_option("--flush-interval", options->flush_interval, "Flush after so many writes")
-      ->type_name("N");
-  command->add_flag("--no-drain", options->has_no_drain, "Flush while writes are under way");
-  options->chain.add_to(*command);
-  options->chain.add_backing_format_to(*command);
-  command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
-  command->add_option("FILENAME", options->path)->required()->type_name("");
-  command->callback([options, &chosen] { chosen.run = [options] { return bench(*options); }; });
+  command.set_footer("With -w what the image holds is overwritten.");
+  options->image.add_to(command, "raw, qcow2, qcow or iso", ImageOptions::Use::kEither);
+  command.add_option("-c", options->count, "Requests in all (75000 if absent)").type_name("COUNT");
+  command.add_option("-d", options->depth, "Requests under way (64 if absent)")
+      .between(1, 65536)
+      .type_name("DEPTH");
+  command.add_option("-s", options->size, "Bytes of each (4k if absent)").type_name("SIZE");
+  command.add_option("-S", options->step, "From the beginning of one to the next (if absent, what -s says)")
+      .type_name("STEP");
+  command.add_option("-o", options->offset, "Of the first one").type_name("OFFSET");
+  command.add_option("-t", options->cache, "none, writeback (if absent), writethrough, directsync or unsafe")
+      .type_name("CACHE");
+  command.add_option("-i", options->engine, "io_uring (if absent; native is the same) or threads")
+      .one_of({"io_uring", "native", "threads"})
+      .type_name("ENGINE");
+  command.add_flag("-n", options->is_native, "As -i native");
+  command.add_flag("-w", options->is_write, "Write");
+  command.add_option("--pattern", options->pattern, "Byte that is written (0 if absent)")
+      .between(0, 255)
+      .type_name("N");
+  command.add_option("--flush-interval", options->flush_interval, "Flush after so many writes")
+      .type_name("N");
+  command.add_flag("--no-drain", options->has_no_drain, "Flush while writes are under way");
+  options->chain.add_to(command);
+  options->chain.add_backing_format_to(command);
+  command.add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
+  command.add_option("FILENAME", options->path).required().type_name("");
+  command.set_action([options] { return bench(*options); });
 }
 
 }  // namespace vmm::block::tool

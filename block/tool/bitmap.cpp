@@ -12,7 +12,8 @@
 #include "block/qcow2/image.h"
 #include "block/qcow2/open_image.h"
 #include "block/sync_file.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/text.h"
 #include "vmm/base/size.h"
 
@@ -141,14 +142,15 @@ Result<int> change_bitmaps(const BitmapOptions& options) {
   return 0;
 }
 
-// Options in the order of the command line; each --merge has the next source.
-std::vector<BitmapStep> steps_of(const CLI::App& command, const BitmapOptions& options,
-                                 const std::vector<std::pair<CLI::Option*, BitmapOperation>>& operations) {
+using NamedOperations = std::vector<std::pair<Option, BitmapOperation>>;
+
+// In the order of the command line; each --merge has the next source.
+std::vector<BitmapStep> steps_of(const std::vector<Option>& given, const BitmapOptions& options,
+                                 const NamedOperations& operations) {
   std::vector<BitmapStep> steps;
   size_t merges = 0;
-  for (const CLI::Option* option : command.parse_order()) {
-    const auto found = std::ranges::find_if(
-        operations, [option](const auto& operation) { return operation.first == option; });
+  for (const Option option : given) {
+    const auto found = std::ranges::find(operations, option, &NamedOperations::value_type::first);
     if (found == operations.end()) {
       continue;
     }
@@ -160,34 +162,33 @@ std::vector<BitmapStep> steps_of(const CLI::App& command, const BitmapOptions& o
 
 }  // namespace
 
-void add_bitmap(CLI::App& app, Chosen& chosen) {
+void declare_bitmap(CommandLine& command) {
   auto options = std::make_shared<BitmapOptions>();
-  CLI::App* command = app.add_subcommand("bitmap", "Change the dirty bitmaps of an image");
-  command->footer(
+  command.set_footer(
       "What is to be done to the bitmap is done in the order in which it is said; all of it or, where\n"
       "something fails, nothing. No other program may use the image meanwhile.");
-  const std::vector<std::pair<CLI::Option*, BitmapOperation>> operations = {
-      {command->add_flag("--add")->description("Make it; it tracks writes"), BitmapOperation::kAdd},
-      {command->add_flag("--remove")->description("Remove it"), BitmapOperation::kRemove},
-      {command->add_flag("--clear")->description("Nothing is dirty"), BitmapOperation::kClear},
-      {command->add_flag("--enable")->description("Track writes from now on"), BitmapOperation::kEnable},
-      {command->add_flag("--disable")->description("Track them no longer"), BitmapOperation::kDisable},
+  const NamedOperations operations = {
+      {command.add_flag("--add", "Make it; it tracks writes"), BitmapOperation::kAdd},
+      {command.add_flag("--remove", "Remove it"), BitmapOperation::kRemove},
+      {command.add_flag("--clear", "Nothing is dirty"), BitmapOperation::kClear},
+      {command.add_flag("--enable", "Track writes from now on"), BitmapOperation::kEnable},
+      {command.add_flag("--disable", "Track them no longer"), BitmapOperation::kDisable},
       {command
-           ->add_option("--merge", options->sources, "What is dirty in that bitmap is dirty in this one too")
-           ->type_name("SOURCE")
-           ->allow_extra_args(false),
+           .add_option("--merge", options->sources, "What is dirty in that bitmap is dirty in this one too")
+           .type_name("SOURCE")
+           .one_value_each(),
        BitmapOperation::kMerge}};
-  command->add_option("-g,--granularity", options->granularity, "Of --add: bytes for each bit, 512 to 2G")
-      ->type_name("SIZE");
-  command->add_option("-b,--source-file", options->source_path, "The bitmaps to be merged are in this image")
-      ->type_name("FILE");
-  command->add_option("-F,--source-format", options->source_format, "Its format: qcow2")->type_name("FMT");
-  command->add_option("-f", options->format, "Format: qcow2")->required()->type_name("FMT");
-  command->add_option("FILENAME", options->path)->required()->type_name("");
-  command->add_option("BITMAP", options->name)->required()->type_name("");
-  command->callback([options, command, operations, &chosen] {
-    options->steps = steps_of(*command, *options, operations);
-    chosen.run = [options] { return change_bitmaps(*options); };
+  command.add_option("-g,--granularity", options->granularity, "Of --add: bytes for each bit, 512 to 2G")
+      .type_name("SIZE");
+  command.add_option("-b,--source-file", options->source_path, "The bitmaps to be merged are in this image")
+      .type_name("FILE");
+  command.add_option("-F,--source-format", options->source_format, "Its format: qcow2").type_name("FMT");
+  command.add_option("-f", options->format, "Format: qcow2").required().type_name("FMT");
+  command.add_option("FILENAME", options->path).required().type_name("");
+  command.add_option("BITMAP", options->name).required().type_name("");
+  command.set_action([options, command, operations] {
+    options->steps = steps_of(command.given(), *options, operations);
+    return change_bitmaps(*options);
   });
 }
 

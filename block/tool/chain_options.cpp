@@ -6,20 +6,20 @@
 
 namespace vmm::block::tool {
 
-void ChainOptions::add_to(CLI::App& command) {
+void ChainOptions::add_to(CommandLine& command) {
   secrets_.add_to(command);
   command
       .add_option("--data-file", data_files_,
                   "An image may have its data in this file, and names it; may be repeated")
-      ->type_name("FILE")
-      ->allow_extra_args(false);
+      .type_name("FILE")
+      .one_value_each();
 }
 
-void ChainOptions::add_backing_format_to(CLI::App& command) {
+void ChainOptions::add_backing_format_to(CommandLine& command) {
   command
       .add_option("--backing-format", backing_format_,
                   "Format of the file that an image stands on, where the image names none")
-      ->type_name("FMT");
+      .type_name("FMT");
 }
 
 ChainOptions ChainOptions::of_backing() const {

@@ -4,11 +4,11 @@
 // For every command that reads or writes what a disk holds. Threads: values.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string>
 #include <vector>
 
 #include "block/disk_options.h"
+#include "block/tool/command_line.h"
 #include "block/tool/secrets.h"
 #include "vmm/base/error.h"
 
@@ -23,10 +23,10 @@ struct FilesBehind {
 class ChainOptions {
  public:
   // The options outlive the parsing of the command line.
-  void add_to(CLI::App& command);
+  void add_to(CommandLine& command);
 
   // For commands that open images which say what they stand on, and not in which format.
-  void add_backing_format_to(CLI::App& command);
+  void add_backing_format_to(CommandLine& command);
 
   // For the image that the image on the command line stands on: --backing-format says nothing of it.
   ChainOptions of_backing() const;

@@ -8,7 +8,8 @@
 #include "block/qcow2/check.h"
 #include "block/qcow2/image.h"
 #include "block/sync_file.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/image_options.h"
 #include "block/tool/secrets.h"
 #include "block/tool/text.h"
@@ -155,25 +156,23 @@ Result<int> check(const CheckOptions& options) {
 
 }  // namespace
 
-void add_check(CLI::App& app, Chosen& chosen) {
+void declare_check(CommandLine& command) {
   auto options = std::make_shared<CheckOptions>();
-  CLI::App* command =
-      app.add_subcommand("check", "Tell whether an image's metadata are right, or repair them");
-  command->footer(
+  command.set_footer(
       "Exit status: 0 no errors, 1 it could not be checked, 2 corrupt, 3 space is leaked, 63 the format\n"
       "has nothing to check.");
-  options->image.add_to(*command, "qcow2", ImageOptions::Use::kEither);
-  options->secrets.add_to(*command);
-  command->add_option("-T", options->cache, "Cache of the image (writeback if absent)")->type_name("CACHE");
-  command->add_option("--output", options->output, "human (what is used if absent) or json")
-      ->check(CLI::IsMember({"human", "json"}).description(""))
-      ->type_name("OFMT");
-  command->add_option("-r,--repair", options->repair, "Repair: leaks (leaked space) or all")
-      ->check(CLI::IsMember({"leaks", "all"}).description(""))
-      ->type_name("WHAT");
-  command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
-  command->add_option("FILENAME", options->path)->required()->type_name("");
-  command->callback([options, &chosen] { chosen.run = [options] { return check(*options); }; });
+  options->image.add_to(command, "qcow2", ImageOptions::Use::kEither);
+  options->secrets.add_to(command);
+  command.add_option("-T", options->cache, "Cache of the image (writeback if absent)").type_name("CACHE");
+  command.add_option("--output", options->output, "human (what is used if absent) or json")
+      .one_of({"human", "json"})
+      .type_name("OFMT");
+  command.add_option("-r,--repair", options->repair, "Repair: leaks (leaked space) or all")
+      .one_of({"leaks", "all"})
+      .type_name("WHAT");
+  command.add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
+  command.add_option("FILENAME", options->path).required().type_name("");
+  command.set_action([options] { return check(*options); });
 }
 
 }  // namespace vmm::block::tool

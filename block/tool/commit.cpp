@@ -17,7 +17,8 @@
 #include "block/sync_file.h"
 #include "block/tool/chain_options.h"
 #include "block/tool/changed_image.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/layers.h"
 #include "block/tool/progress.h"
 #include "block/tool/resize.h"
@@ -33,14 +34,14 @@ struct CommitOptions {
   std::string base;
   std::string cache = "writeback";
   ChainOptions chain;
-  CLI::Option* names_base = nullptr;
+  std::optional<Option> names_base;
   bool is_kept = false;
   bool is_quiet = false;
   bool shows_progress = false;
 
   // With -b the images between are of no use afterwards, but the topmost one reads as before: it stays, as
   // with qemu-img.
-  bool empties() const { return !is_kept && names_base->count() == 0; }
+  bool empties() const { return !is_kept && !names_base->is_given(); }
 };
 
 // Which of the layers the ones above it are committed to.
@@ -48,7 +49,7 @@ Result<size_t> find_base(const CommitOptions& options, const std::vector<Layer>&
   if (layers.size() == 1) {
     return fail("{}: stands on no other image to which it could be committed", options.path);
   }
-  if (options.names_base->count() == 0) {
+  if (!options.names_base->is_given()) {
     return 1;
   }
   for (size_t i = 1; i < layers.size(); ++i) {
@@ -156,34 +157,31 @@ Result<int> commit(const CommitOptions& options) {
 
 }  // namespace
 
-void add_commit(CLI::App& app, Chosen& chosen) {
+void declare_commit(CommandLine& command) {
   auto options = std::make_shared<CommitOptions>();
-  CLI::App* command =
-      app.add_subcommand("commit", "Write what an image holds into the one that it stands on");
-  command->footer(
+  command.set_footer(
       "The image is empty afterwards (see -b and -d), and its disk reads as before. Until the other one is\n"
       "complete it stays as it is: a commit that was interrupted is done again. Others that stand on the\n"
       "changed image are of no use afterwards. No other program may use the images meanwhile.");
-  command->add_option("-f", options->format, "Format: qcow2; with -b or -d also qcow")
-      ->required()
-      ->type_name("FMT");
+  command.add_option("-f", options->format, "Format: qcow2; with -b or -d also qcow")
+      .required()
+      .type_name("FMT");
   options->names_base =
       command
-          ->add_option(
-              "-b", options->base,
-              "The image to write into, with what all images above it hold; the image stays as it is")
-          ->type_name("BASE");
-  command->add_flag("-d", options->is_kept, "Leave the image as it is");
+          .add_option("-b", options->base,
+                      "The image to write into, with what all images above it hold; the image stays as it is")
+          .type_name("BASE");
+  command.add_flag("-d", options->is_kept, "Leave the image as it is");
   command
-      ->add_option("-t", options->cache,
-                   "Cache: none, writeback (if absent), writethrough, directsync, unsafe (as writeback)")
-      ->type_name("CACHE");
-  options->chain.add_to(*command);
-  options->chain.add_backing_format_to(*command);
-  command->add_flag("-p", options->shows_progress, "Show the progress");
-  command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
-  command->add_option("FILENAME", options->path)->required()->type_name("");
-  command->callback([options, &chosen] { chosen.run = [options] { return commit(*options); }; });
+      .add_option("-t", options->cache,
+                  "Cache: none, writeback (if absent), writethrough, directsync, unsafe (as writeback)")
+      .type_name("CACHE");
+  options->chain.add_to(command);
+  options->chain.add_backing_format_to(command);
+  command.add_flag("-p", options->shows_progress, "Show the progress");
+  command.add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
+  command.add_option("FILENAME", options->path).required().type_name("");
+  command.set_action([options] { return commit(*options); });
 }
 
 }  // namespace vmm::block::tool

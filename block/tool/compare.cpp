@@ -8,7 +8,8 @@
 
 #include "block/copy/disk.h"
 #include "block/tool/chain_options.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/image_options.h"
 #include "block/tool/progress.h"
 #include "block/tool/text.h"
@@ -141,24 +142,21 @@ Result<int> compare(const CompareOptions& options) {
 
 }  // namespace
 
-void add_compare(CLI::App& app, Chosen& chosen) {
+void declare_compare(CommandLine& command) {
   auto options = std::make_shared<CompareOptions>();
-  CLI::App* command = app.add_subcommand("compare", "Tell whether two disks have the same contents");
-  command->footer("Exit status: 0 identical, 1 different, 2 an error.");
-  options->image.add_to(*command, "of the first image: raw, qcow2, qcow or iso", ImageOptions::Use::kRead);
-  command->add_option("-F", options->second_format, "Format of the second image")->type_name("FMT");
-  command->add_option("-T", options->cache, "Cache of the images (writeback if absent)")->type_name("CACHE");
-  command->add_flag("-s", options->is_strict,
-                    "Strict: another size is a difference, and so is what is stored in another way");
-  command->add_flag("-p", options->shows_progress, "Show the progress");
-  command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
-  options->chain.add_to(*command);
-  options->chain.add_backing_format_to(*command);
-  command->add_option("FILENAME1", options->first)->required()->type_name("");
-  command->add_option("FILENAME2", options->second)->required()->type_name("");
-  // Known before all options are: their errors have the status too.
-  command->preparse_callback([&chosen](size_t) { chosen.error_status = kFailed; });
-  command->callback([options, &chosen] { chosen.run = [options] { return compare(*options); }; });
+  command.set_footer("Exit status: 0 identical, 1 different, 2 an error.");
+  options->image.add_to(command, "of the first image: raw, qcow2, qcow or iso", ImageOptions::Use::kRead);
+  command.add_option("-F", options->second_format, "Format of the second image").type_name("FMT");
+  command.add_option("-T", options->cache, "Cache of the images (writeback if absent)").type_name("CACHE");
+  command.add_flag("-s", options->is_strict,
+                   "Strict: another size is a difference, and so is what is stored in another way");
+  command.add_flag("-p", options->shows_progress, "Show the progress");
+  command.add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
+  options->chain.add_to(command);
+  options->chain.add_backing_format_to(command);
+  command.add_option("FILENAME1", options->first).required().type_name("");
+  command.add_option("FILENAME2", options->second).required().type_name("");
+  command.set_action([options] { return compare(*options); });
 }
 
 }  // namespace vmm::block::tool

@@ -22,7 +22,8 @@
 #include "block/copy/stream_device.h"
 #include "block/image_file.h"
 #include "block/new_file.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/convert_source.h"
 #include "block/tool/create_options.h"
 #include "block/tool/image_options.h"
@@ -437,64 +438,63 @@ Result<int> convert(ConvertOptions& options) {
   return 0;
 }
 
-void add_target_options(CLI::App& command, ConvertOptions& options) {
+void add_target_options(CommandLine& command, ConvertOptions& options) {
   command
       .add_option("-O", options.target.format,
                   "Format of the new image: raw (what is used if absent) or qcow2")
-      ->type_name("FMT");
+      .type_name("FMT");
   command
       .add_option("-B", options.target.backing_file,
                   "The new image stands on this one, and has only what differs")
-      ->type_name("FILE");
-  command.add_option("-F", options.target.backing_format, "Format of the backing file")->type_name("FMT");
+      .type_name("FILE");
+  command.add_option("-F", options.target.backing_format, "Format of the backing file").type_name("FMT");
   command.add_option("-o", options.words, "name=value,…, as create has them, or help; may be repeated")
-      ->type_name("OPTIONS")
-      ->join(',');
+      .type_name("OPTIONS")
+      .joined_with(',');
   command.add_flag("-c", options.is_compressed, "Compress");
   command.add_flag("-n", options.is_existing, "The target is there already, and is written in place");
   command.add_flag("--target-is-zero", options.target_is_zero,
                    "With -n: its disk reads as zeroes, all of it");
   options.target_options.add_target_to(command);
   command.add_option("-S", options.sparse, "Zeroes of that length are not stored (4k if absent); 0: all are")
-      ->type_name("SIZE");
+      .type_name("SIZE");
   command
       .add_option(
           "-t", options.target_cache,
           "Cache of the target: none, writeback (if absent, with -n), writethrough, directsync, unsafe (if\n"
           "absent; the complete image is flushed all the same)")
-      ->type_name("CACHE");
+      .type_name("CACHE");
 }
 
 }  // namespace
 
-void add_convert(CLI::App& app, Chosen& chosen) {
+void declare_convert(CommandLine& command) {
   auto options = std::make_shared<ConvertOptions>();
-  CLI::App* command = app.add_subcommand("convert", "Copy what images hold into a new image");
-  command->footer(
+  command.set_footer(
       "The new image has its name when it is complete: until then it is TARGET.XXXXXX.part, and goes away "
       "if\n"
       "anything fails. - is standard input or output, for raw images.");
-  options->source.add_to(*command, "of the images: raw, qcow2, qcow or iso", ImageOptions::Use::kRead);
-  add_target_options(*command, *options);
-  command->add_option("-T", options->source_cache, "Cache of the images (writeback if absent)")
-      ->type_name("CACHE");
-  command->add_option("-m", options->requests, "Requests under way: 1 to 16 (8 if absent)")
-      ->check(CLI::Range(uint32_t{1}, kMaxRequests).description(""))
-      ->type_name("N");
-  command->add_flag("-W", options->is_out_of_order, "Write in any order");
-  command->add_flag("-C", options->is_offloaded, "The host's kernel copies, if it can, where all is raw");
-  command->add_option("-r", options->rate, "No more than so many bytes of data a second")->type_name("RATE");
+  options->source.add_to(command, "of the images: raw, qcow2, qcow or iso", ImageOptions::Use::kRead);
+  add_target_options(command, *options);
+  command.add_option("-T", options->source_cache, "Cache of the images (writeback if absent)")
+      .type_name("CACHE");
+  command.add_option("-m", options->requests, "Requests under way: 1 to 16 (8 if absent)")
+      .between(1, kMaxRequests)
+      .type_name("N");
+  command.add_flag("-W", options->is_out_of_order, "Write in any order");
+  command.add_flag("-C", options->is_offloaded, "The host's kernel copies, if it can, where all is raw");
+  command.add_option("-r", options->rate, "No more than so many bytes of data a second").type_name("RATE");
   command
-      ->add_option("-l", options->snapshot,
-                   "The disk as it was in a snapshot: snapshot.id=…, snapshot.name=…, or one of both alone")
-      ->type_name("SNAPSHOT");
-  options->target.chain.add_to(*command);
-  options->target.chain.add_backing_format_to(*command);
-  command->add_flag("-p", options->shows_progress, "Show the progress");
-  command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
-  command->add_option("FILENAMES", options->paths, "Images, one behind the other, and the new one")
-      ->type_name("");
-  command->callback([options, &chosen] { chosen.run = [options] { return convert(*options); }; });
+      .add_option("-l", options->snapshot,
+                  "The disk as it was in a snapshot: snapshot.id=…, snapshot.name=…, or one of both alone")
+      .type_name("SNAPSHOT");
+  options->target.chain.add_to(command);
+  options->target.chain.add_backing_format_to(command);
+  command.add_flag("-p", options->shows_progress, "Show the progress");
+  command.add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
+  command.add_option("FILENAMES", options->paths, "Images, one behind the other, and the new one")
+      .type_name("");
+  command.set_action([options] { return convert(*options); });
 }
 
 }  // namespace vmm::block::tool

@@ -9,7 +9,8 @@
 
 #include "block/copy/disk.h"
 #include "block/new_file.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/create_options.h"
 #include "block/tool/new_image.h"
 #include "block/tool/option_help.h"
@@ -95,28 +96,26 @@ Result<int> create(const CreateOptions& options) {
 
 }  // namespace
 
-void add_create(CLI::App& app, Chosen& chosen) {
+void declare_create(CommandLine& command) {
   auto options = std::make_shared<CreateOptions>();
-  CLI::App* command = app.add_subcommand("create", "Make a new image");
-  command->footer("-o help lists the OPTIONS that a format has.");
-  command->add_option("-f", options->image.format, "Format: raw or qcow2; with -b qcow2 if absent")
-      ->type_name("FMT");
-  command->add_option("-b", options->image.backing_file, "The new image stands on this one")
-      ->type_name("FILE");
-  command->add_option("-F", options->image.backing_format, "Format of the backing file")->type_name("FMT");
-  command->add_flag("-u", options->image.is_unsafe, "Do not look at the backing file");
-  command->add_option("-o", options->words, "name=value,…, or help; may be repeated")
-      ->type_name("OPTIONS")
-      ->join(',');
-  options->image.chain.add_to(*command);
-  options->image.chain.add_backing_format_to(*command);
-  command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
-  command->add_option("FILENAME", options->image.path)->type_name("");
+  command.set_footer("-o help lists the OPTIONS that a format has.");
+  command.add_option("-f", options->image.format, "Format: raw or qcow2; with -b qcow2 if absent")
+      .type_name("FMT");
+  command.add_option("-b", options->image.backing_file, "The new image stands on this one").type_name("FILE");
+  command.add_option("-F", options->image.backing_format, "Format of the backing file").type_name("FMT");
+  command.add_flag("-u", options->image.is_unsafe, "Do not look at the backing file");
+  command.add_option("-o", options->words, "name=value,…, or help; may be repeated")
+      .type_name("OPTIONS")
+      .joined_with(',');
+  options->image.chain.add_to(command);
+  options->image.chain.add_backing_format_to(command);
+  command.add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
+  command.add_option("FILENAME", options->image.path).type_name("");
   command
-      ->add_option("SIZE", options->size,
-                   "Of the disk, as 512, 64k, 10G, rounded up to 512; if absent, that of the backing file")
-      ->type_name("");
-  command->callback([options, &chosen] { chosen.run = [options] { return create(*options); }; });
+      .add_option("SIZE", options->size,
+                  "Of the disk, as 512, 64k, 10G, rounded up to 512; if absent, that of the backing file")
+      .type_name("");
+  command.set_action([options] { return create(*options); });
 }
 
 }  // namespace vmm::block::tool

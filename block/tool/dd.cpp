@@ -14,7 +14,8 @@
 #include "block/copy/sources.h"
 #include "block/new_file.h"
 #include "block/tool/chain_options.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/create_options.h"
 #include "block/tool/new_image.h"
 #include "block/tool/progress.h"
@@ -153,25 +154,24 @@ Result<int> dd(DdOptions& options) {
 
 }  // namespace
 
-void add_dd(CLI::App& app, Chosen& chosen) {
+void declare_dd(CommandLine& command) {
   auto options = std::make_shared<DdOptions>();
   options->target.format = "raw";
-  CLI::App* command = app.add_subcommand("dd", "Copy a part of what an image holds into a new image");
-  command->footer(
+  command.set_footer(
       "Operands: if=FILE (the image), of=FILE (the new one), bs=SIZE (of a block, 512 if absent), count=N\n"
       "(the part ends with the N-th block of the image), skip=N (and begins N blocks after its beginning).\n"
       "The new image has its name when it is complete.");
-  command->add_option("-f", options->source_format, "Format of the image: raw, qcow2, qcow or iso")
-      ->required()
-      ->type_name("FMT");
+  command.add_option("-f", options->source_format, "Format of the image: raw, qcow2, qcow or iso")
+      .required()
+      .type_name("FMT");
   command
-      ->add_option("-O", options->target.format,
-                   "Format of the new image: raw (what is used if absent) or qcow2")
-      ->type_name("FMT");
-  options->target.chain.add_to(*command);
-  options->target.chain.add_backing_format_to(*command);
-  command->add_option("OPERANDS", options->operands)->required()->type_name("");
-  command->callback([options, &chosen] { chosen.run = [options] { return dd(*options); }; });
+      .add_option("-O", options->target.format,
+                  "Format of the new image: raw (what is used if absent) or qcow2")
+      .type_name("FMT");
+  options->target.chain.add_to(command);
+  options->target.chain.add_backing_format_to(command);
+  command.add_option("OPERANDS", options->operands).required().type_name("");
+  command.set_action([options] { return dd(*options); });
 }
 
 }  // namespace vmm::block::tool

@@ -114,9 +114,9 @@ Result<NamedImage> parse_image_options(std::string_view text) {
   return image;
 }
 
-void ImageOptions::add_to(CLI::App& command, const std::string& formats, Use use) {
-  command_ = command.get_name();
-  command.add_option("-f,--format", format_, "Format: " + formats)->type_name("FMT");
+void ImageOptions::add_to(CommandLine& command, const std::string& formats, Use use) {
+  command_ = command.name();
+  command.add_option("-f,--format", format_, "Format: " + formats).type_name("FMT");
   command.add_flag("--image-opts", are_image_options_,
                    "Images are given as driver=FMT,file.filename=FILE,… in place of -f and a file");
   may_write_ = use == Use::kWrite;
@@ -125,8 +125,8 @@ void ImageOptions::add_to(CLI::App& command, const std::string& formats, Use use
   }
 }
 
-void ImageOptions::add_target_to(CLI::App& command) {
-  command_ = command.get_name();
+void ImageOptions::add_target_to(CommandLine& command) {
+  command_ = command.name();
   command.add_flag("--target-image-opts", are_image_options_,
                    "The target is given as driver=FMT,file.filename=FILE,… in place of -O and a file");
   may_write_ = true;

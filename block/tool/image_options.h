@@ -5,7 +5,6 @@
 // asks for would not be done. Threads: values. Errors name the option.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +12,7 @@
 
 #include "block/disk_options.h"
 #include "block/tool/chain_options.h"
+#include "block/tool/command_line.h"
 #include "vmm/base/error.h"
 
 namespace vmm::block::tool {
@@ -37,9 +37,9 @@ class ImageOptions {
 
   // -f (`formats` tells which can be), --image-opts, and unless it is only written -U. The options outlive
   // the parsing of the command line.
-  void add_to(CLI::App& command, const std::string& formats, Use use);
+  void add_to(CommandLine& command, const std::string& formats, Use use);
   // --target-image-opts in place of all these, for the image that is written to.
-  void add_target_to(CLI::App& command);
+  void add_target_to(CommandLine& command);
   // For a command that can do without.
   void set_format_optional() { is_format_optional_ = true; }
 

@@ -11,7 +11,8 @@
 
 #include "block/open_chain.h"
 #include "block/tool/chain_picture.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/image_info.h"
 #include "block/tool/image_options.h"
 #include "block/tool/secrets.h"
@@ -193,19 +194,18 @@ Result<int> show(const InfoOptions& options) {
 
 }  // namespace
 
-void add_info(CLI::App& app, Chosen& chosen) {
+void declare_info(CommandLine& command) {
   auto options = std::make_shared<InfoOptions>();
-  CLI::App* command = app.add_subcommand("info", "Show what an image is");
-  options->image.add_to(*command, "raw, iso, qcow or qcow2; if absent, recognised by the first bytes",
+  options->image.add_to(command, "raw, iso, qcow or qcow2; if absent, recognised by the first bytes",
                         ImageOptions::Use::kRead);
   options->image.set_format_optional();
-  options->secrets.add_to(*command);
-  command->add_option("--output", options->output, "human (what is used if absent) or json")
-      ->check(CLI::IsMember({"human", "json"}).description(""))
-      ->type_name("OFMT");
-  command->add_flag("--backing-chain", options->is_chain, "Show the image and all that it stands on");
-  command->add_option("FILENAME", options->path)->required()->type_name("");
-  command->callback([options, &chosen] { chosen.run = [options] { return show(*options); }; });
+  options->secrets.add_to(command);
+  command.add_option("--output", options->output, "human (what is used if absent) or json")
+      .one_of({"human", "json"})
+      .type_name("OFMT");
+  command.add_flag("--backing-chain", options->is_chain, "Show the image and all that it stands on");
+  command.add_option("FILENAME", options->path).required().type_name("");
+  command.set_action([options] { return show(*options); });
 }
 
 }  // namespace vmm::block::tool

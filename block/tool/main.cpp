@@ -1,65 +1,42 @@
-// The command line of vmm-img: what can be done with disk images while no guest uses them.
-#include <fmt/format.h>
-
-#include <CLI/CLI.hpp>
+// vmm-img: what can be done with disk images while no guest uses them.
+#include <array>
 #include <cstdio>
 #include <exception>
-#include <string>
 
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/interrupt.h"
-#include "vmm/base/log.h"
 
 namespace vmm::block::tool {
 namespace {
 
-int report(const std::string& message, int status) {
-  static_cast<void>(std::fprintf(stderr, "vmm-img: %s\n", message.c_str()));
-  return status;
-}
-
-// In one line, as all that vmm says.
-std::string failure_message(const CLI::App* app, const CLI::Error& error) {
-  std::string command = app->get_name();
-  for (const CLI::App* each : app->get_subcommands()) {
-    command += " " + each->get_name();
-  }
-  return fmt::format("vmm-img: {}; see {} --help\n", error.what(), command);
-}
-
-int main_with(int argument_count, char** arguments) {
-  CLI::App app{"Makes, shows, checks, converts, compares, measures, resizes and serves disk images."};
-  app.name("vmm-img");
-  app.set_version_flag("-V,--version", "vmm-img " VMM_VERSION);
-  app.require_subcommand(1);
-  app.failure_message(failure_message);
-  // As getopt: what comes last counts.
-  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  Chosen chosen;
-  add_amend(app, chosen);
-  add_bench(app, chosen);
-  add_bitmap(app, chosen);
-  add_check(app, chosen);
-  add_commit(app, chosen);
-  add_compare(app, chosen);
-  add_convert(app, chosen);
-  add_create(app, chosen);
-  add_dd(app, chosen);
-  add_info(app, chosen);
-  add_map(app, chosen);
-  add_measure(app, chosen);
-  add_rebase(app, chosen);
-  add_resize(app, chosen);
-  add_serve(app, chosen);
-  add_snapshot(app, chosen);
-  try {
-    app.parse(argument_count, arguments);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : chosen.error_status;
-  }
-  const auto status = chosen.run();
-  return status ? *status : report(status.error().message(), chosen.error_status);
-}
+constexpr auto kCommands = std::to_array<Command>({
+    {.name = "amend", .what = "Give an image other options", .declare = declare_amend},
+    {.name = "bench", .what = "Measure how fast a disk is read or written", .declare = declare_bench},
+    {.name = "bitmap", .what = "Change the dirty bitmaps of an image", .declare = declare_bitmap},
+    {.name = "check",
+     .what = "Tell whether an image's metadata are right, or repair them",
+     .declare = declare_check},
+    {.name = "commit",
+     .what = "Write what an image holds into the one that it stands on",
+     .declare = declare_commit},
+    {.name = "compare",
+     .what = "Tell whether two disks have the same contents",
+     .declare = declare_compare,
+     .error_status = 2},
+    {.name = "convert", .what = "Copy what images hold into a new image", .declare = declare_convert},
+    {.name = "create", .what = "Make a new image", .declare = declare_create},
+    {.name = "dd", .what = "Copy a part of what an image holds into a new image", .declare = declare_dd},
+    {.name = "info", .what = "Show what an image is", .declare = declare_info},
+    {.name = "map", .what = "Show where the bytes of a disk lie", .declare = declare_map},
+    {.name = "measure", .what = "Tell how long a new image will be", .declare = declare_measure},
+    {.name = "rebase", .what = "Let an image stand on another one, or on none", .declare = declare_rebase},
+    {.name = "resize", .what = "Give the disk in an image another size", .declare = declare_resize},
+    {.name = "serve", .what = "Serve a disk to NBD clients at a unix socket", .declare = declare_serve},
+    {.name = "snapshot",
+     .what = "List, make, apply or delete internal snapshots of an image",
+     .declare = declare_snapshot},
+});
 
 }  // namespace
 }  // namespace vmm::block::tool
@@ -67,7 +44,7 @@ int main_with(int argument_count, char** arguments) {
 int main(int argument_count, char** arguments) {
   vmm::block::tool::clean_up_when_interrupted();
   try {
-    return vmm::block::tool::main_with(argument_count, arguments);
+    return vmm::block::tool::run(vmm::block::tool::kCommands, argument_count, arguments);
   } catch (const std::exception& error) {
     // Only libraries throw, and only when memory runs out or we misuse them.
     static_cast<void>(std::fprintf(stderr, "vmm-img: %s\n", error.what()));

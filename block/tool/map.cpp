@@ -10,7 +10,8 @@
 #include "block/copy/disk.h"
 #include "block/host_file.h"
 #include "block/tool/chain_options.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/create_options.h"
 #include "block/tool/image_options.h"
 #include "block/tool/text.h"
@@ -228,21 +229,20 @@ Result<int> map(const MapOptions& options) {
 
 }  // namespace
 
-void add_map(CLI::App& app, Chosen& chosen) {
+void declare_map(CommandLine& command) {
   auto options = std::make_shared<MapOptions>();
-  CLI::App* command = app.add_subcommand("map", "Show where the bytes of a disk lie");
-  options->image.add_to(*command, "raw, qcow2, qcow or iso", ImageOptions::Use::kRead);
-  command->add_option("--output", options->output, "human (what is used if absent: data only) or json")
-      ->check(CLI::IsMember({"human", "json"}).description(""))
-      ->type_name("OFMT");
-  command->add_option("-s,--start-offset", options->start, "From there on")->type_name("OFFSET");
-  command->add_option("-l,--max-length", options->length, "No more than that")->type_name("LENGTH");
-  command->add_flag("--draw", options->is_drawn,
-                    "Draw what lies where, a character for each part of the disk");
-  options->chain.add_to(*command);
-  options->chain.add_backing_format_to(*command);
-  command->add_option("FILENAME", options->path)->required()->type_name("");
-  command->callback([options, &chosen] { chosen.run = [options] { return map(*options); }; });
+  options->image.add_to(command, "raw, qcow2, qcow or iso", ImageOptions::Use::kRead);
+  command.add_option("--output", options->output, "human (what is used if absent: data only) or json")
+      .one_of({"human", "json"})
+      .type_name("OFMT");
+  command.add_option("-s,--start-offset", options->start, "From there on").type_name("OFFSET");
+  command.add_option("-l,--max-length", options->length, "No more than that").type_name("LENGTH");
+  command.add_flag("--draw", options->is_drawn,
+                   "Draw what lies where, a character for each part of the disk");
+  options->chain.add_to(command);
+  options->chain.add_backing_format_to(command);
+  command.add_option("FILENAME", options->path).required().type_name("");
+  command.set_action([options] { return map(*options); });
 }
 
 }  // namespace vmm::block::tool

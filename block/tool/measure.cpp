@@ -12,7 +12,8 @@
 #include "block/qcow2/measure.h"
 #include "block/sync_file.h"
 #include "block/tool/chain_options.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/convert_source.h"
 #include "block/tool/create_options.h"
 #include "block/tool/encrypt_options.h"
@@ -209,32 +210,30 @@ Result<int> measure(const MeasureOptions& options) {
 
 }  // namespace
 
-void add_measure(CLI::App& app, Chosen& chosen) {
+void declare_measure(CommandLine& command) {
   auto options = std::make_shared<MeasureOptions>();
-  CLI::App* command = app.add_subcommand("measure", "Tell how long a new image will be");
-  command->footer(
+  command.set_footer(
       "Of a disk of some size (--size), or of a copy of the image. Tables are counted as if the whole disk\n"
       "were allocated, as qemu-img counts them: a copy becomes no longer than that.");
-  command->add_option("-f", options->format, "Format of the image: raw, qcow2, qcow or iso")
-      ->type_name("FMT");
+  command.add_option("-f", options->format, "Format of the image: raw, qcow2, qcow or iso").type_name("FMT");
   command
-      ->add_option("-l", options->snapshot,
-                   "Of a copy of this internal snapshot: its ID or name, or\n"
-                   "snapshot.id=ID,snapshot.name=NAME")
-      ->type_name("SNAPSHOT");
+      .add_option("-l", options->snapshot,
+                  "Of a copy of this internal snapshot: its ID or name, or\n"
+                  "snapshot.id=ID,snapshot.name=NAME")
+      .type_name("SNAPSHOT");
   command
-      ->add_option("-O", options->target_format,
-                   "Format of the new image: raw (what is used if absent) or qcow2")
-      ->type_name("FMT");
-  command->add_option("-o", options->words, "name=value,…, as create has them")->type_name("OPTIONS");
-  command->add_option("--size", options->size, "Of the disk, as 512, 64k, 10G")->type_name("SIZE");
-  command->add_option("--output", options->output, "human (what is used if absent) or json")
-      ->check(CLI::IsMember({"human", "json"}).description(""))
-      ->type_name("OFMT");
-  options->chain.add_to(*command);
-  options->chain.add_backing_format_to(*command);
-  command->add_option("FILENAME", options->path)->type_name("");
-  command->callback([options, &chosen] { chosen.run = [options] { return measure(*options); }; });
+      .add_option("-O", options->target_format,
+                  "Format of the new image: raw (what is used if absent) or qcow2")
+      .type_name("FMT");
+  command.add_option("-o", options->words, "name=value,…, as create has them").type_name("OPTIONS");
+  command.add_option("--size", options->size, "Of the disk, as 512, 64k, 10G").type_name("SIZE");
+  command.add_option("--output", options->output, "human (what is used if absent) or json")
+      .one_of({"human", "json"})
+      .type_name("OFMT");
+  options->chain.add_to(command);
+  options->chain.add_backing_format_to(command);
+  command.add_option("FILENAME", options->path).type_name("");
+  command.set_action([options] { return measure(*options); });
 }
 
 }  // namespace vmm::block::tool

@@ -18,7 +18,8 @@
 #include "block/sync_file.h"
 #include "block/tool/chain_options.h"
 #include "block/tool/changed_image.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/new_image.h"
 #include "block/tool/progress.h"
 #include "block/tool/text.h"
@@ -34,7 +35,7 @@ struct RebaseOptions {
   std::string cache = "writeback";
   std::string source_cache = "writeback";
   ChainOptions chain;
-  CLI::Option* names_base = nullptr;
+  std::optional<Option> names_base;
   bool is_unsafe = false;
   bool is_quiet = false;
   bool shows_progress = false;
@@ -51,7 +52,7 @@ Status check_rebase_options(const RebaseOptions& options) {
     return fail_configuration("{}: of the images that can be changed here only qcow2 ones stand on others",
                               options.path);
   }
-  if (!options.is_unsafe && options.names_base->count() == 0) {
+  if (!options.is_unsafe && !options.names_base->is_given()) {
     return fail_configuration("{}: -b must name the image that it is to stand on; -b '' is for none",
                               options.path);
   }
@@ -181,34 +182,33 @@ Result<int> rebase(const RebaseOptions& options) {
 
 }  // namespace
 
-void add_rebase(CLI::App& app, Chosen& chosen) {
+void declare_rebase(CommandLine& command) {
   auto options = std::make_shared<RebaseOptions>();
-  CLI::App* command = app.add_subcommand("rebase", "Let an image stand on another one, or on none");
-  command->footer(
+  command.set_footer(
       "The disk reads as before: what the new backing file has otherwise is written into the image first. A\n"
       "relative name starts at the image's folder. An interrupted rebase is done again. No other program "
       "may\n"
       "use the image meanwhile.");
-  command->add_option("-f", options->format, "Format: qcow2")->required()->type_name("FMT");
+  command.add_option("-f", options->format, "Format: qcow2").required().type_name("FMT");
   options->names_base =
-      command->add_option("-b", options->base, "The new backing file, as the image is to name it; '': none")
-          ->type_name("FILE");
-  command->add_option("-F", options->base_format, "Format of the new backing file")->type_name("FMT");
-  command->add_flag("-u", options->is_unsafe,
-                    "Change the name only, for a backing file that was moved: neither file is looked at");
+      command.add_option("-b", options->base, "The new backing file, as the image is to name it; '': none")
+          .type_name("FILE");
+  command.add_option("-F", options->base_format, "Format of the new backing file").type_name("FMT");
+  command.add_flag("-u", options->is_unsafe,
+                   "Change the name only, for a backing file that was moved: neither file is looked at");
   command
-      ->add_option("-t", options->cache,
-                   "Cache of the image: none, writeback (if absent), writethrough, directsync, unsafe (as\n"
-                   "writeback)")
-      ->type_name("CACHE");
-  command->add_option("-T", options->source_cache, "Cache of the backing files (writeback if absent)")
-      ->type_name("CACHE");
-  options->chain.add_to(*command);
-  options->chain.add_backing_format_to(*command);
-  command->add_flag("-p", options->shows_progress, "Show the progress");
-  command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
-  command->add_option("FILENAME", options->path)->required()->type_name("");
-  command->callback([options, &chosen] { chosen.run = [options] { return rebase(*options); }; });
+      .add_option("-t", options->cache,
+                  "Cache of the image: none, writeback (if absent), writethrough, directsync, unsafe (as\n"
+                  "writeback)")
+      .type_name("CACHE");
+  command.add_option("-T", options->source_cache, "Cache of the backing files (writeback if absent)")
+      .type_name("CACHE");
+  options->chain.add_to(command);
+  options->chain.add_backing_format_to(command);
+  command.add_flag("-p", options->shows_progress, "Show the progress");
+  command.add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
+  command.add_option("FILENAME", options->path).required().type_name("");
+  command.set_action([options] { return rebase(*options); });
 }
 
 }  // namespace vmm::block::tool

@@ -15,7 +15,8 @@
 #include "block/qcow2/open_image.h"
 #include "block/qcow2/resize.h"
 #include "block/sync_file.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/create_options.h"
 #include "block/tool/image_options.h"
 #include "block/tool/text.h"
@@ -242,26 +243,25 @@ Status resize_image(const ResizeOptions& options) {
   return format == Format::kRaw ? resize_raw(options) : resize_qcow2(options);
 }
 
-void add_resize(CLI::App& app, Chosen& chosen) {
+void declare_resize(CommandLine& command) {
   auto resized = std::make_shared<ResizeCommand>();
   ResizeOptions* options = &resized->options;
-  CLI::App* command = app.add_subcommand("resize", "Give the disk in an image another size");
-  command->footer(
+  command.set_footer(
       "SIZE is the new size, or with + or - before it the difference. What is new reads as zeroes.\n"
       "No other program may use the image meanwhile.");
-  resized->image.add_to(*command, "raw or qcow2", ImageOptions::Use::kWrite);
+  resized->image.add_to(command, "raw or qcow2", ImageOptions::Use::kWrite);
   command
-      ->add_option("--preallocation", options->preallocation,
-                   "Of what is new: off (what is used if absent), metadata (qcow2), falloc, full")
-      ->check(CLI::IsMember({"off", "metadata", "falloc", "full"}).description(""))
-      ->type_name("MODE");
-  command->add_flag("--shrink", options->may_shrink, "The disk may become shorter");
-  options->chain.add_to(*command);
-  options->chain.add_backing_format_to(*command);
-  command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
-  command->add_option("FILENAME", options->path)->required()->type_name("");
-  command->add_option("SIZE", options->size)->required()->type_name("");
-  command->callback([resized, &chosen] { chosen.run = [resized] { return resize(*resized); }; });
+      .add_option("--preallocation", options->preallocation,
+                  "Of what is new: off (what is used if absent), metadata (qcow2), falloc, full")
+      .one_of({"off", "metadata", "falloc", "full"})
+      .type_name("MODE");
+  command.add_flag("--shrink", options->may_shrink, "The disk may become shorter");
+  options->chain.add_to(command);
+  options->chain.add_backing_format_to(command);
+  command.add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
+  command.add_option("FILENAME", options->path).required().type_name("");
+  command.add_option("SIZE", options->size).required().type_name("");
+  command.set_action([resized] { return resize(*resized); });
 }
 
 }  // namespace vmm::block::tool

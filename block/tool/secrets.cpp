@@ -5,12 +5,12 @@
 
 namespace vmm::block::tool {
 
-void Secrets::add_to(CLI::App& command) {
+void Secrets::add_to(CommandLine& command) {
   command
       .add_option("--object", objects_,
                   "secret,id=NAME,file=FILE (or env=VARIABLE): a passphrase; may be repeated")
-      ->type_name("OBJECT")
-      ->allow_extra_args(false);
+      .type_name("OBJECT")
+      .one_value_each();
 }
 
 Status Secrets::load() const {

@@ -3,7 +3,6 @@
 // Threads: values.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +10,7 @@
 
 #include "block/crypto/secret_option.h"
 #include "block/disk_options.h"
+#include "block/tool/command_line.h"
 #include "vmm/base/error.h"
 
 namespace vmm::block::tool {
@@ -18,7 +18,7 @@ namespace vmm::block::tool {
 class Secrets {
  public:
   // The options outlive the parsing of the command line.
-  void add_to(CLI::App& command);
+  void add_to(CommandLine& command);
 
   // All of them: each encrypted image is opened with the one that fits. Files are read once.
   Result<Passphrases> passphrases() const;

@@ -22,7 +22,8 @@
 #include "block/nbd/protocol.h"
 #include "block/nbd/server.h"
 #include "block/tool/chain_options.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/text.h"
 #include "vmm/base/size.h"
 
@@ -292,65 +293,63 @@ Result<int> serve(const ServeOptions& options) {
   return run_server(options, limits, forked);
 }
 
-void add_disk_options(CLI::App& command, ServeOptions& options) {
+void add_disk_options(CommandLine& command, ServeOptions& options) {
   command.add_option("-f,--format", options.format, "Format: raw, qcow2, qcow or iso")
-      ->required()
-      ->type_name("FMT");
+      .required()
+      .type_name("FMT");
   command.add_flag("-r,--read-only", options.is_read_only, "Clients may only read");
   command
       .add_option("--cache", options.cache, "none, writeback (if absent), writethrough, directsync or unsafe")
-      ->type_name("MODE");
+      .type_name("MODE");
   command.add_flag("-n,--nocache", options.has_no_cache, "As --cache none");
   command.add_option("--aio", options.engine, "io_uring (if absent; native is the same) or threads")
-      ->check(CLI::IsMember({"io_uring", "native", "threads"}).description(""))
-      ->type_name("MODE");
+      .one_of({"io_uring", "native", "threads"})
+      .type_name("MODE");
   command
       .add_option("--discard", options.discard,
                   "What is trimmed, or zeroed, is given back to the host: unmap; or not: ignore (if absent)")
-      ->check(CLI::IsMember({"ignore", "off", "unmap", "on"}).description(""))
-      ->type_name("MODE");
+      .one_of({"ignore", "off", "unmap", "on"})
+      .type_name("MODE");
   command
       .add_option("--detect-zeroes", options.detect_zeroes,
                   "Zeroes that are written are not stored: on, unmap; off if absent")
-      ->check(CLI::IsMember({"off", "on", "unmap"}).description(""))
-      ->type_name("MODE");
+      .one_of({"off", "on", "unmap"})
+      .type_name("MODE");
   options.chain.add_to(command);
   options.chain.add_backing_format_to(command);
 }
 
-void add_server_options(CLI::App& command, ServeOptions& options) {
+void add_server_options(CommandLine& command, ServeOptions& options) {
   command.add_option("-k,--socket", options.socket, "Path of the unix socket, for you and root alone")
-      ->required()
-      ->type_name("PATH");
+      .required()
+      .type_name("PATH");
   command.add_option("-x,--export-name", options.name, "Name that clients ask for (empty if absent)")
-      ->type_name("NAME");
-  command.add_option("-D,--description", options.description, "Text that clients may show")
-      ->type_name("TEXT");
+      .type_name("NAME");
+  command.add_option("-D,--description", options.description, "Text that clients may show").type_name("TEXT");
   command
       .add_option(
           "-e,--shared", options.clients,
           "Clients at once (1 if absent; 0: as many as there can be); others wait. More than one need -r")
-      ->type_name("NUM");
+      .type_name("NUM");
   command.add_flag("-t,--persistent", options.is_persistent, "Go on when the last client has gone");
   command.add_flag("--fork", options.forks, "Go on in the background when clients can come");
   command.add_option("--pid-file", options.pid_file, "Gets the server's process number while it runs")
-      ->type_name("PATH");
+      .type_name("PATH");
   command.add_flag("-q,--quiet", options.is_quiet, "Print nothing but errors");
 }
 
 }  // namespace
 
-void add_serve(CLI::App& app, Chosen& chosen) {
+void declare_serve(CommandLine& command) {
   auto options = std::make_shared<ServeOptions>();
-  CLI::App* command = app.add_subcommand("serve", "Serve a disk to NBD clients at a unix socket");
-  command->footer(
+  command.set_footer(
       "Clients: nbdinfo, nbdcopy, fio --ioengine=nbd, qemu-img and others, with "
       "nbd+unix:///NAME?socket=PATH.\n"
       "SIGTERM and SIGINT end the server in order, with all that was written on stable storage.");
-  add_disk_options(*command, *options);
-  add_server_options(*command, *options);
-  command->add_option("FILENAME", options->path)->required()->type_name("");
-  command->callback([options, &chosen] { chosen.run = [options] { return serve(*options); }; });
+  add_disk_options(command, *options);
+  add_server_options(command, *options);
+  command.add_option("FILENAME", options->path).required().type_name("");
+  command.set_action([options] { return serve(*options); });
 }
 
 }  // namespace vmm::block::tool

@@ -1,11 +1,13 @@
 // vmm-img snapshot: the internal snapshots of a qcow2 image.
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "block/qcow2/snapshot.h"
 #include "block/tool/changed_image.h"
-#include "block/tool/command.h"
+#include "block/tool/command_line.h"
+#include "block/tool/commands.h"
 #include "block/tool/image_info.h"
 #include "block/tool/image_options.h"
 #include "block/tool/secrets.h"
@@ -22,9 +24,9 @@ struct SnapshotOptions {
   std::string create;
   std::string apply;
   std::string remove;
-  CLI::Option* creates = nullptr;
-  CLI::Option* applies = nullptr;
-  CLI::Option* removes = nullptr;
+  std::optional<Option> creates;
+  std::optional<Option> applies;
+  std::optional<Option> removes;
   bool lists = false;  // as without anything else
   bool is_quiet = false;
 };
@@ -46,11 +48,11 @@ Status change(const SnapshotOptions& options, const NamedImage& named) {
         named.path);
   }
   VMM_ASSIGN_OR_RETURN(ChangedImage image, open_changed_image(named.path));
-  if (options.creates->count() > 0) {
+  if (options.creates->is_given()) {
     return qcow2::create_snapshot(*image.file, image.header, new_snapshot(options.create));
   }
-  return options.applies->count() > 0 ? qcow2::apply_snapshot(*image.file, image.header, options.apply)
-                                      : qcow2::delete_snapshot(*image.file, image.header, options.remove);
+  return options.applies->is_given() ? qcow2::apply_snapshot(*image.file, image.header, options.apply)
+                                     : qcow2::delete_snapshot(*image.file, image.header, options.remove);
 }
 
 Status list(const NamedImage& named) {
@@ -62,7 +64,8 @@ Status list(const NamedImage& named) {
 }
 
 Result<int> snapshot(const SnapshotOptions& options) {
-  const bool is_change = options.creates->count() + options.applies->count() + options.removes->count() > 0;
+  const bool is_change =
+      options.creates->is_given() || options.applies->is_given() || options.removes->is_given();
   VMM_ASSIGN_OR_RETURN(const NamedImage image, options.image.named(options.path));
   VMM_TRY(options.secrets.passphrases());
   if (image.format != "qcow2" && is_change) {
@@ -76,25 +79,26 @@ Result<int> snapshot(const SnapshotOptions& options) {
 
 }  // namespace
 
-void add_snapshot(CLI::App& app, Chosen& chosen) {
+void declare_snapshot(CommandLine& command) {
   auto options = std::make_shared<SnapshotOptions>();
-  CLI::App* command =
-      app.add_subcommand("snapshot", "List, make, apply or delete internal snapshots of an image");
-  options->image.add_to(*command, "qcow2", ImageOptions::Use::kEither);
-  options->secrets.add_to(*command);
-  CLI::Option* lists =
-      command->add_flag("-l", options->lists, "List them (what is done if nothing else is said)");
-  options->creates = command->add_option("-c", options->create, "Make one")->type_name("NAME");
-  options->applies =
-      command->add_option("-a", options->apply, "The disk becomes what it was")->type_name("NAME");
-  options->removes = command->add_option("-d", options->remove, "Delete one")->type_name("NAME");
-  options->creates->excludes(lists)->excludes(options->applies)->excludes(options->removes);
-  options->applies->excludes(lists)->excludes(options->removes);
-  options->removes->excludes(lists);
-  command->add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
-  command->add_option("FILENAME", options->path)->required()->type_name("");
-  command->footer("NAME may be an ID too. No other program may use the image meanwhile.");
-  command->callback([options, &chosen] { chosen.run = [options] { return snapshot(*options); }; });
+  options->image.add_to(command, "qcow2", ImageOptions::Use::kEither);
+  options->secrets.add_to(command);
+  const Option lists =
+      command.add_flag("-l", options->lists, "List them (what is done if nothing else is said)");
+  const Option creates = command.add_option("-c", options->create, "Make one").type_name("NAME");
+  const Option applies =
+      command.add_option("-a", options->apply, "The disk becomes what it was").type_name("NAME");
+  const Option removes = command.add_option("-d", options->remove, "Delete one").type_name("NAME");
+  creates.excludes(lists).excludes(applies).excludes(removes);
+  applies.excludes(lists).excludes(removes);
+  removes.excludes(lists);
+  options->creates = creates;
+  options->applies = applies;
+  options->removes = removes;
+  command.add_flag("-q,--quiet", options->is_quiet, "Print nothing but errors");
+  command.add_option("FILENAME", options->path).required().type_name("");
+  command.set_footer("NAME may be an ID too. No other program may use the image meanwhile.");
+  command.set_action([options] { return snapshot(*options); });
 }
 
 }  // namespace vmm::block::tool

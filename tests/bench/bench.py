@@ -4,7 +4,7 @@ each pair's figures (medians).
 Measurements: start (a program that ends at once), boot (stock kernel to the first line of /init), memory (resident
 beside the guest's), disk (a guest program in ring 3 that polls its virtqueue), disc (power-on to what the loader of a CD
 prints, reading a whole CD, installing from one), throwaway (guests with --ephemeral); image (vmm-img bench), open
-(vmm-img info and check), tool (vmm-img commit and rebase), nbd (vmm-img serve under fio). All if none is named.
+(vmm-img info and check), tool (vmm-img's other commands), nbd (vmm-img serve under fio). All if none is named.
 
 Those with guests run where /dev/kvm is hardware KVM: on this machine, or in the lab (scripts/kvm-lab). Figures of the lab
 mean nothing outside it, their ratios do. The others run on this machine, with files in --folder.
