@@ -8,6 +8,7 @@
 
 #include "vmm/domain/diagnostics.h"
 #include "vmm/domain/element.h"
+#include "vmm/domain/write_domain.h"
 
 namespace vmm::domain {
 namespace {
@@ -31,15 +32,6 @@ Status check_name(const std::string& name, const Domain& domain) {
                               domain.file_name);
   }
   return {};
-}
-
-std::string uuid_text(const std::array<uint8_t, 16>& uuid) {
-  std::string text;
-  for (size_t i = 0; i < uuid.size(); ++i) {
-    text += i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "";
-    text += fmt::format("{:02x}", uuid[i]);
-  }
-  return text;
 }
 
 // As people and libvirt write domain files.

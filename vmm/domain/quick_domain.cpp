@@ -4,43 +4,15 @@
 
 #include "vmm/domain/diagnostics.h"
 #include "vmm/domain/xml_scan.h"
+#include "vmm/domain/xml_writer.h"
 
 namespace vmm::domain {
 namespace {
 
 constexpr size_t kLettersOfTheAlphabet = 26;
 
-// As text, or as a value in single quotes. A line's end would be read as a space there.
-std::string escaped(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        result += "&amp;";
-        break;
-      case '<':
-        result += "&lt;";
-        break;
-      case '>':
-        result += "&gt;";
-        break;
-      case '\'':
-        result += "&apos;";
-        break;
-      case '\n':
-      case '\r':
-      case '\t':
-        result += fmt::format("&#{};", static_cast<int>(c));
-        break;
-      default:
-        result += c;
-    }
-  }
-  return result;
-}
-
 Status check_text(std::string_view option, std::string_view text) {
-  if (scan_xml(escaped(text))) {
+  if (scan_xml(escaped_value(text))) {
     return fail_configuration(
         "{} {}: has bytes that are no UTF-8, or control characters, which XML cannot hold; rename it", option,
         printable(text));
@@ -132,12 +104,12 @@ std::string os_text(const QuickDomain& quick) {
     text += quick.disks.empty() ? "" : "    <boot dev='hd'/>\n";
     return text;
   }
-  text += fmt::format("    <kernel>{}</kernel>\n", escaped(quick.kernel.native()));
+  text += fmt::format("    <kernel>{}</kernel>\n", escaped_value(quick.kernel.native()));
   if (!quick.initrd.empty()) {
-    text += fmt::format("    <initrd>{}</initrd>\n", escaped(quick.initrd.native()));
+    text += fmt::format("    <initrd>{}</initrd>\n", escaped_value(quick.initrd.native()));
   }
   return text + fmt::format("    <cmdline>{}</cmdline>\n",
-                            escaped(quick.command_line.value_or(default_command_line(quick))));
+                            escaped_value(quick.command_line.value_or(default_command_line(quick))));
 }
 
 // vda to vdz, then vdaa.
@@ -155,7 +127,7 @@ std::string source_text(const QuickDisk& disk) {
         "        <encryption format='luks'>\n"
         "          <secret type='passphrase' usage='{}'/>\n"
         "        </encryption>\n",
-        escaped(disk.secret));
+        escaped_value(disk.secret));
   }
   if (!disk.data_file.empty()) {
     children += fmt::format(
@@ -163,11 +135,11 @@ std::string source_text(const QuickDisk& disk) {
         "          <format type='raw'/>\n"
         "          <source file='{}'/>\n"
         "        </dataStore>\n",
-        escaped(disk.data_file.native()));
+        escaped_value(disk.data_file.native()));
   }
   const std::string place =
       fmt::format("      <source {}='{}'", disk.source_type == DiskSource::kFile ? "file" : "dev",
-                  escaped(disk.source.native()));
+                  escaped_value(disk.source.native()));
   return children.empty() ? place + "/>\n" : place + ">\n" + children + "      </source>\n";
 }
 
@@ -191,7 +163,7 @@ std::string cdrom_text(const std::filesystem::path& disc) {
       "      <target dev='hdc' bus='ide'/>\n"
       "      <readonly/>\n"
       "    </disk>\n",
-      escaped(disc.native()));
+      escaped_value(disc.native()));
 }
 
 }  // namespace
@@ -219,7 +191,7 @@ Result<std::string> quick_domain_text(const QuickDomain& quick) {
       "    <serial type='stdio'/>\n{}"
       "  </devices>\n"
       "</domain>\n",
-      escaped(quick.name), metadata_text(quick), quick.memory_mib, quick.vcpus, os_text(quick), devices,
+      escaped_value(quick.name), metadata_text(quick), quick.memory_mib, quick.vcpus, os_text(quick), devices,
       balloon_text(quick));
 }
 

@@ -9,6 +9,15 @@ namespace vmm::domain {
 
 namespace {
 
+// libvirt takes what means nothing to the type, and so does vmm; but nothing is dropped without a word.
+void warn_if_there(const ReadContext& context, const Element& source, std::string_view name,
+                   std::string_view where) {
+  if (const Attribute* found = source.attribute(name)) {
+    context.report.warning(
+        found->line, fmt::format("{}: has a meaning only with {}; left out", source.place_of(*found), where));
+  }
+}
+
 void read_path(const ReadContext& context, const Element& element, Serial& serial) {
   const bool needs_path = serial.backend == CharBackend::kFile || serial.backend == CharBackend::kUnix;
   const Element* source = element.child("source");
@@ -25,8 +34,13 @@ void read_path(const ReadContext& context, const Element& element, Serial& seria
     return;
   }
   serial.path = context.complete(*source, source->value_of("path"));
-  serial.append = read_flag(context, *source, "append", false);
-  serial.listen = read_choice(context, *source, "mode", true, {{"bind", true}, {"connect", false}});
+  if (serial.backend == CharBackend::kFile) {
+    serial.append = read_flag(context, *source, "append", false);
+    warn_if_there(context, *source, "mode", "type='unix'");
+  } else {
+    serial.listen = read_choice(context, *source, "mode", true, {{"bind", true}, {"connect", false}});
+    warn_if_there(context, *source, "append", "type='file'");
+  }
   constexpr size_t kLongestSocketPath = 107;  // sun_path of unix(7), with its NUL
   if (serial.backend == CharBackend::kUnix && serial.path.native().size() > kLongestSocketPath) {
     context.report.error(source->line,

@@ -207,10 +207,15 @@ void read_encryption(const ReadContext& context, const Element& element, Disk& d
   disk.secret = name->value;
 }
 
-// "vda", "vdaa": the name, and which bus it speaks of, matter; the guest names its disks itself.
+// "vda", "vdaa": the name, and which bus it speaks of, matter; the guest names its disks itself. The
+// beginnings are those of libvirt's schema.
 bool is_device_name(std::string_view name) {
   constexpr size_t kLongestName = 8;
-  return name.size() >= 3 && name.size() <= kLongestName &&
+  constexpr std::array<std::string_view, 6> kBeginnings = {"vd", "hd", "sd", "fd", "xvd", "ubd"};
+  const bool begins_well = std::ranges::any_of(kBeginnings, [name](std::string_view beginning) {
+    return name.starts_with(beginning) && name.size() > beginning.size();
+  });
+  return begins_well && name.size() <= kLongestName &&
          std::all_of(name.begin(), name.end(), [](char c) { return c >= 'a' && c <= 'z'; });
 }
 

@@ -113,9 +113,18 @@ void read_adjustment(const ReadContext& context, const Element& element, Clock& 
   }
 }
 
+// libvirt takes them, and so does vmm; but nothing is dropped without a word.
+void warn_of_no_meaning(const ReadContext& context, const Element& element, const Attribute& attribute,
+                        std::string_view where) {
+  context.report.warning(attribute.line, fmt::format("{}: has a meaning only with {}; left out",
+                                                     element.place_of(attribute), where));
+}
+
 void read_timezone(const ReadContext& context, const Element& element, Clock& clock) {
   const Attribute* timezone = element.attribute("timezone");
-  if (timezone != nullptr) {
+  if (timezone != nullptr && clock.offset != ClockOffset::kTimezone) {
+    warn_of_no_meaning(context, element, *timezone, "offset='timezone'");
+  } else if (timezone != nullptr) {
     clock.timezone = timezone->value;
     // It becomes the name of a file below /usr/share/zoneinfo.
     if (clock.timezone.starts_with('/') || clock.timezone.find("..") != std::string::npos) {
@@ -128,6 +137,16 @@ void read_timezone(const ReadContext& context, const Element& element, Clock& cl
     context.report.error(element.line,
                          fmt::format("{}: offset='timezone' needs timezone='…'", element.place));
   }
+}
+
+void read_basis(const ReadContext& context, const Element& element, Clock& clock) {
+  const Attribute* basis = element.attribute("basis");
+  if (basis != nullptr && clock.offset != ClockOffset::kVariable) {
+    warn_of_no_meaning(context, element, *basis, "offset='variable'");
+    return;
+  }
+  clock.basis_is_localtime =
+      read_choice(context, element, "basis", false, {{"utc", false}, {"localtime", true}});
 }
 
 LifecycleAction read_action(const Element& root, std::string_view name, LifecycleAction otherwise) {
@@ -209,6 +228,11 @@ void read_identity(const ReadContext& context, const Element& root, Domain& doma
   }
   if (const Element* title = root.child("title")) {
     domain.title = title->text;
+    if (domain.title.find('\n') != std::string::npos) {
+      context.report.error(
+          title->line,
+          fmt::format("{}: give a title of one line; <description> may have several", title->place));
+    }
   }
   if (const Element* description = root.child("description")) {
     domain.description = description->text;
@@ -273,8 +297,7 @@ void read_clock(const ReadContext& context, const Element& root, Domain& domain)
                               {"variable", ClockOffset::kVariable}});
   read_adjustment(context, *element, clock);
   read_timezone(context, *element, clock);
-  clock.basis_is_localtime =
-      read_choice(context, *element, "basis", false, {{"utc", false}, {"localtime", true}});
+  read_basis(context, *element, clock);
   for (const Element& each : element->children) {
     if (each.name == "timer") {
       read_timer(context, each, clock);

@@ -1,0 +1,259 @@
+// Devices as text.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+#include "vmm/domain/write_parts.h"
+
+namespace vmm::domain {
+namespace {
+
+std::string_view name_of(CacheMode mode) {
+  switch (mode) {
+    case CacheMode::kNone:
+      return "none";
+    case CacheMode::kWriteback:
+      return "writeback";
+    case CacheMode::kWritethrough:
+      return "writethrough";
+    case CacheMode::kDirectsync:
+      return "directsync";
+    case CacheMode::kUnsafe:
+      break;
+  }
+  return "unsafe";
+}
+
+std::string_view name_of(DetectZeroes mode) {
+  switch (mode) {
+    case DetectZeroes::kOff:
+      return "off";
+    case DetectZeroes::kOn:
+      return "on";
+    case DetectZeroes::kUnmap:
+      break;
+  }
+  return "unmap";
+}
+
+std::string_view name_of(ErrorPolicy policy) {
+  switch (policy) {
+    case ErrorPolicy::kReport:
+      return "report";
+    case ErrorPolicy::kStop:
+      return "stop";
+    case ErrorPolicy::kIgnore:
+      return "ignore";
+    case ErrorPolicy::kEnospace:
+      break;
+  }
+  return "enospace";
+}
+
+std::string_view name_of(CharBackend backend) {
+  switch (backend) {
+    case CharBackend::kStdio:
+      return "stdio";
+    case CharBackend::kFile:
+      return "file";
+    case CharBackend::kPty:
+      return "pty";
+    case CharBackend::kUnix:
+      return "unix";
+    case CharBackend::kNull:
+      break;
+  }
+  return "null";
+}
+
+std::string_view name_of(ImageFormat format) { return format == ImageFormat::kQcow2 ? "qcow2" : "raw"; }
+
+XmlAttributes driver_attributes(const Disk& disk) {
+  XmlAttributes attributes = {{"name", "qemu"},
+                              {"type", std::string(name_of(disk.format))},
+                              {"cache", std::string(name_of(disk.cache))},
+                              {"error_policy", std::string(name_of(disk.write_error))},
+                              {"rerror_policy", std::string(name_of(disk.read_error))},
+                              {"io", disk.io == IoMode::kThreads ? "threads" : "io_uring"},
+                              {"discard", disk.discard == DiscardMode::kUnmap ? "unmap" : "ignore"},
+                              {"detect_zeroes", std::string(name_of(disk.detect_zeroes))}};
+  if (disk.iothread) {
+    attributes.emplace_back("iothread", fmt::format("{}", *disk.iothread));
+  }
+  if (disk.queues) {
+    attributes.emplace_back("queues", fmt::format("{}", *disk.queues));
+  }
+  if (disk.queue_size) {
+    attributes.emplace_back("queue_size", fmt::format("{}", *disk.queue_size));
+  }
+  if (!disk.event_idx) {
+    attributes.emplace_back("event_idx", "off");
+  }
+  if (!disk.ioeventfd) {
+    attributes.emplace_back("ioeventfd", "off");
+  }
+  return attributes;
+}
+
+void write_driver(const Disk& disk, XmlWriter& writer) {
+  writer.open("driver", driver_attributes(disk));
+  if (disk.metadata_cache_bytes != 0) {
+    writer.open("metadata_cache");
+    writer.add_text("max_size", fmt::format("{}", disk.metadata_cache_bytes), {{"unit", "bytes"}});
+    writer.close();
+  }
+  writer.close();
+}
+
+// As libvirt's schema has it; other texts name a secret by its usage.
+bool is_uuid(std::string_view text) {
+  constexpr std::string_view kForm = "00000000-0000-0000-0000-000000000000";
+  return std::ranges::equal(text, kForm, [](char c, char form) {
+    const bool is_digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+    return form == '-' ? c == '-' : is_digit;
+  });
+}
+
+void write_encryption(const std::string& secret, XmlWriter& writer) {
+  writer.open("encryption", {{"format", "luks"}});
+  writer.add("secret", {{"type", "passphrase"}, {is_uuid(secret) ? "uuid" : "usage", secret}});
+  writer.close();
+}
+
+void write_source(const Disk& disk, XmlWriter& writer) {
+  if (disk.source.empty()) {
+    if (disk.secret) {
+      write_encryption(*disk.secret, writer);
+    }
+    return;
+  }
+  XmlAttributes attributes = {
+      {disk.source_type == DiskSource::kFile ? "file" : "dev", written_path(disk.source)}};
+  if (disk.source_is_optional) {
+    attributes.emplace_back("startupPolicy", "optional");
+  }
+  writer.open("source", attributes);
+  if (disk.secret) {
+    write_encryption(*disk.secret, writer);
+  }
+  if (disk.data_file) {
+    writer.open("dataStore", {{"type", "file"}});
+    writer.add("format", {{"type", "raw"}});
+    writer.add("source", {{"file", written_path(*disk.data_file)}});
+    writer.close();
+  }
+  writer.close();
+}
+
+void write_blockio(const Disk& disk, XmlWriter& writer) {
+  XmlAttributes attributes;
+  if (disk.logical_block_bytes != 0) {
+    attributes.emplace_back("logical_block_size", fmt::format("{}", disk.logical_block_bytes));
+  }
+  if (disk.physical_block_bytes != 0) {
+    attributes.emplace_back("physical_block_size", fmt::format("{}", disk.physical_block_bytes));
+  }
+  if (!attributes.empty()) {
+    writer.add("blockio", attributes);
+  }
+}
+
+void write_alias(const std::string& alias, XmlWriter& writer) {
+  if (!alias.empty()) {
+    writer.add("alias", {{"name", alias}});
+  }
+}
+
+void write_pci_address(const PciAddress& address, XmlWriter& writer) {
+  writer.add("address", {{"type", "pci"},
+                         {"domain", "0x0000"},
+                         {"bus", "0x00"},
+                         {"slot", fmt::format("{:#04x}", unsigned{address.slot})},
+                         {"function", fmt::format("{:#x}", unsigned{address.function})}});
+}
+
+void write_disk_address(const Disk& disk, XmlWriter& writer) {
+  if (disk.bus == DiskBus::kIde) {
+    writer.add("address", {{"type", "drive"},
+                           {"controller", "0"},
+                           {"bus", fmt::format("{}", unsigned{disk.ide_place.channel})},
+                           {"target", "0"},
+                           {"unit", fmt::format("{}", unsigned{disk.ide_place.drive})}});
+  } else if (disk.address) {
+    write_pci_address(*disk.address, writer);
+  }
+}
+
+XmlAttributes target_attributes(const Disk& disk) {
+  XmlAttributes attributes = {{"dev", disk.target}, {"bus", disk.bus == DiskBus::kIde ? "ide" : "virtio"}};
+  if (disk.tray_is_open) {
+    attributes.emplace_back("tray", "open");
+  }
+  return attributes;
+}
+
+}  // namespace
+
+void write_disk(const Disk& disk, XmlWriter& writer) {
+  writer.open("disk", {{"type", disk.source_type == DiskSource::kFile ? "file" : "block"},
+                       {"device", disk.device == DiskDevice::kCdrom ? "cdrom" : "disk"}});
+  write_driver(disk, writer);
+  write_source(disk, writer);
+  if (disk.backing_format) {
+    writer.open("backingStore", {{"type", "file"}});  // the image names it, whatever it is
+    writer.add("format", {{"type", std::string(name_of(*disk.backing_format))}});
+    writer.close();
+  }
+  writer.add("target", target_attributes(disk));
+  if (disk.read_only) {
+    writer.add("readonly");
+  }
+  if (disk.shareable) {
+    writer.add("shareable");
+  }
+  if (disk.transient) {
+    writer.add("transient");
+  }
+  if (!disk.serial.empty()) {
+    writer.add_text("serial", disk.serial);
+  }
+  if (disk.boot_order) {
+    writer.add("boot", {{"order", fmt::format("{}", *disk.boot_order)}});
+  }
+  write_blockio(disk, writer);
+  write_alias(disk.alias, writer);
+  write_disk_address(disk, writer);
+  writer.close();
+}
+
+// Where a file has no such element, libvirt makes one of it and vmm does not.
+void write_balloon(const Domain& domain, XmlWriter& writer) {
+  if (!domain.balloon) {
+    writer.add("memballoon", {{"model", "none"}});
+    return;
+  }
+  const Balloon& balloon = *domain.balloon;
+  writer.open("memballoon", {{"model", "virtio"},
+                             {"autodeflate", on_or_off(balloon.deflates_on_oom)},
+                             {"freePageReporting", on_or_off(balloon.reports_free_pages)}});
+  if (balloon.address) {
+    write_pci_address(*balloon.address, writer);
+  }
+  writer.close();
+}
+
+void write_serial(const Serial& serial, XmlWriter& writer) {
+  writer.open("serial", {{"type", std::string(name_of(serial.backend))}});
+  if (serial.backend == CharBackend::kFile) {
+    writer.add("source", {{"path", written_path(serial.path)}, {"append", on_or_off(serial.append)}});
+  } else if (serial.backend == CharBackend::kUnix) {
+    writer.add("source", {{"path", written_path(serial.path)}, {"mode", serial.listen ? "bind" : "connect"}});
+  }
+  writer.add("target", {{"type", "isa-serial"}, {"port", fmt::format("{}", serial.port)}});
+  write_alias(serial.alias, writer);
+  writer.close();
+}
+
+}  // namespace vmm::domain

@@ -1,0 +1,256 @@
+#include "vmm/domain/write_domain.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "vmm/domain/write_parts.h"
+#include "vmm/domain/xml_scan.h"
+
+namespace vmm::domain {
+namespace {
+
+void write_identity(const Domain& domain, XmlWriter& writer) {
+  writer.add_text("name", domain.name);
+  if (domain.uuid) {
+    writer.add_text("uuid", uuid_text(*domain.uuid));
+  }
+  if (!domain.title.empty()) {
+    writer.add_text("title", domain.title);
+  }
+  if (!domain.description.empty()) {
+    writer.add_text("description", domain.description);
+  }
+  if (domain.exit_port) {
+    writer.open("metadata");
+    writer.add("vmm:exit", {{"xmlns:vmm", "urn:vmm:domain:1"},
+                            {"port", fmt::format("{:#x}", unsigned{domain.exit_port->port})}});
+    writer.close();
+  }
+}
+
+void write_size(std::string_view name, uint64_t bytes, XmlWriter& writer) {
+  writer.add_text(name, fmt::format("{}", bytes >> 10U), {{"unit", "KiB"}});
+}
+
+bool is_default(const MemoryBacking& backing) {
+  return !backing.hugepages && backing.source == MemorySource::kAnonymous && !backing.locked &&
+         !backing.shared && backing.share_pages && !backing.allocate_at_start;
+}
+
+void write_memory_backing(const MemoryBacking& backing, XmlWriter& writer) {
+  if (is_default(backing)) {
+    return;
+  }
+  writer.open("memoryBacking");
+  if (backing.hugepages) {
+    writer.open("hugepages");
+    if (backing.hugepage_bytes != 0) {
+      writer.add("page", {{"size", fmt::format("{}", backing.hugepage_bytes >> 10U)}, {"unit", "KiB"}});
+    }
+    writer.close();
+  }
+  if (!backing.share_pages) {
+    writer.add("nosharepages");
+  }
+  if (backing.locked) {
+    writer.add("locked");
+  }
+  writer.add("source", {{"type", backing.source == MemorySource::kMemfd ? "memfd" : "anonymous"}});
+  writer.add("access", {{"mode", backing.shared ? "shared" : "private"}});
+  writer.add("allocation", {{"mode", backing.allocate_at_start ? "immediate" : "ondemand"}});
+  writer.close();
+}
+
+// <iothreads> alone numbers them from 1.
+void write_iothreads(const Domain& domain, XmlWriter& writer) {
+  const auto& ids = domain.iothread_ids;
+  if (ids.empty()) {
+    return;
+  }
+  writer.add_text("iothreads", fmt::format("{}", ids.size()));
+  if (ids.back() == ids.size()) {
+    return;
+  }
+  writer.open("iothreadids");
+  for (const uint32_t id : ids) {
+    writer.add("iothread", {{"id", fmt::format("{}", id)}});
+  }
+  writer.close();
+}
+
+std::string_view name_of(FeaturePolicy policy) {
+  switch (policy) {
+    case FeaturePolicy::kForce:
+      return "force";
+    case FeaturePolicy::kRequire:
+      return "require";
+    case FeaturePolicy::kOptional:
+      return "optional";
+    case FeaturePolicy::kDisable:
+      return "disable";
+    case FeaturePolicy::kForbid:
+      break;
+  }
+  return "forbid";
+}
+
+std::string_view name_of(CpuMode mode) {
+  switch (mode) {
+    case CpuMode::kHostPassthrough:
+      return "host-passthrough";
+    case CpuMode::kHostModel:
+      return "host-model";
+    case CpuMode::kCustom:
+      break;
+  }
+  return "custom";
+}
+
+void write_topology(const Domain& domain, XmlWriter& writer) {
+  const CpuTopology& topology = domain.topology;
+  if (topology.sockets == domain.vcpus) {
+    return;  // what there is without the element
+  }
+  writer.add("topology", {{"sockets", fmt::format("{}", topology.sockets)},
+                          {"dies", fmt::format("{}", topology.dies)},
+                          {"cores", fmt::format("{}", topology.cores)},
+                          {"threads", fmt::format("{}", topology.threads)}});
+}
+
+void write_cpu(const Domain& domain, XmlWriter& writer) {
+  const Cpu& cpu = domain.cpu;
+  XmlAttributes attributes = {{"mode", std::string(name_of(cpu.mode))}};
+  if (cpu.mode == CpuMode::kCustom) {
+    attributes.emplace_back("match", "exact");
+  }
+  if (cpu.mode == CpuMode::kHostPassthrough || !cpu.migratable) {
+    attributes.emplace_back("migratable", on_or_off(cpu.migratable));
+  }
+  writer.open("cpu", attributes);
+  if (cpu.mode == CpuMode::kCustom) {
+    writer.add_text("model", cpu.model, {{"fallback", "forbid"}});
+  }
+  write_topology(domain, writer);
+  for (const CpuFeature& feature : cpu.features) {
+    writer.add("feature", {{"policy", std::string(name_of(feature.policy))}, {"name", feature.name}});
+  }
+  writer.close();
+}
+
+void write_features(const Features& features, XmlWriter& writer) {
+  writer.open("features");
+  if (features.acpi) {
+    writer.add("acpi");
+  }
+  if (features.apic) {
+    writer.add("apic");
+  }
+  if (features.pae) {
+    writer.add("pae");
+  }
+  if (features.hide_kvm) {
+    writer.open("kvm");
+    writer.add("hidden", {{"state", "on"}});
+    writer.close();
+  }
+  if (!features.pmu) {
+    writer.add("pmu", {{"state", "off"}});
+  }
+  writer.close();
+}
+
+XmlAttributes clock_attributes(const Clock& clock) {
+  switch (clock.offset) {
+    case ClockOffset::kUtc:
+      return {{"offset", "utc"}};
+    case ClockOffset::kLocaltime:
+      return {{"offset", "localtime"}};
+    case ClockOffset::kTimezone:
+      return {{"offset", "timezone"}, {"timezone", clock.timezone}};
+    case ClockOffset::kVariable:
+      break;
+  }
+  return {{"offset", "variable"},
+          {"adjustment", fmt::format("{}", clock.adjustment_seconds)},
+          {"basis", clock.basis_is_localtime ? "localtime" : "utc"}};
+}
+
+void write_clock(const Clock& clock, XmlWriter& writer) {
+  writer.open("clock", clock_attributes(clock));
+  if (!clock.kvmclock) {
+    writer.add("timer", {{"name", "kvmclock"}, {"present", "no"}});
+  }
+  if (!clock.pit) {
+    writer.add("timer", {{"name", "pit"}, {"present", "no"}});
+  }
+  writer.close();
+}
+
+std::string_view name_of(LifecycleAction action) {
+  switch (action) {
+    case LifecycleAction::kDestroy:
+      return "destroy";
+    case LifecycleAction::kRestart:
+      return "restart";
+    case LifecycleAction::kPreserve:
+      break;
+  }
+  return "preserve";
+}
+
+void write_devices(const Domain& domain, XmlWriter& writer) {
+  writer.open("devices");
+  for (const Disk& disk : domain.disks) {
+    write_disk(disk, writer);
+  }
+  for (const Serial& serial : domain.serials) {
+    write_serial(serial, writer);
+  }
+  write_balloon(domain, writer);
+  writer.close();
+}
+
+}  // namespace
+
+std::string uuid_text(const std::array<uint8_t, 16>& uuid) {
+  std::string text;
+  for (size_t i = 0; i < uuid.size(); ++i) {
+    text += i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "";
+    text += fmt::format("{:02x}", uuid[i]);
+  }
+  return text;
+}
+
+std::string written_path(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  return error ? path.native() : absolute.native();
+}
+
+Result<std::string> domain_text(const Domain& domain) {
+  XmlWriter writer;
+  writer.open("domain", {{"type", "kvm"}});
+  write_identity(domain, writer);
+  write_size("memory", domain.memory_bytes, writer);
+  write_size("currentMemory", domain.current_memory_bytes, writer);
+  write_memory_backing(domain.memory_backing, writer);
+  writer.add_text("vcpu", fmt::format("{}", domain.vcpus), {{"placement", "static"}});
+  write_iothreads(domain, writer);
+  write_sysinfo(domain, writer);
+  write_os(domain, writer);
+  write_features(domain.features, writer);
+  write_cpu(domain, writer);
+  write_clock(domain.clock, writer);
+  writer.add_text("on_poweroff", name_of(domain.on_poweroff));
+  writer.add_text("on_reboot", name_of(domain.on_reboot));
+  writer.add_text("on_crash", name_of(domain.on_crash));
+  write_devices(domain, writer);
+  writer.close();
+  std::string text = writer.take();
+  if (const auto fault = scan_xml(text)) {
+    return fail_configuration("{}: cannot be printed as a domain file: {}", domain.file_name, fault->text);
+  }
+  return text;
+}
+
+}  // namespace vmm::domain
