@@ -1,11 +1,12 @@
 // Domain files: any bytes give a domain within the documented limits, or errors; and messages that are few,
-// of one line each, and harmless to a terminal.
+// of one line each, and harmless to a terminal. A domain is printed as a text that is read as the same one.
 #include <algorithm>
 #include <string_view>
 
 #include "tests/fuzz/input.h"
 #include "vmm/base/bytes.h"
 #include "vmm/domain/load.h"
+#include "vmm/domain/write_domain.h"
 
 namespace vmm::domain {
 namespace {
@@ -65,6 +66,14 @@ void check_domain(const Domain& domain) {
   check_devices(domain);
 }
 
+void check_print(const Domain& domain) {
+  const auto text = domain_text(domain);
+  VMM_CHECK(text, "what was read can be printed");
+  const Reading again = parse_domain(*text, "printed.xml", "/elsewhere");
+  VMM_CHECK(again.domain, "what was printed can be read");
+  VMM_CHECK(domain_text(*again.domain).value_or("") == *text, "and is printed the same again");
+}
+
 }  // namespace
 }  // namespace vmm::domain
 
@@ -78,6 +87,10 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   VMM_CHECK(reading.domain.has_value() != has_errors, "there is a domain where there are no errors");
   if (reading.domain) {
     check_domain(*reading.domain);
+    constexpr size_t kShortEnough = size_t{16} << 10U;  // escaped, it is within the limits of a file
+    if (size <= kShortEnough) {
+      check_print(*reading.domain);
+    }
   }
   return 0;
 }

@@ -94,6 +94,19 @@ def domains():
          "<name><![CDATA[a]]></name><memory unit='TiB'>99999999999</memory><vcpus>0</vcpus><os/><devices><disk><disk/></disk>")
 
 
+def settings():
+    guest = domain(general="<vcpu current='2'>2</vcpu>\n<iothreads>1</iothreads>\n", devices=(
+        disk("vda", "<boot order='1'/>") + "<disk device='cdrom'><target dev='hdc' bus='ide'/></disk><serial type='pty'/>"))
+    for name, lines in (
+            ("numbers", ("memory=2GiB", "currentMemory=1GiB", "vcpu=4", "iothreads=2", "cpu.mode=host-model", "features.pmu=off")),
+            ("disks", ("disk.vda.source=other.qcow2", "disk.vda.format=qcow2", "disk.vda.cache=none", "disk.hdc.source=d.iso",
+                       "disk.hdc.type=block", "disk.vda.readonly=yes", "disk.vda.boot.order=2")),
+            ("boot", ("os.boot=cdrom,hd", "os.cmdline=a & <b>", "os.initrd=", "serial.0.type=file", "serial.0.path=log",
+                      "clock.offset=timezone", "clock.timezone=Etc/UTC")),
+            ("mistakes", ("memroy=2GiB", "memory=2", "disk.vdb.cache=none", "vcpu", "features.acpi=on", "cpu.topology.cores=2"))):
+        save("domain_set", name, "\n".join(lines) + "\n\n" + guest)
+
+
 # --- kernels ------------------------------------------------------------------------------------------------------
 
 def choice(guest=0, initrd_bytes=0, command_line_words=1, memory_is_zero=False):
@@ -474,6 +487,7 @@ def nbd():
 def main():
     images()
     domains()
+    settings()
     kernels()
     virtqueues()
     balloon()

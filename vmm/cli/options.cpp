@@ -39,6 +39,9 @@ Usage: vmm --domain FILE [OPTIONS]
                       all that it writes may take so much of the host's disk (as 500M, 20G); then it is paused,
                       or gets an error, as its disks' error_policy says
   --ephemeral-encrypt what it writes is on the host's disk under a key only that is gone when vmm ends
+  --set PATH=VALUE    another value for this run, as memory=2GiB, vcpu=4, disk.vda.source=other.qcow2,
+                      disk.vda.cache=none or os.cmdline=TEXT; may be repeated (docs/domain-xml.md has all paths)
+  --print             print the domain that this is, with its defaults, as a domain file, and run nothing
   --timeout TIME      a guest that has not ended this long after its start is ended at once; 90 or 90s, 5m,
                       2h, 500ms
   --control PATH      make the control socket there, and not where vmm ctl finds the guest by its name
@@ -131,6 +134,25 @@ Status take_once(const char* option, Text& value) {
   return {};
 }
 
+// No domain file says these: what is printed would be another guest than the one that runs with them.
+Status check_printed(const Options& options) {
+  const domain::ThrowawayOptions& throwaway = options.throwaway;
+  const std::pair<std::string_view, bool> of_one_run[] = {{"--install", !options.install_path.empty()},
+                                                          {"--ephemeral=memory", throwaway.in_memory},
+                                                          {"--ephemeral-dir", !throwaway.folder.empty()},
+                                                          {"--keep", !throwaway.keep.empty()},
+                                                          {"--ephemeral-limit", !throwaway.limit.empty()},
+                                                          {"--ephemeral-encrypt", throwaway.is_encrypted},
+                                                          {"--commit", throwaway.is_committed}};
+  for (const auto& [name, is_given] : of_one_run) {
+    if (is_given) {
+      return fail_configuration("{}: is for a run, and no domain file says it; leave out it or --print",
+                                name);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 // getopt(3): a library for command lines made a start noticeably longer (docs/limits.md, "start").
@@ -150,6 +172,7 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
     kCommit,
     kQuick,
     kPrint,
+    kSet,
     kExitPort,
     kTimeout,
     kShowVersion
@@ -177,6 +200,7 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
                                         {"machine", required_argument, nullptr, kQuick},
                                         {"exit-port", no_argument, nullptr, kExitPort},
                                         {"print", no_argument, nullptr, kPrint},
+                                        {"set", required_argument, nullptr, kSet},
                                         {"timeout", required_argument, nullptr, kTimeout},
                                         {"version", no_argument, nullptr, kShowVersion},
                                         {"help", no_argument, nullptr, 'h'},
@@ -244,8 +268,10 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
         VMM_TRY(read_quick_option("exit-port", "", options));
         break;
       case kPrint:
-        VMM_TRY(read_quick_option("print", "", options));
         command = Command::kPrintDomain;
+        break;
+      case kSet:
+        options.settings.emplace_back(optarg);
         break;
       case kShowVersion:
         return Command::kVersion;
@@ -267,6 +293,8 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
     VMM_TRY(finish_quick_options(options, command == Command::kRun));
   } else if (options.domain_path.empty()) {
     return fail_configuration("--domain FILE is missing: the domain file to run; see --help");
+  } else if (command == Command::kPrintDomain) {
+    VMM_TRY(check_printed(options));
   }
   return command;
 }

@@ -24,6 +24,7 @@ struct Options {
   std::string log_path;
   log::Level log_level = log::Level::kWarning;
   std::vector<std::string> secrets;
+  std::vector<std::string> settings;  // --set: "PATH=VALUE"
   domain::ThrowawayOptions throwaway;
   std::optional<std::chrono::milliseconds> timeout;
 };

@@ -43,6 +43,7 @@ Usage: vmm run [--kernel FILE] [--disk FILE]... [--cdrom ISO] [OPTIONS]
   --machine pc|microvm
                       pc if absent
   --exit-port         the guest may end the run with an exit status (docs/commands.md, scripts/guest-exit)
+  --set PATH=VALUE    another value, as disk.vda.cache=none; see vmm --help; may be repeated
   --print             print the domain file that this is, and run nothing; saved, vmm --domain runs the same
 
 And as with --domain (see vmm --help): --ephemeral=memory, --ephemeral-dir, --ephemeral-limit,

@@ -27,6 +27,7 @@
 #include "vmm/domain/install_disc.h"
 #include "vmm/domain/load.h"
 #include "vmm/domain/quick_domain.h"
+#include "vmm/domain/write_domain.h"
 #include "vmm/machine/output_files.h"
 #include "vmm/machine/secrets.h"
 #include "vmm/machine/throwaway_disk.h"
@@ -181,18 +182,20 @@ constexpr const char* kQuickFileName = "vmm run --print";
 
 Result<domain::Domain> read_domain(const Options& options) {
   if (!options.quick) {
-    return domain::load_domain(options.domain_path);
+    return domain::load_domain(options.domain_path, options.settings);
   }
   VMM_ASSIGN_OR_RETURN(const std::string text, domain::quick_domain_text(*options.quick));
-  return domain::load_domain_text(text, kQuickFileName);
+  return domain::load_domain_text(text, kQuickFileName, options.settings);
 }
 
 }  // namespace
 
 Result<std::string> printed_domain(const Options& options) {
+  log::set_level(options.log_level);
   VMM_ASSIGN_OR_RETURN(domain::Domain domain, read_domain(options));
   VMM_TRY(domain::make_throwaway(domain, options.throwaway));
-  return domain::quick_domain_text(*options.quick);
+  return options.quick && options.settings.empty() ? domain::quick_domain_text(*options.quick)
+                                                   : domain::domain_text(domain);
 }
 
 Result<MachineEnd> run_guest(const Options& options, GuestReport& report) {

@@ -16,8 +16,8 @@ namespace vmm::cli {
 // the host's. `report` is filled as far as the run came.
 Result<MachineEnd> run_guest(const Options& options, GuestReport& report);
 
-// `vmm run --print`: the text of the domain file that `options.quick` is, which the reader of such files has
-// nothing against. REQUIRES: options.quick.
+// --print: the text of a domain file that is what would run; of `vmm run` without --set as a person would
+// write it, else in full (write_domain.h). Its reader has nothing against it.
 Result<std::string> printed_domain(const Options& options);
 
 }  // namespace vmm::cli

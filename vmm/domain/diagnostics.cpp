@@ -66,6 +66,8 @@ std::string printable(std::string_view text, size_t most_bytes) {
   return result;
 }
 
+std::string name_of_setting(std::string_view setting) { return fmt::format("--set {}", printable(setting)); }
+
 void Reporter::error(int line, std::string text) {
   if (is_full()) {
     return;
@@ -98,6 +100,12 @@ std::vector<Diagnostic> Reporter::take() {
   auto result = std::exchange(diagnostics_, {});
   std::stable_sort(result.begin(), result.end(),
                    [](const Diagnostic& a, const Diagnostic& b) { return a.line < b.line; });
+  for (Diagnostic& each : result) {
+    if (each.line < 0) {
+      each.file = name_of_setting(settings_[static_cast<size_t>(-each.line - 1)]);
+      each.line = 0;
+    }
+  }
   return result;
 }
 

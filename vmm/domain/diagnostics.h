@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,9 @@ std::string to_line_of_log(const Diagnostic& diagnostic);
 inline constexpr size_t kMaxPrintedBytes = 80;
 std::string printable(std::string_view text, size_t most_bytes = kMaxPrintedBytes);
 
+// "--set memory=2GiB", of "memory=2GiB": what is named in the place of a file and its line.
+std::string name_of_setting(std::string_view setting);
+
 // Collects diagnostics, a bounded number of each severity: a hostile file gets no longer answer than a bad
 // one.
 class Reporter {
@@ -41,7 +45,9 @@ class Reporter {
   static constexpr size_t kMaxErrors = 50;
   static constexpr size_t kMaxWarnings = 100;
 
-  explicit Reporter(std::string file) : file_(std::move(file)) {}
+  // `settings`: those that lines below 0 speak of, -1 of the first (apply_settings.h).
+  explicit Reporter(std::string file, std::span<const std::string> settings = {})
+      : file_(std::move(file)), settings_(settings) {}
 
   void error(int line, std::string text);
   void warning(int line, std::string text);
@@ -56,6 +62,7 @@ class Reporter {
 
  private:
   std::string file_;
+  std::span<const std::string> settings_;
   std::vector<Diagnostic> diagnostics_;
   size_t errors_ = 0;
   size_t warnings_ = 0;

@@ -238,7 +238,8 @@ struct ExitPort {
 // --- The whole ------------------------------------------------------------------------------------------
 
 struct Domain {
-  std::string file_name;  // as the user gave it, for messages
+  std::string file_name;              // as the user gave it, for messages
+  std::vector<std::string> settings;  // --set: "memory=2GiB"; the line -1 is the first of them
   std::string name;
   std::optional<std::array<uint8_t, 16>> uuid;  // in the order of its text
   std::string title;
@@ -270,7 +271,7 @@ struct Domain {
   std::vector<Serial> serials;  // by port
   std::optional<ExitPort> exit_port;
 
-  // "guest.xml:14", to begin a message about what stands there.
+  // "guest.xml:14" or "--set memory=2GiB", to begin a message about what stands there.
   std::string where(int line) const;
 };
 

@@ -37,6 +37,27 @@ void log_remarks(const std::vector<Diagnostic>& diagnostics) {
   }
 }
 
+bool names_a_setting(const Diagnostic& diagnostic, std::span<const std::string> settings) {
+  return std::ranges::any_of(
+      settings, [&diagnostic](const std::string& each) { return diagnostic.file == name_of_setting(each); });
+}
+
+// An error may show in a line of the file that is right by itself.
+void blame_settings(std::string_view text, const std::filesystem::path& base_folder,
+                    std::span<const std::string> settings, std::vector<Diagnostic>& diagnostics) {
+  const bool is_said = std::ranges::any_of(diagnostics, [settings](const Diagnostic& each) {
+    return each.severity == Severity::kError && names_a_setting(each, settings);
+  });
+  if (is_said || !parse_domain(text, {}, base_folder).domain) {
+    return;
+  }
+  for (const std::string& each : settings) {
+    diagnostics.push_back(
+        {Severity::kError, name_of_setting(each), 0,
+         settings.size() == 1 ? "the file is right without it" : "the file is right without what is set"});
+  }
+}
+
 }  // namespace
 
 Result<std::string> read_domain_file(const std::filesystem::path& path) {
@@ -72,33 +93,41 @@ Result<std::string> read_domain_file(const std::filesystem::path& path) {
 }
 
 std::string Domain::where(int line) const {
+  if (line < 0) {
+    return name_of_setting(settings.at(static_cast<size_t>(-line - 1)));
+  }
   return line > 0 ? fmt::format("{}:{}", file_name, line) : file_name;
 }
 
 Reading parse_domain(std::string_view text, const std::string& file_name,
-                     const std::filesystem::path& base_folder) {
-  Reporter report(file_name);
+                     const std::filesystem::path& base_folder, std::span<const std::string> settings) {
+  Reporter report(file_name, settings);
   Reading reading;
   if (text.size() > kMaxFileBytes) {
     report.error(0, fmt::format("longer than {} bytes; this is not a domain file", kMaxFileBytes));
-  } else if (const auto tree = read_xml_tree(text, report)) {
+  } else if (const auto tree = read_xml_tree(text, settings, report)) {
     Domain domain = read_domain(ReadContext{report, base_folder}, *tree);
     domain.file_name = file_name;
+    domain.settings.assign(settings.begin(), settings.end());
     if (!report.has_errors()) {
       reading.domain = std::move(domain);
     }
   }
   reading.diagnostics = report.take();
+  if (!reading.domain && !settings.empty()) {
+    blame_settings(text, base_folder, settings, reading.diagnostics);
+  }
   return reading;
 }
 
-Result<Domain> load_domain(const std::filesystem::path& path) {
+Result<Domain> load_domain(const std::filesystem::path& path, std::span<const std::string> settings) {
   VMM_ASSIGN_OR_RETURN(const std::string text, read_domain_file(path));
-  return load_domain_text(text, path);
+  return load_domain_text(text, path, settings);
 }
 
-Result<Domain> load_domain_text(std::string_view text, const std::filesystem::path& path) {
-  Reading reading = parse_domain(text, path.native(), path.parent_path());
+Result<Domain> load_domain_text(std::string_view text, const std::filesystem::path& path,
+                                std::span<const std::string> settings) {
+  Reading reading = parse_domain(text, path.native(), path.parent_path(), settings);
   log_remarks(reading.diagnostics);
   if (!reading.domain) {
     return std::unexpected(Error(lines_of(reading.diagnostics, Severity::kError), ErrorKind::kConfiguration));

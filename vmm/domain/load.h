@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,17 +23,19 @@ struct Reading {
 };
 
 // Reads a domain out of `text`. `file_name` is what messages call it; relative paths in it are relative to
-// `base_folder`. Does not touch the host. Any thread.
+// `base_folder`. `settings` are those of --set, "PATH=VALUE" each: values that are others than in the file.
+// Does not touch the host. Any thread.
 Reading parse_domain(std::string_view text, const std::string& file_name,
-                     const std::filesystem::path& base_folder);
+                     const std::filesystem::path& base_folder, std::span<const std::string> settings = {});
 
 // The domain that the file describes; its warnings go to the log. Errors are of ErrorKind::kConfiguration,
 // all that the file has in one: one line each, without an end of line after the last. A file that cannot be
 // read is one of them.
-Result<Domain> load_domain(const std::filesystem::path& path);
+Result<Domain> load_domain(const std::filesystem::path& path, std::span<const std::string> settings = {});
 
 // The same of a file's text, see parse_domain().
-Result<Domain> load_domain_text(std::string_view text, const std::filesystem::path& path);
+Result<Domain> load_domain_text(std::string_view text, const std::filesystem::path& path,
+                                std::span<const std::string> settings = {});
 
 // The text of a domain file, or of one byte more than kMaxFileBytes. Errors: as load_domain().
 Result<std::string> read_domain_file(const std::filesystem::path& path);

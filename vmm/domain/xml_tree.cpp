@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "vmm/domain/apply_settings.h"
 #include "vmm/domain/element_table.h"
 #include "vmm/domain/xml_scan.h"
 
@@ -73,14 +74,14 @@ enum class Fate : uint8_t { kKept, kLeftOut, kRefused };
 
 class TreeReader {
  public:
-  explicit TreeReader(Reporter& report) : report_(report) {}
+  TreeReader(const Origins& origins, Reporter& report) : origins_(origins), report_(report) {}
 
   // Fills `element` from the node. Depth is bounded: scan_xml() has seen the text.
   // NOLINTNEXTLINE(misc-no-recursion)
   Fate read(const tinyxml2::XMLElement& node, const std::string& path, std::string_view parent_path,
             Element& element) {
     element.name = path.substr(path.rfind('/') + 1);
-    element.line = node.GetLineNum();
+    element.line = origins_.line_of(node);
     element.place = printable_place(path);
     const auto rules = rules_of(path);
     if (rules.empty()) {
@@ -148,7 +149,7 @@ class TreeReader {
     }
     Fate fate = Fate::kKept;
     for (const auto* each = node.FirstAttribute(); each != nullptr; each = each->Next()) {
-      Attribute attribute{each->Name(), each->Value(), each->GetLineNum()};
+      Attribute attribute{each->Name(), each->Value(), origins_.line_of(*each)};
       const bool is_default_namespace = attribute.name == "xmlns" && element.name.starts_with(kOwnPrefix);
       if (attribute.name.starts_with("xmlns:") || is_default_namespace) {
         continue;
@@ -169,7 +170,7 @@ class TreeReader {
       const bool leaves_out = rule != nullptr && rule->answer == Answer::kLeftOut;
       if (leaves_out && (reason == nullptr || rule->remark.empty())) {
         reason = rule;
-        attribute = {each->Name(), each->Value(), each->GetLineNum()};
+        attribute = {each->Name(), each->Value(), origins_.line_of(*each)};
       }
     }
     if (reason != nullptr && !reason->remark.empty()) {
@@ -292,14 +293,15 @@ class TreeReader {
     }
   }
 
+  const Origins& origins_;
   Reporter& report_;
 };
 
 // The <domain> element of the document, or nullptr after an error.
-const tinyxml2::XMLElement* find_root(const tinyxml2::XMLDocument& document, Reporter& report) {
-  const tinyxml2::XMLElement* root = nullptr;
-  for (const auto* node = document.FirstChild(); node != nullptr; node = node->NextSibling()) {
-    const auto* element = node->ToElement();
+tinyxml2::XMLElement* find_root(tinyxml2::XMLDocument& document, Reporter& report) {
+  tinyxml2::XMLElement* root = nullptr;
+  for (auto* node = document.FirstChild(); node != nullptr; node = node->NextSibling()) {
+    auto* element = node->ToElement();
     const bool is_second = element != nullptr && root != nullptr;
     if (is_second || node->ToText() != nullptr || node->ToUnknown() != nullptr) {
       report.error(node->GetLineNum(),
@@ -322,7 +324,8 @@ const tinyxml2::XMLElement* find_root(const tinyxml2::XMLDocument& document, Rep
 
 }  // namespace
 
-std::optional<Element> read_xml_tree(std::string_view text, Reporter& report) {
+std::optional<Element> read_xml_tree(std::string_view text, std::span<const std::string> settings,
+                                     Reporter& report) {
   if (auto fault = scan_xml(text)) {
     report.error(fault->line, std::move(fault->text));
     return std::nullopt;
@@ -332,12 +335,13 @@ std::optional<Element> read_xml_tree(std::string_view text, Reporter& report) {
     report.error(document.ErrorLineNum(), std::string(sentence_of(error)));
     return std::nullopt;
   }
-  const tinyxml2::XMLElement* root = find_root(document, report);
+  tinyxml2::XMLElement* root = find_root(document, report);
   if (root == nullptr) {
     return std::nullopt;
   }
+  const Origins origins = apply_settings(settings, *root, report);
   Element element;
-  if (TreeReader(report).read(*root, "domain", "", element) != Fate::kKept) {
+  if (TreeReader(origins, report).read(*root, "domain", "", element) != Fate::kKept) {
     return std::nullopt;
   }
   return element;

@@ -84,7 +84,7 @@ class Run(CommandTest):
         self.refuse("--domain: vmm run", "run", "--domain", "x", "--kernel", "k")
         self.refuse("--install: vmm run", "run", "--install", "x", "--kernel", "k")
         self.refuse("--kernel: is for vmm run", "--domain", "x", "--kernel", "k")
-        self.refuse("--print: is for vmm run", "--domain", "x", "--print")
+        self.refuse("--cpus: is for vmm run", "--domain", "x", "--cpus", "2")
         self.refuse("--machine q35", "run", "--machine", "q35", "--kernel", "k")
         self.refuse("--cpus two", "run", "--cpus", "two", "--kernel", "k")
         self.refuse("--disk: its value is empty", "run", "--disk", "")

@@ -1,0 +1,312 @@
+#include "tests/unit/domain/generated_domain.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <random>
+#include <string_view>
+
+namespace vmm::domain::testing {
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20U;
+
+class Generator {
+ public:
+  explicit Generator(uint32_t seed) : random_(seed) {}
+
+  Domain domain() {
+    Domain domain;
+    make_general(domain);
+    make_memory(domain);
+    make_processors(domain);
+    make_os(domain);
+    domain.features = {.acpi = domain.vcpus > 1 || coin(), .hide_kvm = coin(), .pmu = coin()};
+    domain.clock = clock();
+    domain.on_poweroff = any<LifecycleAction>(3);
+    domain.on_reboot = any<LifecycleAction>(3);
+    domain.on_crash = any<LifecycleAction>(3);
+    make_disks(domain);
+    make_balloon(domain);
+    make_serials(domain);
+    if (coin()) {
+      domain.exit_port = ExitPort{.port = static_cast<uint16_t>(number(0, kExitPortEnd - 1))};
+    }
+    return domain;
+  }
+
+ private:
+  uint32_t number(uint32_t least, uint32_t most) {
+    // std::uniform_int_distribution gives other numbers with other libraries.
+    return least + static_cast<uint32_t>(random_() % (uint64_t{most} - least + 1));
+  }
+  bool coin() { return number(0, 1) == 1; }
+
+  template <typename T>
+  T any(uint32_t count) {
+    return static_cast<T>(number(0, count - 1));
+  }
+
+  // Not empty, and without white space at its ends, which a file does not keep.
+  std::string text() {
+    constexpr std::array<std::string_view, 9> kPieces = {
+        "a", "guest", " and <this>", "&amp;", "it's \"quoted\"", "]]>", "ü€𝄞", " = ", "x"};
+    std::string result = "t";
+    for (uint32_t i = number(0, 4); i > 0; --i) {
+      result += kPieces.at(number(0, kPieces.size() - 1));
+    }
+    return result + "t";
+  }
+  std::string lines() { return coin() ? text() : text() + "\n\t" + text() + "\r\n" + text(); }
+  std::filesystem::path path() { return fmt::format("/some where/{}/{}", text(), ++paths_); }
+  std::string alias() { return coin() ? std::string() : fmt::format("ua-{}", number(0, 99)); }
+
+  void make_general(Domain& domain) {
+    domain.name = text();
+    if (coin()) {
+      auto& uuid = domain.uuid.emplace();
+      std::ranges::generate(uuid, [this] { return static_cast<uint8_t>(number(0, 255)); });
+    }
+    domain.title = coin() ? text() : "";
+    domain.description = coin() ? lines() : "";
+  }
+
+  void make_memory(Domain& domain) {
+    domain.memory_bytes = number(2, coin() ? 4096 : 4U << 20U) * kMiB;
+    domain.current_memory_bytes =
+        coin() ? domain.memory_bytes : number(0, static_cast<uint32_t>(domain.memory_bytes / kMiB)) * kMiB;
+    MemoryBacking& backing = domain.memory_backing;
+    backing.hugepages = coin();
+    constexpr std::array<uint64_t, 3> kSizes = {0, 2 * kMiB, 1024 * kMiB};
+    backing.hugepage_bytes = backing.hugepages ? kSizes.at(number(0, 2)) : 0;
+    backing.source = any<MemorySource>(2);
+    backing.locked = coin();
+    backing.shared = coin();
+    backing.share_pages = coin();
+    backing.allocate_at_start = coin();
+  }
+
+  void make_processors(Domain& domain) {
+    if (coin()) {
+      domain.topology = {
+          .sockets = number(1, 3), .dies = number(1, 2), .cores = number(1, 4), .threads = number(1, 2)};
+      const CpuTopology& topology = domain.topology;
+      domain.vcpus = topology.sockets * topology.dies * topology.cores * topology.threads;
+    } else {
+      domain.vcpus = number(1, kMaxVcpus);
+      domain.topology = {.sockets = domain.vcpus};
+    }
+    domain.cpu.mode = any<CpuMode>(3);
+    domain.cpu.model = domain.cpu.mode == CpuMode::kCustom ? "Skylake-Client" : "";
+    domain.cpu.migratable = coin();
+    for (uint32_t i = number(0, 3); i > 0; --i) {
+      domain.cpu.features.push_back({.name = fmt::format("feature-{}", i), .policy = any<FeaturePolicy>(5)});
+    }
+    uint32_t id = 0;
+    for (uint32_t i = number(0, 4); i > 0; --i) {
+      id += coin() ? 1 : number(1, 1000);
+      domain.iothread_ids.push_back(id);
+    }
+  }
+
+  std::map<std::string, std::string> entries(std::initializer_list<std::string_view> names) {
+    std::map<std::string, std::string> result;
+    for (const std::string_view name : names) {
+      if (coin()) {
+        result.emplace(name, coin() ? "" : fmt::format("Version {}", number(0, 99)));
+      }
+    }
+    return result;
+  }
+
+  SmbiosEntries smbios(const Domain& domain) {
+    SmbiosEntries result = {
+        .bios = entries({"vendor", "version", "date", "release"}),
+        .system = entries({"manufacturer", "product", "version", "serial", "sku", "family"}),
+        .board = entries({"manufacturer", "product", "version", "serial", "asset", "location"}),
+        .chassis = entries({"manufacturer", "version", "serial", "asset", "sku"}),
+        .oem_strings = {}};
+    for (uint32_t i = number(0, 2); i > 0; --i) {
+      result.oem_strings.push_back(fmt::format("String <{}>", number(0, 99)));
+    }
+    if (domain.uuid && coin()) {
+      std::string digits;
+      for (const uint8_t byte : *domain.uuid) {
+        digits += fmt::format("{:02X}", byte);
+      }
+      result.system.emplace("uuid", digits);
+    }
+    return result;
+  }
+
+  void make_os(Domain& domain) {
+    Os& os = domain.os;
+    if (coin()) {
+      os.machine = any<MachineType>(2);
+      os.kernel = path();
+      os.initrd = coin() ? path() : "";
+      os.command_line = coin() ? lines() : "";
+    }
+    os.loader = coin() ? path() : "";
+    for (uint32_t i = number(0, 2); i > 0; --i) {
+      os.boot_devices.push_back(any<BootDevice>(4));
+    }
+    constexpr uint32_t kMostOfTheSchema = 32767;
+    os.boot_menu_ms = coin() ? std::optional(number(0, 65535)) : std::nullopt;
+    os.firmware_uses_serial = coin();
+    os.reboot_after_ms = coin() ? std::optional(number(0, kMostOfTheSchema)) : std::nullopt;
+    if (coin()) {
+      os.smbios = smbios(domain);
+    }
+  }
+
+  Clock clock() {
+    Clock clock;
+    clock.offset = any<ClockOffset>(4);
+    if (clock.offset == ClockOffset::kTimezone) {
+      clock.timezone = coin() ? "Europe/Paris" : "Etc/GMT+1";
+    } else if (clock.offset == ClockOffset::kVariable) {
+      clock.adjustment_seconds = int64_t{number(0, 200'000)} - 100'000;
+      clock.basis_is_localtime = coin();
+    }
+    clock.kvmclock = coin();
+    clock.pit = coin();
+    return clock;
+  }
+
+  void make_disks(Domain& domain) {
+    const bool is_pc = domain.os.machine == MachineType::kPc;
+    const uint32_t virtio_disks = number(0, is_pc ? 6 : kMaxMicrovmDisks - 1);
+    for (uint32_t i = 0; i < virtio_disks; ++i) {
+      Disk disk = any_disk(domain, i);
+      disk.target = coin() ? fmt::format("vd{}", letter(i)) : fmt::format("vda{}", letter(i));
+      make_virtio(domain, i, disk);
+      domain.disks.push_back(std::move(disk));
+    }
+    uint32_t place = number(0, 4);
+    for (uint32_t i = virtio_disks; is_pc && place < 4; ++i, ++place) {
+      Disk disk = any_disk(domain, i);
+      disk.target = fmt::format("{}{}", coin() ? "hd" : "sd", letter(i));
+      make_ide(place, disk);
+      domain.disks.push_back(std::move(disk));
+    }
+  }
+
+  static char letter(uint32_t index) { return static_cast<char>('a' + index); }
+
+  Disk any_disk(const Domain& domain, uint32_t index) {
+    Disk disk;
+    disk.source_type = any<DiskSource>(2);
+    disk.source = path();
+    disk.format = any<ImageFormat>(2);
+    if (disk.format == ImageFormat::kQcow2) {
+      disk.data_file = coin() ? std::optional(path()) : std::nullopt;
+      disk.backing_format = coin() ? std::optional(any<ImageFormat>(2)) : std::nullopt;
+      disk.metadata_cache_bytes = coin() ? number(1, 1U << 30U) : 0;
+      disk.secret = coin() ? std::optional(secret()) : std::nullopt;
+    }
+    disk.cache = any<CacheMode>(5);
+    disk.io = any<IoMode>(2);
+    disk.discard = any<DiscardMode>(2);
+    disk.detect_zeroes = any<DetectZeroes>(disk.discard == DiscardMode::kUnmap ? 3 : 2);
+    disk.write_error = any<ErrorPolicy>(4);
+    disk.read_error = any<ErrorPolicy>(3);
+    if (!domain.iothread_ids.empty() && coin()) {
+      disk.iothread =
+          domain.iothread_ids.at(number(0, static_cast<uint32_t>(domain.iothread_ids.size()) - 1));
+    }
+    if (domain.os.boot_devices.empty() && coin()) {
+      disk.boot_order = 1 + index;
+    }
+    disk.serial = coin() ? fmt::format("No. {}-A_b+c", index) : "";
+    disk.alias = alias();
+    return disk;
+  }
+
+  std::string secret() { return coin() ? "6a2f6f0e-8c55-4a5e-9f0c-0d3b8f1c2a77" : text(); }
+
+  void make_virtio(const Domain& domain, uint32_t index, Disk& disk) {
+    disk.read_only = coin();
+    disk.shareable = coin();
+    disk.transient = !disk.read_only && !disk.shareable && coin();
+    disk.queues = coin() ? std::optional(number(1, kMaxVcpus)) : std::nullopt;
+    disk.queue_size = coin() ? std::optional(1U << number(2, 10)) : std::nullopt;
+    disk.event_idx = coin();
+    disk.ioeventfd = coin();
+    disk.logical_block_bytes = coin() ? 1U << number(9, 12) : 0;
+    disk.physical_block_bytes = coin() ? 1U << number(12, 15) : 0;
+    if (domain.os.machine == MachineType::kPc && coin()) {
+      disk.address = PciAddress{.slot = static_cast<uint8_t>(kFirstSlot + index)};
+    }
+  }
+
+  void make_ide(uint32_t place, Disk& disk) {
+    disk.bus = DiskBus::kIde;
+    disk.ide_place = {.channel = static_cast<uint8_t>(place / 2), .drive = static_cast<uint8_t>(place % 2)};
+    disk.serial = disk.serial.empty() ? ide_serial(disk.ide_place) : disk.serial;
+    disk.shareable = coin();
+    if (coin()) {
+      disk.transient = !disk.shareable && coin();
+      disk.logical_block_bytes = coin() ? 512 : 0;
+      disk.physical_block_bytes = coin() ? 4096 : 0;
+      return;
+    }
+    disk.device = DiskDevice::kCdrom;
+    disk.read_only = true;
+    disk.tray_is_open = coin();
+    disk.source_is_optional = coin();
+    if (!disk.source_is_optional && coin()) {
+      disk.source.clear();
+      disk.data_file.reset();
+    }
+  }
+
+  void make_balloon(Domain& domain) {
+    if (coin()) {
+      return;
+    }
+    Balloon& balloon = domain.balloon.emplace();
+    balloon.deflates_on_oom = coin();
+    balloon.reports_free_pages = coin();
+    if (domain.os.machine == MachineType::kPc && coin()) {
+      balloon.address = PciAddress{.slot = 31};
+    }
+  }
+
+  void make_serials(Domain& domain) {
+    const uint32_t stdio_port = number(0, 7);  // of one of them, or of none
+    for (uint32_t port = 0; port < kMaxSerialPorts; ++port) {
+      if (coin()) {
+        continue;
+      }
+      Serial serial;
+      serial.port = port;
+      serial.backend = any<CharBackend>(5);
+      if (port == stdio_port) {
+        serial.backend = CharBackend::kStdio;
+      } else if (serial.backend == CharBackend::kStdio) {
+        serial.backend = CharBackend::kNull;
+      }
+      if (serial.backend == CharBackend::kFile) {
+        serial.path = path();
+        serial.append = coin();
+      } else if (serial.backend == CharBackend::kUnix) {
+        serial.path = fmt::format("/run/socket {}", port);
+        serial.listen = coin();
+      }
+      serial.alias = alias();
+      domain.serials.push_back(std::move(serial));
+    }
+  }
+
+  static constexpr uint32_t kFirstSlot = 2;
+  std::mt19937 random_;
+  uint32_t paths_ = 0;  // so that no image is that of two disks
+};
+
+}  // namespace
+
+Domain generated_domain(uint32_t seed) { return Generator(seed).domain(); }
+
+}  // namespace vmm::domain::testing

@@ -1,0 +1,325 @@
+// --set PATH=VALUE: other values for one run, checked as those of the file.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <set>
+
+#include "tests/unit/domain/domain_fields.h"
+#include "tests/unit/domain/domain_text.h"
+#include "vmm/domain/element_table.h"
+#include "vmm/domain/setting_table.h"
+
+namespace vmm::domain {
+namespace {
+
+using ::testing::AllOf;
+using testing::DomainText;
+using ::testing::ElementsAre;
+using testing::errors;
+using testing::fields_of;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+const DomainText kTwoDisks = {
+    .os = "<os><type>hvm</type><kernel>/boot/vmlinuz</kernel></os>",
+    .others =
+        "<vcpu current='2'>2</vcpu><currentMemory unit='MiB'>32</currentMemory><iothreads>2</iothreads>"
+        "<iothreadids><iothread id='3'/><iothread id='4'/></iothreadids>",
+    .devices =
+        "<disk type='file'><driver name='qemu' type='raw' cache='none'/><source file='a.img'/>"
+        "<target dev='vda' bus='virtio'/></disk>\n"
+        "<disk type='block' device='cdrom'><source dev='/dev/sr0'/><target dev='hdc' bus='ide'/></disk>\n"
+        "<serial type='stdio'><target port='0'/></serial><serial type='pty'><target port='3'/></serial>"};
+
+Reading read_with(const DomainText& text, const std::vector<std::string>& settings) {
+  return parse_domain(text.text(), "guest.xml", "/images", settings);
+}
+
+Domain domain_with(const std::vector<std::string>& settings, const DomainText& text = kTwoDisks) {
+  auto reading = read_with(text, settings);
+  EXPECT_THAT(errors(reading), IsEmpty());
+  return reading.domain.value_or(Domain{});
+}
+
+std::vector<std::string> errors_with(const std::vector<std::string>& settings,
+                                     const DomainText& text = kTwoDisks) {
+  return errors(read_with(text, settings));
+}
+
+// A value for each path that is another than that of kTwoDisks, and a file that it fits in.
+struct Example {
+  std::string setting;
+  std::vector<std::string> others = {};  // what goes together with it
+  DomainText text = kTwoDisks;
+};
+
+DomainText from_firmware() {
+  DomainText text = kTwoDisks;
+  text.os = "<os><type>hvm</type></os>";
+  return text;
+}
+
+std::vector<Example> examples() {
+  return {
+      {"name=other"},
+      {"uuid=6a2f6f0e-8c55-4a5e-9f0c-0d3b8f1c2a77"},
+      {"title=A title"},
+      {"description=What it is"},
+      {"memory=2GiB"},
+      {"currentMemory=16MiB"},
+      {"memoryBacking.hugepages=yes"},
+      {"memoryBacking.locked=yes"},
+      {"memoryBacking.nosharepages=yes"},
+      {"memoryBacking.source.type=memfd"},
+      {"memoryBacking.access.mode=shared"},
+      {"memoryBacking.allocation.mode=immediate"},
+      {"vcpu=4"},
+      {"iothreads=1"},
+      {"cpu.mode=host-model"},
+      {"cpu.model=Westmere"},
+      {"cpu.migratable=off", {"cpu.mode=host-passthrough"}},
+      {"cpu.topology.sockets=1", {"cpu.topology.cores=2", "cpu.topology.threads=1"}},
+      {"cpu.topology.dies=2", {"cpu.topology.sockets=1", "cpu.topology.cores=1", "cpu.topology.threads=1"}},
+      {"cpu.topology.cores=2", {"cpu.topology.sockets=1", "cpu.topology.threads=1"}},
+      {"cpu.topology.threads=2", {"cpu.topology.sockets=1", "cpu.topology.cores=1"}},
+      {"os.machine=microvm", {}, {.devices = ""}},
+      {"os.kernel=/other"},
+      {"os.initrd=/initrd"},
+      {"os.cmdline=console=ttyS0 quiet"},
+      {"os.loader=/bios.bin"},
+      {"os.boot=cdrom,hd"},
+      {"os.bootmenu.enable=yes", {}, from_firmware()},
+      {"os.bootmenu.timeout=100", {"os.bootmenu.enable=yes"}, from_firmware()},
+      {"os.bios.useserial=no"},
+      {"os.bios.rebootTimeout=100"},
+      {"features.acpi=no", {"vcpu=1"}},
+      {"features.kvm.hidden=on"},
+      {"features.pmu=off"},
+      {"clock.offset=localtime"},
+      {"clock.timezone=Europe/Paris", {"clock.offset=timezone"}},
+      {"clock.adjustment=-5", {"clock.offset=variable"}},
+      {"clock.basis=localtime", {"clock.offset=variable"}},
+      {"on_poweroff=restart"},
+      {"on_reboot=destroy"},
+      {"on_crash=preserve"},
+      {"disk.vda.type=block"},
+      {"disk.vda.source=/other.img"},
+      {"disk.hdc.startupPolicy=optional"},
+      {"disk.vda.format=qcow2"},
+      {"disk.vda.cache=unsafe"},
+      {"disk.vda.io=threads"},
+      {"disk.vda.discard=unmap"},
+      {"disk.vda.detect_zeroes=on"},
+      {"disk.vda.error_policy=stop"},
+      {"disk.vda.rerror_policy=ignore"},
+      {"disk.vda.iothread=4"},
+      {"disk.vda.queues=1"},
+      {"disk.vda.queue_size=64"},
+      {"disk.vda.event_idx=off"},
+      {"disk.vda.ioeventfd=off"},
+      {"disk.vda.bus=ide"},
+      {"disk.hdc.tray=open"},
+      {"disk.vda.serial=0001"},
+      {"disk.vda.readonly=yes"},
+      {"disk.vda.shareable=yes"},
+      {"disk.vda.transient=yes"},
+      {"disk.vda.boot.order=1"},
+      {"disk.vda.blockio.logical_block_size=512"},
+      {"disk.vda.blockio.physical_block_size=4096"},
+      {"serial.0.type=null"},
+      {"serial.3.path=/log", {"serial.3.type=file"}},
+      {"serial.3.append=on", {"serial.3.type=file", "serial.3.path=/log"}},
+      {"serial.3.mode=connect", {"serial.3.type=unix", "serial.3.path=/socket"}},
+      {"memballoon.model=virtio"},
+      {"memballoon.autodeflate=on", {"memballoon.model=virtio"}},
+      {"memballoon.freePageReporting=on", {"memballoon.model=virtio"}}};
+}
+
+// The row that the setting is of.
+const SettingRule* rule_of(const std::string& setting) {
+  std::string_view instance;
+  return find_setting(std::string_view(setting).substr(0, setting.find('=')), instance);
+}
+
+TEST(Settings, EveryOneOfTheTableHasAnExample) {
+  std::set<const SettingRule*> shown;
+  for (const Example& example : examples()) {
+    const SettingRule* const rule = rule_of(example.setting);
+    ASSERT_NE(rule, nullptr) << example.setting;
+    EXPECT_TRUE(shown.insert(rule).second) << example.setting;
+  }
+  for (const SettingRule& rule : setting_table()) {
+    EXPECT_TRUE(shown.contains(&rule)) << rule.path;
+  }
+}
+
+TEST(Settings, EveryOneOfTheTableChangesTheDomain) {
+  for (const Example& example : examples()) {
+    std::vector<std::string> settings = example.others;
+    auto without = read_with(example.text, settings);
+    settings.push_back(example.setting);
+    const auto with = read_with(example.text, settings);
+    ASSERT_TRUE(with.domain) << example.setting << ": " << ::testing::PrintToString(errors(with));
+    // Some are needed beside others: then there is nothing without them.
+    const bool is_another = !without.domain || fields_of(*without.domain) != fields_of(*with.domain);
+    EXPECT_TRUE(is_another) << example.setting;
+  }
+}
+
+TEST(Settings, EveryOneIsOfAnElementThatIsDone) {
+  for (const SettingRule& setting : setting_table()) {
+    const auto rules = rules_of(setting.element);
+    ASSERT_FALSE(rules.empty()) << setting.path;
+    EXPECT_EQ(rules.front().answer, Answer::kDone) << setting.path;
+    const bool is_done = std::ranges::any_of(rules, [&setting](const Rule& rule) {
+      return rule.attribute == setting.attribute && rule.answer == Answer::kDone;
+    });
+    EXPECT_TRUE(is_done) << setting.path;
+  }
+}
+
+TEST(Settings, AreReadInThePlaceOfWhatTheFileSays) {
+  const Domain domain =
+      domain_with({"memory=2GiB", "vcpu=4", "disk.vda.cache=unsafe", "os.cmdline=a=b 'c' <d> & e"});
+  EXPECT_EQ(domain.memory_bytes, uint64_t{2} << 30U);
+  EXPECT_EQ(domain.current_memory_bytes, domain.memory_bytes);  // the file's is of the file's memory
+  EXPECT_EQ(domain.vcpus, 4U);
+  EXPECT_EQ(domain.disks[0].cache, CacheMode::kUnsafe);
+  EXPECT_EQ(domain.os.command_line, "a=b 'c' <d> & e");
+}
+
+TEST(Settings, OfMemoryLeaveACurrentMemoryThatIsSetToo) {
+  for (const auto& settings : std::vector<std::vector<std::string>>{{"memory=2GiB", "currentMemory=1GiB"},
+                                                                    {"currentMemory=1GiB", "memory=2GiB"}}) {
+    EXPECT_EQ(domain_with(settings).current_memory_bytes, uint64_t{1} << 30U);
+  }
+}
+
+TEST(Settings, OfAPathAreRelativeToTheCurrentFolder) {
+  const Domain domain = domain_with({"disk.vda.source=other.qcow2", "os.initrd=../initrd"});
+  EXPECT_EQ(domain.disks[0].source, std::filesystem::current_path() / "other.qcow2");
+  EXPECT_EQ(domain.os.initrd, std::filesystem::current_path() / "../initrd");
+  EXPECT_EQ(domain_with({}).disks[0].source, "/images/a.img");
+}
+
+TEST(Settings, OfADisksTypeTakeItsPathAlong) {
+  const Domain by_type = domain_with({"disk.vda.type=block"});
+  EXPECT_EQ(by_type.disks[0].source, "/images/a.img");
+  EXPECT_EQ(by_type.disks[0].source_type, DiskSource::kBlock);
+  for (const auto& settings :
+       std::vector<std::vector<std::string>>{{"disk.hdc.type=file", "disk.hdc.source=/disc.iso"},
+                                             {"disk.hdc.source=/disc.iso", "disk.hdc.type=file"}}) {
+    const Domain domain = domain_with(settings);
+    EXPECT_EQ(domain.disks[1].source, "/disc.iso");
+    EXPECT_EQ(domain.disks[1].source_type, DiskSource::kFile);
+  }
+}
+
+TEST(Settings, WithoutAValueTakeAwayWhatTheFileSays) {
+  const Domain domain = domain_with({"disk.hdc.source=", "disk.vda.cache=", "currentMemory="});
+  EXPECT_EQ(domain.disks[1].source, "");
+  EXPECT_EQ(domain.disks[0].cache, CacheMode::kWriteback);
+  EXPECT_EQ(domain.current_memory_bytes, domain.memory_bytes);
+  EXPECT_THAT(errors_with({"name="}),
+              ElementsAre(HasSubstr("has no <name>"), "--set name=: the file is right without it"));
+}
+
+TEST(Settings, OfTheBootOrderStandInPlaceOfTheFiles) {
+  DomainText text = from_firmware();
+  text.devices.insert(text.devices.find("<target dev='hdc'"), "<boot order='1'/>");
+  const Domain by_kind = domain_with({"os.boot=hd,cdrom"}, text);
+  EXPECT_EQ(by_kind.os.boot_devices, (std::vector{BootDevice::kHardDisk, BootDevice::kCdrom}));
+  EXPECT_EQ(by_kind.disks[1].boot_order, std::nullopt);
+  text.os = "<os><type>hvm</type><boot dev='hd'/><boot dev='cdrom'/></os>";
+  text.devices.replace(text.devices.find("<boot order='1'/>"), 17, "");
+  const Domain by_number = domain_with({"disk.hdc.boot.order=1", "disk.vda.boot.order=2"}, text);
+  EXPECT_THAT(by_number.os.boot_devices, IsEmpty());
+  EXPECT_EQ(by_number.disks[1].boot_order, 1U);
+  for (const auto& both : std::vector<std::vector<std::string>>{{"os.boot=hd", "disk.hdc.boot.order=1"},
+                                                                {"disk.hdc.boot.order=1", "os.boot=hd"}}) {
+    EXPECT_THAT(errors_with(both, text), Contains(HasSubstr("keep one of the two")));
+  }
+}
+
+TEST(Settings, OfASerialPortFindItAsItIsNumbered) {
+  EXPECT_EQ(domain_with({"serial.3.type=null"}).serials.back().backend, CharBackend::kNull);
+  const DomainText text = {.devices = "<serial type='pty'><target port='1'/></serial><serial type='pty'/>"};
+  const Domain domain = domain_with({"serial.2.type=null"}, text);
+  EXPECT_EQ(domain.serials[1].backend, CharBackend::kNull);
+  EXPECT_EQ(domain.serials[0].backend, CharBackend::kPty);
+  const DomainText console = {.devices = "<console type='pty'/>"};
+  EXPECT_EQ(domain_with({"serial.0.type=stdio"}, console).serials[0].backend, CharBackend::kStdio);
+  EXPECT_THAT(errors_with({"serial.1.type=null"}, console),
+              ElementsAre(HasSubstr("there is no serial port 1 in the file")));
+}
+
+TEST(Settings, ThatAreNotKnownAreRefusedWithTheNearest) {
+  EXPECT_THAT(errors_with({"memroy=2GiB"}),
+              ElementsAre("--set memroy=2GiB: there is nothing of this name to be "
+                          "set; did you mean memory?"));
+  EXPECT_THAT(errors_with({"disk.vda.cahce=none"}), ElementsAre(HasSubstr("did you mean disk.vda.cache?")));
+  EXPECT_THAT(errors_with({"os.comandline=x"}), ElementsAre(HasSubstr("did you mean os.cmdline?")));
+  EXPECT_THAT(errors_with({"colour=blue"}), ElementsAre(HasSubstr("docs/domain-xml.md lists what there is")));
+  EXPECT_THAT(errors_with({""}), ElementsAre(HasSubstr("write --set PATH=VALUE")));
+  EXPECT_THAT(errors_with({"=x"}), ElementsAre(HasSubstr("nothing of this name")));
+  EXPECT_THAT(errors_with({"disk.vdb.cache=none"}),
+              ElementsAre("--set disk.vdb.cache=none: there is no disk vdb in the file; it has vda, hdc"));
+  EXPECT_THAT(errors_with({"disk.vda.cache=none"}, {}),
+              ElementsAre(HasSubstr("there is no disk in the file")));
+}
+
+TEST(Settings, AreCheckedAsTheFileIsAndNamedInPlaceOfALine) {
+  EXPECT_THAT(
+      errors_with({"disk.vda.cache=nine"}),
+      ElementsAre(AllOf(StartsWith("--set disk.vda.cache=nine: <disk>/<driver cache='nine'>: unknown value"),
+                        HasSubstr("'none'"))));
+  EXPECT_THAT(errors_with({"disk.vda.bus=usb"}),
+              ElementsAre(StartsWith("--set disk.vda.bus=usb: <disk>/<target bus='usb'>: vmm has no USB")));
+  EXPECT_THAT(errors_with({"memory=9TiB"}),
+              ElementsAre(StartsWith("--set memory=9TiB: <memory>: more than")));
+  EXPECT_THAT(errors_with({"memory=2Gigs"}), ElementsAre(HasSubstr("unknown unit")));
+  EXPECT_THAT(errors_with({"vcpu=many"}), ElementsAre(StartsWith("--set vcpu=many: <vcpu>: 'many' is not")));
+  EXPECT_THAT(errors_with({"disk.vda.iothread=9"}), ElementsAre(StartsWith("--set disk.vda.iothread=9: ")));
+  EXPECT_THAT(errors_with({"cpu.topology.cores=2"}),
+              ElementsAre(StartsWith("--set cpu.topology.cores=2: <cpu>/<topology>: has no sockets="),
+                          StartsWith("--set cpu.topology.cores=2: <cpu>/<topology>: has no threads=")));
+  EXPECT_THAT(errors_with({"os.boot=hd,net"}),
+              ElementsAre(StartsWith("--set os.boot=hd,net: <os>/<boot dev='net'>")));
+}
+
+TEST(Settings, ThatAreWrongByThemselvesAreToldSo) {
+  for (const char* const bare : {"memory=2048", "memory=GiB"}) {
+    EXPECT_THAT(errors_with({bare}), Contains(HasSubstr("give a number and its unit, such as 2GiB")));
+  }
+  EXPECT_THAT(errors_with({"features.acpi=on"}), ElementsAre(HasSubstr("yes and no can be")));
+  EXPECT_THAT(errors_with({"vcpu=2", "vcpu=2"}),
+              ElementsAre(HasSubstr("is set twice; keep one"), HasSubstr("is set twice; keep one")));
+  for (const char* const bytes : {"title=\xff", "title=\x1b[31m"}) {
+    const auto lines = errors_with({bytes});
+    ASSERT_EQ(lines.size(), 1U);
+    EXPECT_THAT(lines[0], HasSubstr("which XML cannot hold"));
+    EXPECT_EQ(lines[0].find('\x1b'), std::string::npos);
+  }
+}
+
+// The error is in a line of the file that nobody changed.
+TEST(Settings, AreBlamedForWhatIsRightWithoutThem) {
+  const DomainText text = {.others =
+                               "<vcpu>2</vcpu><cpu><topology sockets='1' cores='2' threads='1'/></cpu>"};
+  EXPECT_THAT(errors_with({"vcpu=4"}, text),
+              ElementsAre(StartsWith("guest.xml:6: <cpu>/<topology>: makes 2 vCPUs, and <vcpu> says 4"),
+                          "--set vcpu=4: the file is right without it"));
+  const DomainText wrong = {.others = "<vcpu>0</vcpu>"};
+  EXPECT_THAT(errors_with({"title=x"}, wrong), ElementsAre(HasSubstr("give at least 1")));
+}
+
+TEST(Settings, AreNamedByWhatTheRunSaysLater) {
+  const Domain domain = domain_with({"title=x", "disk.vda.source=/other.img"});
+  EXPECT_EQ(domain.where(domain.disks[0].source_line), "--set disk.vda.source=/other.img");
+  EXPECT_EQ(domain.where(domain.disks[0].line), "guest.xml:8");
+}
+
+}  // namespace
+}  // namespace vmm::domain

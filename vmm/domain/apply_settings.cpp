@@ -1,0 +1,365 @@
+#include "vmm/domain/apply_settings.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+#include "vmm/domain/element.h"
+#include "vmm/domain/element_table.h"
+#include "vmm/domain/setting_table.h"
+#include "vmm/domain/xml_scan.h"
+#include "vmm/domain/xml_writer.h"
+
+namespace vmm::domain {
+namespace {
+
+using tinyxml2::XMLAttribute;
+using tinyxml2::XMLElement;
+
+std::string_view attribute_of(const XMLElement& element, const char* name) {
+  const char* const value = element.Attribute(name);
+  return value == nullptr ? "" : value;
+}
+
+std::string_view target_of(const XMLElement& disk) {
+  const XMLElement* const target = disk.FirstChildElement("target");
+  return target == nullptr ? "" : attribute_of(*target, "dev");
+}
+
+// "vda, vdb"; empty: there is none.
+std::string targets_of(const XMLElement& devices) {
+  std::string result;
+  for (const XMLElement* disk = devices.FirstChildElement("disk"); disk != nullptr;
+       disk = disk->NextSiblingElement("disk")) {
+    result += fmt::format("{}{}", result.empty() ? "" : ", ", target_of(*disk));
+  }
+  return printable(result);
+}
+
+std::optional<uint64_t> port_of(const XMLElement& serial) {
+  const XMLElement* const target = serial.FirstChildElement("target");
+  return target == nullptr ? std::nullopt : parse_unsigned(attribute_of(*target, "port"));
+}
+
+// The numbers are given as read_serials() gives them: those without one come after the highest.
+XMLElement* find_serial(XMLElement& devices, uint64_t port) {
+  XMLElement* const first = devices.FirstChildElement("serial");
+  if (first == nullptr) {
+    XMLElement* const console = devices.FirstChildElement("console");
+    return console != nullptr && port_of(*console).value_or(0) == port ? console : nullptr;
+  }
+  uint64_t next = 0;
+  for (const XMLElement* each = first; each != nullptr; each = each->NextSiblingElement("serial")) {
+    const auto number = port_of(*each);
+    next = number ? std::max(next, *number + 1) : next;
+  }
+  for (XMLElement* each = first; each != nullptr; each = each->NextSiblingElement("serial")) {
+    const auto number = port_of(*each);
+    if ((number ? *number : next++) == port) {
+      return each;
+    }
+  }
+  return nullptr;
+}
+
+class SettingsEditor {
+ public:
+  SettingsEditor(std::span<const std::string> settings, XMLElement& root, Reporter& report)
+      : settings_(settings), root_(root), report_(report) {}
+
+  Origins run() {
+    for (size_t i = 0; i < settings_.size(); ++i) {
+      line_ = -static_cast<int>(i) - 1;
+      apply(settings_[i]);
+    }
+    return std::move(origins_);
+  }
+
+ private:
+  void refuse(std::string text) { report_.error(line_, std::move(text)); }
+
+  void apply(std::string_view setting) {
+    const size_t equals = setting.find('=');
+    const std::string_view path = setting.substr(0, equals);
+    if (equals == std::string_view::npos) {
+      return refuse("has no value; write --set PATH=VALUE");
+    }
+    const std::string value(trimmed(setting.substr(equals + 1)));
+    if (scan_xml(escaped_value(value))) {
+      return refuse("has bytes that are no UTF-8, or control characters, which XML cannot hold");
+    }
+    std::string_view instance;
+    const SettingRule* const rule = find_setting(path, instance);
+    if (rule == nullptr) {
+      return refuse_unknown(path);
+    }
+    if (times_set(path) > 1) {
+      return refuse("is set twice; keep one");
+    }
+    XMLElement* const base = find_base(*rule, instance);
+    if (base != nullptr) {
+      set(*rule, *base, value);
+    }
+  }
+
+  ptrdiff_t times_set(std::string_view path) const {
+    return std::ranges::count_if(
+        settings_, [path](std::string_view each) { return each.substr(0, each.find('=')) == path; });
+  }
+
+  void refuse_unknown(std::string_view path) {
+    // "vda" of "disk.vda.cahce"
+    const size_t dot = path.find('.');
+    const size_t next = dot == std::string_view::npos ? dot : path.find('.', dot + 1);
+    const std::string_view instance =
+        next == std::string_view::npos ? "vda" : path.substr(dot + 1, next - dot - 1);
+    std::vector<std::string> names;
+    for (const SettingRule& rule : setting_table()) {
+      names.push_back(setting_path(rule, instance));
+    }
+    const std::vector<std::string_view> candidates(names.begin(), names.end());
+    const std::string_view nearest = nearest_name(path, candidates);
+    refuse(nearest.empty() ? "there is nothing of this name to be set; docs/domain-xml.md lists what there is"
+                           : fmt::format("there is nothing of this name to be set; did you mean {}?",
+                                         printable(nearest)));
+  }
+
+  // The element that the rule's path begins at: <domain>, a <disk>, a <serial>. nullptr: there is none.
+  XMLElement* find_base(const SettingRule& rule, std::string_view instance) {
+    if (instance.empty()) {
+      return &root_;
+    }
+    XMLElement* const devices = root_.FirstChildElement("devices");
+    return rule.path.starts_with("disk.") ? find_disk(devices, instance) : find_port(devices, instance);
+  }
+
+  XMLElement* find_disk(XMLElement* devices, std::string_view target) {
+    for (XMLElement* disk = devices == nullptr ? nullptr : devices->FirstChildElement("disk");
+         disk != nullptr; disk = disk->NextSiblingElement("disk")) {
+      if (target_of(*disk) == target) {
+        return disk;
+      }
+    }
+    const std::string targets = devices == nullptr ? std::string() : targets_of(*devices);
+    refuse(targets.empty()
+               ? "there is no disk in the file"
+               : fmt::format("there is no disk {} in the file; it has {}", printable(target), targets));
+    return nullptr;
+  }
+
+  XMLElement* find_port(XMLElement* devices, std::string_view number) {
+    const auto port = parse_unsigned(number);
+    XMLElement* const serial = devices == nullptr || !port ? nullptr : find_serial(*devices, *port);
+    if (serial == nullptr) {
+      refuse(fmt::format("there is no serial port {} in the file; COM1 is serial.0", printable(number)));
+    }
+    return serial;
+  }
+
+  void set(const SettingRule& rule, XMLElement& base, const std::string& value) {
+    make_room(rule);
+    switch (rule.kind) {
+      case SettingKind::kValue:
+        return set_value(rule, base, value);
+      case SettingKind::kPath:
+        return set_value(rule, base, absolute(value));
+      case SettingKind::kSize:
+        return set_size(rule, base, value);
+      case SettingKind::kSwitch:
+        return set_switch(rule, base, value);
+      case SettingKind::kBootOrder:
+        return set_boot_order(base, value);
+      case SettingKind::kDiskSource:
+        return set_disk_source(base, value);
+      case SettingKind::kDiskType:
+        return set_disk_type(base, value);
+    }
+  }
+
+  // The other places of the file that say something of the same, and would gainsay it.
+  void make_room(const SettingRule& rule) {
+    if (rule.path == "memory" && times_set("currentMemory") == 0) {
+      remove(root_, "currentMemory");
+    } else if (rule.path == "vcpu") {
+      if (XMLElement* const vcpu = root_.FirstChildElement("vcpu")) {
+        vcpu->DeleteAttribute("current");
+      }
+    } else if (rule.path == "iothreads") {
+      remove(root_, "iothreadids");
+    } else if (rule.path == "os.boot") {
+      XMLElement* const devices = root_.FirstChildElement("devices");
+      for (XMLElement* disk = devices == nullptr ? nullptr : devices->FirstChildElement("disk");
+           disk != nullptr; disk = disk->NextSiblingElement("disk")) {
+        remove(*disk, "boot");
+      }
+    } else if (rule.element == "devices/disk/boot") {
+      XMLElement* const os = root_.FirstChildElement("os");
+      while (os != nullptr && remove(*os, "boot")) {
+      }
+    }
+  }
+
+  // False: there is none; or it was set, and what gainsays another is the reader's to refuse.
+  bool remove(XMLElement& parent, const char* name) {
+    XMLElement* const child = parent.FirstChildElement(name);
+    if (child == nullptr || is_ours(*child)) {
+      return false;
+    }
+    parent.DeleteChild(child);
+    return true;
+  }
+
+  bool is_ours(const XMLElement& element) const {
+    bool result = origins_.line_of(element) < 0;
+    for (const XMLAttribute* each = element.FirstAttribute(); each != nullptr; each = each->Next()) {
+      result = result || origins_.line_of(*each) < 0;
+    }
+    return result;
+  }
+
+  static std::string absolute(const std::string& path) {
+    if (path.empty()) {
+      return path;
+    }
+    std::error_code error;
+    const std::filesystem::path result = std::filesystem::absolute(path, error);
+    return error ? path : result.native();
+  }
+
+  // The path's last element; those that are missing are made. `base` is the root or a device.
+  XMLElement& make_element(const SettingRule& rule, XMLElement& base) {
+    std::string_view rest = rule.element;
+    if (&base != &root_) {
+      const size_t device_end = rest.find('/', rest.find('/') + 1);
+      rest = device_end == std::string_view::npos ? std::string_view() : rest.substr(device_end + 1);
+    }
+    XMLElement* element = &base;
+    while (!rest.empty()) {
+      const size_t slash = std::min(rest.find('/'), rest.size());
+      element = &make_child(*element, std::string(rest.substr(0, slash)));
+      rest.remove_prefix(std::min(slash + 1, rest.size()));
+    }
+    return *element;
+  }
+
+  XMLElement& make_child(XMLElement& parent, const std::string& name) {
+    if (XMLElement* const found = parent.FirstChildElement(name.c_str())) {
+      return *found;
+    }
+    XMLElement* const made = root_.GetDocument()->NewElement(name.c_str());
+    parent.InsertEndChild(made);
+    origins_.note(made, line_);
+    return *made;
+  }
+
+  void set_attribute(XMLElement& element, const char* name, const std::string& value) {
+    element.SetAttribute(name, value.c_str());
+    origins_.note(element.FindAttribute(name), line_);
+  }
+
+  void set_text(XMLElement& element, const std::string& value) {
+    element.DeleteChildren();
+    element.SetText(value.c_str());
+    origins_.note(&element, line_);
+  }
+
+  // Without a value it is taken away: what holds then is the default.
+  void set_value(const SettingRule& rule, XMLElement& base, const std::string& value) {
+    XMLElement& element = make_element(rule, base);
+    const std::string attribute(rule.attribute);
+    if (attribute == kTextOf && value.empty()) {
+      element.Parent()->DeleteChild(&element);
+    } else if (attribute == kTextOf) {
+      set_text(element, value);
+    } else if (value.empty()) {
+      element.DeleteAttribute(attribute.c_str());
+    } else {
+      set_attribute(element, attribute.c_str(), value);
+    }
+  }
+
+  void set_size(const SettingRule& rule, XMLElement& base, std::string_view value) {
+    const size_t unit = value.find_first_not_of("0123456789");
+    if (!value.empty() && (unit == 0 || unit == std::string_view::npos)) {
+      return refuse("give a number and its unit, such as 2GiB or 512MiB");
+    }
+    set_value(rule, base, std::string(value.substr(0, unit)));
+    if (!value.empty()) {
+      set_attribute(make_element(rule, base), "unit", std::string(value.substr(unit)));
+    }
+  }
+
+  void set_switch(const SettingRule& rule, XMLElement& base, std::string_view value) {
+    if (value != "yes" && value != "no") {
+      return refuse("yes and no can be");
+    }
+    XMLElement& element = make_element(rule, base);
+    if (value == "no") {
+      element.Parent()->DeleteChild(&element);
+    }
+  }
+
+  void set_boot_order(XMLElement& root, std::string_view value) {
+    XMLElement& os = make_child(root, "os");
+    while (remove(os, "boot")) {
+    }
+    while (!value.empty()) {
+      const size_t comma = std::min(value.find(','), value.size());
+      XMLElement* const boot = root_.GetDocument()->NewElement("boot");
+      os.InsertEndChild(boot);
+      origins_.note(boot, line_);
+      set_attribute(*boot, "dev", std::string(value.substr(0, comma)));
+      value.remove_prefix(std::min(comma + 1, value.size()));
+    }
+  }
+
+  static const char* source_attribute(const XMLElement& disk) {
+    return attribute_of(disk, "type") == "block" ? "dev" : "file";
+  }
+
+  void set_disk_source(XMLElement& disk, const std::string& value) {
+    if (value.empty()) {
+      if (XMLElement* const source = disk.FirstChildElement("source")) {
+        disk.DeleteChild(source);
+      }
+      return;
+    }
+    XMLElement& source = make_child(disk, "source");
+    origins_.note(&source, line_);
+    set_attribute(source, source_attribute(disk), absolute(value));
+  }
+
+  void set_disk_type(XMLElement& disk, const std::string& value) {
+    XMLElement* const source = disk.FirstChildElement("source");
+    const char* const before = source_attribute(disk);
+    disk.SetAttribute("type", value.c_str());
+    origins_.note(disk.FindAttribute("type"), line_);
+    const XMLAttribute* const path = source == nullptr ? nullptr : source->FindAttribute(before);
+    if (path == nullptr || source_attribute(disk) == std::string_view(before)) {
+      return;
+    }
+    const std::string kept = path->Value();
+    const int line = origins_.line_of(*path);
+    source->DeleteAttribute(before);
+    source->SetAttribute(source_attribute(disk), kept.c_str());
+    origins_.note(source->FindAttribute(source_attribute(disk)), line);
+  }
+
+  std::span<const std::string> settings_;
+  XMLElement& root_;
+  Reporter& report_;
+  Origins origins_;
+  int line_ = 0;  // of the setting that is applied
+};
+
+}  // namespace
+
+Origins apply_settings(std::span<const std::string> settings, XMLElement& root, Reporter& report) {
+  return SettingsEditor(settings, root, report).run();
+}
+
+}  // namespace vmm::domain

@@ -1,0 +1,126 @@
+#include "vmm/domain/setting_table.h"
+
+#include <algorithm>
+#include <string>
+
+#include "vmm/domain/element_table.h"
+
+namespace vmm::domain {
+namespace {
+
+using enum SettingKind;
+
+constexpr std::string_view kBootsInstead =
+    "with commas between them; in place of all that the file says of the order, <boot order=…/> too";
+
+// clang-format off: a table, to be read in columns.
+constexpr SettingRule kSettings[] = {
+  {"name", "name", kTextOf, kValue, ""},
+  {"uuid", "uuid", kTextOf, kValue, ""},
+  {"title", "title", kTextOf, kValue, ""},
+  {"description", "description", kTextOf, kValue, ""},
+  {"memory", "memory", kTextOf, kSize, "with its unit; the file's <currentMemory> goes with it"},
+  {"currentMemory", "currentMemory", kTextOf, kSize, "with its unit"},
+  {"memoryBacking.hugepages", "memoryBacking/hugepages", "", kSwitch, ""},
+  {"memoryBacking.locked", "memoryBacking/locked", "", kSwitch, ""},
+  {"memoryBacking.nosharepages", "memoryBacking/nosharepages", "", kSwitch, ""},
+  {"memoryBacking.source.type", "memoryBacking/source", "type", kValue, ""},
+  {"memoryBacking.access.mode", "memoryBacking/access", "mode", kValue, ""},
+  {"memoryBacking.allocation.mode", "memoryBacking/allocation", "mode", kValue, ""},
+  {"vcpu", "vcpu", kTextOf, kValue, "current= goes with it"},
+  {"iothreads", "iothreads", kTextOf, kValue, "in place of <iothreadids>, too"},
+  {"cpu.mode", "cpu", "mode", kValue, ""},
+  {"cpu.model", "cpu/model", kTextOf, kValue, ""},
+  {"cpu.migratable", "cpu", "migratable", kValue, ""},
+  {"cpu.topology.sockets", "cpu/topology", "sockets", kValue, ""},
+  {"cpu.topology.dies", "cpu/topology", "dies", kValue, ""},
+  {"cpu.topology.cores", "cpu/topology", "cores", kValue, ""},
+  {"cpu.topology.threads", "cpu/topology", "threads", kValue, ""},
+  {"os.machine", "os/type", "machine", kValue, ""},
+  {"os.kernel", "os/kernel", kTextOf, kPath, ""},
+  {"os.initrd", "os/initrd", kTextOf, kPath, ""},
+  {"os.cmdline", "os/cmdline", kTextOf, kValue, ""},
+  {"os.loader", "os/loader", kTextOf, kPath, ""},
+  {"os.boot", "os/boot", "dev", kBootOrder, kBootsInstead},
+  {"os.bootmenu.enable", "os/bootmenu", "enable", kValue, ""},
+  {"os.bootmenu.timeout", "os/bootmenu", "timeout", kValue, ""},
+  {"os.bios.useserial", "os/bios", "useserial", kValue, ""},
+  {"os.bios.rebootTimeout", "os/bios", "rebootTimeout", kValue, ""},
+  {"features.acpi", "features/acpi", "", kSwitch, ""},
+  {"features.kvm.hidden", "features/kvm/hidden", "state", kValue, ""},
+  {"features.pmu", "features/pmu", "state", kValue, ""},
+  {"clock.offset", "clock", "offset", kValue, ""},
+  {"clock.timezone", "clock", "timezone", kValue, ""},
+  {"clock.adjustment", "clock", "adjustment", kValue, ""},
+  {"clock.basis", "clock", "basis", kValue, ""},
+  {"on_poweroff", "on_poweroff", kTextOf, kValue, ""},
+  {"on_reboot", "on_reboot", kTextOf, kValue, ""},
+  {"on_crash", "on_crash", kTextOf, kValue, ""},
+  {"disk.*.type", "devices/disk", "type", kDiskType, "what <source> names is then of this type"},
+  {"disk.*.source", "devices/disk/source", "file", kDiskSource, "empty: a CD-ROM drive without a disc"},
+  {"disk.*.startupPolicy", "devices/disk/source", "startupPolicy", kValue, ""},
+  {"disk.*.format", "devices/disk/driver", "type", kValue, ""},
+  {"disk.*.cache", "devices/disk/driver", "cache", kValue, ""},
+  {"disk.*.io", "devices/disk/driver", "io", kValue, ""},
+  {"disk.*.discard", "devices/disk/driver", "discard", kValue, ""},
+  {"disk.*.detect_zeroes", "devices/disk/driver", "detect_zeroes", kValue, ""},
+  {"disk.*.error_policy", "devices/disk/driver", "error_policy", kValue, ""},
+  {"disk.*.rerror_policy", "devices/disk/driver", "rerror_policy", kValue, ""},
+  {"disk.*.iothread", "devices/disk/driver", "iothread", kValue, ""},
+  {"disk.*.queues", "devices/disk/driver", "queues", kValue, ""},
+  {"disk.*.queue_size", "devices/disk/driver", "queue_size", kValue, ""},
+  {"disk.*.event_idx", "devices/disk/driver", "event_idx", kValue, ""},
+  {"disk.*.ioeventfd", "devices/disk/driver", "ioeventfd", kValue, ""},
+  {"disk.*.bus", "devices/disk/target", "bus", kValue, ""},
+  {"disk.*.tray", "devices/disk/target", "tray", kValue, ""},
+  {"disk.*.serial", "devices/disk/serial", kTextOf, kValue, ""},
+  {"disk.*.readonly", "devices/disk/readonly", "", kSwitch, ""},
+  {"disk.*.shareable", "devices/disk/shareable", "", kSwitch, ""},
+  {"disk.*.transient", "devices/disk/transient", "", kSwitch, ""},
+  {"disk.*.boot.order", "devices/disk/boot", "order", kValue, "in place of <os>/<boot>"},
+  {"disk.*.blockio.logical_block_size", "devices/disk/blockio", "logical_block_size", kValue, ""},
+  {"disk.*.blockio.physical_block_size", "devices/disk/blockio", "physical_block_size", kValue, ""},
+  {"serial.*.type", "devices/serial", "type", kValue, ""},
+  {"serial.*.path", "devices/serial/source", "path", kPath, ""},
+  {"serial.*.append", "devices/serial/source", "append", kValue, ""},
+  {"serial.*.mode", "devices/serial/source", "mode", kValue, ""},
+  {"memballoon.model", "devices/memballoon", "model", kValue, ""},
+  {"memballoon.autodeflate", "devices/memballoon", "autodeflate", kValue, ""},
+  {"memballoon.freePageReporting", "devices/memballoon", "freePageReporting", kValue, ""},
+};
+// clang-format on
+
+}  // namespace
+
+std::span<const SettingRule> setting_table() { return kSettings; }
+
+std::string setting_path(const SettingRule& rule, std::string_view instance) {
+  std::string path(rule.path);
+  const size_t star = path.find('*');
+  return star == std::string::npos ? path : path.replace(star, 1, instance);
+}
+
+const SettingRule* find_setting(std::string_view path, std::string_view& instance) {
+  instance = {};
+  for (const SettingRule& rule : kSettings) {
+    const size_t star = rule.path.find('*');
+    if (star == std::string_view::npos) {
+      if (rule.path == path) {
+        return &rule;
+      }
+      continue;
+    }
+    const std::string_view after = rule.path.substr(star + 1);
+    if (path.starts_with(rule.path.substr(0, star)) && path.ends_with(after) &&
+        path.size() > star + after.size()) {
+      const std::string_view middle = path.substr(star, path.size() - star - after.size());
+      if (middle.find('.') == std::string_view::npos) {
+        instance = middle;
+        return &rule;
+      }
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace vmm::domain
