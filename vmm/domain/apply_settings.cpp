@@ -40,30 +40,47 @@ std::string targets_of(const XMLElement& devices) {
   return printable(result);
 }
 
+// A <serial> or <console> that is no COM port is none that serial.N names.
+std::string_view target_type(const XMLElement& element) {
+  const XMLElement* const target = element.FirstChildElement("target");
+  return target == nullptr ? "" : attribute_of(*target, "type");
+}
+
 std::optional<uint64_t> port_of(const XMLElement& serial) {
   const XMLElement* const target = serial.FirstChildElement("target");
   return target == nullptr ? std::nullopt : parse_unsigned(attribute_of(*target, "port"));
 }
 
+// The first console is a serial port where there is no other.
+XMLElement* find_console(XMLElement& devices, uint64_t port) {
+  XMLElement* console = devices.FirstChildElement("console");
+  while (console != nullptr && target_type(*console) == "virtio") {
+    console = console->NextSiblingElement("console");
+  }
+  return console != nullptr && port_of(*console).value_or(0) == port ? console : nullptr;
+}
+
 // The numbers are given as read_serials() gives them: those without one come after the highest.
 XMLElement* find_serial(XMLElement& devices, uint64_t port) {
   XMLElement* const first = devices.FirstChildElement("serial");
-  if (first == nullptr) {
-    XMLElement* const console = devices.FirstChildElement("console");
-    return console != nullptr && port_of(*console).value_or(0) == port ? console : nullptr;
-  }
   uint64_t next = 0;
   for (const XMLElement* each = first; each != nullptr; each = each->NextSiblingElement("serial")) {
     const auto number = port_of(*each);
     next = number ? std::max(next, *number + 1) : next;
   }
+  bool has_serial = false;
   for (XMLElement* each = first; each != nullptr; each = each->NextSiblingElement("serial")) {
     const auto number = port_of(*each);
-    if ((number ? *number : next++) == port) {
+    const bool is_meant = (number ? *number : next++) == port;
+    if (target_type(*each) == "isa-debug") {
+      continue;
+    }
+    if (is_meant) {
       return each;
     }
+    has_serial = true;
   }
-  return nullptr;
+  return has_serial ? nullptr : find_console(devices, port);
 }
 
 class SettingsEditor {
