@@ -32,13 +32,13 @@ void write_size(std::string_view name, uint64_t bytes, XmlWriter& writer) {
   writer.add_text(name, fmt::format("{}", bytes >> 10U), {{"unit", "KiB"}});
 }
 
-bool is_default(const MemoryBacking& backing) {
+bool is_plain(const MemoryBacking& backing) {
   return !backing.hugepages && backing.source == MemorySource::kAnonymous && !backing.locked &&
          !backing.shared && backing.share_pages && !backing.allocate_at_start;
 }
 
 void write_memory_backing(const MemoryBacking& backing, XmlWriter& writer) {
-  if (is_default(backing)) {
+  if (is_plain(backing)) {
     return;
   }
   writer.open("memoryBacking");

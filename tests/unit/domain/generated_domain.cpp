@@ -7,10 +7,10 @@
 #include <random>
 #include <string_view>
 
+#include "vmm/base/bytes.h"
+
 namespace vmm::domain::testing {
 namespace {
-
-constexpr uint64_t kMiB = uint64_t{1} << 20U;
 
 class Generator {
  public:

@@ -24,29 +24,29 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::read;
 
-constexpr uint32_t kSeeds = 1000;
+constexpr uint32_t kPrintedSeeds = 1000;
 
-std::string print(const Domain& domain) {
+std::string printed_text(const Domain& domain) {
   const auto text = domain_text(domain);
   EXPECT_TRUE(text) << text.error().message();
   return text.value_or("");
 }
 
-Domain read_again(const std::string& text) {
+Domain read_printed(const std::string& text) {
   auto reading = read(text);
   EXPECT_THAT(errors(reading), IsEmpty()) << text;
   return reading.domain.value_or(Domain{});
 }
 
-Domain read_whole(const DomainText& text) { return read_again(text.text()); }
+Domain read_to_print(const DomainText& text) { return read_printed(text.text()); }
 
 TEST(PrintedDomain, IsReadBackAsTheSame) {
-  for (uint32_t seed = 0; seed < kSeeds && !::testing::Test::HasFailure(); ++seed) {
+  for (uint32_t seed = 0; seed < kPrintedSeeds && !::testing::Test::HasFailure(); ++seed) {
     const Domain domain = generated_domain(seed);
-    const std::string text = print(domain);
-    const Domain again = read_again(text);
+    const std::string text = printed_text(domain);
+    const Domain again = read_printed(text);
     EXPECT_EQ(fields_of(again), fields_of(domain)) << "seed " << seed << "\n" << text;
-    EXPECT_EQ(print(again), text) << "seed " << seed;
+    EXPECT_EQ(printed_text(again), text) << "seed " << seed;
   }
 }
 
@@ -61,7 +61,7 @@ std::string without_indexes(std::string name) {
 // Else the test above would say nothing about the field.
 TEST(PrintedDomain, HasEveryFieldWithSeveralValuesAmongTheGenerated) {
   std::map<std::string, std::set<std::string>> values;
-  for (uint32_t seed = 0; seed < kSeeds; ++seed) {
+  for (uint32_t seed = 0; seed < kPrintedSeeds; ++seed) {
     for (const auto& [name, value] : fields_of(generated_domain(seed))) {
       values[without_indexes(name)].insert(value);
     }
@@ -76,7 +76,7 @@ TEST(PrintedDomain, HasEveryFieldWithSeveralValuesAmongTheGenerated) {
 }
 
 TEST(PrintedDomain, OfTheSmallestFileShowsTheDefaults) {
-  const std::string text = print(read_whole({}));
+  const std::string text = printed_text(read_to_print({}));
   EXPECT_EQ(text,
             "<domain type='kvm'>\n"
             "  <name>guest</name>\n"
@@ -104,7 +104,7 @@ TEST(PrintedDomain, OfTheSmallestFileShowsTheDefaults) {
 }
 
 TEST(PrintedDomain, HasNothingThatWasLeftOut) {
-  const std::string text = print(read_whole(
+  const std::string text = printed_text(read_to_print(
       {.others = "<metadata><other:x xmlns:other='urn:other'/></metadata>",
        .devices =
            "<graphics type='vnc'/><console type='pty'/><controller type='usb' index='0' model='none'/>"}));
@@ -115,14 +115,14 @@ TEST(PrintedDomain, HasNothingThatWasLeftOut) {
 }
 
 TEST(PrintedDomain, HasCompletePaths) {
-  Domain domain = read_whole({});
+  Domain domain = read_to_print({});
   domain.os.kernel = "folder/vmlinuz";
-  EXPECT_THAT(print(domain),
+  EXPECT_THAT(printed_text(domain),
               HasSubstr("<kernel>" + std::filesystem::absolute("folder/vmlinuz").native() + "</kernel>"));
 }
 
 TEST(PrintedDomain, OfAPathThatXmlCannotHoldIsRefused) {
-  Domain domain = read_whole({});
+  Domain domain = read_to_print({});
   for (const char* const path : {"/caf\xe9/vmlinuz", "/bell\a/vmlinuz"}) {
     domain.os.kernel = path;
     const auto text = domain_text(domain);
@@ -133,10 +133,10 @@ TEST(PrintedDomain, OfAPathThatXmlCannotHoldIsRefused) {
 }
 
 TEST(PrintedDomain, OfAnEncryptedDriveWithoutADiscIsReadBack) {
-  const Domain domain = read_whole(
+  const Domain domain = read_to_print(
       {.devices = "<disk device='cdrom'><driver type='qcow2'/><target dev='hdc' bus='ide'/>"
                   "<encryption format='luks'><secret type='passphrase' usage='key'/></encryption></disk>"});
-  EXPECT_EQ(fields_of(read_again(print(domain))), fields_of(domain));
+  EXPECT_EQ(fields_of(read_printed(printed_text(domain))), fields_of(domain));
 }
 
 // What means nothing to the rest of the element would make two texts of one domain.
@@ -149,7 +149,7 @@ TEST(PrintedDomain, IsFedWithMeaningOnly) {
   const auto warnings = testing::warnings(reading);
   EXPECT_EQ(warnings.size(), 4U);
   EXPECT_THAT(warnings, Each(HasSubstr("has a meaning only with")));
-  EXPECT_EQ(fields_of(read_again(print(*reading.domain))), fields_of(*reading.domain));
+  EXPECT_EQ(fields_of(read_printed(printed_text(*reading.domain))), fields_of(*reading.domain));
 }
 
 TEST(Title, IsOfOneLine) {
@@ -171,7 +171,7 @@ TEST(PrintedDomain, FollowsLibvirtsSchema) {
     for (Disk& disk : domain.disks) {
       disk.data_file.reset();
     }
-    std::ofstream(fmt::format("{}/{}.xml", folder, seed)) << print(domain);
+    std::ofstream(fmt::format("{}/{}.xml", folder, seed)) << printed_text(domain);
   }
   const std::string errors = folder + "/errors";
   const int status = std::system(

@@ -22,7 +22,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
-const DomainText kTwoDisks = {
+const DomainText kGuestToSet = {
     .os = "<os><type>hvm</type><kernel>/boot/vmlinuz</kernel></os>",
     .others =
         "<vcpu current='2'>2</vcpu><currentMemory unit='MiB'>32</currentMemory><iothreads>2</iothreads>"
@@ -33,35 +33,35 @@ const DomainText kTwoDisks = {
         "<disk type='block' device='cdrom'><source dev='/dev/sr0'/><target dev='hdc' bus='ide'/></disk>\n"
         "<serial type='stdio'><target port='0'/></serial><serial type='pty'><target port='3'/></serial>"};
 
-Reading read_with(const DomainText& text, const std::vector<std::string>& settings) {
+Reading read_with_settings(const DomainText& text, const std::vector<std::string>& settings) {
   return parse_domain(text.text(), "guest.xml", "/images", settings);
 }
 
-Domain domain_with(const std::vector<std::string>& settings, const DomainText& text = kTwoDisks) {
-  auto reading = read_with(text, settings);
+Domain domain_with(const std::vector<std::string>& settings, const DomainText& text = kGuestToSet) {
+  auto reading = read_with_settings(text, settings);
   EXPECT_THAT(errors(reading), IsEmpty());
   return reading.domain.value_or(Domain{});
 }
 
 std::vector<std::string> errors_with(const std::vector<std::string>& settings,
-                                     const DomainText& text = kTwoDisks) {
-  return errors(read_with(text, settings));
+                                     const DomainText& text = kGuestToSet) {
+  return errors(read_with_settings(text, settings));
 }
 
-// A value for each path that is another than that of kTwoDisks, and a file that it fits in.
-struct Example {
+// A value for each path that is another than that of kGuestToSet, and a file that it fits in.
+struct SettingExample {
   std::string setting;
   std::vector<std::string> others = {};  // what goes together with it
-  DomainText text = kTwoDisks;
+  DomainText text = kGuestToSet;
 };
 
 DomainText from_firmware() {
-  DomainText text = kTwoDisks;
+  DomainText text = kGuestToSet;
   text.os = "<os><type>hvm</type></os>";
   return text;
 }
 
-std::vector<Example> examples() {
+std::vector<SettingExample> setting_examples() {
   return {
       {"name=other"},
       {"uuid=6a2f6f0e-8c55-4a5e-9f0c-0d3b8f1c2a77"},
@@ -138,15 +138,15 @@ std::vector<Example> examples() {
 }
 
 // The row that the setting is of.
-const SettingRule* rule_of(const std::string& setting) {
+const SettingRule* setting_rule_of(const std::string& setting) {
   std::string_view instance;
   return find_setting(std::string_view(setting).substr(0, setting.find('=')), instance);
 }
 
 TEST(Settings, EveryOneOfTheTableHasAnExample) {
   std::set<const SettingRule*> shown;
-  for (const Example& example : examples()) {
-    const SettingRule* const rule = rule_of(example.setting);
+  for (const SettingExample& example : setting_examples()) {
+    const SettingRule* const rule = setting_rule_of(example.setting);
     ASSERT_NE(rule, nullptr) << example.setting;
     EXPECT_TRUE(shown.insert(rule).second) << example.setting;
   }
@@ -156,11 +156,11 @@ TEST(Settings, EveryOneOfTheTableHasAnExample) {
 }
 
 TEST(Settings, EveryOneOfTheTableChangesTheDomain) {
-  for (const Example& example : examples()) {
+  for (const SettingExample& example : setting_examples()) {
     std::vector<std::string> settings = example.others;
-    auto without = read_with(example.text, settings);
+    auto without = read_with_settings(example.text, settings);
     settings.push_back(example.setting);
-    const auto with = read_with(example.text, settings);
+    const auto with = read_with_settings(example.text, settings);
     ASSERT_TRUE(with.domain) << example.setting << ": " << ::testing::PrintToString(errors(with));
     // Some are needed beside others: then there is nothing without them.
     const bool is_another = !without.domain || fields_of(*without.domain) != fields_of(*with.domain);
