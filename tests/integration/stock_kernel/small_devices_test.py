@@ -20,8 +20,8 @@ SCRIPT = """
 echo rng=$(cat /sys/class/misc/hw_random/rng_current)
 echo random=$(dd if=/dev/hwrng bs=512 count=4 2>/dev/null | wc -c)
 echo kinds=$(dd if=/dev/hwrng bs=512 count=4 2>/dev/null | od -An -v -tx1 | tr -s ' ' '\\n' | sort -u | wc -l)
-stty raw -echo </dev/hvc0
-exec 3<>/dev/hvc0
+exec 3<>/dev/hvc0  # the last close forgets the settings
+stty raw -echo <&3
 echo what is your name >&3
 read -r name <&3
 echo name=$name
@@ -41,29 +41,41 @@ class Answerer:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(path)
         self._listener.listen(1)
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
 
     def _serve(self):
-        client, _ = self._listener.accept()
+        try:
+            client, _ = self._listener.accept()
+        except OSError:
+            return  # nobody has come
         with client:
             while data := client.recv(4096):
                 self.heard += data
-                if data.endswith(b"\n"):
+                if self.heard.endswith(b"your name\n"):
                     client.sendall(b"hypervisor console\n")
 
 
 class Devices(GuestTest):
     def run_on(self, machine, **options):
         with Guest(SCRIPT, machine=machine, modules=MODULES, serials=DEVICES, **options) as guest:
-            answerer = Answerer(guest.path("hvc0.sock"))
-            run = guest.run()
+            with Answerer(guest.path("hvc0.sock")) as answerer:
+                run = guest.run()
             values = run.values()
             self.assertEqual(run.status, 3, run.account())
             self.assertRegex(values["rng"], r"^virtio_rng\.\d+$")
             self.assertEqual(values["random"], "2048")
             self.assertGreater(int(values["kinds"]), 200)
             self.assertEqual(values["name"], "hypervisor console")
-            self.assertIn(b"what is your name\n", answerer.heard)
+            self.assertEqual(answerer.heard, b"what is your name\n")
             hvc1 = guest.read("hvc1.log").replace(b"\r\n", b"\n")
             self.assertEqual(hvc1, b"".join(b"%d\n" % line for line in range(1, 5001)) + b"last on hvc1\n")
             self.assertEqual(run.errors, "vmm: the guest's kernel panicked\n")
