@@ -1,5 +1,5 @@
-// DebugConsole: one port to which firmware and kernels print, as QEMU's isa-debugcon has it. Every byte goes to the
-// host's end as it is. The port has no flow control: what that has no room for is lost.
+// DebugConsole: one port to which firmware and kernels print, as QEMU's isa-debugcon has it. Every byte goes
+// to the host's end as it is. The port has no flow control: what that has no room for is lost.
 //
 // Threads: registers from any vCPU thread; the receiver's methods as ByteReceiver says.
 #pragma once

@@ -43,8 +43,8 @@ uint32_t VirtioConsole::give_input(Chain& chain) {
   {
     const MutexLock lock(mutex_);
     while (input_count_ > 0 && chain.writable.size() > 0) {
-      const size_t count = std::min({uint64_t{input_count_}, uint64_t{kInputBytes - input_first_},
-                                     chain.writable.size()});
+      const size_t count =
+          std::min({uint64_t{input_count_}, uint64_t{kInputBytes - input_first_}, chain.writable.size()});
       VMM_CHECK(chain.writable.write(std::span(input_).subspan(input_first_, count)),
                 "less room than the chain said");
       input_first_ = (input_first_ + count) % kInputBytes;
@@ -97,8 +97,7 @@ size_t VirtioConsole::receive(std::span<const std::byte> bytes) {
     const MutexLock lock(mutex_);
     while (taken < bytes.size() && input_count_ < kInputBytes) {
       const size_t place = (input_first_ + input_count_) % kInputBytes;
-      const size_t count =
-          std::min({bytes.size() - taken, kInputBytes - input_count_, kInputBytes - place});
+      const size_t count = std::min({bytes.size() - taken, kInputBytes - input_count_, kInputBytes - place});
       std::ranges::copy(bytes.subspan(taken, count), std::span(input_).subspan(place).begin());
       input_count_ += count;
       taken += count;

@@ -1,11 +1,12 @@
 // VirtioConsole: the console device (virtio 1.2, section 5.3) with one port and no more: neither
-// VIRTIO_CONSOLE_F_MULTIPORT nor a size (there is no screen) nor an emergency write is offered. A guest has as many
-// consoles as it has devices; Linux names them hvc0, hvc1, ….
+// VIRTIO_CONSOLE_F_MULTIPORT nor a size (there is no screen) nor an emergency write is offered. A guest has
+// as many consoles as it has devices; Linux names them hvc0, hvc1, ….
 //
-// Flow control, both ways: output that the host's end has no room for waits in its request; input for which the
-// driver has no buffers waits here, in kInputBytes, and then with the host's end.
+// Flow control, both ways: output that the host's end has no room for waits in its request; input for which
+// the driver has no buffers waits here, in kInputBytes, and then with the host's end.
 //
-// Threads: receive(), receive_break() and output_room() on the thread of the console's loop; the rest as VirtioDevice.
+// Threads: receive(), receive_break() and output_room() on the thread of the console's loop; the rest as
+// VirtioDevice.
 #pragma once
 
 #include <array>
@@ -57,7 +58,8 @@ class VirtioConsole final : public VirtioDevice, public ByteReceiver {
   static constexpr uint16_t kTransmitQueue = 1;
   // Copied out of guest memory at once, then offered to the host's end.
   static constexpr size_t kPieceBytes = 4096;
-  // Of a request whose output is taken at once: a request may be gigabytes, and others have their turn between.
+  // Of a request whose output is taken at once: a request may be gigabytes, and others have their turn
+  // between.
   static constexpr size_t kPiecesOfTurn = 16;
 
   uint32_t give_input(Chain& chain) VMM_EXCLUDES(mutex_);

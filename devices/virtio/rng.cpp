@@ -21,8 +21,8 @@ void VirtioRng::read_config(uint32_t /*offset*/, std::span<std::byte> data) cons
 
 void VirtioRng::start(ChainReturn& chains, uint64_t /*features*/, std::span<const uint16_t> /*queue_sizes*/) {
   chains_ = &chains;
-  // Not before a driver is there. Where the alarm is armed, it will do it: else a guest that resets its device would
-  // hurry the source, or the period.
+  // Not before a driver is there. Where the alarm is armed, it will do it: else a guest that resets its
+  // device would hurry the source, or the period.
   if (!is_armed_) {
     refill();
   }

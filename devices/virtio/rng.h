@@ -1,7 +1,8 @@
 // VirtioRng: the entropy device (virtio 1.2, section 5.4): random bytes of the host for the guest.
 //
 // A request gets at most kPoolBytes, whatever its size: a device may give less than is asked for (section
-// 5.4.6.1). With a rate, no more than so many bytes are given in a period; requests wait in their ring meanwhile.
+// 5.4.6.1). With a rate, no more than so many bytes are given in a period; requests wait in their ring
+// meanwhile.
 //
 // Threads: as VirtioDevice; the source is read on the device's I/O thread, where the alarm goes off too.
 #pragma once
@@ -68,8 +69,8 @@ class VirtioRng final : public VirtioDevice {
   // The I/O thread only.
   ChainReturn* chains_ = nullptr;
   std::array<std::byte, kPoolBytes> pool_{};
-  size_t pool_left_ = 0;                // at its end
-  uint64_t allowance_ = 0;              // of this period
+  size_t pool_left_ = 0;    // at its end
+  uint64_t allowance_ = 0;  // of this period
   bool is_armed_ = false;
   log::RateLimit log_limit_;
 };

@@ -1,5 +1,6 @@
-// A console of virtio, somebody who types, a reader that is slow or stops, and a driver that does what it likes. Nothing
-// is typed twice, no output waits once there is room, and a device that is stopped keeps nothing.
+// A console of virtio, somebody who types, a reader that is slow or stops, and a driver that does what it
+// likes. Nothing is typed twice, no output waits once there is room, and a device that is stopped keeps
+// nothing.
 //
 // Input: operations (see run() and queue_driver.h).
 #include <chrono>

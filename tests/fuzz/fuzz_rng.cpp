@@ -1,5 +1,5 @@
-// An entropy device, its source that has more, less or nothing, time that passes, and a driver that does what it likes.
-// No more is given than the source had and the rate allows.
+// An entropy device, its source that has more, less or nothing, time that passes, and a driver that does what
+// it likes. No more is given than the source had and the rate allows.
 //
 // Input: options, then operations (see run() and queue_driver.h).
 #include <algorithm>
@@ -55,10 +55,10 @@ class RngFuzzer {
   FakeClock clock_;
   FakeAlarm alarm_{clock_};
   size_t source_bytes_ = VirtioRng::kPoolBytes;
-  std::optional<VirtioRng::Rate> rate_ = input_.chance()
-                                             ? std::optional(VirtioRng::Rate{
-                                                   .bytes = input_.take<uint8_t>() + uint64_t{1}, .period = kPeriod})
-                                             : std::nullopt;
+  std::optional<VirtioRng::Rate> rate_ =
+      input_.chance()
+          ? std::optional(VirtioRng::Rate{.bytes = input_.take<uint8_t>() + uint64_t{1}, .period = kPeriod})
+          : std::nullopt;
   VirtioRng device_{[this](std::span<std::byte> to) { return fill(to); }, rate_, alarm_};
   fuzzing::QueueDriver driver_{input_, device_};
 };

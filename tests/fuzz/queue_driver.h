@@ -1,5 +1,5 @@
-// The driver's side of a virtio device that has no configuration to be written: it writes what it likes into memory and
-// publishes what it likes. Each request is answered once, with no more bytes than it had room for.
+// The driver's side of a virtio device that has no configuration to be written: it writes what it likes into
+// memory and publishes what it likes. Each request is answered once, with no more bytes than it had room for.
 //
 // Input of step(): one byte says what is done and to which queue, then what that needs.
 #pragma once
@@ -139,7 +139,8 @@ class QueueDriver final : private ChainReturn {
       }
       ++in_flight_;
       room_ = ring.popped().writable.size();
-      VMM_CHECK(device_.handle(queue, ring.popped()) == VirtioDevice::Handled::kTaken, "a request was refused");
+      VMM_CHECK(device_.handle(queue, ring.popped()) == VirtioDevice::Handled::kTaken,
+                "a request was refused");
     }
     static_cast<void>(ring.publish());
   }

@@ -1,6 +1,6 @@
-// The entropy device, the console of virtio and the debug console, as far as the command line says that they are there:
-// rng=1, with rate=BYTES if it is bounded so in a period of seconds; console=1, whose other end sends back what it gets;
-// debug=PORT.
+// The entropy device, the console of virtio and the debug console, as far as the command line says that they
+// are there: rng=1, with rate=BYTES if it is bounded so in a period of seconds; console=1, whose other end
+// sends back what it gets; debug=PORT.
 #include "tests/guests/runtime/clock.h"
 #include "tests/guests/runtime/cpu.h"
 #include "tests/guests/runtime/report.h"

@@ -35,9 +35,10 @@ void check_targets(const ReadContext& context, const Domain& domain) {
   }
   for (const Rng& rng : domain.rngs) {
     if (const auto line = rng.address ? slots.take(rng.address->slot, rng.line) : std::nullopt) {
-      context.report.error(rng.line, fmt::format("<rng>/<address slot='{:#04x}'>: the device of line {} stands "
-                                                 "there; give another slot, or remove the address",
-                                                 rng.address->slot, *line));
+      context.report.error(rng.line,
+                           fmt::format("<rng>/<address slot='{:#04x}'>: the device of line {} stands "
+                                       "there; give another slot, or remove the address",
+                                       rng.address->slot, *line));
     }
   }
   for (const Disk& disk : domain.disks) {
@@ -105,9 +106,10 @@ class HostEnds {
     }
     if (end.backend == CharBackend::kStdio) {
       if (stdio_line_) {
-        context_.report.error(end.line, fmt::format("<{} type='stdio'>: the port of line {} has the terminal; "
-                                                    "use another type",
-                                                    element, *stdio_line_));
+        context_.report.error(end.line,
+                              fmt::format("<{} type='stdio'>: the port of line {} has the terminal; "
+                                          "use another type",
+                                          element, *stdio_line_));
       }
       stdio_line_ = end.line;
     }

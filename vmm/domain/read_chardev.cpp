@@ -94,8 +94,8 @@ std::string_view target_type(const Element& element) {
 
 void read_virtio_console(const ReadContext& context, const Element& element, Domain& domain) {
   if (domain.virtio_consoles.size() == kMaxVirtioConsoles) {
-    context.report.error(element.line, fmt::format("{}: more than {} consoles of virtio; remove it", element.place,
-                                                   kMaxVirtioConsoles));
+    context.report.error(element.line, fmt::format("{}: more than {} consoles of virtio; remove it",
+                                                   element.place, kMaxVirtioConsoles));
     return;
   }
   Serial console = read_port(context, element);
@@ -105,8 +105,8 @@ void read_virtio_console(const ReadContext& context, const Element& element, Dom
 
 void check_target_of_console(const ReadContext& context, const Element& element) {
   if (const Element* address = element.child("address")) {
-    context.report.error(address->line, fmt::format("{}: COM ports stand where PCs have them; remove it",
-                                                    address->place));
+    context.report.error(address->line,
+                         fmt::format("{}: COM ports stand where PCs have them; remove it", address->place));
   }
 }
 
@@ -122,9 +122,10 @@ void read_consoles(const ReadContext& context, const Element& devices, bool has_
       continue;
     }
     if (!is_first) {
-      context.report.error(each.line, fmt::format("{}: only the first console is a serial port; use <serial>, or "
-                                                  "<target type='virtio'/>",
-                                                  each.place));
+      context.report.error(each.line,
+                           fmt::format("{}: only the first console is a serial port; use <serial>, or "
+                                       "<target type='virtio'/>",
+                                       each.place));
       return;
     }
     check_target_of_console(context, each);
@@ -145,8 +146,9 @@ uint16_t read_debug_port(const ReadContext& context, const Element& element) {
   }
   const auto port = parse_address_number(iobase->value);
   if (!port || *port >= kExitPortEnd) {
-    context.report.error(iobase->line, fmt::format("{}: give a port below {:#x}, as {:#x}",
-                                                   address->place_of(*iobase), kExitPortEnd, kDebugConsolePort));
+    context.report.error(iobase->line,
+                         fmt::format("{}: give a port below {:#x}, as {:#x}", address->place_of(*iobase),
+                                     kExitPortEnd, kDebugConsolePort));
     return kDebugConsolePort;
   }
   return static_cast<uint16_t>(*port);
@@ -159,12 +161,14 @@ void check_target_of_serial(const ReadContext& context, const Element& element) 
   const Element* model = target == nullptr ? nullptr : target->child("model");
   const std::string_view name = model == nullptr ? std::string_view() : model->value_of("name");
   if (!name.empty() && (name == "isa-debugcon") != is_debug) {
-    context.report.error(model->line, fmt::format("{}: does not go with <target type='{}'>; remove one of the two",
-                                                  model->place, is_debug ? "isa-debug" : "isa-serial"));
+    context.report.error(model->line,
+                         fmt::format("{}: does not go with <target type='{}'>; remove one of the two",
+                                     model->place, is_debug ? "isa-debug" : "isa-serial"));
   }
   if (const Element* address = element.child("address"); address != nullptr && !is_debug) {
-    context.report.error(address->line,
-                         fmt::format("{}: COM ports stand where PCs have them; use <target port=…/>", address->place));
+    context.report.error(
+        address->line,
+        fmt::format("{}: COM ports stand where PCs have them; use <target port=…/>", address->place));
   }
 }
 
@@ -182,8 +186,7 @@ bool read_serial(const ReadContext& context, const Element& element, std::vector
   constexpr uint32_t kHighestOfDebugConsole = 255;
   const auto number =
       read_port_number(context, element, is_debug ? kHighestOfDebugConsole : kMaxSerialPorts - 1);
-  NumberedSerial& read =
-      serials.emplace_back(read_port(context, element), number.has_value(), is_debug);
+  NumberedSerial& read = serials.emplace_back(read_port(context, element), number.has_value(), is_debug);
   read.serial.port = number.value_or(0);
   return true;
 }

@@ -130,7 +130,8 @@ void read_rngs(const ReadContext& context, const Element& devices, Domain& domai
       continue;
     }
     if (element.attribute("model") == nullptr) {
-      context.report.error(element.line, fmt::format("{}: has no model=; write model='virtio'", element.place));
+      context.report.error(element.line,
+                           fmt::format("{}: has no model=; write model='virtio'", element.place));
     }
     Rng& rng = domain.rngs.emplace_back();
     rng.line = element.line;
@@ -146,8 +147,8 @@ void read_panic_device(const ReadContext& context, const Element& devices, Domai
       continue;
     }
     if (domain.panic_device) {
-      context.report.error(element.line, fmt::format("{}: the one of line {} is enough; remove it", element.place,
-                                                     domain.panic_device->line));
+      context.report.error(element.line, fmt::format("{}: the one of line {} is enough; remove it",
+                                                     element.place, domain.panic_device->line));
       return;
     }
     domain.panic_device = PanicDevice{.line = element.line};
@@ -155,9 +156,10 @@ void read_panic_device(const ReadContext& context, const Element& devices, Domai
     const Element* address = element.child("address");
     const Attribute* port = address == nullptr ? nullptr : address->attribute("iobase");
     if (port != nullptr && parse_address_number(port->value) != kPort) {
-      context.report.error(port->line, fmt::format("{}: the panic device stands at port {:#x}; write that, or "
-                                                   "remove it",
-                                                   address->place_of(*port), kPort));
+      context.report.error(port->line,
+                           fmt::format("{}: the panic device stands at port {:#x}; write that, or "
+                                       "remove it",
+                                       address->place_of(*port), kPort));
     }
   }
 }

@@ -25,12 +25,14 @@ Result<virtio::VirtioRng::Source> open_entropy(const std::filesystem::path& path
   }
   UniqueFd file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (!file) {
-    return fail("{}: cannot be opened: {}; give another source, as /dev/urandom", path.native(), errno_text(errno));
+    return fail("{}: cannot be opened: {}; give another source, as /dev/urandom", path.native(),
+                errno_text(errno));
   }
   struct stat status{};
   if (::fstat(file.get(), &status) != 0 || !S_ISCHR(status.st_mode)) {
     // A file would end, and repeat itself at the next start.
-    return fail_configuration("{}: is no character device; give another source, as /dev/urandom", path.native());
+    return fail_configuration("{}: is no character device; give another source, as /dev/urandom",
+                              path.native());
   }
   // std::function wants to be copied.
   return [shared = std::make_shared<UniqueFd>(std::move(file))](std::span<std::byte> to) {

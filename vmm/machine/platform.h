@@ -1,6 +1,6 @@
 // Platform: the devices that every machine has, `pc` and `microvm` alike: serial ports and their consoles,
-// clock, keyboard controller, reset and power ports; debug console, panic device and exit port where the domain has
-// them.
+// clock, keyboard controller, reset and power ports; debug console, panic device and exit port where the
+// domain has them.
 //
 // Threads: built, reset and destroyed by the main thread while no vCPU runs.
 #pragma once
@@ -49,8 +49,8 @@ class Platform {
 
   // Puts the devices on the port bus, but for the reset port where PCI has its place (0xcf9).
   Status attach(IoBus& ports, bool with_reset_port);
-  // The debug console and the exit port. REQUIRES: everything else that has ports is on the bus. An error, of the
-  // domain file, where one of them is among these.
+  // The debug console and the exit port. REQUIRES: everything else that has ports is on the bus. An error, of
+  // the domain file, where one of them is among these.
   Status attach_chosen_ports(const domain::Domain& domain, IoBus& ports);
   ResetPort& reset_port() { return reset_port_; }
   AcpiPower& power() { return power_; }
@@ -74,7 +74,8 @@ class Platform {
            const GuestMemory& memory, IsaInterrupts& interrupts, const MachineSwitches& switches);
   Status add_serial_ports(const domain::Domain& domain, EventLoop& main_loop, IsaInterrupts& interrupts,
                           const MachineSwitches& switches);
-  Status add_debug_console(const domain::Domain& domain, EventLoop& main_loop, const MachineSwitches& switches);
+  Status add_debug_console(const domain::Domain& domain, EventLoop& main_loop,
+                           const MachineSwitches& switches);
   void tell_crash_kernel() const;
 
   std::unique_ptr<Alarm> rtc_alarm_;

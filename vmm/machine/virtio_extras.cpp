@@ -15,7 +15,8 @@ std::optional<virtio::VirtioRng::Rate> rate_of(const domain::Rng& rng) {
   if (rng.rate_bytes == 0) {
     return std::nullopt;
   }
-  return virtio::VirtioRng::Rate{.bytes = rng.rate_bytes, .period = std::chrono::milliseconds(rng.rate_period_ms)};
+  return virtio::VirtioRng::Rate{.bytes = rng.rate_bytes,
+                                 .period = std::chrono::milliseconds(rng.rate_period_ms)};
 }
 
 }  // namespace
@@ -48,16 +49,18 @@ Status VirtioExtras::add_rng(const domain::Rng& rng, VirtioPlaces& places) {
   VMM_ASSIGN_OR_RETURN(virtio::VirtioRng::Source source, open_entropy(rng.source));
   VMM_ASSIGN_OR_RETURN(added.alarm, make_loop_alarm(thread_->loop()));
   added.device = std::make_unique<virtio::VirtioRng>(std::move(source), rate_of(rng), *added.alarm);
-  VMM_ASSIGN_OR_RETURN(added.transport, places.attach(*added.device, thread_->loop(), {.address = rng.address}));
+  VMM_ASSIGN_OR_RETURN(added.transport,
+                       places.attach(*added.device, thread_->loop(), {.address = rng.address}));
   rngs_.push_back(std::move(added));
   return {};
 }
 
-Status VirtioExtras::add_console(const domain::Domain& domain, const domain::Serial& end, VirtioPlaces& places,
-                                 EventLoop& main_loop, const std::function<void()>& on_quit) {
+Status VirtioExtras::add_console(const domain::Domain& domain, const domain::Serial& end,
+                                 VirtioPlaces& places, EventLoop& main_loop,
+                                 const std::function<void()>& on_quit) {
   GuestConsole added;
-  VMM_ASSIGN_OR_RETURN(added.end,
-                       open_console(domain, end, main_loop, on_quit, fmt::format("virtio console {}", end.port)));
+  VMM_ASSIGN_OR_RETURN(
+      added.end, open_console(domain, end, main_loop, on_quit, fmt::format("virtio console {}", end.port)));
   added.device = std::make_unique<virtio::VirtioConsole>(*added.end, thread_->loop());
   VMM_ASSIGN_OR_RETURN(added.transport, places.attach(*added.device, thread_->loop(), {}));
   added.end->connect(*added.device);

@@ -1,8 +1,8 @@
-// VirtioExtras: the domain's <rng>s and its <console>s of virtio, on one thread of their own: none of them has much to
-// do, and none may wait for another's work.
+// VirtioExtras: the domain's <rng>s and its <console>s of virtio, on one thread of their own: none of them
+// has much to do, and none may wait for another's work.
 //
-// Threads: the methods are the main thread's; the devices belong to their thread from start() on, the host's ends of
-// consoles to the main loop.
+// Threads: the methods are the main thread's; the devices belong to their thread from start() on, the host's
+// ends of consoles to the main loop.
 #pragma once
 
 #include <functional>
@@ -24,9 +24,11 @@ namespace vmm {
 
 class VirtioExtras {
  public:
-  // Null where the domain has none of these. on_quit: as MachineSwitches::quit. REQUIRES: what is passed outlives it.
+  // Null where the domain has none of these. on_quit: as MachineSwitches::quit. REQUIRES: what is passed
+  // outlives it.
   static Result<std::unique_ptr<VirtioExtras>> create(const domain::Domain& domain, VirtioPlaces& places,
-                                                      EventLoop& main_loop, const std::function<void()>& on_quit);
+                                                      EventLoop& main_loop,
+                                                      const std::function<void()>& on_quit);
   ~VirtioExtras();
   VirtioExtras(const VirtioExtras&) = delete;
   VirtioExtras& operator=(const VirtioExtras&) = delete;

@@ -58,21 +58,25 @@ TEST(DomainRng, MistakesAreRefused) {
            {"<rng><backend model='random'/></rng>", "<rng>: has no model="},
            {"<rng model='virtio'/>", "<rng>: has no <backend model='random'/>"},
            {"<rng model='virtio'><backend/></rng>", "<rng>: has no <backend model='random'/>"},
-           {"<rng model='virtio'><backend model='random'>urandom</backend></rng>", "'urandom' is not the path"},
+           {"<rng model='virtio'><backend model='random'>urandom</backend></rng>",
+            "'urandom' is not the path"},
            {"<rng model='virtio'><backend model='builtin'>/dev/random</backend></rng>", "is not the path"},
-           {"<rng model='virtio'><backend model='egd' type='udp'><source mode='bind' service='1'/></backend></rng>",
+           {"<rng model='virtio'><backend model='egd' type='udp'><source mode='bind' "
+            "service='1'/></backend></rng>",
             "<rng>/<backend model='egd'>: entropy daemons are not there"},
            {"<rng model='virtio'><rate/><backend model='random'/></rng>", "<rng>/<rate>: has no bytes="},
            {"<rng model='virtio'><rate bytes='0'/><backend model='random'/></rng>", "<rng>/<rate bytes='0'>"},
            {"<rng model='virtio'><rate bytes='1' period='0'/><backend model='random'/></rng>", "period='0'"},
            {"<rng model='virtio'><backend model='random'/><driver iommu='on'/></rng>", "no virtual IOMMU"},
-           {"<rng model='virtio'><backend model='random'/><address type='ccw'/></rng>", "it stands on PCI"}}) {
+           {"<rng model='virtio'><backend model='random'/><address type='ccw'/></rng>",
+            "it stands on PCI"}}) {
     EXPECT_THAT(errors(with_small_devices(rng)), ElementsAre(HasSubstr(message))) << rng;
   }
-  EXPECT_THAT(errors(with_small_devices("<memballoon model='virtio'><address type='pci' slot='4'/></memballoon>\n"
-                                        "<rng model='virtio'><backend model='random'/><address type='pci' "
-                                        "slot='4'/></rng>")),
-              ElementsAre(HasSubstr("guest.xml:9: <rng>/<address slot='0x04'>: the device of line 8")));
+  EXPECT_THAT(
+      errors(with_small_devices("<memballoon model='virtio'><address type='pci' slot='4'/></memballoon>\n"
+                                "<rng model='virtio'><backend model='random'/><address type='pci' "
+                                "slot='4'/></rng>")),
+      ElementsAre(HasSubstr("guest.xml:9: <rng>/<address slot='0x04'>: the device of line 8")));
 }
 
 TEST(DomainRng, NeedsAPlace) {
@@ -88,7 +92,8 @@ TEST(DomainRng, NeedsAPlace) {
   for (int i = 0; i < 31; ++i) {
     devices += std::string(kRng) + "\n";
   }
-  EXPECT_THAT(errors(with_small_devices(devices)), ElementsAre(HasSubstr("guest.xml:38: <rng>: the 30 places")));
+  EXPECT_THAT(errors(with_small_devices(devices)),
+              ElementsAre(HasSubstr("guest.xml:38: <rng>: the 30 places")));
 }
 
 TEST(DomainPanic, IsThereWhereTheFileHasIt) {
@@ -116,7 +121,8 @@ TEST(DomainPanic, MistakesAreRefused) {
 
 TEST(DomainPanic, WithoutAcpiIsNotFound) {
   DomainText text{.features = "<features/>", .devices = "<panic/>"};
-  EXPECT_THAT(warnings(read(text)), ElementsAre(HasSubstr("<domain>: without"), HasSubstr("the guest does not find it")));
+  EXPECT_THAT(warnings(read(text)),
+              ElementsAre(HasSubstr("<domain>: without"), HasSubstr("the guest does not find it")));
 }
 
 }  // namespace

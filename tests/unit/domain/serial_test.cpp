@@ -107,7 +107,8 @@ TEST(DomainConsole, OfVirtioIsADeviceOfItsOwnInTheOrderOfTheFile) {
       "<address type='virtio-serial' controller='0' bus='0' port='1'/></console>"
       "<serial type='stdio'/>"
       "<console type='stdio'><target type='serial' port='0'/></console>"
-      "<console type='file'><source path='b' append='on'/><target type='virtio' port='1'/><alias name='c'/></console>"
+      "<console type='file'><source path='b' append='on'/><target type='virtio' port='1'/><alias "
+      "name='c'/></console>"
       "<controller type='virtio-serial' index='0' ports='16'><address type='pci' slot='9'/></controller>");
   EXPECT_THAT(reading.diagnostics, IsEmpty());
   ASSERT_TRUE(reading.domain);
@@ -138,11 +139,13 @@ TEST(DomainConsole, OfVirtioHasItsLimits) {
   }
   EXPECT_THAT(errors(with_devices(many)),
               ElementsAre(HasSubstr("guest.xml:16: <console>: more than 8 consoles of virtio")));
-  EXPECT_THAT(errors(with_devices("<serial type='stdio'/>\n<console type='stdio'><target type='virtio'/></console>")),
-              ElementsAre(HasSubstr("guest.xml:9: <console type='stdio'>: the port of line 8 has the terminal")));
-  EXPECT_THAT(errors(with_devices("<console type='file'><source path='l'/><target type='virtio'/></console>\n"
-                                  "<console type='file'><source path='l'/><target type='virtio'/></console>")),
-              ElementsAre(HasSubstr("guest.xml:9: <console>/<source>: the port of line 8 leads to")));
+  EXPECT_THAT(
+      errors(with_devices("<serial type='stdio'/>\n<console type='stdio'><target type='virtio'/></console>")),
+      ElementsAre(HasSubstr("guest.xml:9: <console type='stdio'>: the port of line 8 has the terminal")));
+  EXPECT_THAT(
+      errors(with_devices("<console type='file'><source path='l'/><target type='virtio'/></console>\n"
+                          "<console type='file'><source path='l'/><target type='virtio'/></console>")),
+      ElementsAre(HasSubstr("guest.xml:9: <console>/<source>: the port of line 8 leads to")));
 }
 
 TEST(DomainDebugConsole, IsNoSerialPort) {
@@ -159,15 +162,17 @@ TEST(DomainDebugConsole, IsNoSerialPort) {
 }
 
 TEST(DomainDebugConsole, IsWhereFirmwarePrintsAndCountsAsLibvirtCountsIt) {
-  const auto reading = with_devices("<serial type='null'><target type='isa-debug'/></serial><serial type='null'/>");
+  const auto reading =
+      with_devices("<serial type='null'><target type='isa-debug'/></serial><serial type='null'/>");
   ASSERT_TRUE(reading.domain && reading.domain->debug_console);
   EXPECT_EQ(reading.domain->debug_console->port, 0x402);
   ASSERT_THAT(reading.domain->serials, SizeIs(1));
   EXPECT_EQ(reading.domain->serials[0].port, 1U);
   // It takes no place of a COM port.
-  EXPECT_TRUE(with_devices("<serial type='null'/><serial type='null'/><serial type='null'/><serial type='null'/>"
-                           "<serial type='null'><target type='isa-debug'/></serial>")
-                  .domain);
+  EXPECT_TRUE(
+      with_devices("<serial type='null'/><serial type='null'/><serial type='null'/><serial type='null'/>"
+                   "<serial type='null'><target type='isa-debug'/></serial>")
+          .domain);
 }
 
 TEST(DomainDebugConsole, MistakesAreRefused) {
@@ -176,7 +181,8 @@ TEST(DomainDebugConsole, MistakesAreRefused) {
            {debug + "<address type='isa' iobase='0xc000'/></serial>", "give a port below 0xc000"},
            {debug + "<address type='isa' iobase='x'/></serial>", "give a port below 0xc000"},
            {debug + "<address type='pci' slot='3'/></serial>", "<serial>/<address type='pci'>"},
-           {debug + "</serial>\n" + debug + "</serial>", "guest.xml:9: <serial>: more than one debug console"},
+           {debug + "</serial>\n" + debug + "</serial>",
+            "guest.xml:9: <serial>: more than one debug console"},
            {"<serial type='null'><target type='isa-debug'><model name='isa-serial'/></target></serial>",
             "does not go with <target type='isa-debug'>"},
            {"<serial type='null'><target><model name='isa-debugcon'/></target></serial>",
@@ -232,13 +238,13 @@ TEST(DomainDevices, HarmlessOnesAreLeftOutWithOneWarningEach) {
       "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>\n"
       "<sound model='ich6'/>");
   EXPECT_TRUE(reading.domain);
-  EXPECT_THAT(
-      warnings(reading),
-      ElementsAre(HasSubstr("guest.xml:9: warning: <controller type='usb'>"),
-                  HasSubstr("guest.xml:11: warning: <input type='tablet'>"),
-                  HasSubstr("guest.xml:13: warning: <graphics>"), HasSubstr("guest.xml:14: warning: <video>"),
-                  HasSubstr("guest.xml:15: warning: <memballoon>/<stats>"),
-                  HasSubstr("guest.xml:16: warning: <channel>"), HasSubstr("guest.xml:17: warning: <sound>")));
+  EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("guest.xml:9: warning: <controller type='usb'>"),
+                                             HasSubstr("guest.xml:11: warning: <input type='tablet'>"),
+                                             HasSubstr("guest.xml:13: warning: <graphics>"),
+                                             HasSubstr("guest.xml:14: warning: <video>"),
+                                             HasSubstr("guest.xml:15: warning: <memballoon>/<stats>"),
+                                             HasSubstr("guest.xml:16: warning: <channel>"),
+                                             HasSubstr("guest.xml:17: warning: <sound>")));
   EXPECT_THAT(testing::lines(reading, Severity::kNote),
               ElementsAre("guest.xml:8: note: <emulator>: vmm is the emulator"));
 }

@@ -203,14 +203,14 @@ TEST(HostileConsoleDriver, RequestsThatMakeNoSenseComeBackAndDoNothing) {
   ConsoleRig rig;
   rig.guest.start();
   EXPECT_EQ(rig.type("abc"), 3U);
-  rig.guest.queues[kOutput].add(0, {{kOutputData, 10, true}});          // nothing to print
-  rig.guest.queues[kOutput].add(1, {{0x9000'0000, 10, false}});         // outside of memory
-  rig.guest.queues[kOutput].add(2, {{0x7f'fff0, 0x100, false}});        // half of it
+  rig.guest.queues[kOutput].add(0, {{kOutputData, 10, true}});    // nothing to print
+  rig.guest.queues[kOutput].add(1, {{0x9000'0000, 10, false}});   // outside of memory
+  rig.guest.queues[kOutput].add(2, {{0x7f'fff0, 0x100, false}});  // half of it
   rig.guest.kick(kOutput);
   EXPECT_EQ(rig.guest.queues[kOutput].take_all_used().size(), 3U);
   EXPECT_EQ(rig.sink.text, "");
-  rig.guest.queues[kInput].add(0, {{kInputData, 10, false}});   // no room
-  rig.guest.queues[kInput].add(1, {{0x9000'0000, 10, true}});   // outside of memory
+  rig.guest.queues[kInput].add(0, {{kInputData, 10, false}});  // no room
+  rig.guest.queues[kInput].add(1, {{0x9000'0000, 10, true}});  // outside of memory
   rig.guest.kick(kInput);
   EXPECT_THAT(rig.guest.queues[kInput].take_all_used(),
               ElementsAre(FakeVirtqueue::Used{0, 0}, FakeVirtqueue::Used{1, 0}));
@@ -250,7 +250,8 @@ TEST(VirtioConsoleThreads, BothWaysAtOnce) {
     std::optional<FakeVirtqueue::Used> used;
     const bool came = eventually([&] {
       if (typed < kBytes) {
-        typed += rig.device.receive(as_bytes(std::string_view(text).substr(0, std::min(text.size(), kBytes - typed))));
+        typed += rig.device.receive(
+            as_bytes(std::string_view(text).substr(0, std::min(text.size(), kBytes - typed))));
       }
       used = rig.guest.queues[kInput].take_used();
       return used.has_value();

@@ -1,5 +1,5 @@
-// A virtio device in a small world, on PCI or MMIO, and the guest that drives it. All on one thread: turn() is the
-// I/O thread's.
+// A virtio device in a small world, on PCI or MMIO, and the guest that drives it. All on one thread: turn()
+// is the I/O thread's.
 #pragma once
 
 #include <chrono>
