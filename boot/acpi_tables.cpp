@@ -273,6 +273,7 @@ Bytes make_ssdt(const AcpiConfig& config) {
   Bytes body;
   aml::append(body, aml::name_integer("VCOM", config.serial_mask));
   aml::append(body, aml::name_integer("VKBD", config.has_i8042 ? 1 : 0));
+  aml::append(body, aml::name_integer("VPAN", config.has_panic_device ? 1 : 0));
   if (config.machine == MachineKind::kPc) {
     aml::append(body, aml::name_integer("VP3B", config.pci_window32_start));
     const GuestRange window = config.pci_window64.value_or(GuestRange{});

@@ -2,6 +2,7 @@
 
 External (\VCOM, IntObj)  // bit n: COM(n + 1) exists
 External (\VKBD, IntObj)  // 1: keyboard and mouse exist
+External (\VPAN, IntObj)  // 1: the panic device exists
 
 // PM1a_CNT's SLP_TYP for "off" is layout::kSleepTypeS5. There is no other sleep state.
 Name (\_S5, Package (0x04) {0, 0, 0, 0})

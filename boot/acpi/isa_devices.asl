@@ -1,5 +1,5 @@
 // What a PC has at fixed ports. Included in the scope of the ISA bridge (pc) or of \_SB (microvm).
-// \VCOM and \VKBD say what this machine has; they come from the SSDT that boot/acpi_tables.cpp makes.
+// \VCOM, \VKBD and \VPAN say what this machine has; they come from the SSDT that boot/acpi_tables.cpp makes.
 
 Device (PIC)
 {
@@ -103,3 +103,30 @@ SERIAL_PORT (COM1, 1, 0x03F8, 4, 0)
 SERIAL_PORT (COM2, 2, 0x02F8, 3, 1)
 SERIAL_PORT (COM3, 3, 0x03E8, 4, 2)
 SERIAL_PORT (COM4, 4, 0x02E8, 3, 3)
+
+// The panic device (QEMU, docs/specs/pvpanic.rst), at layout::kPanicPort.
+Device (PEVT)
+{
+    Name (_HID, "QEMU0001")
+    Method (_STA, 0, NotSerialized)
+    {
+        Return (\VPAN * 0x0F)
+    }
+    Name (_CRS, ResourceTemplate ()
+    {
+        IO (Decode16, 0x0505, 0x0505, 0x01, 0x01)
+    })
+    OperationRegion (PEOR, SystemIO, 0x0505, 0x01)
+    Field (PEOR, ByteAcc, NoLock, Preserve)
+    {
+        PEPT, 8
+    }
+    Method (RDPT, 0, NotSerialized)
+    {
+        Return (PEPT)
+    }
+    Method (WRPT, 1, NotSerialized)
+    {
+        PEPT = Arg0
+    }
+}

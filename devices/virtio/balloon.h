@@ -55,7 +55,7 @@ class VirtioBalloon final : public VirtioDevice {
   void reset_config() override { actual_pages_ = 0; }
 
   void start(ChainReturn& chains, uint64_t features, std::span<const uint16_t> queue_sizes) override;
-  bool can_accept() const override { return true; }
+  bool can_accept(uint16_t /*queue*/) const override { return true; }
   Handled handle(uint16_t queue, Chain& chain) override;
   void abandon() override {}  // nothing is ever in flight
 

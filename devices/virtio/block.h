@@ -58,7 +58,7 @@ class VirtioBlock final : public VirtioDevice {
   void reset_config() override { is_writeback_ = options_.has_write_cache; }
 
   void start(ChainReturn& chains, uint64_t features, std::span<const uint16_t> queue_sizes) override;
-  bool can_accept() const override { return disk_.can_accept(); }
+  bool can_accept(uint16_t /*queue*/) const override { return disk_.can_accept(); }
   Handled handle(uint16_t queue, Chain& chain) override;
   void abandon() override { is_abandoned_ = true; }
 

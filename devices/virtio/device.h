@@ -56,8 +56,9 @@ class VirtioDevice {
   // The driver has set DRIVER_OK with these features; queue q has queue_sizes[q] entries, 0 where it is
   // unused.
   virtual void start(ChainReturn& chains, uint64_t features, std::span<const uint16_t> queue_sizes) = 0;
-  // No: nothing is popped until the device has given something back.
-  virtual bool can_accept() const = 0;
+  // No: requests stay in the ring of this queue, and it is asked again at each turn of the loop. Who can do
+  // more by something else than giving back (time, input from the host) makes the loop turn.
+  virtual bool can_accept(uint16_t queue) const = 0;
 
   enum class Handled : uint8_t {
     kTaken,         // it is, or will be, given back
@@ -68,6 +69,10 @@ class VirtioDevice {
   // The driver has reset the device: what is in flight is to be given back without touching guest memory.
   // Its start() comes after the last of it.
   virtual void abandon() = 0;
+
+  // Nothing is taken from now on, until requests are handled again. What waits for something that may never
+  // come (a reader of output) is to be given back now; what the host is at work for comes back by itself.
+  virtual void let_go() {}
 };
 
 }  // namespace vmm::virtio

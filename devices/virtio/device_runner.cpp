@@ -99,6 +99,7 @@ void DeviceRunner::quiesce(std::function<void()> on_quiet) {
   VMM_CHECK(!is_quiesced_, "a device was quiesced twice");
   is_quiesced_ = true;
   on_quiet_ = std::move(on_quiet);
+  device_.let_go();
   publish_all();
   report_quiet();
 }
@@ -148,7 +149,7 @@ DeviceRunner::Taken DeviceRunner::take_requests(uint16_t queue) {
   SplitQueue& ring = *queues_[queue].ring;
   ring.disable_notifications();
   for (uint32_t budget = ring.size(); budget > 0;) {
-    if (!device_.can_accept()) {
+    if (!device_.can_accept(queue)) {
       return Taken::kDeviceFull;
     }
     switch (ring.pop()) {
@@ -221,10 +222,10 @@ bool DeviceRunner::retry_waiting() {
     if (!queues_[i].is_waiting_for_device) {
       continue;
     }
-    if (!device_.can_accept()) {
-      // The place that it waits for may be held by another device on this loop.
+    if (!device_.can_accept(i)) {
+      // What it waits for may be in the hands of another device on this loop, or of the host.
       has_work_ = true;
-      break;
+      continue;
     }
     queues_[i].is_waiting_for_device = false;
     process(i);

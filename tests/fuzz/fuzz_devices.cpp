@@ -9,8 +9,10 @@
 
 #include "devices/acpi_power.h"
 #include "devices/cmos_rtc.h"
+#include "devices/debug_console.h"
 #include "devices/exit_port.h"
 #include "devices/i8042.h"
+#include "devices/pv_panic.h"
 #include "devices/serial.h"
 #include "devices/system_control.h"
 #include "tests/fuzz/input.h"
@@ -26,6 +28,7 @@ namespace {
 
 constexpr int kMaxSteps = 2000;
 constexpr uint16_t kExitPort = 0xf4;
+constexpr uint16_t kDebugConsole = 0xe9;
 constexpr size_t kMaxKeyboardBytes = 33;  // docs/limits.md
 constexpr auto kFastestPeriod = std::chrono::microseconds(122);
 // 2026-01-01: the clock of the host.
@@ -46,12 +49,15 @@ class Machine {
     add(AcpiPower::kSmiCommandPort, AcpiPower::kSmiPorts, power_.smi_ports());
     add(layout::kResetControl, 1, reset_port_);
     add(kExitPort, ExitPort::kPorts, exit_port_);
+    add(layout::kPanicPort, PvPanic::kPorts, panic_device_);
+    add(kDebugConsole, DebugConsole::kPorts, debug_console_);
   }
 
   void run() {
     for (int i = 0; i < kMaxSteps && !input_.is_empty(); ++i) {
       step();
       VMM_CHECK(sink_.text.size() <= bytes_written_, "more was printed than the guest wrote");
+      VMM_CHECK(debug_sink_.text.size() + panics_ <= bytes_written_, "more was told than the guest wrote");
       VMM_CHECK(exits_ <= 1, "a guest that ended once more");
       VMM_CHECK(resets_ + power_offs_ <= bytes_written_, "a reset without a write");
     }
@@ -83,7 +89,7 @@ class Machine {
       case 4:
         return serial_.receive_break();
       case 5:
-        sink_.room = input_.below(20);
+        debug_sink_.room = sink_.room = input_.below(20);
         return serial_.output_room();
       case 6:
         return press_keys();
@@ -194,8 +200,12 @@ class Machine {
                           VMM_CHECK(line.size() <= DebugPort::kMaxLineBytes + 40, "a line is too long");
                         }};
   ExitPort exit_port_{[this](uint8_t /*status*/) { ++exits_; }};
+  uint64_t panics_ = 0;
+  PvPanic panic_device_{{.panicked = [this] { ++panics_; }, .crash_loaded = [this] { ++panics_; }}};
+  FakeByteSink debug_sink_;
+  DebugConsole debug_console_{debug_sink_};
   IoBus ports_;
-  std::array<uint16_t, 12> windows_{};
+  std::array<uint16_t, 14> windows_{};
   size_t window_count_ = 0;
 };
 

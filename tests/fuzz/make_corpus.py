@@ -66,6 +66,11 @@ def domains():
         "  </devices>\n"
         "</domain>\n"))
     save("domain_xml", "least.xml", domain())
+    save("domain_xml", "small-devices.xml", domain(devices=(
+        "<rng model='virtio'><rate bytes='1024' period='1000'/><backend model='random'>/dev/urandom</backend><address type='pci' slot='0x05'/></rng>"
+        "<console type='pty'><target type='virtio' port='0'/><address type='virtio-serial' controller='0' bus='0' port='0'/></console>"
+        "<serial type='file'><source path='log'/><target type='isa-debug' port='1'><model name='isa-debugcon'/></target>"
+        "<address type='isa' iobase='0xe9'/></serial><panic model='isa'><address type='isa' iobase='0x505'/></panic>")))
     save("domain_xml", "disks.xml", domain(general="<vcpu placement='static'>4</vcpu>\n<iothreads>2</iothreads>\n", devices=(
         disk("vda", "<serial>root-1</serial><boot order='1'/><alias name='ua-1'/>",
              "type='raw' cache='none' io='io_uring' discard='unmap' detect_zeroes='unmap' queues='4' queue_size='256' iothread='1'"
@@ -278,6 +283,39 @@ def vector(index, data):
     return msix(16 * index, 0xFEE00000) + msix(16 * index + 8, data) + msix(16 * index + 12, 0)
 
 
+# --- entropy device and console of virtio (queue_driver.h) -----------------------------------------------------------
+
+def small_request(queue, address, length, flags, index=0, publish=6):
+    return (u8(3 + 8 * queue, index) + u32(address) + u32(length) + u8(flags, 0) + u8(publish + 8 * queue, index))
+
+
+def rng():
+    unbounded, bounded = u8(0), u8(1, 99)  # 100 bytes in a period
+    start = u8(0, 1)  # no event index; all features
+    wait = u8(0xFE) + u16(500)
+    save("rng", "requests", unbounded + start + small_request(0, 0x6000, 64, WRITABLE) + small_request(0, 0x100000, 0x2000, WRITABLE, 1)
+         + u8(0, 0, 4) + u32(1))
+    save("rng", "bounded", bounded + start + small_request(0, 0x6000, 70, WRITABLE) * 3 + wait + small_request(0, 0x6000, 200, WRITABLE) + wait)
+    save("rng", "source-with-nothing", unbounded + u8(0, 1) + u8(0xFF) + u16(0) + small_request(0, 0x6000, 0x1000, WRITABLE) * 2 + u8(0xF5)
+         + start + small_request(0, 0x6000, 16, WRITABLE) + u8(0xFF) + u16(3) + wait)
+    save("rng", "no-room", unbounded + start + small_request(0, 0x6000, 64, 0) + small_request(0, 0xFFFFFF00, 64, WRITABLE, 1)
+         + small_request(0, 0xFFF0, 0x100, WRITABLE, 2))
+
+
+def console():
+    start = u8(0, 0, 1)
+    room, turn = u8(0xFE) + u16(1000), u8(0xFD)
+    typed = u8(0xFF, 5) + b"typed"
+    receive, transmit = 0, 1
+    save("console", "both-ways", start + room + small_request(transmit, 0x6000, 600, 0) + typed + small_request(receive, 0x7000, 3, WRITABLE)
+         + small_request(receive, 0x7000, 30, WRITABLE, 1) + turn + u8(0, 0, 4) + u32(1))
+    save("console", "slow-reader", start + small_request(transmit, 0x6000, 0x1800, 0) + small_request(transmit, 0x6000, 4, 0, 1)
+         + (room + turn) * 8)
+    save("console", "stopped-while-it-waits", start + small_request(transmit, 0x6000, 0x1800, 0) + u8(0xFC) + room + turn
+         + small_request(transmit, 0x6000, 0x1800, 0, 1) + u8(0xF5) + start + room + turn)
+    save("console", "typing-without-an-end", start + (u8(0xFF, 255) + bytes(255)) * 18 + small_request(receive, 0x6000, 0x1000, WRITABLE) * 2)
+
+
 def pci():
     bring_up, get_id, changed, reset = u8(6, 1), u8(7, 0), u8(8), u8(9)
     save("pci", "wire", bring_up + get_id + structures(0x1000, READ8) + changed + config(DISK_FUNCTION, 4, 0x407, CONFIG_WRITE16)
@@ -301,7 +339,7 @@ def pci():
 
 # --- small devices ------------------------------------------------------------------------------------------------
 
-SERIAL, CMOS, KEYBOARD, KEYBOARD_COMMAND, PORT_A, POST, DEBUG, POWER, GPE, SMI, RESET_PORT = range(11)
+SERIAL, CMOS, KEYBOARD, KEYBOARD_COMMAND, PORT_A, POST, DEBUG, POWER, GPE, SMI, RESET_PORT, EXIT, PANIC, DEBUG_CONSOLE = range(14)
 
 
 def port_write(window, offset, value, kind=4):
@@ -337,6 +375,9 @@ def devices():
          + u8(2) + u16(0xFFFF) + port_read(POWER, 8, 2) + port_write(POWER, 4, 0x3400, 5) + port_write(POWER, 4, 0x2001, 5) + u8(9))
     save("devices", "system-ports", port_write(PORT_A, 0, 3) + port_read(PORT_A, 0) + port_write(POST, 0, 0x55) + port_write(RESET_PORT, 0, 6)
          + b"".join(port_write(DEBUG, 0, byte) for byte in b"line\x1b\n") + u8(0) + u16(0x60) + u8(6) + u32(0xFEFE) + u8(9))
+    save("devices", "panic-and-debug-console", port_read(PANIC, 0) + port_write(PANIC, 0, 3) + port_write(PANIC, 0, 2) + port_write(EXIT, 0, 7)
+         + b"".join(port_write(DEBUG_CONSOLE, 0, byte) for byte in b"printed\n") + u8(5, 1) + port_write(DEBUG_CONSOLE, 0, 0x41) * 3
+         + port_read(DEBUG_CONSOLE, 0))
 
 
 # --- IDE ----------------------------------------------------------------------------------------------------------
@@ -491,6 +532,8 @@ def main():
     kernels()
     virtqueues()
     balloon()
+    rng()
+    console()
     pci()
     devices()
     ide()

@@ -15,6 +15,7 @@ namespace {
 constexpr uint8_t kCmosCounter = 0x7f;
 constexpr uint16_t kScratch = 0x3f8 + 7;
 constexpr uint16_t kExitPort = 0xf4;
+constexpr uint16_t kPanicPort = 0x505;
 constexpr uint8_t kFirstStart = 0xa1;
 constexpr uint16_t kPowerButton = 1 << 8;  // PM1_STS and PM1_EN (ACPI 6.4, 4.8.3.1)
 constexpr uint8_t kSciVector = 0x49;
@@ -172,6 +173,14 @@ constexpr Mode kModes[] = {
      }},
     {"flood-serial", flood_serial},
     {"power-button", wait_for_power_button},
+    {"panic",
+     [] {
+       check_equal("events of the panic device", in8(kPanicPort), 0x03);
+       out8(kPanicPort, 0x02);  // a crash kernel takes over: the host does nothing
+       print("panicking");
+       out8(kPanicPort, 0x01);
+       stop();
+     }},
     {"exit", exit_with_status},
     {"exit-twice",
      [] {

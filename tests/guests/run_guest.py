@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from xml.sax.saxutils import escape
 
@@ -49,6 +50,11 @@ def parse_arguments():
     parser.add_argument("--topology", metavar="SOCKETS,CORES,THREADS")
     parser.add_argument("--on-reboot", choices=("restart", "destroy"), default="restart")
     parser.add_argument("--balloon", action="store_true", help="vmm only: a balloon with all that it can do")
+    parser.add_argument("--rng", metavar="BYTES", nargs="?", const="0", help="an entropy device; so many bytes in 3 s at most")
+    parser.add_argument("--console-echo", action="store_true", help="a console of virtio whose other end sends back what it gets")
+    parser.add_argument("--debug-console", metavar="PORT", help="goes to a file; see --expect-debug")
+    parser.add_argument("--expect-debug", action="append", default=[], metavar="REGEX", help="in all that the debug console got")
+    parser.add_argument("--panic", action="store_true", help="a panic device")
     parser.add_argument("--exit-port", metavar="PORT", help="vmm only: the guest may end the run there")
     parser.add_argument("--vmm-option", action="append", default=[], metavar="OPTION", help="one more for vmm")
     parser.add_argument("--on-crash", choices=("restart", "destroy"), default="destroy")
@@ -127,6 +133,51 @@ def ide_elements(images):
                    f"<target dev='{target}' bus='ide'/>{kinds[target][1]}</disk>" for target, path in images.items())
 
 
+def small_devices(options):
+    elements = ""
+    if options.rng is not None:
+        rate = f"<rate bytes='{options.rng}' period='3000'/>" if options.rng != "0" else ""
+        elements += f"<rng model='virtio'>{rate}<backend model='random'>/dev/urandom</backend></rng>"
+    if options.console_echo:
+        elements += (f"<console type='unix'><source mode='connect' path='{options.echo_socket}'/>"
+                     "<target type='virtio' port='0'/></console>")
+    if options.debug_console:
+        elements += (f"<serial type='file'><source path='{options.debug_file}'/><target type='isa-debug'/>"
+                     f"<address type='isa' iobase='{options.debug_console}'/></serial>")
+    return elements + ("<panic model='isa'/>" if options.panic else "")
+
+
+def qemu_small_devices(options):
+    suffix = "pci,disable-legacy=on" if options.machine == "pc" else "device"
+    words = []
+    if options.rng is not None:
+        limit = f",max-bytes={options.rng},period=3000" if options.rng != "0" else ""
+        words += ["-object", "rng-random,filename=/dev/urandom,id=rng0", "-device", f"virtio-rng-{suffix},rng=rng0{limit}"]
+    if options.console_echo:
+        words += ["-chardev", f"socket,id=console0,path={options.echo_socket}", "-device", f"virtio-serial-{suffix}",
+                  "-device", "virtconsole,chardev=console0"]
+    if options.debug_console:
+        words += ["-chardev", f"file,id=debug0,path={options.debug_file}",
+                  "-device", f"isa-debugcon,iobase={options.debug_console},chardev=debug0"]
+    return words + (["-device", "pvpanic"] if options.panic else [])
+
+
+class EchoServer:
+    """Sends back to its client all that comes, at a unix socket."""
+
+    def __init__(self, path):
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen(1)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        client, _ = self._listener.accept()
+        with client:
+            while data := client.recv(1 << 16):
+                client.sendall(data)
+
+
 def domain_xml(options, disks):
     features = "".join(f"<feature policy='disable' name='{name}'/>" for name in options.features_off.split(",") if name)
     topology = "<topology sockets='{}' cores='{}' threads='{}'/>".format(*options.topology.split(",")) if options.topology else ""
@@ -134,7 +185,7 @@ def domain_xml(options, disks):
     iothreads = "<iothreads>1</iothreads>" if any(disk.iothread for disk in disks) else ""
     metadata = f"<metadata><vmm:exit xmlns:vmm='urn:vmm:domain:1' port='{options.exit_port}'/></metadata>" if options.exit_port else ""
     balloon = "<memballoon model='virtio' autodeflate='on' freePageReporting='on'/>" if options.balloon else ""
-    serial = "<serial type='stdio'><target port='0'/></serial>"
+    serial = small_devices(options) + "<serial type='stdio'><target port='0'/></serial>"
     serial += "".join(f"<serial type='null'><target port='{n}'/></serial>" for n in range(1, options.serial))
     return f"""<domain type='kvm'>
   <name>guest-program</name>{metadata}
@@ -158,7 +209,7 @@ def qemu_command(options, disks):
                "-smp", smp, "-m", str(options.memory), "-nodefaults", "-display", "none",
                "-kernel", options.program, "-append", options.cmdline, "-chardev", "stdio,id=terminal,signal=off",
                "-serial", "chardev:terminal"]
-    command += ["-serial", "null"] * (options.serial - 1)
+    command += ["-serial", "null"] * (options.serial - 1) + qemu_small_devices(options)
     if options.power_button:
         command += ["-monitor", f"unix:{options.control},server=on,wait=off"]
     command += ["-no-reboot"] if options.on_reboot == "destroy" else []
@@ -265,7 +316,18 @@ def judge(options, status, output, errors):
                    if not re.search(wanted, errors, re.MULTILINE)]
     complaints += [f"a match of {wanted!r} on stderr" for wanted in options.reject_error
                    if re.search(wanted, errors, re.MULTILINE)]
+    complaints += [f"no match of {wanted!r} at the debug console" for wanted in options.expect_debug
+                   if not re.search(wanted, options.debug_text, re.MULTILINE)]
     return complaints
+
+
+def read_text(path):
+    """Nothing of a file that is not there."""
+    try:
+        with open(path, encoding="latin-1") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
 
 
 def kvm_usable():
@@ -290,6 +352,10 @@ def main():
         disks = [Disk(text, temp, number) for number, text in enumerate(options.disk)]
         options.ide_images = make_ide_images(options, temp)
         options.control = os.path.join(temp, "control")
+        options.echo_socket = os.path.join(temp, "echo")
+        options.debug_file = os.path.join(temp, "debug.log")
+        if options.console_echo and not options.show:
+            EchoServer(options.echo_socket)
         if options.monitor == "qemu":
             command = qemu_command(options, disks)
         else:
@@ -301,6 +367,7 @@ def main():
             print(" ".join(command) if options.monitor == "qemu" else domain_xml(options, disks))
             return 0
         status, output, errors = run(command, options)
+        options.debug_text = read_text(options.debug_file) if options.debug_console else ""
     output = output.decode("latin-1").replace("\r\n", "\n")
     errors = errors.decode("utf-8", "replace")
     complaints = judge(options, status, output, errors)

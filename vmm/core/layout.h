@@ -42,6 +42,7 @@ inline constexpr uint16_t kDmaPages = 0x81;  // 15 ports
 inline constexpr uint16_t kSystemControlA = 0x92;
 inline constexpr uint16_t kDmaSlave = 0xc0;  // 32 ports
 inline constexpr uint16_t kDebugPort = 0x402;
+inline constexpr uint16_t kPanicPort = 0x505;
 inline constexpr uint16_t kFwCfg = 0x510;     // selector (16 bits), data at 0x511
 inline constexpr uint16_t kFwCfgDma = 0x514;  // 8 ports
 inline constexpr uint16_t kElcr = 0x4d0;      // and 0x4d1

@@ -33,6 +33,14 @@ void check_targets(const ReadContext& context, const Domain& domain) {
   if (domain.balloon && domain.balloon->address) {
     slots.take(domain.balloon->address->slot, domain.balloon->line);
   }
+  for (const Rng& rng : domain.rngs) {
+    if (const auto line = rng.address ? slots.take(rng.address->slot, rng.line) : std::nullopt) {
+      context.report.error(rng.line,
+                           fmt::format("<rng>/<address slot='{:#04x}'>: the device of line {} stands "
+                                       "there; give another slot, or remove the address",
+                                       rng.address->slot, *line));
+    }
+  }
   for (const Disk& disk : domain.disks) {
     if (!disk.target.empty()) {
       if (const auto line = targets.take(disk.target, disk.line)) {
@@ -82,10 +90,40 @@ void check_images(const ReadContext& context, const Domain& domain) {
   }
 }
 
+// No two lead to one file, socket or terminal.
+class HostEnds {
+ public:
+  explicit HostEnds(const ReadContext& context) : context_(context) {}
+
+  void check(std::string_view element, const Serial& end) {
+    if (!end.path.empty()) {
+      if (const auto line = paths_.take(end.path.lexically_normal().native(), end.line)) {
+        context_.report.error(end.line,
+                              fmt::format("<{}>/<source>: the port of line {} leads to {} too; give "
+                                          "another path",
+                                          element, *line, printable(end.path.native())));
+      }
+    }
+    if (end.backend == CharBackend::kStdio) {
+      if (stdio_line_) {
+        context_.report.error(end.line,
+                              fmt::format("<{} type='stdio'>: the port of line {} has the terminal; "
+                                          "use another type",
+                                          element, *stdio_line_));
+      }
+      stdio_line_ = end.line;
+    }
+  }
+
+ private:
+  const ReadContext& context_;
+  Taken<std::string> paths_;
+  std::optional<int> stdio_line_;
+};
+
 void check_serials(const ReadContext& context, const Domain& domain) {
   Taken<uint32_t> ports;
-  Taken<std::string> paths;
-  std::optional<int> stdio_line;
+  HostEnds ends(context);
   for (const Serial& serial : domain.serials) {
     if (const auto line = ports.take(serial.port, serial.line)) {
       context.report.error(serial.line,
@@ -93,23 +131,13 @@ void check_serials(const ReadContext& context, const Domain& domain) {
                                        "give another",
                                        serial.port, *line));
     }
-    if (!serial.path.empty()) {
-      if (const auto line = paths.take(serial.path.lexically_normal().native(), serial.line)) {
-        context.report.error(serial.line,
-                             fmt::format("<serial>/<source>: the port of line {} leads to {} too; give "
-                                         "another path",
-                                         *line, printable(serial.path.native())));
-      }
-    }
-    if (serial.backend == CharBackend::kStdio) {
-      if (stdio_line) {
-        context.report.error(serial.line,
-                             fmt::format("<serial type='stdio'>: the port of line {} has the terminal; "
-                                         "use another type",
-                                         *stdio_line));
-      }
-      stdio_line = serial.line;
-    }
+    ends.check("serial", serial);
+  }
+  if (domain.debug_console) {
+    ends.check("serial", domain.debug_console->end);
+  }
+  for (const Serial& console : domain.virtio_consoles) {
+    ends.check("console", console);
   }
 }
 
@@ -145,15 +173,30 @@ void check_boot(const ReadContext& context, const Element& root, const Domain& d
   }
 }
 
-void check_balloon(const ReadContext& context, const Domain& domain) {
-  const bool is_full = domain.os.machine == MachineType::kMicrovm && domain.disks.size() == kMaxMicrovmDisks;
-  if (domain.balloon && is_full) {
-    context.report.error(
-        domain.balloon->line,
-        fmt::format("<memballoon>: the {} disks take all places of machine='microvm'; remove "
-                    "one, or write model='none'",
-                    kMaxMicrovmDisks));
+// Disks come first, as they do in the machine; how many these may be is checked where they are read.
+void check_places(const ReadContext& context, const Domain& domain) {
+  const bool is_microvm = domain.os.machine == MachineType::kMicrovm;
+  const size_t most = is_microvm ? kMaxMicrovmDevices : kMaxPcDevices;
+  auto taken = static_cast<size_t>(std::ranges::count(domain.disks, DiskBus::kVirtio, &Disk::bus));
+  const auto take = [&](int line, std::string_view element) {
+    if (++taken == most + 1) {
+      context.report.error(line, fmt::format("{}: the {} places that machine='{}' has for virtio devices are "
+                                             "taken; remove one of them",
+                                             element, most, is_microvm ? "microvm" : "pc"));
+    }
+  };
+  if (domain.balloon) {
+    take(domain.balloon->line, "<memballoon>");
   }
+  for (const Rng& rng : domain.rngs) {
+    take(rng.line, "<rng>");
+  }
+  for (const Serial& console : domain.virtio_consoles) {
+    take(console.line, "<console>");
+  }
+}
+
+void check_balloon(const ReadContext& context, const Domain& domain) {
   if (!domain.balloon && domain.current_memory_bytes < domain.memory_bytes) {
     context.report.warning(
         domain.current_memory_line,
@@ -165,6 +208,10 @@ void check_balloon(const ReadContext& context, const Domain& domain) {
 void check_acpi(const ReadContext& context, const Element& root, const Domain& domain) {
   if (domain.features.acpi || root.has_refused_children) {
     return;
+  }
+  if (domain.panic_device) {
+    context.report.warning(domain.panic_device->line,
+                           "<panic>: without <features><acpi/></features> the guest does not find it");
   }
   if (domain.vcpus > 1) {
     context.report.error(
@@ -184,6 +231,7 @@ void check_domain(const ReadContext& context, const Element& root, const Domain&
   check_targets(context, domain);
   check_images(context, domain);
   check_serials(context, domain);
+  check_places(context, domain);
   check_balloon(context, domain);
   check_boot(context, root, domain);
   check_acpi(context, root, domain);

@@ -22,8 +22,11 @@ inline constexpr uint64_t kMinMemoryBytes = uint64_t{2} << 20;
 inline constexpr uint64_t kMaxMemoryBytes = uint64_t{1} << 42;
 inline constexpr uint32_t kMaxIoThreads = 64;
 inline constexpr uint32_t kMaxSerialPorts = 4;
-inline constexpr uint32_t kMaxMicrovmDisks = 8;   // on virtio; so is the next
-inline constexpr uint32_t kMaxPcDisks = 28;       // slots 2 to 31 of bus 0, but for two left free
+inline constexpr uint32_t kMaxMicrovmDisks = 8;    // on virtio; so is the next
+inline constexpr uint32_t kMaxPcDisks = 28;        // slots 2 to 31 of bus 0, but for two left free
+inline constexpr uint32_t kMaxMicrovmDevices = 8;  // all on virtio together; so is the next
+inline constexpr uint32_t kMaxPcDevices = 30;      // slots 2 to 31 of bus 0
+inline constexpr uint32_t kMaxVirtioConsoles = 8;
 inline constexpr uint32_t kExitPortEnd = 0xc000;  // from there on PCI cards have their ports
 inline constexpr uint32_t kMinQueueSize = 4;      // a header, a status, and room for data
 inline constexpr uint32_t kMaxQueueSize = 1024;
@@ -217,6 +220,21 @@ struct Balloon {
   std::optional<PciAddress> address;  // machine='pc' only; absent: vmm's choice
 };
 
+// <rng model='virtio'>
+struct Rng {
+  int line = 0;
+  std::filesystem::path source;       // a character device; empty: the host's kernel, asked directly
+  uint64_t rate_bytes = 0;            // in each period; 0: as many as the guest asks for
+  uint32_t rate_period_ms = 1000;     // at least 1
+  std::optional<PciAddress> address;  // machine='pc' only; absent: vmm's choice
+};
+
+// <panic model='isa'>: a port at which the guest's kernel tells that it has panicked; then <on_crash> is
+// obeyed.
+struct PanicDevice {
+  int line = 0;
+};
+
 enum class CharBackend : uint8_t { kStdio, kFile, kPty, kUnix, kNull };
 
 struct Serial {
@@ -228,6 +246,13 @@ struct Serial {
   bool listen = true;                       // kUnix: mode='bind'; false: mode='connect'
   std::string alias;
 };
+
+// <serial> with <target type='isa-debug'>: a port that firmware and kernels print to.
+struct DebugConsole {
+  Serial end;         // its port is no COM port, and says nothing
+  uint16_t port = 0;  // below kExitPortEnd
+};
+inline constexpr uint16_t kDebugConsolePort = 0x402;  // where SeaBIOS and OVMF print
 
 // A port at which the guest ends its run with an exit status; <vmm:exit> in <metadata>.
 struct ExitPort {
@@ -268,7 +293,13 @@ struct Domain {
   std::vector<Disk> disks;  // in the order of the file
   Throwaway throwaway;
   std::optional<Balloon> balloon;
+  std::vector<Rng> rngs;
   std::vector<Serial> serials;  // by port
+  // <console>s with <target type='virtio'>, each on a device of its own, in the order of the file, which is
+  // what their ports count: Linux's hvc0, hvc1, ….
+  std::vector<Serial> virtio_consoles;
+  std::optional<DebugConsole> debug_console;
+  std::optional<PanicDevice> panic_device;
   std::optional<ExitPort> exit_port;
 
   // "guest.xml:14" or "--set memory=2GiB", to begin a message about what stands there.

@@ -1,4 +1,4 @@
-// Serial ports, and the consoles that are serial ports seen again.
+// Serial ports, the consoles that are serial ports seen again, consoles of virtio, and the debug console.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -65,28 +65,35 @@ Serial read_port(const ReadContext& context, const Element& element) {
   return serial;
 }
 
-std::optional<uint32_t> read_port_number(const ReadContext& context, const Element& element) {
+std::optional<uint32_t> read_port_number(const ReadContext& context, const Element& element,
+                                         uint32_t highest = kMaxSerialPorts - 1) {
   const Element* target = element.child("target");
-  return target == nullptr ? std::nullopt : read_number(context, *target, "port", 0, kMaxSerialPorts - 1);
+  return target == nullptr ? std::nullopt : read_number(context, *target, "port", 0, highest);
 }
 
-// libvirt gives a port without a number the one after the highest so far.
-void number_ports(const ReadContext& context, const std::vector<bool>& is_numbered,
-                  std::vector<Serial>& serials) {
+// A <serial>, of either kind.
+struct NumberedSerial {
+  Serial serial;
+  bool has_number = false;
+  bool is_debug = false;
+};
+
+// libvirt gives a port without a number the one after the highest so far, and counts the debug console.
+void number_ports(const ReadContext& context, std::vector<NumberedSerial>& serials) {
   uint32_t next = 0;
-  for (size_t i = 0; i < serials.size(); ++i) {
-    if (is_numbered[i]) {
-      next = std::max(next, serials[i].port + 1);
+  for (const NumberedSerial& each : serials) {
+    if (each.has_number) {
+      next = std::max(next, each.serial.port + 1);
     }
   }
-  for (size_t i = 0; i < serials.size(); ++i) {
-    if (is_numbered[i]) {
+  for (NumberedSerial& each : serials) {
+    if (each.has_number) {
       continue;
     }
-    serials[i].port = next++;
-    if (serials[i].port >= kMaxSerialPorts) {
+    each.serial.port = next++;
+    if (each.serial.port >= kMaxSerialPorts && !each.is_debug) {
       context.report.error(
-          serials[i].line,
+          each.serial.line,
           fmt::format("<serial>: there is no port after {}; give each <target port='0'/> to '{}'",
                       kMaxSerialPorts - 1, kMaxSerialPorts - 1));
       return;
@@ -94,18 +101,48 @@ void number_ports(const ReadContext& context, const std::vector<bool>& is_number
   }
 }
 
-// libvirt: the first console is the first serial port, which it makes if there is none.
+std::string_view target_type(const Element& element) {
+  const Element* target = element.child("target");
+  return target == nullptr ? std::string_view() : target->value_of("type");
+}
+
+void read_virtio_console(const ReadContext& context, const Element& element, Domain& domain) {
+  if (domain.virtio_consoles.size() == kMaxVirtioConsoles) {
+    context.report.error(element.line, fmt::format("{}: more than {} consoles of virtio; remove it",
+                                                   element.place, kMaxVirtioConsoles));
+    return;
+  }
+  Serial console = read_port(context, element);
+  console.port = static_cast<uint32_t>(domain.virtio_consoles.size());
+  domain.virtio_consoles.push_back(std::move(console));
+}
+
+void check_target_of_console(const ReadContext& context, const Element& element) {
+  if (const Element* address = element.child("address")) {
+    context.report.error(address->line,
+                         fmt::format("{}: COM ports stand where PCs have them; remove it", address->place));
+  }
+}
+
+// libvirt: the first console that is not virtio's is the first serial port, which it makes if there is none.
 void read_consoles(const ReadContext& context, const Element& devices, bool has_serial, Domain& domain) {
   bool is_first = true;
   for (const Element& each : devices.children) {
     if (each.name != "console") {
       continue;
     }
+    if (target_type(each) == "virtio") {
+      read_virtio_console(context, each, domain);
+      continue;
+    }
     if (!is_first) {
-      context.report.error(
-          each.line, fmt::format("{}: only the first console is a serial port; use <serial>", each.place));
+      context.report.error(each.line,
+                           fmt::format("{}: only the first console is a serial port; use <serial>, or "
+                                       "<target type='virtio'/>",
+                                       each.place));
       return;
     }
+    check_target_of_console(context, each);
     is_first = false;
     if (!has_serial) {
       Serial serial = read_port(context, each);
@@ -115,28 +152,84 @@ void read_consoles(const ReadContext& context, const Element& devices, bool has_
   }
 }
 
+uint16_t read_debug_port(const ReadContext& context, const Element& element) {
+  const Element* address = element.child("address");
+  const Attribute* iobase = address == nullptr ? nullptr : address->attribute("iobase");
+  if (iobase == nullptr) {
+    return kDebugConsolePort;
+  }
+  const auto port = parse_address_number(iobase->value);
+  if (!port || *port >= kExitPortEnd) {
+    context.report.error(iobase->line,
+                         fmt::format("{}: give a port below {:#x}, as {:#x}", address->place_of(*iobase),
+                                     kExitPortEnd, kDebugConsolePort));
+    return kDebugConsolePort;
+  }
+  return static_cast<uint16_t>(*port);
+}
+
+// Whether <target>, its <model> and <address> are about one device.
+void check_target_of_serial(const ReadContext& context, const Element& element) {
+  const bool is_debug = target_type(element) == "isa-debug";
+  const Element* target = element.child("target");
+  const Element* model = target == nullptr ? nullptr : target->child("model");
+  const std::string_view name = model == nullptr ? std::string_view() : model->value_of("name");
+  if (!name.empty() && (name == "isa-debugcon") != is_debug) {
+    context.report.error(model->line,
+                         fmt::format("{}: does not go with <target type='{}'>; remove one of the two",
+                                     model->place, is_debug ? "isa-debug" : "isa-serial"));
+  }
+  if (const Element* address = element.child("address"); address != nullptr && !is_debug) {
+    context.report.error(
+        address->line,
+        fmt::format("{}: COM ports stand where PCs have them; use <target port=…/>", address->place));
+  }
+}
+
+// False: there are enough of its kind.
+bool read_serial(const ReadContext& context, const Element& element, std::vector<NumberedSerial>& serials) {
+  const bool is_debug = target_type(element) == "isa-debug";
+  const auto others = static_cast<uint32_t>(std::ranges::count(serials, is_debug, &NumberedSerial::is_debug));
+  const uint32_t most = is_debug ? 1 : kMaxSerialPorts;
+  if (others == most) {
+    context.report.error(element.line,
+                         fmt::format("{}: more than {}; remove it", element.place,
+                                     is_debug ? "one debug console" : fmt::format("{} serial ports", most)));
+    return false;
+  }
+  constexpr uint32_t kHighestOfDebugConsole = 255;
+  const auto number =
+      read_port_number(context, element, is_debug ? kHighestOfDebugConsole : kMaxSerialPorts - 1);
+  NumberedSerial& read = serials.emplace_back(read_port(context, element), number.has_value(), is_debug);
+  read.serial.port = number.value_or(0);
+  return true;
+}
+
 }  // namespace
 
 void read_serials(const ReadContext& context, const Element& devices, Domain& domain) {
-  std::vector<bool> is_numbered;
+  std::vector<NumberedSerial> serials;
   for (const Element& each : devices.children) {
     if (each.name != "serial") {
       continue;
     }
-    if (domain.serials.size() == kMaxSerialPorts) {
-      context.report.error(
-          each.line, fmt::format("{}: more than {} serial ports; remove it", each.place, kMaxSerialPorts));
+    check_target_of_serial(context, each);
+    if (!read_serial(context, each, serials)) {
       break;
     }
-    Serial serial = read_port(context, each);
-    const auto port = read_port_number(context, each);
-    serial.port = port.value_or(0);
-    is_numbered.push_back(port.has_value());
-    domain.serials.push_back(std::move(serial));
+    if (serials.back().is_debug) {
+      domain.debug_console = DebugConsole{.end = {}, .port = read_debug_port(context, each)};
+    }
   }
-  number_ports(context, is_numbered, domain.serials);
-  std::stable_sort(domain.serials.begin(), domain.serials.end(),
-                   [](const Serial& a, const Serial& b) { return a.port < b.port; });
+  number_ports(context, serials);
+  for (NumberedSerial& each : serials) {
+    if (each.is_debug) {
+      domain.debug_console->end = std::move(each.serial);
+    } else {
+      domain.serials.push_back(std::move(each.serial));
+    }
+  }
+  std::ranges::stable_sort(domain.serials, {}, &Serial::port);
   // Where a serial port was refused, the console may have been the same one.
   const bool has_serial = !domain.serials.empty() || devices.has_refused_children;
   read_consoles(context, devices, has_serial, domain);

@@ -1,7 +1,8 @@
-// What virtio devices have in common, and the balloon.
+// What virtio devices have in common; the balloon, random numbers, and the panic device.
 #include <fmt/format.h>
 
 #include <array>
+#include <limits>
 
 #include "vmm/domain/reader.h"
 
@@ -39,6 +40,42 @@ std::optional<PciAddress> read_pci_address(const ReadContext& context, const Ele
     return std::nullopt;
   }
   return PciAddress{.slot = static_cast<uint8_t>(values[2]), .function = 0};
+}
+
+void read_rng_backend(const ReadContext& context, const Element& element, Rng& rng) {
+  const Element* backend = element.child("backend");
+  if (backend == nullptr || backend->attribute("model") == nullptr) {
+    if (!element.has_refused_children) {
+      context.report.error(element.line, fmt::format("{}: has no <backend model='random'/>; say where random "
+                                                     "numbers come from",
+                                                     element.place));
+    }
+    return;
+  }
+  if (backend->text.empty()) {
+    return;
+  }
+  if (backend->value_of("model") != "random" || !backend->text.starts_with('/')) {
+    context.report.error(backend->line,
+                         fmt::format("{}: '{}' is not the path of a device; write /dev/urandom, or nothing",
+                                     backend->place, printable(backend->text)));
+    return;
+  }
+  rng.source = context.complete(*backend, backend->text);
+}
+
+void read_rng_rate(const ReadContext& context, const Element& element, Rng& rng) {
+  const Element* rate = element.child("rate");
+  if (rate == nullptr) {
+    return;
+  }
+  constexpr uint32_t kHighest = std::numeric_limits<uint32_t>::max();
+  const auto bytes = read_number(context, *rate, "bytes", 1, kHighest);
+  if (rate->attribute("bytes") == nullptr) {
+    context.report.error(rate->line, fmt::format("{}: has no bytes=; say how many in a period", rate->place));
+  }
+  rng.rate_bytes = bytes.value_or(0);
+  rng.rate_period_ms = read_number(context, *rate, "period", 1, kHighest).value_or(rng.rate_period_ms);
 }
 
 }  // namespace
@@ -84,6 +121,46 @@ void read_balloon(const ReadContext& context, const Element& devices, Domain& do
         fmt::format("{}: <{}> keeps all of the guest's memory for it; what the balloon holds does "
                     "not go back to the host",
                     element->place, backing.hugepages ? "hugepages" : "locked"));
+  }
+}
+
+void read_rngs(const ReadContext& context, const Element& devices, Domain& domain) {
+  for (const Element& element : devices.children) {
+    if (element.name != "rng") {
+      continue;
+    }
+    if (element.attribute("model") == nullptr) {
+      context.report.error(element.line,
+                           fmt::format("{}: has no model=; write model='virtio'", element.place));
+    }
+    Rng& rng = domain.rngs.emplace_back();
+    rng.line = element.line;
+    read_rng_backend(context, element, rng);
+    read_rng_rate(context, element, rng);
+    rng.address = read_virtio_address(context, element, domain.os.machine);
+  }
+}
+
+void read_panic_device(const ReadContext& context, const Element& devices, Domain& domain) {
+  for (const Element& element : devices.children) {
+    if (element.name != "panic") {
+      continue;
+    }
+    if (domain.panic_device) {
+      context.report.error(element.line, fmt::format("{}: the one of line {} is enough; remove it",
+                                                     element.place, domain.panic_device->line));
+      return;
+    }
+    domain.panic_device = PanicDevice{.line = element.line};
+    constexpr uint64_t kPort = 0x505;
+    const Element* address = element.child("address");
+    const Attribute* port = address == nullptr ? nullptr : address->attribute("iobase");
+    if (port != nullptr && parse_address_number(port->value) != kPort) {
+      context.report.error(port->line,
+                           fmt::format("{}: the panic device stands at port {:#x}; write that, or "
+                                       "remove it",
+                                       address->place_of(*port), kPort));
+    }
   }
 }
 

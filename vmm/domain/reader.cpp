@@ -15,6 +15,8 @@ Domain read_domain(const ReadContext& context, const Element& root) {
   if (const Element* devices = root.child("devices")) {
     read_disks(context, *devices, domain);
     read_balloon(context, *devices, domain);
+    read_rngs(context, *devices, domain);
+    read_panic_device(context, *devices, domain);
     read_serials(context, *devices, domain);
   }
   check_domain(context, root, domain);

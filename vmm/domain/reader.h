@@ -26,6 +26,8 @@ void read_metadata(const ReadContext& context, const Element& root, Domain& doma
 // After read_memory(), read_processors() and read_os().
 void read_disks(const ReadContext& context, const Element& devices, Domain& domain);
 void read_balloon(const ReadContext& context, const Element& devices, Domain& domain);
+void read_rngs(const ReadContext& context, const Element& devices, Domain& domain);
+void read_panic_device(const ReadContext& context, const Element& devices, Domain& domain);
 // elements: those of domain.disks.
 void place_ide_drives(const ReadContext& context, std::span<const Element* const> elements, Domain& domain);
 void read_serials(const ReadContext& context, const Element& devices, Domain& domain);

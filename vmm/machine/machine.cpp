@@ -73,6 +73,7 @@ boot::AcpiConfig make_acpi_config(const domain::Domain& domain, const CpuPlan& p
     config.serial_mask |= 1U << serial.port;
   }
   config.virtio_mmio_mask = mmio_mask;
+  config.has_panic_device = domain.panic_device.has_value();
   return config;
 }
 
@@ -102,6 +103,9 @@ Result<std::unique_ptr<Machine>> Machine::build(const domain::Domain& domain, Ev
   VMM_TRY(machine->create_vcpus());
   VMM_TRY(machine->load_guest());
   VMM_TRY(machine->platform_->begin());
+  if (machine->extras_ != nullptr) {
+    VMM_TRY(machine->extras_->begin());
+  }
   return machine;
 }
 
@@ -116,6 +120,7 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
       .power_off = [this] { raise(Event::kPowerOff, 0); },
       .reset = [this] { raise(Event::kReset, 0); },
       .exit = [this](uint8_t status) { raise_exit(status); },
+      .panic = [this] { raise(Event::kPanic, 0); },
       .quit = [this] { quit(); },
   };
   VMM_ASSIGN_OR_RETURN(platform_, Platform::create(domain_, main_loop_, memory_, *interrupts_, switches));
@@ -135,12 +140,13 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
                                 main_loop_.post([this, disk, reason] { pause_for_disk(disk, reason); });
                               }}));
   VMM_ASSIGN_OR_RETURN(balloon_, Balloon::create(domain_, *virtio_places_));
+  VMM_ASSIGN_OR_RETURN(extras_, VirtioExtras::create(domain_, *virtio_places_, main_loop_, switches.quit));
   VMM_TRY(assign_resources());
   if (domain_.os.kernel.empty()) {
     VMM_ASSIGN_OR_RETURN(firmware_, Firmware::create(domain_, memory_, ports_, *vm_));
     describe_to_firmware();
   }
-  VMM_TRY(platform_->attach_exit_port(domain_, ports_));
+  VMM_TRY(platform_->attach_chosen_ports(domain_, ports_));
   VMM_ASSIGN_OR_RETURN(retry_timer_, main_loop_.make_timer([this] { go_on_after_pause(); }));
   VMM_ASSIGN_OR_RETURN(restart_timer_, main_loop_.make_timer([this] { restart(); }));
   return {};
@@ -217,6 +223,9 @@ Result<MachineEnd> Machine::run() {
   if (balloon_ != nullptr) {
     balloon_->start();
   }
+  if (extras_ != nullptr) {
+    extras_->start();
+  }
   for (unsigned i = 0; i < vcpus_.size(); ++i) {
     vcpus_[i]->start(i);
   }
@@ -226,6 +235,9 @@ Result<MachineEnd> Machine::run() {
   park_vcpus();
   platform_->flush_consoles();
   quiesce_devices();
+  if (extras_ != nullptr) {
+    extras_->flush_consoles();
+  }
   VMM_TRY(disks_->flush());
   return end_;
 }
@@ -311,6 +323,16 @@ void Machine::quiesce_devices() {
   if (balloon_ != nullptr) {
     balloon_->quiesce();
   }
+  if (extras_ != nullptr) {
+    extras_->quiesce();
+  }
+}
+
+void Machine::flush_consoles() {
+  platform_->flush_consoles();
+  if (extras_ != nullptr) {
+    extras_->flush_consoles();
+  }
 }
 
 void Machine::resume_vcpus() {
@@ -365,6 +387,9 @@ void Machine::handle_event() {
     case Event::kExit:
       log::info("the guest ended itself with status {}", exit_status_.load());
       return end(MachineEnd::kExit);
+    case Event::kPanic:
+      report_panic();
+      return obey(domain_.on_crash, MachineEnd::kCrash);
     case Event::kTripleFault:
     case Event::kCrash:
       report_crash(event_vcpu_);
@@ -379,16 +404,34 @@ void Machine::log_end(domain::LifecycleAction action, std::string_view what) {
   }
 }
 
-void Machine::report_crash(unsigned vcpu_index) {
+// Counts the crash. False: of those that follow each other the first ones were told.
+bool Machine::is_crash_told() {
   const uint64_t crash = pace_.count_crash();
-  if (domain_.on_crash == domain::LifecycleAction::kRestart && crash > RestartPace::kWholeReports) {
-    if (end_log_limit_.allows()) {
-      log::warning("the guest crashes again and again, {} times by now; the first {} were reported", crash,
-                   RestartPace::kWholeReports);
-    }
+  if (domain_.on_crash != domain::LifecycleAction::kRestart || crash <= RestartPace::kWholeReports) {
+    return true;
+  }
+  if (end_log_limit_.allows()) {
+    log::warning("the guest crashes again and again, {} times by now; the first {} were reported", crash,
+                 RestartPace::kWholeReports);
+  }
+  return false;
+}
+
+// The guest itself has said why, on its console; registers would show its panic's last instruction.
+void Machine::report_panic() {
+  if (!is_crash_told()) {
     return;
   }
-  platform_->flush_consoles();
+  flush_consoles();
+  static_cast<void>(std::fputs("vmm: the guest's kernel panicked\n", stderr));
+  log::to_file("the guest's kernel panicked");
+}
+
+void Machine::report_crash(unsigned vcpu_index) {
+  if (!is_crash_told()) {
+    return;
+  }
+  flush_consoles();
   const std::string report = vcpus_[vcpu_index]->vcpu().describe_stop(memory_);
   // Not through the log alone, which may go elsewhere or be off: this is why the run ends.
   static_cast<void>(std::fprintf(stderr, "vmm: the guest crashed\n%s\n", report.c_str()));
@@ -440,6 +483,9 @@ Status Machine::reset() {
   if (balloon_ != nullptr) {
     balloon_->reset();
   }
+  if (extras_ != nullptr) {
+    extras_->reset();
+  }
   if (chipset_ != nullptr) {
     chipset_->reset();
   }
@@ -452,6 +498,9 @@ Status Machine::reset() {
   disks_->resume();
   if (balloon_ != nullptr) {
     balloon_->resume();
+  }
+  if (extras_ != nullptr) {
+    extras_->resume();
   }
   VMM_TRY(assign_resources());
   return load_guest();

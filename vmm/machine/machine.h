@@ -30,6 +30,7 @@
 #include "vmm/machine/platform.h"
 #include "vmm/machine/restart_pace.h"
 #include "vmm/machine/vcpu_thread.h"
+#include "vmm/machine/virtio_extras.h"
 #include "vmm/machine/virtio_places.h"
 
 namespace vmm {
@@ -81,7 +82,7 @@ class Machine {
 
  private:
   // What the guest did that stops all vCPUs. The first one counts.
-  enum class Event : uint8_t { kNone, kPowerOff, kReset, kExit, kTripleFault, kCrash };
+  enum class Event : uint8_t { kNone, kPowerOff, kReset, kExit, kPanic, kTripleFault, kCrash };
 
   Machine(const domain::Domain& domain, EventLoop& main_loop, Kvm kvm, GuestMemory memory);
   Status create_vm();
@@ -97,6 +98,8 @@ class Machine {
   void raise_exit(uint8_t status);
   void handle_event();
   void report_crash(unsigned vcpu_index);
+  void report_panic();
+  bool is_crash_told();
   void log_end(domain::LifecycleAction action, std::string_view what);
   void obey(domain::LifecycleAction action, MachineEnd end);
   void restart_after_pause();
@@ -108,6 +111,7 @@ class Machine {
   void go_on_after_pause();
 
   void quiesce_devices();
+  void flush_consoles();
   void resume_vcpus();
   void park_vcpus();
 
@@ -127,7 +131,8 @@ class Machine {
   std::unique_ptr<PcChipset> chipset_;  // machine='pc' only
   std::unique_ptr<VirtioPlaces> virtio_places_;
   std::unique_ptr<Disks> disks_;
-  std::unique_ptr<Balloon> balloon_;  // null: the domain has none
+  std::unique_ptr<Balloon> balloon_;      // null: the domain has none
+  std::unique_ptr<VirtioExtras> extras_;  // null: the domain has none of these
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 
   std::atomic<Event> event_{Event::kNone};

@@ -1,13 +1,12 @@
 #include "vmm/machine/platform.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 #include "vmm/base/log.h"
 #include "vmm/core/clock.h"
 #include "vmm/core/layout.h"
-#include "vmm/machine/output_files.h"
+#include "vmm/machine/open_console.h"
 
 namespace vmm {
 namespace {
@@ -53,29 +52,6 @@ CmosContents cmos_contents(const domain::Domain& domain, const GuestMemory& memo
   return contents;
 }
 
-// Whatever the log level is: else nobody finds it.
-void tell_pty(uint32_t port, const std::string& path) {
-  static_cast<void>(std::fprintf(stderr, "vmm: serial port %u is on %s\n", port, path.c_str()));
-}
-
-Result<std::unique_ptr<Console>> open_console(const domain::Domain& domain, const domain::Serial& serial,
-                                              EventLoop& loop, const MachineSwitches& switches) {
-  switch (serial.backend) {
-    case domain::CharBackend::kStdio:
-      return open_stdio_console(loop, switches.quit);
-    case domain::CharBackend::kFile:
-      VMM_TRY(refuse_as_output(domain, serial.path));
-      return open_file_console(loop, serial.path, serial.append);
-    case domain::CharBackend::kPty:
-      return open_pty_console(loop, [&serial](const std::string& path) { tell_pty(serial.port, path); });
-    case domain::CharBackend::kUnix:
-      return open_socket_console(loop, serial.path, serial.listen ? SocketMode::kBind : SocketMode::kConnect);
-    case domain::CharBackend::kNull:
-      return make_null_console();
-  }
-  return make_null_console();
-}
-
 }  // namespace
 
 Platform::Platform(const domain::Domain& domain, std::unique_ptr<Alarm> alarm,
@@ -99,14 +75,20 @@ Result<std::unique_ptr<Platform>> Platform::create(const domain::Domain& domain,
   VMM_ASSIGN_OR_RETURN(std::unique_ptr<Alarm> alarm, make_loop_alarm(main_loop));
   std::unique_ptr<Platform> platform(
       new Platform(domain, std::move(alarm), offset, memory, interrupts, switches));
+  if (domain.panic_device) {
+    platform->panic_device_.emplace(PvPanic::Events{
+        .panicked = switches.panic, .crash_loaded = [raw = platform.get()] { raw->tell_crash_kernel(); }});
+  }
   VMM_TRY(platform->add_serial_ports(domain, main_loop, interrupts, switches));
+  VMM_TRY(platform->add_debug_console(domain, main_loop, switches));
   return platform;
 }
 
 Status Platform::add_serial_ports(const domain::Domain& domain, EventLoop& main_loop,
                                   IsaInterrupts& interrupts, const MachineSwitches& switches) {
   for (const domain::Serial& serial : domain.serials) {
-    auto console = open_console(domain, serial, main_loop, switches);
+    auto console =
+        open_console(domain, serial, main_loop, switches.quit, fmt::format("serial port {}", serial.port));
     if (!console) {
       return std::unexpected(console.error().within(
           fmt::format("{}: <serial> port {}", domain.where(serial.line), serial.port)));
@@ -122,6 +104,24 @@ Status Platform::add_serial_ports(const domain::Domain& domain, EventLoop& main_
   return {};
 }
 
+Status Platform::add_debug_console(const domain::Domain& domain, EventLoop& main_loop,
+                                   const MachineSwitches& switches) {
+  if (!domain.debug_console) {
+    return {};
+  }
+  const domain::Serial& end = domain.debug_console->end;
+  auto console = open_console(domain, end, main_loop, switches.quit, "the debug console");
+  if (!console) {
+    return std::unexpected(
+        console.error().within(fmt::format("{}: <serial> of type isa-debug", domain.where(end.line))));
+  }
+  debug_end_ = std::move(*console);
+  debug_console_ = std::make_unique<DebugConsole>(*debug_end_);
+  debug_end_->connect(*debug_console_);
+  debug_console_port_ = domain.debug_console->port;
+  return {};
+}
+
 Status Platform::attach(IoBus& ports, bool with_reset_port) {
   for (const Port& port : ports_) {
     VMM_TRY(ports.add(layout::kSerialPorts[port.number], Serial16550::kPorts, *port.serial));
@@ -131,7 +131,12 @@ Status Platform::attach(IoBus& ports, bool with_reset_port) {
   VMM_TRY(ports.add(layout::kI8042Command, 1, keyboard_controller_.command_port()));
   VMM_TRY(ports.add(layout::kSystemControlA, 1, system_control_));
   VMM_TRY(ports.add(layout::kPostCode, 1, post_code_));
-  VMM_TRY(ports.add(layout::kDebugPort, 1, debug_port_));
+  if (debug_console_ == nullptr || debug_console_port_ != layout::kDebugPort) {
+    VMM_TRY(ports.add(layout::kDebugPort, 1, debug_port_));
+  }
+  if (panic_device_) {
+    VMM_TRY(ports.add(layout::kPanicPort, PvPanic::kPorts, *panic_device_));
+  }
   VMM_TRY(ports.add(layout::kPmBase, AcpiPower::kPmBlockPorts, power_.pm_block()));
   VMM_TRY(ports.add(layout::kGpe0Base, AcpiPower::kGpe0Ports, power_.gpe0_block()));
   VMM_TRY(ports.add(AcpiPower::kSmiCommandPort, AcpiPower::kSmiPorts, power_.smi_ports()));
@@ -141,15 +146,28 @@ Status Platform::attach(IoBus& ports, bool with_reset_port) {
   return {};
 }
 
-Status Platform::attach_exit_port(const domain::Domain& domain, IoBus& ports) {
+namespace {
+
+bool add_where_free(IoBus& ports, uint16_t port, BusDevice& device) {
+  const bool is_kvms = std::ranges::any_of(layout::kPortsOfKvm, [port](const layout::Ports& taken) {
+    return port >= taken.first && port - taken.first < taken.count;
+  });
+  return !is_kvms && ports.add(port, 1, device).has_value();
+}
+
+}  // namespace
+
+Status Platform::attach_chosen_ports(const domain::Domain& domain, IoBus& ports) {
+  if (debug_console_ != nullptr && !add_where_free(ports, debug_console_port_, *debug_console_)) {
+    return fail_configuration(
+        "{}: <serial>/<address iobase='{:#x}'>: the machine has something else there; give another, as {:#x}",
+        domain.where(domain.debug_console->end.line), debug_console_port_, layout::kDebugPort);
+  }
   if (!domain.exit_port) {
     return {};
   }
   const uint16_t port = domain.exit_port->port;
-  const bool is_kvms = std::ranges::any_of(layout::kPortsOfKvm, [port](const layout::Ports& taken) {
-    return port >= taken.first && port - taken.first < taken.count;
-  });
-  if (is_kvms || !ports.add(port, ExitPort::kPorts, exit_port_)) {
+  if (!add_where_free(ports, port, exit_port_)) {
     return fail_configuration(
         "{}: <metadata>/<vmm:exit port='{:#x}'>: the machine has something else there; give another, as 0xf4",
         domain.where(domain.exit_port->line), port);
@@ -161,7 +179,7 @@ Status Platform::begin() {
   for (const Port& port : ports_) {
     VMM_TRY(port.console->begin());
   }
-  return {};
+  return debug_end_ == nullptr ? Status() : debug_end_->begin();
 }
 
 void Platform::reset() {
@@ -181,6 +199,15 @@ void Platform::reset() {
 void Platform::flush_consoles() {
   for (const Port& port : ports_) {
     port.console->flush();
+  }
+  if (debug_end_ != nullptr) {
+    debug_end_->flush();
+  }
+}
+
+void Platform::tell_crash_kernel() const {
+  if (log_limit_.allows()) {
+    log::warning("the guest's kernel has panicked, and its crash kernel takes over");
   }
 }
 

@@ -1,5 +1,6 @@
 // Platform: the devices that every machine has, `pc` and `microvm` alike: serial ports and their consoles,
-// clock, keyboard controller, reset and power ports, and the exit port where the domain has one.
+// clock, keyboard controller, reset and power ports; debug console, panic device and exit port where the
+// domain has them.
 //
 // Threads: built, reset and destroyed by the main thread while no vCPU runs.
 #pragma once
@@ -7,16 +8,20 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "devices/acpi_power.h"
 #include "devices/cmos_rtc.h"
+#include "devices/debug_console.h"
 #include "devices/exit_port.h"
 #include "devices/i8042.h"
+#include "devices/pv_panic.h"
 #include "devices/serial.h"
 #include "devices/system_control.h"
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
+#include "vmm/base/log.h"
 #include "vmm/console/console.h"
 #include "vmm/core/alarm.h"
 #include "vmm/core/guest_memory.h"
@@ -31,6 +36,7 @@ struct MachineSwitches {
   std::function<void()> power_off;
   std::function<void()> reset;
   std::function<void(uint8_t status)> exit;  // the guest ends its run
+  std::function<void()> panic;               // its kernel has panicked
   std::function<void()> quit;                // the person at the console wants to leave (main thread)
 };
 
@@ -43,9 +49,9 @@ class Platform {
 
   // Puts the devices on the port bus, but for the reset port where PCI has its place (0xcf9).
   Status attach(IoBus& ports, bool with_reset_port);
-  // REQUIRES: everything else that has ports is on the bus. An error, of the domain file, where the exit port
-  // is one of theirs.
-  Status attach_exit_port(const domain::Domain& domain, IoBus& ports);
+  // The debug console and the exit port. REQUIRES: everything else that has ports is on the bus. An error, of
+  // the domain file, where one of them is among these.
+  Status attach_chosen_ports(const domain::Domain& domain, IoBus& ports);
   ResetPort& reset_port() { return reset_port_; }
   AcpiPower& power() { return power_; }
 
@@ -68,6 +74,9 @@ class Platform {
            const GuestMemory& memory, IsaInterrupts& interrupts, const MachineSwitches& switches);
   Status add_serial_ports(const domain::Domain& domain, EventLoop& main_loop, IsaInterrupts& interrupts,
                           const MachineSwitches& switches);
+  Status add_debug_console(const domain::Domain& domain, EventLoop& main_loop,
+                           const MachineSwitches& switches);
+  void tell_crash_kernel() const;
 
   std::unique_ptr<Alarm> rtc_alarm_;
   CmosRtc rtc_;
@@ -77,8 +86,13 @@ class Platform {
   PostCode post_code_;
   DebugPort debug_port_;
   ExitPort exit_port_;
+  std::optional<PvPanic> panic_device_;  // where the domain has one
   AcpiPower power_;
   std::vector<Port> ports_;
+  std::unique_ptr<Console> debug_end_;
+  std::unique_ptr<DebugConsole> debug_console_;  // null: the domain has none
+  uint16_t debug_console_port_ = 0;
+  mutable log::RateLimit log_limit_;
 };
 
 }  // namespace vmm

@@ -337,6 +337,17 @@ TEST_P(AcpiTables, SsdtHoldsTheProcessorsAndWhatThisGuestHas) {
   }
 }
 
+TEST_P(AcpiTables, ThePanicDeviceIsThereWhereTheMachineHasOne) {
+  AcpiConfig config = config_with_cpus(GetParam(), 1);
+  const Disassembly without{AcpiGuest(config)};
+  EXPECT_THAT(without.text("SSDT"), HasSubstr("Name (VPAN, Zero)"));
+  const std::string device = without.section("dsdt", "Device (PEVT)", "Device (");
+  EXPECT_THAT(device, AllOf(HasSubstr("\"QEMU0001\""), HasSubstr("VPAN * 0x0F"),
+                            HasSubstr(fmt::format("0x{:04X},", layout::kPanicPort))));
+  config.has_panic_device = true;
+  EXPECT_THAT(Disassembly(AcpiGuest(config)).text("SSDT"), HasSubstr("Name (VPAN, One)"));
+}
+
 TEST(AcpiTablesPc, WindowFor64BitBarsIsInTheSsdt) {
   AcpiConfig config = config_with_cpus(MachineKind::kPc, 1);
   EXPECT_THAT(Disassembly(AcpiGuest(config)).text("SSDT"), HasSubstr("Name (VP6L, Zero)"));

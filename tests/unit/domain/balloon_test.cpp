@@ -73,7 +73,9 @@ TEST(DomainBalloon, NeedsAPlaceOnMicrovm) {
   DomainText text = with_balloon(devices);
   text.os = "<os><type machine='microvm'>hvm</type><kernel>/k</kernel></os>";
   EXPECT_THAT(errors(read(text)),
-              ElementsAre(HasSubstr("guest.xml:8: <memballoon>: the 8 disks take all places")));
+              ElementsAre(HasSubstr(
+                  "guest.xml:8: <memballoon>: the 8 places that machine='microvm' has for virtio devices "
+                  "are taken")));
 }
 
 TEST(DomainBalloon, MemoryThatStaysIsTold) {

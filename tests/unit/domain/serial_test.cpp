@@ -95,8 +95,103 @@ TEST(DomainSerial, ConsoleIsTheFirstSerialPortSeenAgain) {
 TEST(DomainSerial, OtherConsolesAreRefused) {
   EXPECT_THAT(errors(with_devices("<console/>\n<console/>")),
               ElementsAre(HasSubstr("guest.xml:9: <console>: only the first")));
-  EXPECT_THAT(errors(with_devices("<console type='pty'><target type='virtio' port='0'/></console>")),
-              ElementsAre(HasSubstr("<console>/<target type='virtio'>: virtio consoles are not there yet")));
+  EXPECT_THAT(errors(with_devices("<console type='pty'><address type='pci' slot='3'/></console>")),
+              ElementsAre(HasSubstr("<console>/<address type='pci'>: vmm places its consoles itself")));
+  EXPECT_THAT(errors(with_devices("<console type='pty'><address type='virtio-serial'/></console>")),
+              ElementsAre(HasSubstr("<console>/<address>: COM ports stand where PCs have them")));
+}
+
+TEST(DomainConsole, OfVirtioIsADeviceOfItsOwnInTheOrderOfTheFile) {
+  const auto reading = with_devices(
+      "<console type='unix'><source path='a'/><target type='virtio' port='3'/>"
+      "<address type='virtio-serial' controller='0' bus='0' port='1'/></console>"
+      "<serial type='stdio'/>"
+      "<console type='stdio'><target type='serial' port='0'/></console>"
+      "<console type='file'><source path='b' append='on'/><target type='virtio' port='1'/><alias "
+      "name='c'/></console>"
+      "<controller type='virtio-serial' index='0' ports='16'><address type='pci' slot='9'/></controller>");
+  EXPECT_THAT(reading.diagnostics, IsEmpty());
+  ASSERT_TRUE(reading.domain);
+  ASSERT_THAT(reading.domain->serials, SizeIs(1));
+  EXPECT_EQ(reading.domain->serials[0].backend, CharBackend::kStdio);
+  const auto& consoles = reading.domain->virtio_consoles;
+  ASSERT_THAT(consoles, SizeIs(2));
+  EXPECT_EQ(consoles[0].backend, CharBackend::kUnix);
+  EXPECT_EQ(consoles[0].path, "/images/a");
+  EXPECT_EQ(consoles[0].port, 0U);
+  EXPECT_EQ(consoles[1].backend, CharBackend::kFile);
+  EXPECT_TRUE(consoles[1].append);
+  EXPECT_EQ(consoles[1].port, 1U);
+  EXPECT_EQ(consoles[1].alias, "c");
+}
+
+TEST(DomainConsole, OfVirtioAloneBringsNoSerialPort) {
+  const auto reading = with_devices("<console type='null'><target type='virtio'/></console>");
+  ASSERT_TRUE(reading.domain);
+  EXPECT_THAT(reading.domain->serials, IsEmpty());
+  EXPECT_THAT(reading.domain->virtio_consoles, SizeIs(1));
+}
+
+TEST(DomainConsole, OfVirtioHasItsLimits) {
+  std::string many;
+  for (uint32_t i = 0; i <= kMaxVirtioConsoles; ++i) {
+    many += "<console type='null'><target type='virtio'/></console>\n";
+  }
+  EXPECT_THAT(errors(with_devices(many)),
+              ElementsAre(HasSubstr("guest.xml:16: <console>: more than 8 consoles of virtio")));
+  EXPECT_THAT(
+      errors(with_devices("<serial type='stdio'/>\n<console type='stdio'><target type='virtio'/></console>")),
+      ElementsAre(HasSubstr("guest.xml:9: <console type='stdio'>: the port of line 8 has the terminal")));
+  EXPECT_THAT(
+      errors(with_devices("<console type='file'><source path='l'/><target type='virtio'/></console>\n"
+                          "<console type='file'><source path='l'/><target type='virtio'/></console>")),
+      ElementsAre(HasSubstr("guest.xml:9: <console>/<source>: the port of line 8 leads to")));
+}
+
+TEST(DomainDebugConsole, IsNoSerialPort) {
+  const auto reading = with_devices(
+      "<serial type='stdio'><target port='0'/></serial>"
+      "<serial type='file'><source path='firmware.log'/><target type='isa-debug' port='1'>"
+      "<model name='isa-debugcon'/></target><address type='isa' iobase='0xe9'/></serial>");
+  EXPECT_THAT(reading.diagnostics, IsEmpty());
+  ASSERT_TRUE(reading.domain && reading.domain->debug_console);
+  EXPECT_THAT(reading.domain->serials, SizeIs(1));
+  EXPECT_EQ(reading.domain->debug_console->port, 0xe9);
+  EXPECT_EQ(reading.domain->debug_console->end.backend, CharBackend::kFile);
+  EXPECT_EQ(reading.domain->debug_console->end.path, "/images/firmware.log");
+}
+
+TEST(DomainDebugConsole, IsWhereFirmwarePrintsAndCountsAsLibvirtCountsIt) {
+  const auto reading =
+      with_devices("<serial type='null'><target type='isa-debug'/></serial><serial type='null'/>");
+  ASSERT_TRUE(reading.domain && reading.domain->debug_console);
+  EXPECT_EQ(reading.domain->debug_console->port, 0x402);
+  ASSERT_THAT(reading.domain->serials, SizeIs(1));
+  EXPECT_EQ(reading.domain->serials[0].port, 1U);
+  // It takes no place of a COM port.
+  EXPECT_TRUE(
+      with_devices("<serial type='null'/><serial type='null'/><serial type='null'/><serial type='null'/>"
+                   "<serial type='null'><target type='isa-debug'/></serial>")
+          .domain);
+}
+
+TEST(DomainDebugConsole, MistakesAreRefused) {
+  const std::string debug = "<serial type='null'><target type='isa-debug'/>";
+  for (const auto& [devices, message] : std::vector<std::pair<std::string, std::string>>{
+           {debug + "<address type='isa' iobase='0xc000'/></serial>", "give a port below 0xc000"},
+           {debug + "<address type='isa' iobase='x'/></serial>", "give a port below 0xc000"},
+           {debug + "<address type='pci' slot='3'/></serial>", "<serial>/<address type='pci'>"},
+           {debug + "</serial>\n" + debug + "</serial>",
+            "guest.xml:9: <serial>: more than one debug console"},
+           {"<serial type='null'><target type='isa-debug'><model name='isa-serial'/></target></serial>",
+            "does not go with <target type='isa-debug'>"},
+           {"<serial type='null'><target><model name='isa-debugcon'/></target></serial>",
+            "does not go with <target type='isa-serial'>"},
+           {"<serial type='null'><address type='isa' iobase='0x3f8'/></serial>", "use <target port=…/>"},
+           {"<serial type='stdio'/>\n<serial type='stdio'><target type='isa-debug'/></serial>",
+            "guest.xml:9: <serial type='stdio'>: the port of line 8 has the terminal"}}) {
+    EXPECT_THAT(errors(with_devices(devices)), ElementsAre(HasSubstr(message))) << devices;
+  }
 }
 
 TEST(DomainSerial, NoTwoOfOneKind) {
@@ -140,18 +235,16 @@ TEST(DomainDevices, HarmlessOnesAreLeftOutWithOneWarningEach) {
       "<graphics type='spice' autoport='yes'><listen type='address'/></graphics>\n"
       "<video><model type='qxl' ram='65536'/></video>\n"
       "<memballoon model='virtio'><stats period='5'/></memballoon>\n"
-      "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\n"
       "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>\n"
       "<sound model='ich6'/>");
   EXPECT_TRUE(reading.domain);
-  EXPECT_THAT(
-      warnings(reading),
-      ElementsAre(HasSubstr("guest.xml:9: warning: <controller type='usb'>"),
-                  HasSubstr("guest.xml:11: warning: <input type='tablet'>"),
-                  HasSubstr("guest.xml:13: warning: <graphics>"), HasSubstr("guest.xml:14: warning: <video>"),
-                  HasSubstr("guest.xml:15: warning: <memballoon>/<stats>"),
-                  HasSubstr("guest.xml:16: warning: <rng>"), HasSubstr("guest.xml:17: warning: <channel>"),
-                  HasSubstr("guest.xml:18: warning: <sound>")));
+  EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("guest.xml:9: warning: <controller type='usb'>"),
+                                             HasSubstr("guest.xml:11: warning: <input type='tablet'>"),
+                                             HasSubstr("guest.xml:13: warning: <graphics>"),
+                                             HasSubstr("guest.xml:14: warning: <video>"),
+                                             HasSubstr("guest.xml:15: warning: <memballoon>/<stats>"),
+                                             HasSubstr("guest.xml:16: warning: <channel>"),
+                                             HasSubstr("guest.xml:17: warning: <sound>")));
   EXPECT_THAT(testing::lines(reading, Severity::kNote),
               ElementsAre("guest.xml:8: note: <emulator>: vmm is the emulator"));
 }

@@ -85,7 +85,7 @@ class FeedingDevice final : public VirtioDevice {
   void start(ChainReturn& chains, uint64_t /*features*/, std::span<const uint16_t> /*sizes*/) override {
     chains_ = &chains;
   }
-  bool can_accept() const override { return true; }
+  bool can_accept(uint16_t /*queue*/) const override { return true; }
   Handled handle(uint16_t queue, Chain& chain) override {
     ++handled;
     chains_->give_back(queue, chain.head, 1);

@@ -1,0 +1,32 @@
+#include "vmm/machine/open_console.h"
+
+#include <cstdio>
+#include <utility>
+
+#include "vmm/machine/output_files.h"
+
+namespace vmm {
+
+Result<std::unique_ptr<Console>> open_console(const domain::Domain& domain, const domain::Serial& end,
+                                              EventLoop& loop, std::function<void()> on_quit,
+                                              const std::string& name) {
+  switch (end.backend) {
+    case domain::CharBackend::kStdio:
+      return open_stdio_console(loop, std::move(on_quit));
+    case domain::CharBackend::kFile:
+      VMM_TRY(refuse_as_output(domain, end.path));
+      return open_file_console(loop, end.path, end.append);
+    case domain::CharBackend::kPty:
+      return open_pty_console(loop, [&name](const std::string& path) {
+        // Whatever the log level is: else nobody finds it.
+        static_cast<void>(std::fprintf(stderr, "vmm: %s is on %s\n", name.c_str(), path.c_str()));
+      });
+    case domain::CharBackend::kUnix:
+      return open_socket_console(loop, end.path, end.listen ? SocketMode::kBind : SocketMode::kConnect);
+    case domain::CharBackend::kNull:
+      return make_null_console();
+  }
+  return make_null_console();
+}
+
+}  // namespace vmm
