@@ -186,6 +186,27 @@ void write_disk_address(const Disk& disk, XmlWriter& writer) {
   }
 }
 
+// Empty: the back end has none.
+XmlAttributes end_attributes(const Serial& end) {
+  if (end.backend == CharBackend::kFile) {
+    return {{"path", written_path(end.path)}, {"append", on_or_off(end.append)}};
+  }
+  if (end.backend == CharBackend::kUnix) {
+    return {{"path", written_path(end.path)}, {"mode", end.listen ? "bind" : "connect"}};
+  }
+  return {};
+}
+
+void write_end(std::string_view element, const Serial& end, const XmlAttributes& target, XmlWriter& writer) {
+  writer.open(element, {{"type", std::string(name_of(end.backend))}});
+  const XmlAttributes attributes = end_attributes(end);
+  if (!attributes.empty()) {
+    writer.add("source", attributes);
+  }
+  writer.add("target", target);
+  write_alias(end.alias, writer);
+}
+
 XmlAttributes target_attributes(const Disk& disk) {
   XmlAttributes attributes = {{"dev", disk.target}, {"bus", disk.bus == DiskBus::kIde ? "ide" : "virtio"}};
   if (disk.tray_is_open) {
@@ -244,15 +265,36 @@ void write_balloon(const Domain& domain, XmlWriter& writer) {
   writer.close();
 }
 
-void write_serial(const Serial& serial, XmlWriter& writer) {
-  writer.open("serial", {{"type", std::string(name_of(serial.backend))}});
-  if (serial.backend == CharBackend::kFile) {
-    writer.add("source", {{"path", written_path(serial.path)}, {"append", on_or_off(serial.append)}});
-  } else if (serial.backend == CharBackend::kUnix) {
-    writer.add("source", {{"path", written_path(serial.path)}, {"mode", serial.listen ? "bind" : "connect"}});
+void write_rng(const Rng& rng, XmlWriter& writer) {
+  writer.open("rng", {{"model", "virtio"}});
+  if (rng.rate_bytes != 0) {
+    writer.add("rate", {{"bytes", fmt::format("{}", rng.rate_bytes)},
+                        {"period", fmt::format("{}", rng.rate_period_ms)}});
   }
-  writer.add("target", {{"type", "isa-serial"}, {"port", fmt::format("{}", serial.port)}});
-  write_alias(serial.alias, writer);
+  if (rng.source.empty()) {
+    writer.add("backend", {{"model", "builtin"}});
+  } else {
+    writer.add_text("backend", written_path(rng.source), {{"model", "random"}});
+  }
+  if (rng.address) {
+    write_pci_address(*rng.address, writer);
+  }
+  writer.close();
+}
+
+void write_serial(const Serial& serial, XmlWriter& writer) {
+  write_end("serial", serial, {{"type", "isa-serial"}, {"port", fmt::format("{}", serial.port)}}, writer);
+  writer.close();
+}
+
+void write_virtio_console(const Serial& console, XmlWriter& writer) {
+  write_end("console", console, {{"type", "virtio"}}, writer);
+  writer.close();
+}
+
+void write_debug_console(const DebugConsole& console, XmlWriter& writer) {
+  write_end("serial", console.end, {{"type", "isa-debug"}}, writer);
+  writer.add("address", {{"type", "isa"}, {"iobase", fmt::format("{:#x}", unsigned{console.port})}});
   writer.close();
 }
 

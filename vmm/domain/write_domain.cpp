@@ -206,7 +206,19 @@ void write_devices(const Domain& domain, XmlWriter& writer) {
   for (const Serial& serial : domain.serials) {
     write_serial(serial, writer);
   }
+  if (domain.debug_console) {
+    write_debug_console(*domain.debug_console, writer);
+  }
+  for (const Serial& console : domain.virtio_consoles) {
+    write_virtio_console(console, writer);
+  }
+  for (const Rng& rng : domain.rngs) {
+    write_rng(rng, writer);
+  }
   write_balloon(domain, writer);
+  if (domain.panic_device) {
+    writer.add("panic", {{"model", "isa"}});
+  }
   writer.close();
 }
 

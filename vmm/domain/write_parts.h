@@ -13,7 +13,10 @@ void write_os(const Domain& domain, XmlWriter& writer);
 void write_sysinfo(const Domain& domain, XmlWriter& writer);
 void write_disk(const Disk& disk, XmlWriter& writer);
 void write_balloon(const Domain& domain, XmlWriter& writer);
+void write_rng(const Rng& rng, XmlWriter& writer);
 void write_serial(const Serial& serial, XmlWriter& writer);
+void write_virtio_console(const Serial& console, XmlWriter& writer);
+void write_debug_console(const DebugConsole& console, XmlWriter& writer);
 
 // A path as it stands in the text: absolute.
 std::string written_path(const std::filesystem::path& path);

@@ -198,11 +198,32 @@ class FieldsLister {
     add(name + ".alias", alias);
   }
 
+  void add(const std::string& name, const Rng& value) {
+    const auto& [line, source, rate_bytes, rate_period_ms, address] = value;
+    add(name + ".source", source);
+    add(name + ".rate_bytes", rate_bytes);
+    add(name + ".rate_period_ms", rate_period_ms);
+    add(name + ".address", address);
+  }
+
+  void add(const std::string& name, const DebugConsole& value) {
+    const auto& [end, port] = value;
+    add(name + ".end", end);
+    fields.erase(name + ".end.port");  // it says nothing
+    add(name + ".port", port);
+  }
+
+  void add(const std::string& name, const PanicDevice& value) {
+    const auto& [line] = value;
+    static_cast<void>(line);
+    fields[name] = "there";
+  }
+
   void add(const Domain& value) {
     const auto& [file_name, settings, name, uuid, title, description, memory_bytes, memory_line,
                  current_memory_bytes, current_memory_line, memory_backing, vcpus, vcpus_line, topology, cpu,
                  iothread_ids, os, features, clock, on_poweroff, on_reboot, on_crash, disks, throwaway,
-                 balloon, serials, exit_port] = value;
+                 balloon, rngs, serials, virtio_consoles, debug_console, panic_device, exit_port] = value;
     add("name", name);
     add("uuid", uuid);
     add("title", title);
@@ -222,7 +243,11 @@ class FieldsLister {
     add("on_crash", on_crash);
     add("disks", disks);
     add("balloon", balloon);
+    add("rngs", rngs);
     add("serials", serials);
+    add("virtio_consoles", virtio_consoles);
+    add("debug_console", debug_console);
+    add("panic_device", panic_device);
     add("exit_port", exit_port);
   }
 

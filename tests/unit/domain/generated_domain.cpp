@@ -29,7 +29,12 @@ class Generator {
     domain.on_crash = any<LifecycleAction>(3);
     make_disks(domain);
     make_balloon(domain);
+    make_rngs(domain);
     make_serials(domain);
+    make_consoles(domain);
+    if (coin()) {
+      domain.panic_device.emplace();
+    }
     if (coin()) {
       domain.exit_port = ExitPort{.port = static_cast<uint16_t>(number(0, kExitPortEnd - 1))};
     }
@@ -177,7 +182,7 @@ class Generator {
 
   void make_disks(Domain& domain) {
     const bool is_pc = domain.os.machine == MachineType::kPc;
-    const uint32_t virtio_disks = number(0, is_pc ? 6 : kMaxMicrovmDisks - 1);
+    const uint32_t virtio_disks = number(0, is_pc ? 6 : 4);
     for (uint32_t i = 0; i < virtio_disks; ++i) {
       Disk disk = any_disk(domain, i);
       disk.target = coin() ? fmt::format("vd{}", letter(i)) : fmt::format("vda{}", letter(i));
@@ -274,28 +279,58 @@ class Generator {
     }
   }
 
+  void make_rngs(Domain& domain) {
+    if (coin()) {
+      return;
+    }
+    Rng& rng = domain.rngs.emplace_back();
+    rng.source = coin() ? "/dev/urandom" : "";
+    if (coin()) {
+      rng.rate_bytes = number(1, 1'000'000);
+      rng.rate_period_ms = number(1, 2000);
+    }
+    if (domain.os.machine == MachineType::kPc && coin()) {
+      rng.address = PciAddress{.slot = 30};
+    }
+  }
+
+  Serial end(bool is_stdio) {
+    Serial end;
+    end.backend = is_stdio ? CharBackend::kStdio : any<CharBackend>(5);
+    if (end.backend == CharBackend::kStdio && !is_stdio) {
+      end.backend = CharBackend::kNull;
+    }
+    if (end.backend == CharBackend::kFile) {
+      end.path = path();
+      end.append = coin();
+    } else if (end.backend == CharBackend::kUnix) {
+      end.path = fmt::format("/run/socket {}", ++paths_);
+      end.listen = coin();
+    }
+    end.alias = alias();
+    return end;
+  }
+
+  void make_consoles(Domain& domain) {
+    for (uint32_t i = number(0, 2); i > 0; --i) {
+      const auto port = static_cast<uint32_t>(domain.virtio_consoles.size());
+      domain.virtio_consoles.push_back(end(false));
+      domain.virtio_consoles.back().port = port;
+    }
+    if (coin()) {
+      domain.debug_console =
+          DebugConsole{.end = end(false), .port = static_cast<uint16_t>(number(0, 0xbfff))};
+    }
+  }
+
   void make_serials(Domain& domain) {
     const uint32_t stdio_port = number(0, 7);  // of one of them, or of none
     for (uint32_t port = 0; port < kMaxSerialPorts; ++port) {
       if (coin()) {
         continue;
       }
-      Serial serial;
+      Serial serial = end(port == stdio_port);
       serial.port = port;
-      serial.backend = any<CharBackend>(5);
-      if (port == stdio_port) {
-        serial.backend = CharBackend::kStdio;
-      } else if (serial.backend == CharBackend::kStdio) {
-        serial.backend = CharBackend::kNull;
-      }
-      if (serial.backend == CharBackend::kFile) {
-        serial.path = path();
-        serial.append = coin();
-      } else if (serial.backend == CharBackend::kUnix) {
-        serial.path = fmt::format("/run/socket {}", port);
-        serial.listen = coin();
-      }
-      serial.alias = alias();
       domain.serials.push_back(std::move(serial));
     }
   }
