@@ -31,7 +31,7 @@ Reading read_virt_install(const std::string& name) {
   return parse_domain(text.value_or(""), name, "/images");
 }
 
-Domain domain_of(const std::string& name) {
+Domain virt_install_domain(const std::string& name) {
   Reading reading = read_virt_install(name);
   EXPECT_THAT(errors(reading), IsEmpty());
   return reading.domain ? *std::move(reading.domain) : Domain();
@@ -57,7 +57,7 @@ std::vector<std::string> booted(const Domain& domain) {
 }
 
 // By file: what each of its errors begins with.
-const std::map<std::string, std::vector<std::string>> kRefused = {
+const std::map<std::string, std::vector<std::string>> kRefusedFiles = {
     {"console-virtio", {"<console>/<target type='virtio'>"}},
     {"disk-floppy", {"<disk device='floppy'>"}},
     {"disk-scsi", {"<disk>/<target bus='scsi'>"}},
@@ -92,12 +92,12 @@ TEST(VirtInstall, FilesAreTakenOrRefusedForWhatTheTableSays) {
   const std::vector<std::string> names = names_of_files();
   EXPECT_GT(names.size(), 80U);
   for (const std::string& name : names) {
-    const auto expected = kRefused.find(name);
+    const auto expected = kRefusedFiles.find(name);
     const Reading reading = read_virt_install(name);
     EXPECT_EQ(subjects(errors(reading)),
-              expected == kRefused.end() ? std::vector<std::string>() : expected->second)
+              expected == kRefusedFiles.end() ? std::vector<std::string>() : expected->second)
         << name;
-    EXPECT_EQ(reading.domain.has_value(), expected == kRefused.end()) << name;
+    EXPECT_EQ(reading.domain.has_value(), expected == kRefusedFiles.end()) << name;
   }
 }
 
@@ -127,25 +127,25 @@ TEST(VirtInstall, AQ35MachineIsReplacedWithAWarning) {
 
 TEST(VirtInstall, AnInstallationBootsItsDiscFirstAndThenItsDisk) {
   for (const char* const system : {"debian11", "fedora37", "win10", "generic", "install-pc"}) {
-    const Domain first = domain_of(std::string(system) + "-1");
+    const Domain first = virt_install_domain(std::string(system) + "-1");
     ASSERT_EQ(first.disks.size(), 2U) << system;
     EXPECT_EQ(first.disks[1].device, DiskDevice::kCdrom);
     EXPECT_EQ(first.disks[1].source, "/images/disc.iso");
     EXPECT_THAT(booted(first), ElementsAre(first.disks[1].target, first.disks[0].target)) << system;
     EXPECT_EQ(first.on_reboot, LifecycleAction::kDestroy);
 
-    const Domain second = domain_of(std::string(system) + "-2");
+    const Domain second = virt_install_domain(std::string(system) + "-2");
     ASSERT_EQ(second.disks.size(), 2U) << system;
     EXPECT_EQ(booted(second).front(), second.disks[0].target) << system;
     // The second part of Windows' installer wants its disc once more.
     EXPECT_EQ(second.disks[1].source.empty(), system != std::string_view("win10")) << system;
     EXPECT_EQ(second.on_reboot, LifecycleAction::kRestart);
   }
-  EXPECT_THAT(booted(domain_of("boot-order")), ElementsAre("sda", "vda"));
+  EXPECT_THAT(booted(virt_install_domain("boot-order")), ElementsAre("sda", "vda"));
 }
 
 TEST(VirtInstall, SataDrivesStandOnIdeAtThePlacesOfTheirLetters) {
-  const Domain domain = domain_of("disks-many-1");
+  const Domain domain = virt_install_domain("disks-many-1");
   ASSERT_EQ(domain.disks.size(), 4U);
   EXPECT_EQ(domain.disks[0].target, "vda");
   EXPECT_EQ(domain.disks[1].target, "vdb");
@@ -161,11 +161,12 @@ TEST(VirtInstall, SataDrivesStandOnIdeAtThePlacesOfTheirLetters) {
 }
 
 TEST(VirtInstall, AddressesAreHonouredWhereTheyFitAndToldWhereNot) {
-  const Domain on_pc = domain_of("disk-address");
+  const Domain on_pc = virt_install_domain("disk-address");
   ASSERT_TRUE(on_pc.disks[0].address);
   EXPECT_EQ(on_pc.disks[0].address->slot, 7);
 
-  const Domain dumped = domain_of("install-pc-dumpxml");  // libvirt's own choices for the same machine
+  const Domain dumped =
+      virt_install_domain("install-pc-dumpxml");  // libvirt's own choices for the same machine
   ASSERT_TRUE(dumped.disks[0].address && dumped.balloon && dumped.balloon->address);
   EXPECT_NE(dumped.disks[0].address->slot, dumped.balloon->address->slot);
 
@@ -177,13 +178,13 @@ TEST(VirtInstall, AddressesAreHonouredWhereTheyFitAndToldWhereNot) {
 }
 
 TEST(VirtInstall, WhatItTunesIsRead) {
-  const Domain tuned = domain_of("disk-iotune");
+  const Domain tuned = virt_install_domain("disk-iotune");
   ASSERT_TRUE(tuned.disks[0].iotune);
   EXPECT_EQ(tuned.disks[0].iotune->read_bytes.per_second, 10'485'760U);
   EXPECT_EQ(tuned.disks[0].iotune->write_bytes.per_second, 5'242'880U);
   EXPECT_EQ(tuned.disks[0].iotune->total_operations.per_second, 500U);
   for (const char* const name : {"vcpus-pinned", "vcpus-pinned-dumpxml"}) {
-    const CpuPins pins = domain_of(name).pins;
+    const CpuPins pins = virt_install_domain(name).pins;
     EXPECT_THAT(pins.all->cpus, ElementsAre(0)) << name;
     EXPECT_THAT(pins.vcpus.at(0).cpus, ElementsAre(0)) << name;
     EXPECT_THAT(pins.emulator->cpus, ElementsAre(0)) << name;
