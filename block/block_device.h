@@ -126,6 +126,10 @@ class BlockDevice {
   // Requests not yet completed.
   virtual uint32_t in_flight() const = 0;
 
+  // Nobody wants what was submitted any more: the guest has reset its device. What was not begun yet, because
+  // a limit made it wait, ends now, in kIoError.
+  virtual void drop_waiting() {}
+
   // For tools; nullptr: nothing is known of this disk but what it reads as.
   virtual BlockMap* block_map() { return nullptr; }
   // For tools; nullptr: nothing can be stored compressed.

@@ -13,7 +13,22 @@ void DriveIo::start(DiskJob job) {
     orders_.newest_number = job.number;
     orders_.job = std::move(job);
   }
+  if (has_current_ && !drops_soon_.exchange(true)) {
+    loop_.post([this] { drop_outdated(); });
+  }
   wake_loop();
+}
+
+void DriveIo::drop_outdated() {
+  drops_soon_ = false;
+  uint64_t newest = 0;
+  {
+    const MutexLock lock(mutex_);
+    newest = orders_.newest_number;
+  }
+  if (is_submitted_ && !result_ && disk_ != nullptr && current_->number < newest) {
+    disk_->drop_waiting();
+  }
 }
 
 void DriveIo::quiesce(std::function<void()> on_quiet) {
@@ -69,6 +84,7 @@ bool DriveIo::step() {
     const block::IoStatus status = *std::exchange(result_, std::nullopt);
     DiskJob job = *std::exchange(current_, std::nullopt);
     is_submitted_ = false;
+    has_current_ = false;
     client_.job_done(std::move(job), status);
     return true;
   }
@@ -103,6 +119,7 @@ bool DriveIo::follow_orders() {
       }
     } else if (orders_.job) {
       current_ = *std::exchange(orders_.job, std::nullopt);
+      has_current_ = true;
     } else {
       orders_.is_watched = false;
       return false;

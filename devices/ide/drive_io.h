@@ -5,6 +5,7 @@
 // loop's thread only, with no lock held. Must outlive the loop's last turn.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -37,7 +38,8 @@ class DriveIo {
   DriveIo& operator=(const DriveIo&) = delete;
 
   // Runs the job after the one that runs now. It takes the place of one that has not begun; where a later one
-  // is known already, this one is void: it is dropped, and nobody hears of it.
+  // is known already, this one is void: it is dropped, and nobody hears of it. One that runs is outdated by
+  // it: a limit of the disk does not keep that any longer.
   void start(DiskJob job) VMM_EXCLUDES(mutex_);
 
   // Begins no more jobs, and calls back when none runs. In turns with resume().
@@ -68,12 +70,15 @@ class DriveIo {
   bool follow_orders() VMM_EXCLUDES(mutex_);
   void submit();
   void finished(block::IoStatus status);
+  void drop_outdated() VMM_EXCLUDES(mutex_);
 
   EventLoop& loop_;
   Client& client_;
 
   Mutex mutex_;
   Orders orders_ VMM_GUARDED_BY(mutex_);
+  std::atomic<bool> has_current_{false};  // written on the loop's thread
+  std::atomic<bool> drops_soon_{false};   // drop_outdated() is posted
 
   // The loop's thread only.
   block::BlockDevice* disk_;

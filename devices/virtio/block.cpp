@@ -130,6 +130,11 @@ void VirtioBlock::start(ChainReturn& chains, uint64_t features, std::span<const 
   }
 }
 
+void VirtioBlock::abandon() {
+  is_abandoned_ = true;
+  disk_.drop_waiting();
+}
+
 VirtioDevice::Handled VirtioBlock::handle(uint16_t queue, Chain& chain) {
   const std::optional<iovec> status = chain.writable.take_last_byte();
   if (!status || chain.has_bad_end) {

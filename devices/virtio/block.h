@@ -60,7 +60,7 @@ class VirtioBlock final : public VirtioDevice {
   void start(ChainReturn& chains, uint64_t features, std::span<const uint16_t> queue_sizes) override;
   bool can_accept(uint16_t /*queue*/) const override { return disk_.can_accept(); }
   Handled handle(uint16_t queue, Chain& chain) override;
-  void abandon() override { is_abandoned_ = true; }
+  void abandon() override;
 
   State state() const { return {.is_writeback = is_writeback_}; }
 

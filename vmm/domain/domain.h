@@ -98,6 +98,20 @@ struct CpuTopology {
   uint32_t threads = 1;
 };
 
+// CPUs of the host: ascending, at least one, below kMaxHostCpus (cpu_set.h). Not all need be there.
+struct CpuSet {
+  int line = 0;
+  std::vector<uint32_t> cpus;
+};
+
+// Where threads run; those that nothing here is said of run wherever vmm may.
+struct CpuPins {
+  std::optional<CpuSet> all;             // <vcpu cpuset=…>: for threads that have none of their own
+  std::map<uint32_t, CpuSet> vcpus;      // <vcpupin>, by vCPU
+  std::optional<CpuSet> emulator;        // <emulatorpin>: what is neither a vCPU's nor of <iothreads>
+  std::map<uint32_t, CpuSet> iothreads;  // <iothreadpin>, by Domain::iothread_ids
+};
+
 struct Cpu {
   int line = 0;  // 0: the file has no <cpu>
   CpuMode mode = CpuMode::kHostPassthrough;
@@ -157,6 +171,20 @@ enum class DiscardMode : uint8_t { kIgnore, kUnmap };
 enum class DetectZeroes : uint8_t { kOff, kOn, kUnmap };
 enum class ErrorPolicy : uint8_t { kReport, kStop, kIgnore, kEnospace };
 
+// Of bytes or of operations; no more than 10^15.
+struct IoLimit {
+  uint64_t per_second = 0;        // 0: no limit
+  uint64_t burst_per_second = 0;  // …_max: at least per_second; 0: no burst
+  uint64_t burst_seconds = 1;     // …_max_length: how long a burst may last
+};
+
+// <iotune>: of all, or of reads and writes apart, not both. One limit at least.
+struct IoTune {
+  IoLimit total_bytes, read_bytes, write_bytes;
+  IoLimit total_operations, read_operations, write_operations;  // …_iops_sec
+  uint64_t operation_bytes = 0;  // size_iops_sec: a longer operation counts as several; 0: as one
+};
+
 struct Disk {
   int line = 0;
   std::string target;  // "vda"; no two disks have the same
@@ -194,6 +222,7 @@ struct Disk {
       queue_size;  // a power of two, kMinQueueSize to kMaxQueueSize; absent: the device's choice
   bool event_idx = true;
   bool ioeventfd = true;
+  std::optional<IoTune> iotune;
   uint32_t logical_block_bytes = 0;    // a power of two, 512 to 32768; 0: the image's own
   uint32_t physical_block_bytes = 0;   // the same, not below the logical size
   std::optional<uint32_t> boot_order;  // from 1; no two the same
@@ -282,6 +311,7 @@ struct Domain {
   CpuTopology topology;  // without <topology>: a socket per vCPU, as in libvirt
   Cpu cpu;
   std::vector<uint32_t> iothread_ids;  // ascending, from 1
+  CpuPins pins;
 
   Os os;
   Features features;

@@ -371,6 +371,7 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
   read_target(context, element, disk);
   read_serial_number(context, element, disk);
   read_blockio(context, element, disk);
+  disk.iotune = read_iotune(context, element);
   disk.read_only = disk.device == DiskDevice::kCdrom || element.child("readonly") != nullptr;
   if (disk.bus == DiskBus::kIde) {
     check_ide_blocks(context, element, disk);

@@ -33,10 +33,13 @@ std::optional<PciAddress> read_pci_address(const ReadContext& context, const Ele
     return std::nullopt;
   }
   constexpr uint64_t kFirstFreeSlot = 2;  // 0 is the host bridge, 1 the ISA bridge
-  if (values[0] != 0 || values[1] != 0 || values[2] < kFirstFreeSlot || values[3] != 0) {
-    context.report.warning(address.line,
-                           fmt::format("{}: {:04x}:{:02x}:{:02x}.{} is not free for it; vmm chooses a slot",
-                                       address.place, values[0], values[1], values[2], values[3]));
+  const bool is_on_our_bus = values[0] == 0 && values[1] == 0;
+  if (!is_on_our_bus || values[2] < kFirstFreeSlot || values[3] != 0) {
+    context.report.warning(
+        address.line,
+        fmt::format("{}: {:04x}:{:02x}:{:02x}.{} {}; vmm chooses a slot", address.place, values[0], values[1],
+                    values[2], values[3],
+                    is_on_our_bus ? "is not free for it" : "is on a bus that is not there, but for 0000:00"));
     return std::nullopt;
   }
   return PciAddress{.slot = static_cast<uint8_t>(values[2]), .function = 0};

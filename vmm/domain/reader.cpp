@@ -7,6 +7,7 @@ Domain read_domain(const ReadContext& context, const Element& root) {
   read_identity(context, root, domain);
   read_memory(context, root, domain);
   read_processors(context, root, domain);
+  read_pins(context, root, domain);
   read_os(context, root, domain);
   read_features(context, root, domain);
   read_clock(context, root, domain);

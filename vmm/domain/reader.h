@@ -18,6 +18,8 @@ Domain read_domain(const ReadContext& context, const Element& root);
 void read_identity(const ReadContext& context, const Element& root, Domain& domain);
 void read_memory(const ReadContext& context, const Element& root, Domain& domain);
 void read_processors(const ReadContext& context, const Element& root, Domain& domain);
+// After read_processors().
+void read_pins(const ReadContext& context, const Element& root, Domain& domain);
 void read_os(const ReadContext& context, const Element& root, Domain& domain);
 void read_features(const ReadContext& context, const Element& root, Domain& domain);
 void read_clock(const ReadContext& context, const Element& root, Domain& domain);
@@ -25,6 +27,7 @@ void read_lifecycle(const Element& root, Domain& domain);
 void read_metadata(const ReadContext& context, const Element& root, Domain& domain);
 // After read_memory(), read_processors() and read_os().
 void read_disks(const ReadContext& context, const Element& devices, Domain& domain);
+std::optional<IoTune> read_iotune(const ReadContext& context, const Element& disk);
 void read_balloon(const ReadContext& context, const Element& devices, Domain& domain);
 void read_rngs(const ReadContext& context, const Element& devices, Domain& domain);
 void read_panic_device(const ReadContext& context, const Element& devices, Domain& domain);

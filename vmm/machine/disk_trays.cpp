@@ -41,10 +41,13 @@ Status Disks::close_tray(std::string_view target) {
   return {};
 }
 
-// A read that waits for the host would keep the disc in the drive.
+// A read that waits for the host, or for a limit, would keep the disc in the drive.
 void Disks::take_out(Disk& disk) {
   disk.file.clear();
   disk.thread->loop().post([&disk] {
+    if (disk.medium.throttle != nullptr) {
+      disk.medium.throttle->let_through();
+    }
     if (disk.medium.policy != nullptr) {
       disk.medium.policy->give_up();
     }

@@ -138,7 +138,10 @@ Status Disks::add(const domain::Disk& disk) {
     made.file.clear();
   }
   if (!made.file.empty()) {
+    // The threads that an engine begins run where this one does.
+    VMM_TRY(world_.pins.pin_iothread(disk.iothread.value_or(0), ::pthread_self()));
     VMM_ASSIGN_OR_RETURN(made.medium, open_medium(disk, made, disks_.size()));
+    VMM_TRY(world_.pins.pin_emulator());
   }
   if (disk.bus == domain::DiskBus::kIde) {
     VMM_TRY(attach_to_ide(disk, made));
@@ -174,6 +177,7 @@ Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk&
                 medium.image->size_bytes(), wanted.logical_block_bytes);
   }
   add_error_policy(wanted, index, medium);
+  VMM_TRY(add_limits(wanted, disk, medium));
   return medium;
 }
 
@@ -210,6 +214,19 @@ void Disks::add_error_policy(const domain::Disk& wanted, size_t index, Medium& m
       std::make_unique<block::ErrorPolicyDevice>(std::move(medium.image), policies, std::move(on_held));
   medium.policy = device.get();
   medium.image = std::move(device);
+}
+
+// Outside of the error policy: what is tried again was counted before.
+Status Disks::add_limits(const domain::Disk& wanted, const Disk& disk, Medium& medium) {
+  if (!wanted.iotune) {
+    return {};
+  }
+  VMM_ASSIGN_OR_RETURN(
+      auto throttled,
+      block::ThrottledDisk::create(disk.thread->loop(), std::move(medium.image), io_limits(*wanted.iotune)));
+  medium.throttle = throttled.get();
+  medium.image = std::move(throttled);
+  return {};
 }
 
 Status Disks::attach_as_virtio(const domain::Disk& disk, Disk& made) {
@@ -267,10 +284,28 @@ std::vector<std::string> Disks::boot_paths(std::string_view first) const {
   return paths;
 }
 
-void Disks::start() {
+Status Disks::start() {
   for (const auto& [id, thread] : io_threads_) {
     thread->start();
+    VMM_TRY(world_.pins.pin_iothread(id, thread->handle()));
   }
+  return {};
+}
+
+// On the disk's thread. What waits for a limit goes at once, what waits for the host is given up.
+void Disks::stop_waiting(Disk& disk) {
+  if (disk.medium.throttle != nullptr) {
+    disk.medium.throttle->let_through();
+  }
+  block::ErrorPolicyDevice* const policy = disk.medium.policy;
+  if (policy == nullptr) {
+    return;
+  }
+  if (policy->is_holding()) {
+    log::warning("{}: requests that waited for the host are given up; what they would have written is lost",
+                 disk.name);
+  }
+  policy->give_up();
 }
 
 void Disks::quiesce() {
@@ -285,18 +320,7 @@ void Disks::quiesce() {
     } else {
       disks_[i].virtio.core().quiesce([&quiet, i] { quiet[i].set_value(); });
     }
-    disks_[i].thread->loop().post([&disk = disks_[i]] {
-      block::ErrorPolicyDevice* const policy = disk.medium.policy;
-      if (policy == nullptr) {
-        return;
-      }
-      if (policy->is_holding()) {
-        log::warning(
-            "{}: requests that waited for the host are given up; what they would have written is lost",
-            disk.name);
-      }
-      policy->give_up();
-    });
+    disks_[i].thread->loop().post([&disk = disks_[i]] { stop_waiting(disk); });
   }
   for (std::promise<void>& promise : quiet) {
     promise.get_future().wait();
@@ -307,6 +331,11 @@ void Disks::resume() {
   if (std::exchange(is_quiesced_, false)) {
     gives_up_ = false;
     for (const Disk& disk : disks_) {
+      disk.thread->loop().post([&disk] {
+        if (disk.medium.throttle != nullptr) {
+          disk.medium.throttle->limit_again();
+        }
+      });
       if (disk.ide != nullptr) {
         disk.ide->resume();
       } else {

@@ -20,6 +20,7 @@
 #include "block/error_policy.h"
 #include "block/overlay_file.h"
 #include "block/space_budget.h"
+#include "block/throttled_disk.h"
 #include "devices/virtio/block.h"
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
@@ -28,6 +29,7 @@
 #include "vmm/machine/io_thread.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/secrets.h"
+#include "vmm/machine/thread_pins.h"
 #include "vmm/machine/throwaway_disk.h"
 #include "vmm/machine/virtio_places.h"
 
@@ -39,6 +41,7 @@ class Disks {
   struct World {
     VirtioPlaces& places;
     const DiskSecrets& secrets;
+    const ThreadPins& pins;
     // A request that the host could not do is held, as error_policy='stop' wants it: the guest is to be
     // paused until retry_held(). Called on an I/O thread.
     std::function<void(const std::string& disk, const std::string& reason)> on_held;
@@ -53,7 +56,8 @@ class Disks {
   // domain::boot_order() by firmware's own names. machine='pc' only.
   std::vector<std::string> boot_paths(std::string_view first) const;
 
-  void start();
+  // An error: a thread cannot be pinned.
+  Status start();
 
   // Stops taking requests and waits for those in flight. In turns with resume().
   void quiesce();
@@ -107,7 +111,8 @@ class Disks {
  private:
   struct Medium {
     std::unique_ptr<block::BlockDevice> image;
-    block::ErrorPolicyDevice* policy = nullptr;  // the image, where it is one
+    block::ErrorPolicyDevice* policy = nullptr;  // the image, where it is one, or what is limited
+    block::ThrottledDisk* throttle = nullptr;    // the image, where it is limited
     std::optional<DiscBoot> boot;                // of a raw image in a CD-ROM drive
   };
   struct Disk {
@@ -138,6 +143,8 @@ class Disks {
   // runs.
   Result<Medium> open_medium(const domain::Disk& wanted, const Disk& disk, size_t index);
   void add_error_policy(const domain::Disk& wanted, size_t index, Medium& medium);
+  static Status add_limits(const domain::Disk& wanted, const Disk& disk, Medium& medium);
+  static void stop_waiting(Disk& disk);
   std::string reason_for(block::IoStatus status, bool is_throwaway) const;
   Status make_overlay(const domain::Disk& disk, Disk& made);
   Status check_commits() const;

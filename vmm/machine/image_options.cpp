@@ -91,6 +91,21 @@ block::OverlayFile::Options overlay_options(const domain::Throwaway& throwaway, 
       .folder = throwaway.folder, .in_memory = throwaway.in_memory, .is_encrypted = throwaway.is_encrypted};
 }
 
+block::IoLimits io_limits(const domain::IoTune& tune) {
+  const auto limit = [](const domain::IoLimit& of) {
+    return block::IoLimit{.per_second = of.per_second,
+                          .burst_per_second = of.burst_per_second,
+                          .burst_seconds = of.burst_seconds};
+  };
+  return {.total_bytes = limit(tune.total_bytes),
+          .read_bytes = limit(tune.read_bytes),
+          .write_bytes = limit(tune.write_bytes),
+          .total_operations = limit(tune.total_operations),
+          .read_operations = limit(tune.read_operations),
+          .write_operations = limit(tune.write_operations),
+          .operation_bytes = tune.operation_bytes};
+}
+
 block::ErrorPolicies error_policies(const domain::Disk& disk) {
   return {.write = to_block(disk.write_error), .read = to_block(disk.read_error)};
 }

@@ -3,6 +3,8 @@
 // Threads: made, asked and destroyed by the main thread.
 #pragma once
 
+#include <pthread.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -23,6 +25,8 @@ class IoThread {
   IoThread& operator=(const IoThread&) = delete;
 
   EventLoop& loop() { return *loop_; }
+  // REQUIRES: started, and not stopped.
+  pthread_t handle() { return thread_.native_handle(); }
   void start();
   // Runs the task on the loop's thread and waits for it.
   void run_and_wait(const std::function<void()>& task);

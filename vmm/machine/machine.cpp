@@ -79,9 +79,11 @@ boot::AcpiConfig make_acpi_config(const domain::Domain& domain, const CpuPlan& p
 
 }  // namespace
 
-Machine::Machine(const domain::Domain& domain, EventLoop& main_loop, Kvm kvm, GuestMemory memory)
+Machine::Machine(const domain::Domain& domain, EventLoop& main_loop, const ThreadPins& pins, Kvm kvm,
+                 GuestMemory memory)
     : domain_(domain),
       main_loop_(main_loop),
+      pins_(pins),
       kvm_(std::move(kvm)),
       memory_(std::move(memory)),
       cpu_plan_(make_cpu_plan(domain)),
@@ -96,8 +98,11 @@ Result<std::unique_ptr<Machine>> Machine::build(const domain::Domain& domain, Ev
     return fail("{}: <vcpu>: the guest wants {} vCPUs, this host's KVM gives at most {}",
                 domain.where(domain.vcpus_line), domain.vcpus, kvm.max_vcpus());
   }
+  // Before there is memory: it is the host's to place, beside who asks for it.
+  VMM_ASSIGN_OR_RETURN(const ThreadPins pins, ThreadPins::create(domain));
+  VMM_TRY(pins.pin_emulator());
   VMM_ASSIGN_OR_RETURN(GuestMemory memory, build_memory(domain));
-  std::unique_ptr<Machine> machine(new Machine(domain, main_loop, std::move(kvm), std::move(memory)));
+  std::unique_ptr<Machine> machine(new Machine(domain, main_loop, pins, std::move(kvm), std::move(memory)));
   VMM_TRY(machine->create_vm());
   VMM_TRY(machine->create_devices(secrets));
   VMM_TRY(machine->create_vcpus());
@@ -136,6 +141,7 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
       disks_,
       Disks::create(domain_, {.places = *virtio_places_,
                               .secrets = secrets,
+                              .pins = pins_,
                               .on_held = [this](const std::string& disk, const std::string& reason) {
                                 main_loop_.post([this, disk, reason] { pause_for_disk(disk, reason); });
                               }}));
@@ -218,8 +224,9 @@ Status Machine::load_kernel() {
   return vcpus_.front()->vcpu().set_entry(*entry);
 }
 
-Result<MachineEnd> Machine::run() {
-  disks_->start();
+// They all wait for what is to be done.
+Status Machine::start_threads() {
+  VMM_TRY(disks_->start());
   if (balloon_ != nullptr) {
     balloon_->start();
   }
@@ -228,7 +235,13 @@ Result<MachineEnd> Machine::run() {
   }
   for (unsigned i = 0; i < vcpus_.size(); ++i) {
     vcpus_[i]->start(i);
+    VMM_TRY(pins_.pin_vcpu(i, vcpus_[i]->handle()));
   }
+  return {};
+}
+
+Result<MachineEnd> Machine::run() {
+  VMM_TRY(start_threads());
   pace_.started(std::chrono::steady_clock::now());
   resume_vcpus();
   main_loop_.run();

@@ -29,6 +29,7 @@
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/platform.h"
 #include "vmm/machine/restart_pace.h"
+#include "vmm/machine/thread_pins.h"
 #include "vmm/machine/vcpu_thread.h"
 #include "vmm/machine/virtio_extras.h"
 #include "vmm/machine/virtio_places.h"
@@ -84,7 +85,8 @@ class Machine {
   // What the guest did that stops all vCPUs. The first one counts.
   enum class Event : uint8_t { kNone, kPowerOff, kReset, kExit, kPanic, kTripleFault, kCrash };
 
-  Machine(const domain::Domain& domain, EventLoop& main_loop, Kvm kvm, GuestMemory memory);
+  Machine(const domain::Domain& domain, EventLoop& main_loop, const ThreadPins& pins, Kvm kvm,
+          GuestMemory memory);
   Status create_vm();
   Status create_devices(const DiskSecrets& secrets);
   Status create_vcpus();
@@ -93,6 +95,7 @@ class Machine {
   Status assign_resources();
   Status load_guest();
   Status load_kernel();
+  Status start_threads();
 
   void raise(Event event, unsigned vcpu_index);
   void raise_exit(uint8_t status);
@@ -118,6 +121,7 @@ class Machine {
   // Constant after construction.
   const domain::Domain& domain_;
   EventLoop& main_loop_;
+  const ThreadPins pins_;
   const Kvm kvm_;
   const GuestMemory memory_;
   CpuPlan cpu_plan_;

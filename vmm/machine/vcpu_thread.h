@@ -31,6 +31,8 @@ class VcpuThread {
 
   // Begins the thread, parked.
   void start(unsigned index);
+  // REQUIRES: started.
+  pthread_t handle() { return thread_.native_handle(); }
   void resume();
   void request_park();
   void wait_parked();

@@ -12,7 +12,6 @@ using testing::errors;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::read;
-using testing::warnings;
 
 Reading with(const std::string& others) { return read(DomainText{.others = others}); }
 
@@ -32,12 +31,6 @@ TEST(DomainVcpus, From1To255) {
 TEST(DomainVcpus, HotPlugIsRefused) {
   EXPECT_TRUE(with("<vcpu current='2'>2</vcpu>").domain);
   EXPECT_THAT(errors(with("<vcpu current='1'>2</vcpu>")), ElementsAre(HasSubstr("write <vcpu>1</vcpu>")));
-}
-
-TEST(DomainVcpus, PinningIsAWarning) {
-  const auto reading = with("<vcpu cpuset='0-3'>2</vcpu><cputune><vcpupin vcpu='0' cpuset='1'/></cputune>");
-  EXPECT_TRUE(reading.domain);
-  EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("<vcpu cpuset='0-3'>"), HasSubstr("<cputune>")));
 }
 
 TEST(DomainTopology, IsASocketPerVcpuByDefault) {

@@ -39,6 +39,8 @@ class FakeBlockDevice : public BlockDevice {
   void set_limits(const BlockLimits& limits) { limits_ = limits; }
   // While deferred, requests wait for complete…(); otherwise submit() completes them before it returns.
   void set_deferred(bool deferred) { is_deferred_ = deferred; }
+  // What is deferred waits for a limit: it is dropped by who wants it no more.
+  void set_limited(bool is_limited) { is_limited_ = is_limited; }
   // can_accept() turns false with this many requests in flight.
   void set_capacity(uint32_t requests) { capacity_ = requests; }
   // The next `count` requests of that operation end with `status` and change nothing.
@@ -81,6 +83,14 @@ class FakeBlockDevice : public BlockDevice {
   BlockLimits limits() const override { return limits_; }
   bool can_accept() const override { return waiting_.size() < capacity_; }
   uint32_t in_flight() const override { return static_cast<uint32_t>(waiting_.size()); }
+
+  void drop_waiting() override {
+    for (size_t left = is_limited_ ? waiting_.size() : 0; left > 0; --left) {
+      BlockRequest request = std::move(waiting_.front());
+      waiting_.erase(waiting_.begin());
+      request.completion.finish(IoStatus::kIoError);
+    }
+  }
 
   void submit(BlockRequest request) override {
     VMM_CHECK(can_accept(), "submitted to a full disk");
@@ -171,6 +181,7 @@ class FakeBlockDevice : public BlockDevice {
   BlockLimits limits_;
   bool is_read_only_ = false;
   bool is_deferred_ = false;
+  bool is_limited_ = false;
   uint32_t capacity_ = std::numeric_limits<uint32_t>::max();
   std::vector<Failure> failures_;
   std::vector<BlockRequest> waiting_;

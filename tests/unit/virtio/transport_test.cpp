@@ -210,6 +210,22 @@ TEST_P(Transports, ResetWaitsForWhatIsInFlightAndForgetsIt) {
   EXPECT_EQ(rig_.line.rises, 0);
 }
 
+TEST_P(Transports, ResetDropsWhatALimitOfTheDiskMadeWait) {
+  rig_.start();
+  rig_.disk.set_deferred(true);
+  rig_.disk.set_limited(true);
+  rig_.add(0, kOut, 0, {{Rig::data_of(0), 512, false}});
+  rig_.add(4, kIn, 0, {{Rig::data_of(4), 512, true}});
+  rig_.kick();
+  ASSERT_EQ(rig_.disk.in_flight(), 2U);
+  driver_.set_status(0);
+  rig_.turn();
+  EXPECT_EQ(driver_.status(), 0);
+  EXPECT_EQ(rig_.disk.in_flight(), 0U);
+  EXPECT_EQ(rig_.status(0), kNotWritten);
+  EXPECT_EQ(rig_.queues[0].used_index(), 0);
+}
+
 TEST_P(Transports, ADriverThatDoesNotWaitForTheResetIsServedAfterIt) {
   rig_.start();
   rig_.disk.set_deferred(true);

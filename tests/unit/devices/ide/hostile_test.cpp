@@ -156,6 +156,26 @@ TEST_F(HostileIdeDriver, ResetsAtEveryMomentOfATransferLeaveAWorkingDrive) {
   }
 }
 
+TEST_F(HostileIdeDriver, ACommandAfterAResetDoesNotWaitForOneThatALimitOfTheDiskMadeWait) {
+  auto& disk = rig.add_disk(kMiB);
+  disk.set_deferred(true);
+  disk.set_limited(true);
+  driver.issue({.code = 0x20, .device = kLba, .count = 1, .lba = 1});
+  rig.turn();
+  ASSERT_EQ(disk.in_flight(), 1U);
+  driver.software_reset();
+  for (int i = 0; i < 1000; ++i) {  // between two turns of the loop
+    driver.issue({.code = 0x20, .device = kLba, .count = 1, .lba = 2});
+    driver.software_reset();
+  }
+  driver.issue({.code = 0x20, .device = kLba, .count = 1, .lba = 3});
+  rig.turn();
+  ASSERT_EQ(disk.in_flight(), 1U);
+  EXPECT_EQ(disk.history().back().offset.bytes(), 3 * kSector);
+  disk.complete_all();
+  ASSERT_TRUE(driver.wait_not_busy());
+}
+
 TEST_F(HostileIdeDriver, AnEndlessStreamOfResetsHoldsTwoBuffersAtMost) {
   auto& disk = rig.add_disk(kMiB);
   disk.set_deferred(true);
