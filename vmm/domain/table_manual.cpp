@@ -116,19 +116,19 @@ std::string roff(std::string_view text) {
   return result;
 }
 
-std::string behind(const Rule& rule) {
+std::string manual_answer(const Rule& rule) {
   return rule.remark.empty() ? std::string(answer_name(rule))
                              : fmt::format("{}: {}", answer_name(rule), roff(rule.remark));
 }
 
-std::string entry(const Rule& rule) {
+std::string manual_entry(const Rule& rule) {
   if (rule.attribute.empty()) {
-    return fmt::format(".TP\n.B {}\n{}\n", roff(display_path(rule.path)), behind(rule));
+    return fmt::format(".TP\n.B {}\n{}\n", roff(display_path(rule.path)), manual_answer(rule));
   }
   const std::string name =
       rule.attribute == kTextOf ? "text" : fmt::format("\\fB{}\\fR", roff(rule.attribute));
   const std::string value = rule.value.empty() ? "" : fmt::format(" \\fI{}\\fR", roff(rule.value));
-  return fmt::format(".br\n{}{}: {}\n", name, value, behind(rule));
+  return fmt::format(".br\n{}{}: {}\n", name, value, manual_answer(rule));
 }
 
 }  // namespace
@@ -138,7 +138,7 @@ std::string table_manual() {
   result += ".SH LIMITS\n" + roff(limits_of_file());
   result += kElements;
   for (const Rule& rule : element_table()) {
-    result += entry(rule);
+    result += manual_entry(rule);
   }
   result += kTail;
   return result;

@@ -9,17 +9,10 @@ import struct
 import unittest
 
 from command import CommandTest
+from small_kernel import KERNEL
 
 VMM_IMG = os.environ["VMM_IMG"]
 MIB = 1 << 20
-# A program that is loaded at 1 MiB and entered there, as its note says (PVH).
-NOTE = struct.pack("<III4sI", 4, 4, 18, b"Xen", 0x100000)
-HEADERS_BYTES = 64 + 2 * 56
-KERNEL = (b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0x100000, 64, 0, 0, 64, 56, 2, 0, 0, 0) +
-          struct.pack("<IIQQQQQQ", 1, 5, 0, 0x100000, 0x100000, 64, 64, 4096) +
-          struct.pack("<IIQQQQQQ", 4, 4, HEADERS_BYTES, 0, 0, len(NOTE), len(NOTE), 4) + NOTE)
-
-
 def disk(source, target="vda", form="qcow2", more="", attributes=""):
     return (f"<disk type='file'><driver name='qemu' type='{form}'{attributes}/>\n<source file='{source}'/><target dev='{target}' bus='virtio'/>"
             f"{more}</disk>\n")
@@ -46,12 +39,13 @@ class Check(CommandTest):
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def check(self, *options, domain="guest.xml"):
-        """(status, lines), of which those about KVM are left out, and the status that they alone make."""
+        """(status, lines), without what is said of KVM, which may not be there."""
         done = self.vmm("--domain", domain, "--check", *options)
         self.assertEqual(done.stdout, "")
         lines = done.stderr.splitlines()
         kept = [line for line in lines if "/dev/kvm" not in line and "KVM" not in line]
-        return (0 if not kept and len(lines) > 0 else done.returncode), kept
+        has_errors = any(not line.startswith("vmm: warning: ") for line in kept)
+        return (0 if not has_errors and len(kept) < len(lines) else done.returncode), kept
 
     def finds(self, *wanted, status=1, options=()):
         found, lines = self.check(*options)
@@ -88,7 +82,7 @@ class Check(CommandTest):
 
     def test_warnings_are_nothing_unless_strict(self):
         self.domain("<video/>")
-        self.finds("vmm: warning: guest.xml:7: <video>: vmm has no screen", status=0 if os.path.exists("/dev/kvm") else 1)
+        self.finds("vmm: warning: guest.xml:7: <video>: vmm has no screen", status=0)
         self.finds("vmm: guest.xml:7: <video>: vmm has no screen", status=2, options=["--strict"])
         self.assertEqual(self.check("--log-level", "error")[1], [])
         self.finds("vmm: guest.xml:7: <video>", status=2, options=["--strict", "--log-level", "error"])
@@ -202,10 +196,10 @@ class Check(CommandTest):
         self.write("disc.iso", bytes(MIB))
         cdrom = "<disk type='file' device='cdrom'><source file='{}'{}/><target dev='hdc' bus='ide'/></disk>"
         self.domain(cdrom.format("disc.iso", ""), kernel="")
-        self.finds("vmm: warning: guest.xml:7: <disk> hdc: disc.iso is not bootable: it is no ISO image", status=0 if os.path.exists("/dev/kvm") else 1)
+        self.finds("vmm: warning: guest.xml:7: <disk> hdc: disc.iso is not bootable: it is no ISO image", status=0)
         self.finds("vmm: --install: ", options=["--install", "disc.iso"])
         self.domain(cdrom.format("none.iso", " startupPolicy='optional'"), kernel="")
-        self.finds("warning: guest.xml:7: <disk> hdc: none.iso is not there; the drive is empty", status=0 if os.path.exists("/dev/kvm") else 1)
+        self.finds("warning: guest.xml:7: <disk> hdc: none.iso is not there; the drive is empty", status=0)
 
     def test_options_of_the_run(self):
         self.write("a.img", bytes(MIB))

@@ -4,6 +4,7 @@ import os
 import unittest
 
 from command import CommandTest
+from small_kernel import KERNEL
 
 
 class Examples(CommandTest):
@@ -24,6 +25,19 @@ class Examples(CommandTest):
                 self.assertEqual(len(lines), len(files), done.stderr)
                 for file in files:
                     self.assertTrue(any(file in line for line in lines), done.stderr)
+
+    def test_with_its_files_nothing_is_wrong(self):
+        """The host's KVM and memory are not the example's business."""
+        self.write("vmlinuz", KERNEL)
+        self.write("initrd.img", b"x")
+        self.write("root.img", bytes(1 << 20))
+        self.write("disc.iso", bytes(1 << 20))
+        for image in ("guest.qcow2", "base.qcow2"):
+            self.assertEqual(self.run_in_folder(os.environ["VMM_IMG"], "create", "-q", "-f", "qcow2", image, "1G").returncode, 0)
+        for name in self.FILES:
+            self.write("guest.xml", self.succeed("--print-example", name).stdout.encode())
+            done = self.vmm("--domain", "guest.xml", "--check", "--strict")
+            self.assertEqual([line for line in done.stderr.splitlines() if "/dev/kvm" not in line and "<memory>" not in line], [], name)
 
     def test_the_names(self):
         self.assertEqual(self.succeed("--print-example").stdout, self.succeed("--print-example=minimal").stdout)
