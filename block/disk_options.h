@@ -79,6 +79,10 @@ struct DiskOptions {
   std::shared_ptr<std::vector<FileState>> opened;
   // The file must still be this one, unchanged; else it is refused. Not asked of what it stands on.
   std::optional<FileState> expected;
+  // Only to see whether it could be opened. What these options want and it does not have is an error, as is a
+  // lock in the way; but it is opened for reading, no lock is taken, and nothing of it changes, not even its
+  // times. Only to be destroyed. REQUIRES: no overlay.
+  bool is_trial = false;
   // The disk as it was then, and as long as it was then. REQUIRES: read_only.
   std::optional<SnapshotChoice> snapshot;
   // What the overlay may take, shared with the guest's others; nullptr: what the host has.

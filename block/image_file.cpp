@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -60,9 +61,11 @@ Result<struct stat> look_at(const DiskOptions& options) {
 }
 
 Result<UniqueFd> open_fd(const DiskOptions& options, bool direct) {
-  const int flags = (options.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | (direct ? O_DIRECT : 0);
-  UniqueFd fd(::open(options.path.c_str(), flags | (options.overlay != nullptr ? O_NOATIME : 0)));
-  if (!fd && errno == EPERM && options.overlay != nullptr) {
+  const bool is_only_read = options.read_only || options.is_trial;
+  const bool leaves_times = options.overlay != nullptr || options.is_trial;
+  const int flags = (is_only_read ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | (direct ? O_DIRECT : 0);
+  UniqueFd fd(::open(options.path.c_str(), flags | (leaves_times ? O_NOATIME : 0)));
+  if (!fd && errno == EPERM && leaves_times) {
     fd = UniqueFd(::open(options.path.c_str(), flags));  // only a file's owner may ask for that
   }
   if (fd) {
@@ -192,6 +195,19 @@ Status refuse_read_only_device(int fd, const DiskOptions& options) {
   return {};
 }
 
+// A trial is opened for reading, whatever the options want of it.
+Status refuse_unwritable(const DiskOptions& options) {
+  const bool would_fail =
+      !options.read_only && ::faccessat(AT_FDCWD, options.path.c_str(), W_OK, AT_EACCESS) != 0;
+  return would_fail ? Status(cannot_open(options, errno)) : Status();
+}
+
+Status take_or_look_at_lock(const UniqueFd& image, const DiskOptions& options) {
+  const LockedFor whom = options.for_guest ? LockedFor::kGuest : LockedFor::kTool;
+  return options.is_trial ? look_at_locks(image, options.path, use_of(options), whom)
+                          : lock_image(image, options.path, use_of(options), whom);
+}
+
 }  // namespace
 
 Result<FileState> state_of_file(const std::string& path) {
@@ -220,6 +236,9 @@ Result<ImageFile> open_image_file(const DiskOptions& options) {
   image.files.path = options.path;
   VMM_ASSIGN_OR_RETURN(const struct stat looked_at, look_at(options));
   const bool direct = is_direct(options.cache);
+  if (options.is_trial) {
+    VMM_TRY(refuse_unwritable(options));
+  }
   VMM_ASSIGN_OR_RETURN(image.files.main.fd, open_fd(options, direct));
   const int fd = image.files.main.fd.get();
 
@@ -232,8 +251,7 @@ Result<ImageFile> open_image_file(const DiskOptions& options) {
   if (is_block_device) {
     VMM_TRY(refuse_read_only_device(fd, options));
   }
-  VMM_TRY(lock_image(image.files.main.fd, options.path, use_of(options),
-                     options.for_guest ? LockedFor::kGuest : LockedFor::kTool));
+  VMM_TRY(take_or_look_at_lock(image.files.main.fd, options));
   // Under the lock: its last owner may just have changed it.
   if (::fstat(fd, &info) != 0) {
     return fail("{} cannot be examined: {}", options.path, errno_text(errno));

@@ -66,9 +66,9 @@ int take_byte(int fd, off_t byte) {
   return ::fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
 }
 
-// Someone else's lock of any kind is in the way of an exclusive one.
-bool is_taken_by_another(int fd, off_t byte) {
-  struct flock lock = byte_lock(F_WRLCK, byte);
+// Of an exclusive lock (F_WRLCK) someone else's of any kind is in the way, of F_RDLCK an exclusive one.
+bool is_in_the_way(int fd, off_t byte, short of) {
+  struct flock lock = byte_lock(of, byte);
   return ::fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
@@ -83,9 +83,9 @@ int take_bytes(int fd, uint32_t permissions, off_t base) {
   return 0;
 }
 
-bool any_taken_by_another(int fd, uint32_t permissions, off_t base) {
+bool any_in_the_way(int fd, uint32_t permissions, off_t base, short of) {
   for (const int bit : kPermissionBits) {
-    if ((permissions >> bit & 1U) != 0 && is_taken_by_another(fd, base + bit)) {
+    if ((permissions >> bit & 1U) != 0 && is_in_the_way(fd, base + bit, of)) {
       return true;
     }
   }
@@ -184,6 +184,11 @@ std::unexpected<Error> in_use(const std::string& path, ImageUse use, LockedFor w
               mend(use, whom, is_ours));
 }
 
+bool are_others_in_the_way(int fd, const Claim& claim) {
+  return any_in_the_way(fd, claim.used, kForbiddenBase, F_WRLCK) ||
+         any_in_the_way(fd, claim.forbidden, kUsedBase, F_WRLCK);
+}
+
 // 0, EAGAIN where somebody else's claim is in the way, or another errno.
 int take_claim(int fd, const Claim& claim) {
   int error = take_bytes(fd, claim.used, kUsedBase);
@@ -195,18 +200,24 @@ int take_claim(int fd, const Claim& claim) {
     return error == EACCES ? EAGAIN : error;
   }
   // First claim, then look: of two that come together at least one sees the other.
-  const bool is_refused = any_taken_by_another(fd, claim.used, kForbiddenBase) ||
-                          any_taken_by_another(fd, claim.forbidden, kUsedBase);
+  return are_others_in_the_way(fd, claim) ? EAGAIN : 0;
+}
+
+// The same without taking anything.
+int look_at_claims(int fd, const Claim& claim) {
+  const bool is_refused = any_in_the_way(fd, claim.used, kUsedBase, F_RDLCK) ||
+                          any_in_the_way(fd, claim.forbidden, kForbiddenBase, F_RDLCK) ||
+                          are_others_in_the_way(fd, claim);
   return is_refused ? EAGAIN : 0;
 }
 
-}  // namespace
-
-Status lock_image(const UniqueFd& image, const std::string& path, ImageUse use, LockedFor whom) {
+// attempt: take_claim() or look_at_claims().
+Status try_for_a_while(const UniqueFd& image, const std::string& path, ImageUse use, LockedFor whom,
+                       int (*attempt)(int, const Claim&)) {
   const Claim claim = claim_of(use);
   const auto deadline = std::chrono::steady_clock::now() + kLastHoldTime;
   for (;;) {
-    const int error = take_claim(image.get(), claim);
+    const int error = attempt(image.get(), claim);
     if (error == 0) {
       return {};
     }
@@ -222,6 +233,16 @@ Status lock_image(const UniqueFd& image, const std::string& path, ImageUse use, 
     }
     std::this_thread::sleep_for(kLookAgainTime);
   }
+}
+
+}  // namespace
+
+Status lock_image(const UniqueFd& image, const std::string& path, ImageUse use, LockedFor whom) {
+  return try_for_a_while(image, path, use, whom, take_claim);
+}
+
+Status look_at_locks(const UniqueFd& image, const std::string& path, ImageUse use, LockedFor whom) {
+  return try_for_a_while(image, path, use, whom, look_at_claims);
 }
 
 void unlock_image(const UniqueFd& image) {

@@ -30,6 +30,11 @@ enum class LockedFor : unsigned char { kGuest, kTool };
 Status lock_image(const UniqueFd& image, const std::string& path, ImageUse use,
                   LockedFor whom = LockedFor::kGuest);
 
+// Says what lock_image() would say, and takes no lock, not even for a moment: nobody else is refused for it.
+// Locks of this process on other descriptors count.
+Status look_at_locks(const UniqueFd& image, const std::string& path, ImageUse use,
+                     LockedFor whom = LockedFor::kGuest);
+
 // Gives back what lock_image() took; on an image that holds no locks it does nothing.
 void unlock_image(const UniqueFd& image);
 

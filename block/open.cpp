@@ -39,10 +39,11 @@ Result<std::unique_ptr<BlockDevice>> open_raw(EventLoop& loop, const DiskOptions
   VMM_ASSIGN_OR_RETURN(auto engine, Engine::for_loop(loop, options.io));
   auto file = std::make_unique<HostFile>(std::move(engine), std::move(image.files), image.geometry,
                                          options.cache, options.discard == DiscardMode::kUnmap);
-  return std::make_unique<RawImage>(std::move(file), RawImage::Options{.size_bytes = image.size_bytes,
-                                                                       .read_only = options.read_only,
-                                                                       .detect_zeroes = options.detect_zeroes,
-                                                                       .limits = image.limits});
+  return std::make_unique<RawImage>(std::move(file),
+                                    RawImage::Options{.size_bytes = image.size_bytes,
+                                                      .read_only = options.read_only || options.is_trial,
+                                                      .detect_zeroes = options.detect_zeroes,
+                                                      .limits = image.limits});
 }
 
 }  // namespace

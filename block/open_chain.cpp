@@ -199,7 +199,9 @@ class ChainOpener {
     VMM_ASSIGN_OR_RETURN(Next next, backing_of(header.backing_file, header.backing_format, options));
     qcow2::Image::Options image_options;
     VMM_ASSIGN_OR_RETURN(image_options.cipher, cipher_of(header, *sync, options));
-    if (!options.read_only) {
+    if (options.is_trial && !options.read_only) {
+      VMM_TRY(qcow2::refuse_corrupt(*sync, header));
+    } else if (!options.read_only) {
       // A disk that is being resized is written to behind its old end only, where no bitmap looks; one whose
       // backing file changes is written what it holds already.
       const bool stays = options.disk_bytes != 0 || options.changes_backing;
@@ -217,7 +219,7 @@ class ChainOpener {
       VMM_TRY(open_data_file(header, options, files));
     }
     any_file_ = any_file_ == nullptr ? files.image.get() : any_file_;
-    image_options.read_only = options.read_only;
+    image_options.read_only = options.read_only || options.is_trial;
     image_options.cache_bytes = options.metadata_cache_bytes;
     const uint64_t cluster_bytes = header.cluster_bytes();
     VMM_ASSIGN_OR_RETURN(auto layer,
@@ -386,6 +388,8 @@ class ChainOpener {
     std::unique_ptr<ImageWriter> writer;
     if (!options_.read_only) {
       VMM_TRY(qcow2::note_metadata(top_->sync_file(), top_->state()));
+    }
+    if (!options_.read_only && !options_.is_trial) {
       const CacheMode cache = options_.overlay != nullptr ? CacheMode::kUnsafe : options_.cache;
       writer = std::make_unique<qcow2::Writer>(
           *top_, *reader,

@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <exception>
@@ -15,8 +14,12 @@
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/cli/check_guest.h"
 #include "vmm/cli/clone_command.h"
+#include "vmm/cli/examples.h"
 #include "vmm/cli/exit_status.h"
+#include "vmm/cli/find_domain.h"
+#include "vmm/cli/messages.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/quick_options.h"
 #include "vmm/cli/run_guest.h"
@@ -29,12 +32,7 @@ namespace {
 int report(const Error& error, const cli::GuestReport& guest = {}) {
   // Not through the log alone, which --log may have sent elsewhere: the person who typed the command must see
   // it. What is wrong with a domain file is a line for each.
-  std::string_view rest = error.message();
-  while (!rest.empty()) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    static_cast<void>(std::fprintf(stderr, "vmm: %.*s\n", static_cast<int>(line.size()), line.data()));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-  }
+  cli::tell_error(error);
   log::to_file(error.message());
   return cli::exit_status_of(error, guest);
 }
@@ -77,7 +75,10 @@ Result<std::string> text_of(cli::Command command, const cli::Options& options) {
       return cli::kRunHelpText;
     case cli::Command::kPrintDomain:
       return cli::printed_domain(options);
+    case cli::Command::kPrintExample:
+      return cli::example_domain(options.example);
     case cli::Command::kVersion:
+    case cli::Command::kCheck:
     case cli::Command::kRun:
       break;
   }
@@ -96,8 +97,20 @@ int main_with(int argument_count, char** arguments) {
   }
   cli::Options options;
   const auto command = cli::read_command_line(argument_count, arguments, options);
+  cli::begin_messages(options.message_format, options.domain_path);
   if (!command) {
     return report(command.error());
+  }
+  if (!options.domain_path.empty()) {
+    auto path = cli::find_domain_file(options.domain_path);
+    if (!path) {
+      return report(path.error());
+    }
+    options.domain_path = *std::move(path);
+    cli::begin_messages(options.message_format, options.domain_path);
+  }
+  if (*command == cli::Command::kCheck) {
+    return cli::check_guest(options);
   }
   if (*command != cli::Command::kRun) {
     const auto text = text_of(*command, options);

@@ -38,11 +38,16 @@ Status clear_unknown_autoclear(SyncFile& file, Header& header) {
   return {};
 }
 
-Status prepare_for_maintenance(SyncFile& file, Header& header) {
+Status refuse_corrupt(const SyncFile& file, const Header& header) {
   if (header.has(kIncompatibleCorrupt)) {
     return fail("{} is marked as corrupt; repair it (vmm-img check -f qcow2 -r all), or open it read-only",
                 file.path());
   }
+  return {};
+}
+
+Status prepare_for_maintenance(SyncFile& file, Header& header) {
+  VMM_TRY(refuse_corrupt(file, header));
   if (header.has(kIncompatibleDirty)) {
     // "make sure to scan L1/L2 tables to repair refcounts before accessing the image"
     log::info("{} was not closed properly; its refcounts are repaired", file.path());

@@ -12,6 +12,9 @@ namespace vmm::block::qcow2 {
 // may not be true afterwards. `header` follows. Flushed.
 Status clear_unknown_autoclear(SyncFile& file, Header& header);
 
+// Refuses what is marked as corrupt: nothing is written to it.
+Status refuse_corrupt(const SyncFile& file, const Header& header);
+
 // Refuses corrupt images, repairs dirty ones, and clears autoclear bits that are not known. `header` follows.
 // For changes of the metadata that leave the disk's contents as they are.
 Status prepare_for_maintenance(SyncFile& file, Header& header);

@@ -4,7 +4,8 @@ each pair's figures (medians).
 Measurements: start (a program that ends at once), boot (stock kernel to the first line of /init), memory (resident
 beside the guest's), disk (a guest program in ring 3 that polls its virtqueue), disc (power-on to what the loader of a CD
 prints, reading a whole CD, installing from one), throwaway (guests with --ephemeral); image (vmm-img bench), open
-(vmm-img info and check), tool (vmm-img's other commands), nbd (vmm-img serve under fio). All if none is named.
+(vmm-img info and check), tool (vmm-img's other commands), nbd (vmm-img serve under fio); domain (reading and checking a
+domain file). All if none is named.
 
 Those with guests run where /dev/kvm is hardware KVM: on this machine, or in the lab (scripts/kvm-lab). Figures of the lab
 mean nothing outside it, their ratios do. The others run on this machine, with files in --folder.
@@ -22,6 +23,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../../scripts/lib"), os.path.join(HERE, "../integration/lib")]
 import discs  # noqa: E402
+import domains  # noqa: E402
 import images  # noqa: E402
 import initramfs  # noqa: E402
 import nbd  # noqa: E402
@@ -183,7 +185,9 @@ def chosen_parts(options, parts):
 GUESTS = {"start": measure_start, "boot": measure_boot, "memory": measure_memory, "disk": measure_disk, "disc": measure_disc,
           "throwaway": measure_throwaway}
 IMAGES = {"image": images.measure_image, "open": images.measure_open, "tool": tool.measure_tool, "nbd": nbd.measure_nbd}
-MEASUREMENTS = GUESTS | IMAGES
+DOMAINS = {"domain": domains.measure_domain}
+HERE_ALWAYS = IMAGES | DOMAINS
+MEASUREMENTS = GUESTS | HERE_ALWAYS
 
 
 # --- the whole -----------------------------------------------------------------------------------------------------
@@ -231,8 +235,8 @@ def main():
     if not options.here:
         with tempfile.TemporaryDirectory(prefix="vmm-bench.", dir=options.folder or options.build) as folder:
             for name in wanted:
-                if name in IMAGES:
-                    IMAGES[name](options, folder)
+                if name in HERE_ALWAYS:
+                    HERE_ALWAYS[name](options, folder)
         wanted = [name for name in wanted if name in GUESTS]
         if not wanted:
             return

@@ -106,7 +106,8 @@ class Terminal(unittest.TestCase):
 
 
 class Examples(unittest.TestCase):
-    """Each example of configs/ boots as it stands (demo.xml and command.xml: above; install.xml: disc_test.py)."""
+    """Each example of configs/ boots as it stands (demo.xml and command.xml: above; install.xml: disc_test.py; throwaway.xml is one that is
+    installed, see examples_test.py)."""
 
     def assert_boots(self, guest, processors, connect=None):
         with guest, guest.start() as session:

@@ -17,6 +17,7 @@ constexpr int64_t kNanosecondsBetweenLines = 5'000'000'000;
 
 std::atomic<Level> g_level{Level::kWarning};
 std::atomic<bool> g_has_file{false};
+std::atomic<Sink> g_sink{nullptr};
 
 std::shared_ptr<spdlog::logger> stderr_logger() {
   auto made = std::make_shared<spdlog::logger>("vmm", std::make_shared<spdlog::sinks::stderr_sink_mt>());
@@ -73,6 +74,8 @@ void close() {
   g_has_file = false;
 }
 
+void set_sink(Sink sink) { g_sink = sink; }
+
 void to_file(std::string_view text) {
   if (g_has_file && enabled(Level::kError)) {
     write(Level::kError, text);
@@ -82,6 +85,10 @@ void to_file(std::string_view text) {
 bool enabled(Level level) { return level >= g_level.load(std::memory_order_relaxed); }
 
 void write(Level level, std::string_view text) {
+  const Sink sink = g_sink.load(std::memory_order_relaxed);
+  if (sink != nullptr && !g_has_file) {
+    return sink(level, text);
+  }
   logger()->log(spdlog_level(level), spdlog::string_view_t(text.data(), text.size()));
 }
 

@@ -23,6 +23,10 @@ void set_level(Level level);
 Status open(const std::string& path);
 // Back to stderr.
 void close();
+// Lines for stderr are given to `sink` from now on, which puts them there. Main thread, before others start;
+// the sink is called on any.
+using Sink = void (*)(Level level, std::string_view text);
+void set_sink(Sink sink);
 // At level kError, unless stderr is the log: for what has been written there by itself.
 void to_file(std::string_view text);
 

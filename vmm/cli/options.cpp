@@ -23,7 +23,17 @@ Usage: vmm --domain FILE [OPTIONS]
        vmm clone FILE NAME      makes another guest, with disks on those of this one; see vmm clone --help
        vmm ctl GUEST COMMAND    controls a running guest; see vmm ctl --help
 
-  --domain FILE       the domain file (XML, as libvirt writes it)
+  --domain FILE       the domain file (XML, as libvirt writes it). A name without a / that is no file here is
+                      looked up: NAME.xml in this folder, in ~/.config/vmm (or $XDG_CONFIG_HOME/vmm) and in
+                      /etc/libvirt/qemu
+  --check             run nothing: say all that is wrong with the file, and what it wants of this host and does
+                      not get: KVM, memory, files, their formats, who uses them. Changes nothing
+  --strict            warnings about the domain are errors
+  --message-format text|json
+                      of what is told on standard error; json is an object a line, with the members severity,
+                      file, line, element, message and hint. Text is coloured on a terminal, without NO_COLOR
+  --print-example [minimal|install|throwaway|microvm]
+                      print a domain file to begin with, with comments (minimal if none is named)
   --install ISO       put this disc into the guest's CD-ROM drive (one is added if it has none) and boot it
                       first, once: when the guest restarts, it boots from its disk
   --ephemeral[=memory]
@@ -38,7 +48,8 @@ Usage: vmm --domain FILE [OPTIONS]
   --ephemeral-limit SIZE
                       all that it writes may take so much of the host's disk (as 500M, 20G); then it is paused,
                       or gets an error, as its disks' error_policy says
-  --ephemeral-encrypt what it writes is on the host's disk under a key only that is gone when vmm ends
+  --ephemeral-encrypt
+                      what it writes is on the host's disk under a key only that is gone when vmm ends
   --set PATH=VALUE    another value for this run, as memory=2GiB, vcpu=4, disk.vda.source=other.qcow2,
                       disk.vda.cache=none or os.cmdline=TEXT; may be repeated (docs/domain-xml.md has all paths)
   --print             print the domain that this is, with its defaults, as a domain file, and run nothing
@@ -80,6 +91,34 @@ Status read_log_level(std::string_view text, Options& options) {
     }
   }
   return fail_configuration("--log-level {}: debug, info, warning, error and off can be", text);
+}
+
+Status read_message_format(std::string_view text, Options& options) {
+  if (text != "text" && text != "json") {
+    return fail_configuration("--message-format {}: text and json can be", text);
+  }
+  options.message_format = text == "json" ? MessageFormat::kJson : MessageFormat::kText;
+  return {};
+}
+
+// Its value may be a word of its own, which getopt(3) does not know of options that need none.
+void read_example(int argument_count, char** arguments, Options& options) {
+  options.example = "minimal";
+  if (optarg != nullptr) {
+    options.example = optarg;
+  } else if (optind < argument_count && arguments[optind][0] != '-') {
+    options.example = arguments[optind++];
+  }
+}
+
+// Of two commands, one would be lost.
+Status take_command(const char* option, Command wanted, Command& command) {
+  if (command != Command::kRun && command != wanted) {
+    return fail_configuration("--{}: there is another option that runs nothing; leave one of them out",
+                              option);
+  }
+  command = wanted;
+  return {};
 }
 
 Status read_ephemeral(const char* where, Options& options) {
@@ -175,6 +214,10 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
     kSet,
     kExitPort,
     kTimeout,
+    kCheck,
+    kStrict,
+    kMessageFormat,
+    kPrintExample,
     kShowVersion
   };
   static constexpr option kOptions[] = {{"domain", required_argument, nullptr, kDomain},
@@ -202,6 +245,10 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
                                         {"print", no_argument, nullptr, kPrint},
                                         {"set", required_argument, nullptr, kSet},
                                         {"timeout", required_argument, nullptr, kTimeout},
+                                        {"check", no_argument, nullptr, kCheck},
+                                        {"strict", no_argument, nullptr, kStrict},
+                                        {"message-format", required_argument, nullptr, kMessageFormat},
+                                        {"print-example", optional_argument, nullptr, kPrintExample},
                                         {"version", no_argument, nullptr, kShowVersion},
                                         {"help", no_argument, nullptr, 'h'},
                                         {nullptr, 0, nullptr, 0}};
@@ -268,7 +315,20 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
         VMM_TRY(read_quick_option("exit-port", "", options));
         break;
       case kPrint:
-        command = Command::kPrintDomain;
+        VMM_TRY(take_command(kOptions[index].name, Command::kPrintDomain, command));
+        break;
+      case kCheck:
+        VMM_TRY(take_command(kOptions[index].name, Command::kCheck, command));
+        break;
+      case kStrict:
+        options.is_strict = true;
+        break;
+      case kMessageFormat:
+        VMM_TRY(read_message_format(optarg, options));
+        break;
+      case kPrintExample:
+        read_example(argument_count, arguments, options);
+        VMM_TRY(take_command(kOptions[index].name, Command::kPrintExample, command));
         break;
       case kSet:
         options.settings.emplace_back(optarg);
@@ -291,7 +351,7 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
   }
   if (is_run) {
     VMM_TRY(finish_quick_options(options, command == Command::kRun));
-  } else if (options.domain_path.empty()) {
+  } else if (options.domain_path.empty() && command != Command::kPrintExample) {
     return fail_configuration("--domain FILE is missing: the domain file to run; see --help");
   } else if (command == Command::kPrintDomain) {
     VMM_TRY(check_printed(options));

@@ -11,6 +11,7 @@
 
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
+#include "vmm/cli/messages.h"
 #include "vmm/domain/quick_domain.h"
 #include "vmm/domain/throwaway.h"
 
@@ -23,13 +24,16 @@ struct Options {
   std::string control_path;
   std::string log_path;
   log::Level log_level = log::Level::kWarning;
+  MessageFormat message_format = MessageFormat::kText;
+  bool is_strict = false;  // warnings about the domain are errors
+  std::string example;     // with kPrintExample
   std::vector<std::string> secrets;
   std::vector<std::string> settings;  // --set: "PATH=VALUE"
   domain::ThrowawayOptions throwaway;
   std::optional<std::chrono::milliseconds> timeout;
 };
 
-enum class Command : uint8_t { kRun, kPrintDomain, kHelp, kRunHelp, kVersion };
+enum class Command : uint8_t { kRun, kCheck, kPrintDomain, kPrintExample, kHelp, kRunHelp, kVersion };
 
 extern const char* const kHelpText;
 

@@ -21,10 +21,11 @@
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/base/unix_socket.h"
+#include "vmm/cli/messages.h"
+#include "vmm/cli/read_guest.h"
 #include "vmm/control/control_server.h"
 #include "vmm/control/guest_folder.h"
 #include "vmm/control/machine_guest.h"
-#include "vmm/domain/install_disc.h"
 #include "vmm/domain/load.h"
 #include "vmm/domain/quick_domain.h"
 #include "vmm/domain/write_domain.h"
@@ -124,8 +125,8 @@ Result<ControlSocket> listen(const domain::Domain& domain, const Options& option
   return by_name;
 }
 
-void tell(const std::string& text) {
-  static_cast<void>(std::fprintf(stderr, "vmm: %s\n", text.c_str()));
+void tell_of_run(const std::string& text) {
+  tell_news(text);
   log::to_file(text);
 }
 
@@ -137,7 +138,8 @@ Result<EventLoop::Timer> start_timeout(const Options& options, EventLoop& loop, 
   const std::chrono::duration<double> limit = *options.timeout;
   VMM_ASSIGN_OR_RETURN(EventLoop::Timer timer, loop.make_timer([limit, &machine] {
     if (machine.time_out()) {
-      tell(fmt::format("the guest has not ended after {} s (--timeout), and is ended now", limit.count()));
+      tell_of_run(
+          fmt::format("the guest has not ended after {} s (--timeout), and is ended now", limit.count()));
     }
   }));
   timer.arm(*options.timeout);
@@ -164,7 +166,7 @@ Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, co
   if (end == MachineEnd::kExit) {
     report.status = machine->exit_status();
   } else if (report.is_expected && (end == MachineEnd::kPowerOff || end == MachineEnd::kQuit)) {
-    tell("the guest ended without reporting a status at its exit port");
+    tell_of_run("the guest ended without reporting a status at its exit port");
   }
   return end;
 }
@@ -177,15 +179,9 @@ std::string why_not_to_commit(const Result<MachineEnd>& end, const GuestReport& 
   return end && *end == MachineEnd::kPowerOff ? "" : "it has not switched itself off";
 }
 
-// Where a message about the text of `vmm run` points to.
-constexpr const char* kQuickFileName = "vmm run --print";
-
 Result<domain::Domain> read_domain(const Options& options) {
-  if (!options.quick) {
-    return domain::load_domain(options.domain_path, options.settings);
-  }
-  VMM_ASSIGN_OR_RETURN(const std::string text, domain::quick_domain_text(*options.quick));
-  return domain::load_domain_text(text, kQuickFileName, options.settings);
+  VMM_ASSIGN_OR_RETURN(domain::Reading reading, read_guest(options));
+  return domain::take_domain(std::move(reading));
 }
 
 }  // namespace
@@ -202,10 +198,7 @@ Result<MachineEnd> run_guest(const Options& options, GuestReport& report) {
   log::set_level(options.log_level);
   VMM_ASSIGN_OR_RETURN(domain::Domain domain, read_domain(options));
   report.is_expected = domain.exit_port.has_value();
-  if (!options.install_path.empty()) {
-    VMM_TRY(domain::insert_install_disc(domain, std::filesystem::absolute(options.install_path)));
-  }
-  VMM_TRY(domain::make_throwaway(domain, options.throwaway));
+  VMM_TRY(apply_options(options, domain));
   if (!options.log_path.empty()) {
     VMM_TRY(refuse_as_output(domain, options.log_path));
     VMM_TRY(log::open(options.log_path));
@@ -217,7 +210,7 @@ Result<MachineEnd> run_guest(const Options& options, GuestReport& report) {
   std::vector<ThrowawayDisk> throwaway_disks;
   auto end =
       run_machine(domain, *loop, options, secrets, signals, std::move(socket), throwaway_disks, report);
-  VMM_TRY(finish_throwaway(throwaway_disks, why_not_to_commit(end, report), tell));
+  VMM_TRY(finish_throwaway(throwaway_disks, why_not_to_commit(end, report), tell_of_run));
   return end;
 }
 

@@ -3,11 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 namespace vmm::domain {
 
 namespace {
+
+constexpr std::string_view kBehindPlace = ": ";
+constexpr std::string_view kBeforeHint = "; ";
 
 // U+202A to U+202E and U+2066 to U+2069.
 bool turns_direction(std::string_view text) {
@@ -19,8 +23,51 @@ bool turns_direction(std::string_view text) {
          (text[1] == '\x81' && last >= 0xa6 && last <= 0xa9);
 }
 
+// Of an element's place and the ": " behind it, where text begins with one: "<disk>/<target bus='usb'>", or
+// "<vcpu>0</vcpu>". What stands in a tag's quotes may be anything. 0: there is none.
+size_t end_of_place(std::string_view text) {
+  if (!text.starts_with('<')) {
+    return 0;
+  }
+  char quote = '\0';
+  bool is_in_tag = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quote != '\0') {
+      quote = c == quote ? '\0' : quote;
+    } else if (is_in_tag) {
+      quote = c == '\'' || c == '"' ? c : '\0';
+      is_in_tag = c != '>';
+    } else if (text.substr(i).starts_with(kBehindPlace)) {
+      return i;
+    } else {
+      is_in_tag = c == '<';
+    }
+  }
+  return 0;
+}
+
+// "guest.xml:14: "; empty where the message is about no file.
 std::string place_of(const Diagnostic& diagnostic) {
-  return diagnostic.line > 0 ? fmt::format("{}:{}", diagnostic.file, diagnostic.line) : diagnostic.file;
+  if (diagnostic.file.empty()) {
+    return {};
+  }
+  return diagnostic.line > 0 ? fmt::format("{}:{}: ", diagnostic.file, diagnostic.line)
+                             : fmt::format("{}: ", diagnostic.file);
+}
+
+// Takes ":14" off the begin of `text`; 0: there is no such thing.
+int take_line_number(std::string_view& text) {
+  int number = 0;
+  if (!text.starts_with(':')) {
+    return 0;
+  }
+  const auto [behind, error] = std::from_chars(text.data() + 1, text.data() + text.size(), number);
+  if (error != std::errc() || number <= 0) {
+    return 0;
+  }
+  text.remove_prefix(static_cast<size_t>(behind - text.data()));
+  return number;
 }
 
 }  // namespace
@@ -28,17 +75,40 @@ std::string place_of(const Diagnostic& diagnostic) {
 std::string to_line(const Diagnostic& diagnostic) {
   switch (diagnostic.severity) {
     case Severity::kNote:
-      return fmt::format("{}: note: {}", place_of(diagnostic), diagnostic.text);
+      return fmt::format("{}note: {}", place_of(diagnostic), diagnostic.text);
     case Severity::kWarning:
-      return fmt::format("{}: warning: {}", place_of(diagnostic), diagnostic.text);
+      return fmt::format("{}warning: {}", place_of(diagnostic), diagnostic.text);
     case Severity::kError:
       break;
   }
   return to_line_of_log(diagnostic);
 }
 
-std::string to_line_of_log(const Diagnostic& diagnostic) {
-  return fmt::format("{}: {}", place_of(diagnostic), diagnostic.text);
+std::string to_line_of_log(const Diagnostic& diagnostic) { return place_of(diagnostic) + diagnostic.text; }
+
+Diagnostic diagnostic_of(Severity severity, std::string_view line, std::string_view file) {
+  if (!file.empty() && line.starts_with(file)) {
+    std::string_view rest = line.substr(file.size());
+    const int number = take_line_number(rest);
+    if (rest.starts_with(kBehindPlace)) {
+      return {severity, std::string(file), number, std::string(rest.substr(kBehindPlace.size()))};
+    }
+  }
+  return {severity, {}, 0, std::string(line)};
+}
+
+MessageParts parts_of(std::string_view text) {
+  MessageParts parts;
+  if (const size_t end = end_of_place(text); end > 0) {
+    parts.element = text.substr(0, end);
+    text.remove_prefix(end + kBehindPlace.size());
+  }
+  const size_t end = text.find(kBeforeHint);
+  parts.message = text.substr(0, end);
+  if (end != std::string_view::npos) {
+    parts.hint = text.substr(end + kBeforeHint.size());
+  }
+  return parts;
 }
 
 std::string printable(std::string_view text, size_t most_bytes) {

@@ -18,8 +18,8 @@ enum class Severity : uint8_t {
 
 struct Diagnostic {
   Severity severity = Severity::kError;
-  std::string file;
-  int line = 0;  // from 1; 0: the file as a whole
+  std::string file;  // empty: the message is about no file
+  int line = 0;      // from 1; 0: the file as a whole
   // "<disk>/<target bus='usb'>: vmm has no USB; use bus='virtio'"
   std::string text;
 };
@@ -29,6 +29,19 @@ struct Diagnostic {
 std::string to_line(const Diagnostic& diagnostic);
 // The same without the severity, for where that is said already.
 std::string to_line_of_log(const Diagnostic& diagnostic);
+
+// The other way: what a line without its severity says. file: what messages call the domain file; a line that
+// does not begin with it is about no file.
+Diagnostic diagnostic_of(Severity severity, std::string_view line, std::string_view file);
+
+// A message in its three parts: "<disk>/<target bus='usb'>: vmm has no USB; use bus='virtio'". Put together
+// with ": " and "; " between them they are the text again. element, hint: empty where there is none.
+struct MessageParts {
+  std::string_view element;
+  std::string_view message;
+  std::string_view hint;  // what to do, or what becomes of it
+};
+MessageParts parts_of(std::string_view text);
 
 // Text out of the file, as it may stand in a message: in one line, without control characters (those that
 // turn the direction of writing are some), and not too long.

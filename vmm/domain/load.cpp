@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
@@ -109,15 +110,28 @@ Reading parse_domain(std::string_view text, const std::string& file_name,
     Domain domain = read_domain(ReadContext{report, base_folder}, *tree);
     domain.file_name = file_name;
     domain.settings.assign(settings.begin(), settings.end());
-    if (!report.has_errors()) {
-      reading.domain = std::move(domain);
-    }
+    (report.has_errors() ? reading.incomplete : reading.domain) = std::move(domain);
   }
   reading.diagnostics = report.take();
   if (!reading.domain && !settings.empty()) {
     blame_settings(text, base_folder, settings, reading.diagnostics);
   }
   return reading;
+}
+
+void make_errors_of_warnings(std::vector<Diagnostic>& diagnostics) {
+  for (Diagnostic& each : diagnostics) {
+    each.severity = each.severity == Severity::kWarning ? Severity::kError : each.severity;
+  }
+}
+
+Result<Domain> take_domain(Reading reading) {
+  log_remarks(reading.diagnostics);
+  std::string errors = lines_of(reading.diagnostics, Severity::kError);
+  if (!errors.empty()) {
+    return std::unexpected(Error(std::move(errors), ErrorKind::kConfiguration));
+  }
+  return *std::move(reading.domain);
 }
 
 Result<Domain> load_domain(const std::filesystem::path& path, std::span<const std::string> settings) {
@@ -127,12 +141,7 @@ Result<Domain> load_domain(const std::filesystem::path& path, std::span<const st
 
 Result<Domain> load_domain_text(std::string_view text, const std::filesystem::path& path,
                                 std::span<const std::string> settings) {
-  Reading reading = parse_domain(text, path.native(), path.parent_path(), settings);
-  log_remarks(reading.diagnostics);
-  if (!reading.domain) {
-    return std::unexpected(Error(lines_of(reading.diagnostics, Severity::kError), ErrorKind::kConfiguration));
-  }
-  return std::move(*reading.domain);
+  return take_domain(parse_domain(text, path.native(), path.parent_path(), settings));
 }
 
 }  // namespace vmm::domain

@@ -19,6 +19,7 @@ inline constexpr size_t kMaxFileBytes = size_t{1} << 20;
 
 struct Reading {
   std::optional<Domain> domain;         // absent if there is an error among the diagnostics
+  std::optional<Domain> incomplete;     // then: what could be read of it, with defaults where it could not
   std::vector<Diagnostic> diagnostics;  // by line; a bounded number of them
 };
 
@@ -27,6 +28,12 @@ struct Reading {
 // Does not touch the host. Any thread.
 Reading parse_domain(std::string_view text, const std::string& file_name,
                      const std::filesystem::path& base_folder, std::span<const std::string> settings = {});
+
+// For --strict. Of the severities only: what was read stays.
+void make_errors_of_warnings(std::vector<Diagnostic>& diagnostics);
+
+// What load_domain() makes of a reading.
+Result<Domain> take_domain(Reading reading);
 
 // The domain that the file describes; its warnings go to the log. Errors are of ErrorKind::kConfiguration,
 // all that the file has in one: one line each, without an end of line after the last. A file that cannot be

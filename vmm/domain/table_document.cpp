@@ -40,21 +40,6 @@ hypervisor, the guest has the host's.
 
 )";
 
-std::string_view answer_name(const Rule& rule) {
-  switch (rule.answer) {
-    case Answer::kDone:
-      return "done";
-    case Answer::kSkipped:
-      return "silent";
-    case Answer::kHarmless:
-    case Answer::kLeftOut:
-      return rule.remark.empty() ? "silent" : "harmless";
-    case Answer::kRefused:
-      break;
-  }
-  return "refused";
-}
-
 // "|" ends a cell of a table in Markdown.
 std::string cell(std::string_view text) {
   std::string result;
@@ -77,24 +62,38 @@ std::string subject(const Rule& rule) {
   return rule.value.empty() ? name : fmt::format("{} `{}`", name, cell(rule.value));
 }
 
-std::string limits() {
+}  // namespace
+
+std::string_view answer_name(const Rule& rule) {
+  switch (rule.answer) {
+    case Answer::kDone:
+      return "done";
+    case Answer::kSkipped:
+      return "silent";
+    case Answer::kHarmless:
+    case Answer::kLeftOut:
+      return rule.remark.empty() ? "silent" : "harmless";
+    case Answer::kRefused:
+      break;
+  }
+  return "refused";
+}
+
+std::string limits_of_file() {
   return fmt::format(
-      "## Limits\n\n"
       "A file of {} KiB, {} elements within each other, {} attributes of one element, {} KiB in one "
       "attribute; UTF-8, without\n"
       "DOCTYPE. {} vCPUs, {} MiB to {} TiB of memory, {} I/O threads, {} serial ports, {} disks on `pc` and "
       "{} on `microvm`,\n"
-      "queues of {}.\n\n",
+      "queues of {}.\n",
       kMaxFileBytes / 1024, kMaxDepth, kMaxAttributes, kMaxValueBytes / 1024, kMaxVcpus,
       kMinMemoryBytes >> 20, kMaxMemoryBytes >> 40, kMaxIoThreads, kMaxSerialPorts, kMaxPcDisks,
       kMaxMicrovmDisks, kMaxQueueSize);
 }
 
-}  // namespace
-
 std::string table_document() {
   std::string result(kIntroduction);
-  result += limits();
+  result += "## Limits\n\n" + limits_of_file() + "\n";
   result += "## The table\n\n| what | answer | |\n|---|---|---|\n";
   for (const Rule& rule : element_table()) {
     result += fmt::format("| {} | {} | {} |\n", subject(rule), answer_name(rule), cell(rule.remark));

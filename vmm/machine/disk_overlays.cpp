@@ -8,6 +8,7 @@
 
 #include "block/image_file.h"
 #include "vmm/base/size.h"
+#include "vmm/machine/disk_source.h"
 #include "vmm/machine/disks.h"
 #include "vmm/machine/image_options.h"
 
@@ -59,7 +60,7 @@ Result<std::vector<ThrowawayDisk>> Disks::throwaway_disks() const {
                        .bytes_at_start = disk.overlay->allocated_bytes(),
                        .kept_as = disk.wanted->kept_as};
     if (disk.wanted->is_committed) {
-      VMM_ASSIGN_OR_RETURN(made.base, options_of(*disk.wanted));
+      VMM_ASSIGN_OR_RETURN(made.base, disk_options(*disk.wanted, world_.secrets));
       if (disk.wanted->source_type == domain::DiskSource::kFile) {
         VMM_ASSIGN_OR_RETURN(made.base->expected, block::state_of_file(disk.wanted->source));
       }

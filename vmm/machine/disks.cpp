@@ -2,42 +2,22 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <future>
 #include <iterator>
-#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "block/image_file.h"
-#include "block/open.h"
 #include "boot/firmware_files.h"
 #include "devices/ide/ata_disk.h"
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
 #include "vmm/domain/boot_order.h"
+#include "vmm/machine/disk_source.h"
 #include "vmm/machine/image_options.h"
 
 namespace vmm {
 namespace {
-
-// What is not there is found out when it is opened.
-Status check_block_source(const domain::Disk& disk) {
-  std::error_code error;
-  const auto status = std::filesystem::status(disk.source, error);
-  if (disk.source_type == domain::DiskSource::kBlock && std::filesystem::exists(status) &&
-      !std::filesystem::is_block_file(status)) {
-    return fail_configuration(
-        "<source dev=…>: {} is no block device; write <disk type='file'> and <source file=…>",
-        disk.source.native());
-  }
-  return {};
-}
-
-bool is_there(const std::filesystem::path& file) {
-  std::error_code error;
-  return std::filesystem::status(file, error).type() != std::filesystem::file_type::not_found;
-}
 
 constexpr uint16_t kDefaultQueueSize = 256;
 
@@ -152,30 +132,13 @@ Status Disks::add(const domain::Disk& disk) {
   return {};
 }
 
-Result<block::DiskOptions> Disks::options_of(const domain::Disk& disk) const {
-  block::DiskOptions options = to_block(disk);
-  if (disk.secret) {
-    VMM_ASSIGN_OR_RETURN(auto passphrase, passphrase_of(disk, world_.secrets));
-    options.passphrases = {std::move(passphrase)};
-  }
-  return options;
-}
-
 Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk& disk, size_t index) {
-  VMM_ASSIGN_OR_RETURN(block::DiskOptions image_options, options_of(wanted));
+  VMM_ASSIGN_OR_RETURN(block::DiskOptions image_options, disk_options(wanted, world_.secrets));
   image_options.overlay = disk.overlay;
   image_options.budget = budget_;
   image_options.opened = disk.files;
-  VMM_TRY(check_block_source(wanted));
-  Medium medium;
-  if (wanted.device == domain::DiskDevice::kCdrom && wanted.format == domain::ImageFormat::kRaw) {
-    VMM_ASSIGN_OR_RETURN(medium.boot, check_disc(wanted.source));
-  }
-  VMM_ASSIGN_OR_RETURN(medium.image, block::open_disk(disk.thread->loop(), image_options));
-  if (wanted.logical_block_bytes != 0 && medium.image->size_bytes() % wanted.logical_block_bytes != 0) {
-    return fail("its {} bytes are no multiple of logical_block_size='{}'; the guest could not read its end",
-                medium.image->size_bytes(), wanted.logical_block_bytes);
-  }
+  VMM_ASSIGN_OR_RETURN(OpenedSource source, open_source(disk.thread->loop(), wanted, image_options));
+  Medium medium{.image = std::move(source.image), .boot = source.boot};
   add_error_policy(wanted, index, medium);
   VMM_TRY(add_limits(wanted, disk, medium));
   return medium;

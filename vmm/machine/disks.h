@@ -148,7 +148,6 @@ class Disks {
   std::string reason_for(block::IoStatus status, bool is_throwaway) const;
   Status make_overlay(const domain::Disk& disk, Disk& made);
   Status check_commits() const;
-  Result<block::DiskOptions> options_of(const domain::Disk& disk) const;
   void make_virtio_block(const domain::Disk& disk, Disk& made) const;
   Status attach_as_virtio(const domain::Disk& disk, Disk& made);
   Status attach_to_ide(const domain::Disk& disk, Disk& made);

@@ -12,55 +12,13 @@
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
 #include "vmm/core/layout.h"
+#include "vmm/machine/cpu_plan.h"
 #include "vmm/machine/memory_builder.h"
 
 namespace vmm {
 namespace {
 
 constexpr std::chrono::seconds kRetryInterval(5);
-
-CpuPlan::Policy to_policy(domain::FeaturePolicy policy) {
-  switch (policy) {
-    case domain::FeaturePolicy::kForce:
-      return CpuPlan::Policy::kForce;
-    case domain::FeaturePolicy::kRequire:
-      return CpuPlan::Policy::kRequire;
-    case domain::FeaturePolicy::kOptional:
-      return CpuPlan::Policy::kOptional;
-    case domain::FeaturePolicy::kDisable:
-      return CpuPlan::Policy::kDisable;
-    case domain::FeaturePolicy::kForbid:
-      return CpuPlan::Policy::kForbid;
-  }
-  return CpuPlan::Policy::kRequire;
-}
-
-CpuPlan::Mode to_mode(domain::CpuMode mode) {
-  switch (mode) {
-    case domain::CpuMode::kHostPassthrough:
-      return CpuPlan::Mode::kHostPassthrough;
-    case domain::CpuMode::kHostModel:
-      return CpuPlan::Mode::kHostModel;
-    case domain::CpuMode::kCustom:
-      return CpuPlan::Mode::kCustom;
-  }
-  return CpuPlan::Mode::kHostPassthrough;
-}
-
-CpuPlan make_cpu_plan(const domain::Domain& domain) {
-  CpuPlan plan;
-  plan.mode = to_mode(domain.cpu.mode);
-  plan.model = domain.cpu.model;
-  for (const domain::CpuFeature& feature : domain.cpu.features) {
-    plan.features.push_back({feature.name, to_policy(feature.policy)});
-  }
-  const domain::CpuTopology& topology = domain.topology;
-  plan.topology = {topology.sockets, topology.dies, topology.cores, topology.threads};
-  plan.hide_kvm = domain.features.hide_kvm;
-  plan.kvmclock = domain.clock.kvmclock;
-  plan.pmu = domain.features.pmu;
-  return plan;
-}
 
 boot::AcpiConfig make_acpi_config(const domain::Domain& domain, const CpuPlan& plan, uint32_t mmio_mask) {
   boot::AcpiConfig config;
@@ -94,10 +52,7 @@ Machine::~Machine() = default;
 Result<std::unique_ptr<Machine>> Machine::build(const domain::Domain& domain, EventLoop& main_loop,
                                                 const DiskSecrets& secrets) {
   VMM_ASSIGN_OR_RETURN(Kvm kvm, Kvm::open());
-  if (domain.vcpus > kvm.max_vcpus()) {
-    return fail("{}: <vcpu>: the guest wants {} vCPUs, this host's KVM gives at most {}",
-                domain.where(domain.vcpus_line), domain.vcpus, kvm.max_vcpus());
-  }
+  VMM_TRY(check_vcpus(domain, kvm));
   // Before there is memory: it is the host's to place, beside who asks for it.
   VMM_ASSIGN_OR_RETURN(const ThreadPins pins, ThreadPins::create(domain));
   VMM_TRY(pins.pin_emulator());
@@ -160,14 +115,11 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
 
 Status Machine::create_vcpus() {
   VMM_TRY(Vcpu::install_kick_handler());
-  const auto cpuid = make_cpuid(kvm_, cpu_plan_);
-  if (!cpuid) {
-    return std::unexpected(cpuid.error().within(domain_.where(domain_.cpu.line)));
-  }
+  VMM_ASSIGN_OR_RETURN(const Cpuid cpuid, cpuid_of_domain(domain_, kvm_));
   for (unsigned i = 0; i < domain_.vcpus; ++i) {
     VMM_ASSIGN_OR_RETURN(std::unique_ptr<Vcpu> vcpu,
                          Vcpu::create(*vm_, apic_id(cpu_plan_.topology, i),
-                                      cpuid_of_vcpu(*cpuid, cpu_plan_, i), ports_, mmio_));
+                                      cpuid_of_vcpu(cpuid, cpu_plan_, i), ports_, mmio_));
     vcpus_.push_back(std::make_unique<VcpuThread>(std::move(vcpu), [this, i](VcpuStop stop) {
       raise(stop == VcpuStop::kTripleFault ? Event::kTripleFault : Event::kCrash, i);
     }));

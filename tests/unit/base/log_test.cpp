@@ -39,6 +39,28 @@ TEST(Log, WritesLinesOfItsLevelToTheFile) {
   EXPECT_EQ(text.str().find("already"), std::string::npos);
 }
 
+std::string& sunk_lines() {
+  static std::string lines;
+  return lines;
+}
+
+TEST(Log, ASinkGetsWhatWouldGoToStderrAndNothingOfWhatGoesToAFile) {
+  set_level(Level::kWarning);
+  set_sink([](Level level, std::string_view text) {
+    sunk_lines() += fmt::format("{} {};", static_cast<int>(level), text);
+  });
+  warning("disk {}", "vda");
+  info("nobody reads this");
+  const auto path =
+      std::filesystem::temp_directory_path() / ("vmm_log_test.sink." + std::to_string(::getpid()));
+  ASSERT_TRUE(open(path.string()));
+  warning("in the file");
+  close();
+  set_sink(nullptr);
+  std::filesystem::remove(path);
+  EXPECT_EQ(sunk_lines(), fmt::format("{} disk vda;", static_cast<int>(Level::kWarning)));
+}
+
 TEST(Log, NamesTheFileThatCannotBeOpened) {
   const Status status = open("/dev/null/log");
   ASSERT_FALSE(status);

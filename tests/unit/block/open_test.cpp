@@ -1,6 +1,7 @@
 // The gate through which disks are opened: what it refuses, in which words, and that it leaves no trace.
 #include "block/open.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -132,6 +133,35 @@ TEST_F(OpenDisk, ARefusedDiskLeavesNoLock) {
   const std::string path = make("odd.raw", 1000);
   EXPECT_THAT(refusal({.path = path}), HasSubstr("512"));
   ASSERT_EQ(::truncate(path.c_str(), 1024), 0);
+  EXPECT_EQ(refusal({.path = path}), "opened");
+}
+
+TEST_F(OpenDisk, ATrialIsRefusedForWhatAnOpeningIsRefused) {
+  const std::string path = make("disk.raw", 4096);
+  EXPECT_EQ(refusal({.path = path, .is_trial = true}), "opened");
+  EXPECT_THAT(refusal({.path = make("odd.raw", 1000), .is_trial = true}), HasSubstr("512"));
+  EXPECT_THAT(refusal({.path = folder_.file("missing.raw"), .is_trial = true}), HasSubstr("no such file"));
+  EXPECT_THAT(refusal({.path = path, .format = Format::kQcow2, .is_trial = true}), HasSubstr("qcow2"));
+  {
+    const auto reader = open_disk(*loop_, {.path = path, .read_only = true});
+    EXPECT_THAT(refusal({.path = path, .is_trial = true}), HasSubstr("in use"));
+    EXPECT_EQ(refusal({.path = path, .read_only = true, .is_trial = true}), "opened");
+  }
+  const auto writer = open_disk(*loop_, {.path = path});
+  EXPECT_THAT(refusal({.path = path, .read_only = true, .is_trial = true}), HasSubstr("in use"));
+}
+
+TEST_F(OpenDisk, ATrialHoldsNoLockAndLeavesEvenTheTimes) {
+  const std::string path = make("disk.raw", 4096);
+  const timespec long_ago[2] = {{.tv_sec = 1000, .tv_nsec = 0}, {.tv_sec = 1000, .tv_nsec = 0}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), long_ago, 0), 0);
+  const auto trial = open_disk(*loop_, {.path = path, .is_trial = true});
+  ASSERT_TRUE(trial) << trial.error().message();
+  EXPECT_TRUE((*trial)->is_read_only());
+  struct stat info{};
+  ASSERT_EQ(::stat(path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_atim.tv_sec, 1000);
+  EXPECT_EQ(info.st_mtim.tv_sec, 1000);
   EXPECT_EQ(refusal({.path = path}), "opened");
 }
 

@@ -11,6 +11,7 @@
 
 #include "tests/unit/domain/domain_text.h"
 #include "vmm/domain/table_document.h"
+#include "vmm/domain/table_manual.h"
 
 namespace vmm::domain {
 namespace {
@@ -158,15 +159,18 @@ TEST(NearestName, IsASlipOfThePenAway) {
 }
 
 // VMM_UPDATE_DOCUMENTS=1 writes the document anew.
-TEST(ElementTable, IsWhatTheDocumentShows) {
-  const std::string path = VMM_DOMAIN_DOCUMENT;
+void expect_document(const std::string& path, const std::string& wanted) {
   if (std::getenv("VMM_UPDATE_DOCUMENTS") != nullptr) {
-    std::ofstream(path) << table_document();
+    std::ofstream(path) << wanted;
   }
   std::stringstream document;
   document << std::ifstream(path).rdbuf();
-  EXPECT_EQ(document.str(), table_document()) << "run this test once with VMM_UPDATE_DOCUMENTS=1";
+  EXPECT_EQ(document.str(), wanted) << "run this test once with VMM_UPDATE_DOCUMENTS=1";
 }
+
+TEST(ElementTable, IsWhatTheDocumentShows) { expect_document(VMM_DOMAIN_DOCUMENT, table_document()); }
+
+TEST(ElementTable, IsWhatTheManualPageShows) { expect_document(VMM_DOMAIN_MANUAL, table_manual()); }
 
 }  // namespace
 }  // namespace vmm::domain

@@ -76,6 +76,13 @@ TEST(HostileXml, DoctypeAndEntitiesAreRefused) {
 
 TEST(HostileXml, OtherEncodingsAndControlCharactersAreRefused) {
   EXPECT_THAT(errors(read(std::string("\xff\xfe<\0d\0", 6))), ElementsAre(HasSubstr("UTF-16")));
+  EXPECT_THAT(errors(read(std::string("\xfe\xff\0<\0d", 6))), ElementsAre(HasSubstr("UTF-16")));
+  EXPECT_THAT(errors(read(std::string("<\0d\0o\0", 6))), ElementsAre(HasSubstr("NUL")));  // without its mark
+  EXPECT_THAT(errors(read(std::string("\0\0\xfe\xff", 4))), ElementsAre(HasSubstr("NUL")));  // UTF-32
+  EXPECT_THAT(errors(read("<?xml version='1.0' encoding='UTF-7'?>+ADw-domain/>")),
+              ElementsAre(HasSubstr("UTF-7")));
+  EXPECT_THAT(errors(read("<?xml version='1.0' encoding='IBM037'?><domain/>")),
+              ElementsAre(HasSubstr("IBM037")));
   EXPECT_THAT(errors(read("<?xml version='1.0' encoding='ISO-8859-1'?><domain/>")),
               ElementsAre(HasSubstr("ISO-8859-1")));
   EXPECT_TRUE(read("\xef\xbb\xbf<?xml version='1.0' encoding='utf-8'?>\n" + DomainText{}.text()).domain);
@@ -104,6 +111,44 @@ TEST(HostileXml, DepthAndAttributesAreBounded) {
               ElementsAre(HasSubstr("more than 64 attributes")));
   EXPECT_THAT(errors(read("<domain type='" + std::string(100'000, 'x') + "'/>")),
               ElementsAre(HasSubstr("longer than 65536")));
+}
+
+// Where the table does not look, too.
+TEST(HostileXml, DepthIsBoundedInWhatIsPassedOver) {
+  for (const std::string around : {"metadata", "qemu:commandline", "sound"}) {
+    const std::string text = "<domain type='kvm'><" + around + ">" + repeated("<a>", 100'000) +
+                             repeated("</a>", 100'000) + "</" + around + "></domain>";
+    EXPECT_THAT(errors(read(text)), ElementsAre(HasSubstr("more than 32 elements within each other")));
+  }
+  EXPECT_THAT(errors(read("<domain><devices><disk>" + repeated("<backingStore type='file'>", 40'000))),
+              ElementsAre(HasSubstr("more than 32 elements within each other")));
+}
+
+TEST(HostileXml, EntitiesWithinEntitiesAreRefusedBeforeTheyGrow) {
+  std::string text = "<!DOCTYPE d [<!ENTITY a0 'lol'>";
+  for (int i = 1; i < 30; ++i) {
+    text += "<!ENTITY a" + std::to_string(i) + " '" + repeated("&a" + std::to_string(i - 1) + ";", 10) + "'>";
+  }
+  EXPECT_THAT(errors(read(text + "]><domain>&a29;</domain>")),
+              ElementsAre(HasSubstr("DOCTYPE and entity declarations are not accepted")));
+  EXPECT_THAT(errors(read("<!DOCTYPE d SYSTEM 'file:///etc/passwd'><domain/>")),
+              ElementsAre(HasSubstr("DOCTYPE and entity declarations are not accepted")));
+  EXPECT_THAT(errors(read("<domain><!ENTITY a SYSTEM 'file:///etc/passwd'>&a;</domain>")),
+              ElementsAre(HasSubstr("DOCTYPE and entity declarations are not accepted")));
+}
+
+TEST(HostileXml, LongTextCommentsAndSectionsTakeNoLongerThanOthers) {
+  const std::string filler(900'000, 'x');
+  EXPECT_TRUE(read(DomainText{.others = "<!--" + filler + "-->"}).domain);
+  EXPECT_TRUE(read(DomainText{.others = "<title><![CDATA[" + filler + "]]></title>"}).domain);
+  EXPECT_TRUE(read(DomainText{.others = repeated("<!---->", 100'000)}).domain);
+  EXPECT_TRUE(
+      read(DomainText{.others = "<metadata>" + repeated("<a:b xmlns:a='c'/>", 50'000) + "</metadata>"})
+          .domain);
+  EXPECT_THAT(errors(read(DomainText{.others = "<" + filler + "/>"})), SizeIs(1));
+  EXPECT_THAT(errors(read(DomainText{.others = "<title " + filler + "='1'/>"})), SizeIs(1));
+  EXPECT_FALSE(read(DomainText{.others = "<title>" + repeated("<", 900'000)}).domain);
+  EXPECT_FALSE(read(repeated("<?xml version='1.0'?>", 40'000)).domain);
 }
 
 TEST(HostileXml, AFileTooLongIsRefusedUnread) {

@@ -29,6 +29,13 @@ class LoadDomain : public ::testing::Test {
     std::ofstream(path) << text;
     return path;
   }
+  // 100 MB, of which the disk holds none.
+  std::filesystem::path long_file() const {
+    const auto path = folder_ / "long.xml";
+    std::ofstream(path) << "<domain>";
+    std::filesystem::resize_file(path, 100'000'000);
+    return path;
+  }
   const std::filesystem::path& folder() const { return folder_; }
 
  private:
@@ -59,6 +66,7 @@ TEST_F(LoadDomain, FileThatIsNotThereOrAFolderOrEndlessIsAnErrorOfTheConfigurati
   for (const auto& [path, text] :
        {std::pair(folder() / "none.xml", "none.xml: cannot open the domain file: No such file or directory"),
         std::pair(folder(), "is a folder; give the domain file in it"),
+        std::pair(long_file(), "long.xml: longer than 1048576 bytes"),
         std::pair(std::filesystem::path("/dev/zero"), "/dev/zero: longer than 1048576 bytes")}) {
     const auto domain = load_domain(path);
     ASSERT_FALSE(domain);

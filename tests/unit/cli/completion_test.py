@@ -1,0 +1,78 @@
+"""Bash completes vmm's commands, options, values, and the names of domains and guests."""
+
+import os
+import shlex
+import socket
+import subprocess
+import unittest
+
+from command import VMM, CommandTest
+
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../scripts/completion/vmm.bash")
+
+
+class Completion(CommandTest):
+    def bash(self, script, **environment):
+        done = subprocess.run(["bash", "-c", f". {shlex.quote(SCRIPT)}; {script}"], cwd=self.folder, stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False,
+                              env={**os.environ, "HOME": self.path("home"), "XDG_CONFIG_HOME": "", **environment})
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout.splitlines()
+
+    def complete(self, *words, **environment):
+        """What bash offers for the last of them."""
+        line = " ".join(shlex.quote(word) for word in (VMM, *words))
+        return self.bash(f'COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _vmm; for word in "${{COMPREPLY[@]}}"; do echo "$word"; done',
+                         **environment)
+
+    def test_commands(self):
+        self.assertEqual(self.complete("c"), ["clone", "ctl"])
+        self.assertIn("run", self.complete(""))
+
+    def test_options_of_the_command(self):
+        self.assertEqual(self.complete("--mes"), ["--message-format"])
+        self.assertEqual(self.complete("--domain", "x", "--ch"), ["--check"])
+        self.assertEqual(self.complete("--h"), ["--help"])
+        self.assertEqual(self.complete("run", "--ker"), ["--kernel"])
+        self.assertEqual(self.complete("run", "--time"), ["--timeout"])
+        self.assertEqual(self.complete("run", "--dom"), [])
+        self.assertEqual(self.complete("clone", "x", "--"), ["--file", "--help", "--secret"])
+        self.assertEqual(self.complete("ctl", "x", "eject", "--fo"), ["--force", "--format"])
+
+    def test_every_option_of_the_help_is_one_that_vmm_knows(self):
+        for command in ((), ("run",), ("clone",)):
+            for option in self.complete(*command, "--"):
+                done = self.vmm(*command, option, "--nonsense")
+                self.assertNotIn(f"{option}: there is no such option", done.stderr)
+                self.assertNotIn(f"{option}: vmm clone has no such option", done.stderr)
+
+    def test_values_of_options(self):
+        self.assertEqual(self.complete("--log-level", "w"), ["warning"])
+        self.assertEqual(self.complete("--message-format", "="), ["text", "json"])
+        self.assertEqual(self.complete("--message-format", "=", "j"), ["json"])
+        self.assertEqual(self.complete("--ephemeral", "=", "m"), ["memory"])
+        for name in self.complete("--print-example", ""):
+            self.succeed("--print-example", name)
+
+    def test_domains_and_files(self):
+        os.makedirs(self.path("home/.config/vmm"))
+        self.write("home/.config/vmm/athome.xml")
+        self.write("athand.xml")
+        self.assertEqual(self.complete("--domain", "at"), ["athand", "athome", "athand.xml"])
+        self.assertEqual(self.complete("--log", "ath"), ["athand.xml"])
+        self.assertEqual(self.complete("clone", "ath"), ["athand.xml"])
+
+    def test_guests_and_what_can_be_done_to_them(self):
+        os.makedirs(self.path("run/vmm/guest"))
+        with socket.socket(socket.AF_UNIX) as control:
+            control.bind(os.path.relpath(self.path("run/vmm/guest/control")))
+            self.assertEqual(self.complete("ctl", "gue", XDG_RUNTIME_DIR=self.path("run")), ["guest"])
+        self.assertEqual(self.complete("ctl", "guest", "boot"), ["boot-once"])
+        self.assertEqual(self.complete("ctl", "guest", "s"), ["status", "shutdown"])
+
+    def test_it_belongs_to_the_program(self):
+        self.assertIn("-F _vmm vmm", self.bash("complete -p vmm")[0])
+
+
+if __name__ == "__main__":
+    unittest.main()

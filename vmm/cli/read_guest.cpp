@@ -1,0 +1,43 @@
+#include "vmm/cli/read_guest.h"
+
+#include <filesystem>
+#include <string>
+
+#include "vmm/domain/install_disc.h"
+#include "vmm/domain/quick_domain.h"
+#include "vmm/domain/throwaway.h"
+
+namespace vmm::cli {
+namespace {
+
+// Where a message about the text of `vmm run` points to.
+constexpr const char* kQuickFileName = "vmm run --print";
+
+Result<domain::Reading> read_named(const Options& options) {
+  if (!options.quick) {
+    VMM_ASSIGN_OR_RETURN(const std::string text, domain::read_domain_file(options.domain_path));
+    const std::filesystem::path folder = std::filesystem::path(options.domain_path).parent_path();
+    return domain::parse_domain(text, options.domain_path, folder, options.settings);
+  }
+  VMM_ASSIGN_OR_RETURN(const std::string text, domain::quick_domain_text(*options.quick));
+  return domain::parse_domain(text, kQuickFileName, {}, options.settings);
+}
+
+}  // namespace
+
+Result<domain::Reading> read_guest(const Options& options) {
+  VMM_ASSIGN_OR_RETURN(domain::Reading reading, read_named(options));
+  if (options.is_strict) {
+    domain::make_errors_of_warnings(reading.diagnostics);
+  }
+  return reading;
+}
+
+Status apply_options(const Options& options, domain::Domain& domain) {
+  if (!options.install_path.empty()) {
+    VMM_TRY(domain::insert_install_disc(domain, std::filesystem::absolute(options.install_path)));
+  }
+  return domain::make_throwaway(domain, options.throwaway);
+}
+
+}  // namespace vmm::cli

@@ -1,0 +1,18 @@
+// The domain that the command line names, read.
+//
+// Threads: the main thread's.
+#pragma once
+
+#include "vmm/base/error.h"
+#include "vmm/cli/options.h"
+#include "vmm/domain/load.h"
+
+namespace vmm::cli {
+
+// The domain file, or what `vmm run` has in its place, with --strict. Errors: the file cannot be read at all.
+Result<domain::Reading> read_guest(const Options& options);
+
+// What other options make of it: the disc to install from, throwaway disks. Errors name the option.
+Status apply_options(const Options& options, domain::Domain& domain);
+
+}  // namespace vmm::cli

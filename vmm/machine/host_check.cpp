@@ -1,0 +1,468 @@
+#include "vmm/machine/host_check.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "block/block_device.h"
+#include "block/file_state.h"
+#include "boot/bzimage.h"
+#include "boot/elf_file.h"
+#include "boot/firmware.h"
+#include "boot/input_file.h"
+#include "vmm/base/event_loop.h"
+#include "vmm/console/console.h"
+#include "vmm/domain/boot_order.h"
+#include "vmm/kvm/kvm.h"
+#include "vmm/machine/cpu_plan.h"
+#include "vmm/machine/disk_source.h"
+#include "vmm/machine/image_options.h"
+#include "vmm/machine/machine.h"
+#include "vmm/machine/memory_builder.h"
+#include "vmm/machine/output_files.h"
+
+namespace vmm {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Of /proc/meminfo (proc(5)), in bytes.
+std::optional<uint64_t> memory_figure(std::string_view name) {
+  std::ifstream file("/proc/meminfo");
+  std::string word;
+  uint64_t kib = 0;
+  for (std::string line; file >> word >> kib && std::getline(file, line);) {
+    if (word == name) {
+      return kib << 10U;
+    }
+  }
+  return std::nullopt;
+}
+
+// Without its disks, the host's ends of its devices, and what takes memory from others.
+domain::Domain without_host_files(const domain::Domain& domain) {
+  domain::Domain bare = domain;
+  bare.disks.clear();
+  bare.os.install_target.clear();
+  for (domain::Serial& serial : bare.serials) {
+    serial.backend = domain::CharBackend::kNull;
+  }
+  bare.memory_backing.locked = false;
+  bare.memory_backing.allocate_at_start = false;
+  return bare;
+}
+
+Status check_kernel(const std::string& path) {
+  VMM_ASSIGN_OR_RETURN(const boot::InputFile file, boot::InputFile::open(path, "kernel"));
+  VMM_ASSIGN_OR_RETURN(const bool is_elf, boot::is_elf(file));
+  if (is_elf) {
+    VMM_TRY(boot::read_elf_segments(file));
+  } else {
+    VMM_TRY(boot::BzImage::parse(file));
+  }
+  return {};
+}
+
+Status check_initrd(const std::string& path) {
+  VMM_TRY(boot::InputFile::open(path, "initrd"));
+  return {};
+}
+
+Status check_firmware(const std::string& path) {
+  VMM_TRY(boot::read_firmware(path));
+  return {};
+}
+
+Status check_named_file(const std::string& path) {
+  return ::access(path.c_str(), R_OK) == 0
+             ? Status()
+             : fail("{} cannot be read: {}; correct its name, or give yourself the right", path,
+                    errno_text(errno));
+}
+
+fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : "."; }
+
+Status check_folder(const fs::path& folder) {
+  struct stat info{};
+  if (::stat(folder.c_str(), &info) != 0) {
+    return fail("the folder {} cannot be used: {}; make it, or name another", folder.native(),
+                errno_text(errno));
+  }
+  if (!S_ISDIR(info.st_mode)) {
+    return fail("{} is no folder; name one", folder.native());
+  }
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) {
+    return fail("no file can be made in the folder {}: {}; give yourself the right, or name another",
+                folder.native(), errno_text(errno));
+  }
+  return {};
+}
+
+Status check_socket_to_connect(const fs::path& path) {
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0 || ::access(path.c_str(), W_OK) != 0) {
+    return fail("cannot connect to the socket of a console {}: {}; start who listens there first",
+                path.native(), errno_text(errno));
+  }
+  return S_ISSOCK(info.st_mode) ? Status() : fail("{} is no socket; name one", path.native());
+}
+
+// A file that is there is opened and stays as it is. A pipe's reader would see that.
+Status check_output_file(EventLoop& loop, const domain::Serial& serial) {
+  std::error_code error;
+  const fs::file_status status = fs::status(serial.path, error);
+  if (fs::is_other(status)) {
+    return ::access(serial.path.c_str(), W_OK) == 0
+               ? Status()
+               : fail("cannot open {} for a console: {}", serial.path.native(), errno_text(errno));
+  }
+  VMM_TRY(open_file_console(loop, serial.path, serial.append));
+  return {};
+}
+
+class HostChecker {
+ public:
+  HostChecker(const domain::Domain& domain, const DiskSecrets& secrets)
+      : domain_(domain), secrets_(secrets) {}
+
+  HostCheck check() {
+    check_kvm();
+    check_memory();
+    check_boot_files();
+    const bool is_machine_possible = !worst_;
+    check_disks();
+    check_consoles();
+    if (is_machine_possible) {
+      check_machine();
+    }
+    return take();
+  }
+
+  HostCheck check_incomplete() {
+    note(open_kvm());
+    if (domain_.memory_bytes != 0) {
+      check_memory();
+    }
+    check_named(domain_.os.kernel_line, "<os>/<kernel>", domain_.os.kernel);
+    check_named(domain_.os.initrd_line, "<os>/<initrd>", domain_.os.initrd);
+    check_named(domain_.os.loader_line, "<os>/<loader>", domain_.os.loader);
+    for (const domain::Disk& disk : domain_.disks) {
+      if (!disk.source_is_optional) {
+        check_named(disk.source_line, "<disk>/<source>", disk.source);
+      }
+    }
+    return take();
+  }
+
+ private:
+  using Severity = domain::Severity;
+
+  struct Opened {
+    const domain::Disk* disk = nullptr;
+    std::vector<block::FileState> files;  // the image first
+    std::optional<DiscBoot> boot;
+  };
+
+  void note(domain::Diagnostic diagnostic, ErrorKind kind) {
+    if (diagnostic.severity == Severity::kError && (!worst_ || kind == ErrorKind::kConfiguration)) {
+      worst_ = kind;
+    }
+    found_.push_back(std::move(diagnostic));
+  }
+
+  void note(Severity severity, int line, std::string text, ErrorKind kind = ErrorKind::kHost) {
+    note({severity, domain_.file_name, line, std::move(text)}, kind);
+  }
+
+  // What begins with the file's name says of itself where it belongs. False: there was an error.
+  bool note(const Status& status) {
+    if (!status) {
+      const Error& error = status.error();
+      note(domain::diagnostic_of(Severity::kError, error.message(), domain_.file_name), error.kind());
+    }
+    return status.has_value();
+  }
+
+  void note(int line, std::string_view element, const Status& status) {
+    if (!status) {
+      note(Severity::kError, line, fmt::format("{}: {}", element, status.error().message()),
+           status.error().kind());
+    }
+  }
+
+  HostCheck take() {
+    std::ranges::stable_sort(found_, {}, &domain::Diagnostic::line);
+    return {.found = std::move(found_), .worst = worst_};
+  }
+
+  Status open_kvm() {
+    VMM_ASSIGN_OR_RETURN(Kvm kvm, Kvm::open());
+    kvm_.emplace(std::move(kvm));
+    VMM_TRY(kvm_->create_vm());
+    return {};
+  }
+
+  Status check_cpuid() const {
+    VMM_TRY(cpuid_of_domain(domain_, *kvm_));
+    return {};
+  }
+
+  void check_kvm() {
+    if (note(open_kvm())) {
+      note(check_vcpus(domain_, *kvm_));
+      note(check_cpuid());
+    }
+  }
+
+  // Mapped, and its pages not touched.
+  void check_memory() {
+    const auto memory = build_memory(without_host_files(domain_));
+    if (!memory) {
+      note(std::unexpected(memory.error()));
+      return;
+    }
+    check_locking(*memory);
+    check_free_memory();
+  }
+
+  void check_locking(const GuestMemory& memory) {
+    for (const GuestMemory::Region& region : memory.regions()) {
+      if (domain_.memory_backing.locked &&
+          ::mlock2(region.mapping.data(), region.mapping.size(), MLOCK_ONFAULT) != 0) {
+        note(Severity::kError, domain_.memory_backing.line,
+             fmt::format("<memoryBacking>/<locked>: cannot lock {} bytes of guest memory: {}; raise the "
+                         "memlock limit (ulimit -l) or remove <locked/>",
+                         region.mapping.size(), errno_text(errno)));
+        return;
+      }
+    }
+  }
+
+  // A guest that touches its memory as it needs it starts all the same.
+  void check_free_memory() {
+    const domain::MemoryBacking& backing = domain_.memory_backing;
+    const auto free_bytes = memory_figure("MemAvailable:");
+    if (backing.hugepages || !free_bytes || domain_.memory_bytes <= *free_bytes) {
+      return;
+    }
+    const bool is_needed_now = backing.allocate_at_start || backing.locked;
+    note(is_needed_now ? Severity::kError : Severity::kWarning, domain_.memory_line,
+         fmt::format("<memory>: the guest may use {} MiB, the host has {} MiB free now; ask for less, or end "
+                     "something else",
+                     domain_.memory_bytes >> 20U, *free_bytes >> 20U));
+  }
+
+  void check_boot_files() {
+    const domain::Os& os = domain_.os;
+    if (os.kernel.empty()) {
+      const bool is_named = os.loader_line != 0;
+      note(is_named ? os.loader_line : os.line, is_named ? "<os>/<loader>" : "<os>",
+           check_firmware(os.loader));
+      return;
+    }
+    note(os.kernel_line, "<os>/<kernel>", check_kernel(os.kernel));
+    if (!os.initrd.empty()) {
+      note(os.initrd_line, "<os>/<initrd>", check_initrd(os.initrd));
+    }
+  }
+
+  void check_named(int line, std::string_view element, const fs::path& path) {
+    if (!path.empty()) {
+      note(line, element, check_named_file(path));
+    }
+  }
+
+  // --- Disks ---
+
+  void check_disks() {
+    const auto loop = EventLoop::create();
+    if (!loop) {
+      note(std::unexpected(loop.error()));
+      return;
+    }
+    for (const domain::Disk& disk : domain_.disks) {
+      check_disk(**loop, disk);
+    }
+    images_.clear();
+    check_images_of_two();
+    if (domain_.os.kernel.empty()) {
+      check_first_disc();
+    }
+  }
+
+  void note_of(const domain::Disk& disk, const Status& status) {
+    note(disk.line, "<disk> " + disk.target, status);
+  }
+
+  void check_disk(EventLoop& loop, const domain::Disk& disk) {
+    if (disk.source.empty()) {
+      return;
+    }
+    if (disk.source_is_optional && !is_there(disk.source)) {
+      note(Severity::kWarning, disk.source_line,
+           fmt::format("<disk> {}: {} is not there; the drive is empty", disk.target, disk.source.native()));
+      return;
+    }
+    Opened opened{.disk = &disk};
+    const Status status = open_for_trial(loop, disk, opened);
+    note_of(disk, status);
+    if (status) {
+      opened_.push_back(std::move(opened));
+    }
+    if (disk.transient) {
+      note_of(disk, check_overlay(disk));
+    }
+  }
+
+  Status open_for_trial(EventLoop& loop, const domain::Disk& disk, Opened& opened) {
+    VMM_ASSIGN_OR_RETURN(block::DiskOptions options, disk_options(disk, secrets_));
+    options.is_trial = true;
+    options.read_only = disk.read_only || disk.transient;
+    options.opened = std::make_shared<std::vector<block::FileState>>();
+    VMM_ASSIGN_OR_RETURN(OpenedSource source, open_source(loop, disk, options));
+    opened.files = std::move(*options.opened);
+    opened.boot = source.boot;
+    images_.push_back(std::move(source.image));
+    return {};
+  }
+
+  // Where what is written to a throwaway disk is kept meanwhile. A folder that is not said is found at the
+  // start.
+  Status check_overlay(const domain::Disk& disk) const {
+    if (disk.is_committed && ::access(disk.source.c_str(), W_OK) != 0) {
+      return fail("--commit: {} cannot be written ({}), and so nothing committed to it", disk.source.native(),
+                  errno_text(errno));
+    }
+    const auto options = overlay_options(domain_.throwaway, disk);
+    return options.in_memory || options.folder.empty() ? Status() : check_folder(options.folder);
+  }
+
+  // A run finds it out by its locks, and this takes none.
+  void check_images_of_two() {
+    for (size_t i = 0; i < opened_.size(); ++i) {
+      for (size_t j = 0; j < i; ++j) {
+        if (writes_under(opened_[i], opened_[j]) || writes_under(opened_[j], opened_[i])) {
+          note(Severity::kError, opened_[i].disk->line,
+               fmt::format("<disk> {}: {} and {} (line {}) have an image in common, and one of them writes "
+                           "to it; give another, or make both <readonly/>",
+                           opened_[i].disk->target, opened_[i].disk->target, opened_[j].disk->target,
+                           opened_[j].disk->line));
+        }
+      }
+    }
+  }
+
+  static bool writes_under(const Opened& one, const Opened& other) {
+    const domain::Disk& disk = *one.disk;
+    if (disk.read_only || (disk.transient && !disk.is_committed)) {
+      return false;
+    }
+    const block::FileState& written = one.files.front();
+    const bool may_share = disk.shareable && other.disk->shareable;
+    const auto first = other.files.begin() + (may_share ? 1 : 0);
+    return std::any_of(first, other.files.end(),
+                       [&](const block::FileState& file) { return file.is_same_file(written); });
+  }
+
+  // A disc that firmware will pass over.
+  void check_first_disc() {
+    const auto order = domain::boot_order(domain_, domain_.os.install_target);
+    if (order.empty()) {
+      return;
+    }
+    const auto first = std::ranges::find(opened_, order.front(), &Opened::disk);
+    const std::optional<DiscBoot> boot = first == opened_.end() ? std::nullopt : first->boot;
+    if (!boot || *boot == DiscBoot::kBoots) {
+      return;
+    }
+    const domain::Disk& disk = *first->disk;
+    const std::string text = fmt::format("{} {}", disk.source.native(), reason_not_to_boot(*boot));
+    if (domain_.os.install_target.empty()) {
+      note(Severity::kWarning, disk.line, fmt::format("<disk> {}: {}", disk.target, text));
+    } else {
+      note(fail("--install: {}", text));
+    }
+  }
+
+  // --- Consoles ---
+
+  void check_consoles() {
+    const auto loop = EventLoop::create();
+    if (!loop) {
+      note(std::unexpected(loop.error()));
+      return;
+    }
+    for (const domain::Serial& serial : domain_.serials) {
+      note(serial.line, fmt::format("<serial> port {}", serial.port), check_console(**loop, serial));
+    }
+  }
+
+  Status check_console(EventLoop& loop, const domain::Serial& serial) const {
+    switch (serial.backend) {
+      case domain::CharBackend::kFile:
+        VMM_TRY(refuse_as_output(domain_, serial.path));
+        return check_output_file(loop, serial);
+      case domain::CharBackend::kUnix:
+        return serial.listen ? check_socket_path(serial.path) : check_socket_to_connect(serial.path);
+      case domain::CharBackend::kStdio:
+      case domain::CharBackend::kPty:
+      case domain::CharBackend::kNull:
+        break;
+    }
+    return {};
+  }
+
+  // --- The rest ---
+
+  // Kernel and initrd in memory, vCPUs, and what else there is only where the machine is.
+  void check_machine() {
+    kvm_.reset();
+    const domain::Domain bare = without_host_files(domain_);
+    note(build(bare));
+  }
+
+  Status build(const domain::Domain& bare) const {
+    VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
+    VMM_TRY(Machine::build(bare, *loop, secrets_));
+    return {};
+  }
+
+  const domain::Domain& domain_;
+  const DiskSecrets& secrets_;
+  std::optional<Kvm> kvm_;
+  std::vector<Opened> opened_;
+  std::vector<std::unique_ptr<block::BlockDevice>> images_;  // together they have one engine
+  std::vector<domain::Diagnostic> found_;
+  std::optional<ErrorKind> worst_;
+};
+
+}  // namespace
+
+HostCheck check_host(const domain::Domain& domain, const DiskSecrets& secrets) {
+  return HostChecker(domain, secrets).check();
+}
+
+HostCheck check_host_of_incomplete(const domain::Domain& domain) {
+  return HostChecker(domain, {}).check_incomplete();
+}
+
+Status check_socket_path(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(path, error);
+  if (fs::exists(status) && !fs::is_socket(status)) {
+    return fail("{} is there already, and is no socket; give another path", path.native());
+  }
+  return check_folder(folder_of(path));
+}
+
+}  // namespace vmm
