@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "vmm/domain/write_parts.h"
 
@@ -160,6 +161,32 @@ void write_blockio(const Disk& disk, XmlWriter& writer) {
   }
 }
 
+void write_number(const std::string& name, uint64_t value, XmlWriter& writer) {
+  if (value != 0) {
+    writer.add_text(name, fmt::format("{}", value));
+  }
+}
+
+// libvirt's order: libxml2 takes no other for what the schema has in groups.
+void write_iotune(const IoTune& tune, XmlWriter& writer) {
+  const std::pair<std::string, const IoLimit&> limits[] = {
+      {"total_bytes_sec", tune.total_bytes},   {"read_bytes_sec", tune.read_bytes},
+      {"write_bytes_sec", tune.write_bytes},   {"total_iops_sec", tune.total_operations},
+      {"read_iops_sec", tune.read_operations}, {"write_iops_sec", tune.write_operations}};
+  writer.open("iotune");
+  for (const auto& [name, limit] : limits) {
+    write_number(name, limit.per_second, writer);
+  }
+  for (const auto& [name, limit] : limits) {
+    write_number(name + "_max", limit.burst_per_second, writer);
+  }
+  write_number("size_iops_sec", tune.operation_bytes, writer);
+  for (const auto& [name, limit] : limits) {
+    write_number(name + "_max_length", limit.burst_per_second == 0 ? 0 : limit.burst_seconds, writer);
+  }
+  writer.close();
+}
+
 void write_alias(const std::string& alias, XmlWriter& writer) {
   if (!alias.empty()) {
     writer.add("alias", {{"name", alias}});
@@ -242,6 +269,9 @@ void write_disk(const Disk& disk, XmlWriter& writer) {
   }
   if (disk.boot_order) {
     writer.add("boot", {{"order", fmt::format("{}", *disk.boot_order)}});
+  }
+  if (disk.iotune) {
+    write_iotune(*disk.iotune, writer);
   }
   write_blockio(disk, writer);
   write_alias(disk.alias, writer);

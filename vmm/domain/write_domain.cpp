@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "vmm/domain/cpu_set.h"
 #include "vmm/domain/write_parts.h"
 #include "vmm/domain/xml_scan.h"
 
@@ -58,6 +59,31 @@ void write_memory_backing(const MemoryBacking& backing, XmlWriter& writer) {
   writer.add("source", {{"type", backing.source == MemorySource::kMemfd ? "memfd" : "anonymous"}});
   writer.add("access", {{"mode", backing.shared ? "shared" : "private"}});
   writer.add("allocation", {{"mode", backing.allocate_at_start ? "immediate" : "ondemand"}});
+  writer.close();
+}
+
+void write_vcpus(const Domain& domain, XmlWriter& writer) {
+  XmlAttributes attributes = {{"placement", "static"}};
+  if (domain.pins.all) {
+    attributes.emplace_back("cpuset", cpu_set_text(domain.pins.all->cpus));
+  }
+  writer.add_text("vcpu", fmt::format("{}", domain.vcpus), attributes);
+}
+
+void write_pins(const CpuPins& pins, XmlWriter& writer) {
+  if (pins.vcpus.empty() && !pins.emulator && pins.iothreads.empty()) {
+    return;
+  }
+  writer.open("cputune");
+  for (const auto& [vcpu, set] : pins.vcpus) {
+    writer.add("vcpupin", {{"vcpu", fmt::format("{}", vcpu)}, {"cpuset", cpu_set_text(set.cpus)}});
+  }
+  if (pins.emulator) {
+    writer.add("emulatorpin", {{"cpuset", cpu_set_text(pins.emulator->cpus)}});
+  }
+  for (const auto& [id, set] : pins.iothreads) {
+    writer.add("iothreadpin", {{"iothread", fmt::format("{}", id)}, {"cpuset", cpu_set_text(set.cpus)}});
+  }
   writer.close();
 }
 
@@ -246,8 +272,9 @@ Result<std::string> domain_text(const Domain& domain) {
   write_size("memory", domain.memory_bytes, writer);
   write_size("currentMemory", domain.current_memory_bytes, writer);
   write_memory_backing(domain.memory_backing, writer);
-  writer.add_text("vcpu", fmt::format("{}", domain.vcpus), {{"placement", "static"}});
+  write_vcpus(domain, writer);
   write_iothreads(domain, writer);
+  write_pins(domain.pins, writer);
   write_sysinfo(domain, writer);
   write_os(domain, writer);
   write_features(domain.features, writer);

@@ -181,7 +181,8 @@ class HostChecker {
   }
 
   void note(Severity severity, int line, std::string text, ErrorKind kind = ErrorKind::kHost) {
-    note({severity, domain_.file_name, line, std::move(text)}, kind);
+    note({severity, line < 0 ? domain_.where(line) : domain_.file_name, std::max(line, 0), std::move(text)},
+         kind);
   }
 
   // What begins with the file's name says of itself where it belongs. False: there was an error.

@@ -140,11 +140,50 @@ class FieldsLister {
     add(name + ".pmu", pmu);
   }
 
+  void add(const std::string& name, const CpuSet& value) {
+    const auto& [line, cpus] = value;
+    fields[name] = fmt::format("{}", fmt::join(cpus, ","));
+  }
+
+  void add(const std::string& name, const std::map<uint32_t, CpuSet>& values) {
+    fields[name + ".size"] = std::to_string(values.size());
+    for (const auto& [number, cpus] : values) {
+      add(fmt::format("{}[{}]", name, number), cpus);
+    }
+  }
+
+  void add(const std::string& name, const CpuPins& value) {
+    const auto& [all, vcpus, emulator, iothreads] = value;
+    add(name + ".all", all);
+    add(name + ".vcpus", vcpus);
+    add(name + ".emulator", emulator);
+    add(name + ".iothreads", iothreads);
+  }
+
+  void add(const std::string& name, const IoLimit& value) {
+    const auto& [per_second, burst_per_second, burst_seconds] = value;
+    add(name + ".per_second", per_second);
+    add(name + ".burst_per_second", burst_per_second);
+    add(name + ".burst_seconds", burst_seconds);
+  }
+
+  void add(const std::string& name, const IoTune& value) {
+    const auto& [total_bytes, read_bytes, write_bytes, total_operations, read_operations, write_operations,
+                 operation_bytes] = value;
+    add(name + ".total_bytes", total_bytes);
+    add(name + ".read_bytes", read_bytes);
+    add(name + ".write_bytes", write_bytes);
+    add(name + ".total_operations", total_operations);
+    add(name + ".read_operations", read_operations);
+    add(name + ".write_operations", write_operations);
+    add(name + ".operation_bytes", operation_bytes);
+  }
+
   void add(const std::string& name, const Disk& value) {
     const auto& [line, target, bus, device, ide_place, source_type, source, source_line, source_is_optional,
                  tray_is_open, format, data_file, backing_format, metadata_cache_bytes, secret, read_only,
                  shareable, transient, kept_as, is_committed, serial, cache, io, discard, detect_zeroes,
-                 write_error, read_error, iothread, queues, queue_size, event_idx, ioeventfd,
+                 write_error, read_error, iothread, queues, queue_size, event_idx, ioeventfd, iotune,
                  logical_block_bytes, physical_block_bytes, boot_order, address, alias] = value;
     add(name + ".target", target);
     add(name + ".bus", bus);
@@ -174,6 +213,7 @@ class FieldsLister {
     add(name + ".queue_size", queue_size);
     add(name + ".event_idx", event_idx);
     add(name + ".ioeventfd", ioeventfd);
+    add(name + ".iotune", iotune);
     add(name + ".logical_block_bytes", logical_block_bytes);
     add(name + ".physical_block_bytes", physical_block_bytes);
     add(name + ".boot_order", boot_order);
@@ -222,7 +262,7 @@ class FieldsLister {
   void add(const Domain& value) {
     const auto& [file_name, settings, name, uuid, title, description, memory_bytes, memory_line,
                  current_memory_bytes, current_memory_line, memory_backing, vcpus, vcpus_line, topology, cpu,
-                 iothread_ids, os, features, clock, on_poweroff, on_reboot, on_crash, disks, throwaway,
+                 iothread_ids, pins, os, features, clock, on_poweroff, on_reboot, on_crash, disks, throwaway,
                  balloon, rngs, serials, virtio_consoles, debug_console, panic_device, exit_port] = value;
     add("name", name);
     add("uuid", uuid);
@@ -235,6 +275,7 @@ class FieldsLister {
     add("topology", topology);
     add("cpu", cpu);
     add("iothread_ids", iothread_ids);
+    add("pins", pins);
     add("os", os);
     add("features", features);
     add("clock", clock);

@@ -113,6 +113,63 @@ class Generator {
       id += coin() ? 1 : number(1, 1000);
       domain.iothread_ids.push_back(id);
     }
+    domain.pins = pins(domain);
+  }
+
+  CpuSet cpus() {
+    CpuSet set;
+    for (uint32_t cpu = number(0, 3); set.cpus.size() < number(1, 4); cpu += number(1, 3)) {
+      set.cpus.push_back(cpu);
+    }
+    return set;
+  }
+
+  CpuPins pins(const Domain& domain) {
+    CpuPins pins;
+    pins.all = coin() ? std::optional(cpus()) : std::nullopt;
+    pins.emulator = coin() ? std::optional(cpus()) : std::nullopt;
+    for (uint32_t i = number(0, 2); i > 0; --i) {
+      pins.vcpus.emplace(number(0, domain.vcpus - 1), cpus());
+    }
+    for (const uint32_t id : domain.iothread_ids) {
+      if (coin()) {
+        pins.iothreads.emplace(id, cpus());
+      }
+    }
+    return pins;
+  }
+
+  IoLimit limit() {
+    IoLimit limit;
+    limit.per_second = number(1, 1'000'000);
+    if (coin()) {
+      limit.burst_per_second = limit.per_second * 2;
+      limit.burst_seconds = number(1, 60);
+    }
+    return limit;
+  }
+
+  // In all, or by direction.
+  void make_limits(IoLimit& total, IoLimit& read, IoLimit& write) {
+    if (coin()) {
+      total = limit();
+      return;
+    }
+    read = limit();
+    write = coin() ? limit() : IoLimit();
+  }
+
+  IoTune iotune() {
+    IoTune tune;
+    const bool limits_operations = coin();
+    if (limits_operations) {
+      make_limits(tune.total_operations, tune.read_operations, tune.write_operations);
+      tune.operation_bytes = coin() ? number(1, 100'000) : 0;
+    }
+    if (!limits_operations || coin()) {
+      make_limits(tune.total_bytes, tune.read_bytes, tune.write_bytes);
+    }
+    return tune;
   }
 
   std::map<std::string, std::string> entries(std::initializer_list<std::string_view> names) {
@@ -226,6 +283,7 @@ class Generator {
     }
     disk.serial = coin() ? fmt::format("No. {}-A_b+c", index) : "";
     disk.alias = alias();
+    disk.iotune = coin() ? std::optional(iotune()) : std::nullopt;
     return disk;
   }
 

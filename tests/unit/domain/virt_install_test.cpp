@@ -58,7 +58,6 @@ std::vector<std::string> booted(const Domain& domain) {
 
 // By file: what each of its errors begins with.
 const std::map<std::string, std::vector<std::string>> kRefusedFiles = {
-    {"console-virtio", {"<console>/<target type='virtio'>"}},
     {"disk-floppy", {"<disk device='floppy'>"}},
     {"disk-scsi", {"<disk>/<target bus='scsi'>"}},
     {"disk-usb", {"<disk>/<target bus='usb'>"}},
@@ -68,7 +67,6 @@ const std::map<std::string, std::vector<std::string>> kRefusedFiles = {
     {"network-bridge-1", {"<interface>"}},
     {"network-bridge-2", {"<interface>"}},
     {"network-user", {"<interface>"}},
-    {"panic", {"<panic>"}},
     {"pxe-1", {"<interface>"}},
     {"pxe-2", {"<interface>"}},
     {"qemu-options", {"<qemu:commandline>"}},
