@@ -56,7 +56,7 @@ class QueueDriver final : private ChainReturn {
 
   // The device takes what it can.
   void serve() {
-    for (uint16_t i = 0; i < rings_.size(); ++i) {
+    for (uint16_t i = 0; i < device_.queue_count(); ++i) {
       serve(i);
     }
   }

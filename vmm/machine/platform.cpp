@@ -52,6 +52,13 @@ CmosContents cmos_contents(const domain::Domain& domain, const GuestMemory& memo
   return contents;
 }
 
+bool add_where_free(IoBus& ports, uint16_t port, BusDevice& device) {
+  const bool is_kvms = std::ranges::any_of(layout::kPortsOfKvm, [port](const layout::Ports& taken) {
+    return port >= taken.first && port - taken.first < taken.count;
+  });
+  return !is_kvms && ports.add(port, 1, device).has_value();
+}
+
 }  // namespace
 
 Platform::Platform(const domain::Domain& domain, std::unique_ptr<Alarm> alarm,
@@ -145,17 +152,6 @@ Status Platform::attach(IoBus& ports, bool with_reset_port) {
   }
   return {};
 }
-
-namespace {
-
-bool add_where_free(IoBus& ports, uint16_t port, BusDevice& device) {
-  const bool is_kvms = std::ranges::any_of(layout::kPortsOfKvm, [port](const layout::Ports& taken) {
-    return port >= taken.first && port - taken.first < taken.count;
-  });
-  return !is_kvms && ports.add(port, 1, device).has_value();
-}
-
-}  // namespace
 
 Status Platform::attach_chosen_ports(const domain::Domain& domain, IoBus& ports) {
   if (debug_console_ != nullptr && !add_where_free(ports, debug_console_port_, *debug_console_)) {

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -181,7 +182,7 @@ TEST(DomainDebugConsole, MistakesAreRefused) {
            {debug + "<address type='isa' iobase='0xc000'/></serial>", "give a port below 0xc000"},
            {debug + "<address type='isa' iobase='x'/></serial>", "give a port below 0xc000"},
            {debug + "<address type='pci' slot='3'/></serial>", "<serial>/<address type='pci'>"},
-           {debug + "</serial>\n" + debug + "</serial>",
+           {fmt::format("{0}</serial>\n{0}</serial>", debug),
             "guest.xml:9: <serial>: more than one debug console"},
            {"<serial type='null'><target type='isa-debug'><model name='isa-serial'/></target></serial>",
             "does not go with <target type='isa-debug'>"},

@@ -19,7 +19,6 @@ namespace vmm::virtio {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 
 constexpr uint16_t kInput = 0;
 constexpr uint16_t kOutput = 1;
@@ -46,7 +45,7 @@ struct ConsoleRig {
   }
   // A buffer for input, with its own head.
   void offer(uint16_t head, uint32_t length) {
-    guest.queues[kInput].add(head, {{kInputData + 0x1'0000U * head, length, true}});
+    guest.queues[kInput].add(head, {{kInputData + uint64_t{0x1'0000} * head, length, true}});
     guest.kick(kInput);
   }
   // What the next buffer that came back holds; "-" where none did.

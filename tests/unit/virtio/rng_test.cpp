@@ -20,7 +20,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 
 constexpr uint64_t kRandomData = 0x20'0000;
 

@@ -35,6 +35,7 @@ class SmallDeviceRig {
 
   void start() {
     std::vector<QueueLayout> layouts;
+    layouts.reserve(queues.size());
     for (const FakeVirtqueue& queue : queues) {
       layouts.push_back(queue.layout());
     }
@@ -65,6 +66,7 @@ class SmallDeviceRig {
 
   std::vector<int> bytes(uint64_t address, size_t count) const {
     std::vector<int> all;
+    all.reserve(count);
     for (size_t i = 0; i < count; ++i) {
       all.push_back(*memory.read<uint8_t>(GuestAddress(address + i)));
     }
