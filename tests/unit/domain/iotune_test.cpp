@@ -13,7 +13,6 @@ using testing::errors;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::read;
-using ::testing::SizeIs;
 
 Reading with_iotune(const std::string& inside) {
   return read(DomainText{.devices = "<disk><source file='a'/><target dev='vda'/><iotune>" + inside +
