@@ -18,10 +18,10 @@
 #include "vmm/cli/clone_command.h"
 #include "vmm/cli/examples.h"
 #include "vmm/cli/exit_status.h"
-#include "vmm/cli/find_domain.h"
 #include "vmm/cli/messages.h"
 #include "vmm/cli/options.h"
 #include "vmm/cli/quick_options.h"
+#include "vmm/cli/read_guest.h"
 #include "vmm/cli/run_guest.h"
 #include "vmm/control/ctl.h"
 #include "vmm/version.h"
@@ -66,6 +66,21 @@ int print(const std::string& text) {
              : report(Error(fmt::format("cannot write to the standard output: {}", errno_text(errno))));
 }
 
+bool reads_domain(cli::Command command) {
+  switch (command) {
+    case cli::Command::kRun:
+    case cli::Command::kCheck:
+    case cli::Command::kPrintDomain:
+      return true;
+    case cli::Command::kPrintExample:
+    case cli::Command::kHelp:
+    case cli::Command::kRunHelp:
+    case cli::Command::kVersion:
+      break;
+  }
+  return false;
+}
+
 // What a command prints that runs no guest.
 Result<std::string> text_of(cli::Command command, const cli::Options& options) {
   switch (command) {
@@ -97,16 +112,14 @@ int main_with(int argument_count, char** arguments) {
   }
   cli::Options options;
   const auto command = cli::read_command_line(argument_count, arguments, options);
-  cli::begin_messages(options.message_format, options.domain_path);
+  cli::begin_messages(options.message_format, "");
   if (!command) {
     return report(command.error());
   }
-  if (!options.domain_path.empty()) {
-    auto path = cli::find_domain_file(options.domain_path);
-    if (!path) {
-      return report(path.error());
+  if (reads_domain(*command)) {
+    if (const Status found = cli::find_guest(options); !found) {
+      return report(found.error());
     }
-    options.domain_path = *std::move(path);
     cli::begin_messages(options.message_format, options.domain_path);
   }
   if (*command == cli::Command::kCheck) {

@@ -14,12 +14,24 @@ namespace {
 // A sentence of ours, with at most a few values out of the file in it, each cut at 80 bytes.
 constexpr size_t kMaxLineBytes = 4096;
 
+// Programs get a message in parts, and lose nothing of it.
+void check_parts(const Diagnostic& diagnostic) {
+  const MessageParts parts = parts_of(diagnostic.text);
+  const size_t between = (parts.element.empty() ? 0 : 2) + (parts.hint.empty() ? 0 : 2);
+  const size_t length = parts.element.size() + parts.message.size() + parts.hint.size() + between;
+  VMM_CHECK(length == diagnostic.text.size() || diagnostic.text.ends_with("; "), "a message is its parts");
+  const Diagnostic again = diagnostic_of(diagnostic.severity, to_line_of_log(diagnostic), diagnostic.file);
+  VMM_CHECK(again.line == diagnostic.line && again.text == diagnostic.text,
+            "a line is read as it was written");
+}
+
 void check_messages(const Reading& reading) {
   VMM_CHECK(reading.diagnostics.size() <= 2 * (Reporter::kMaxErrors + Reporter::kMaxWarnings),
             "the number of messages is bounded");
   for (const Diagnostic& diagnostic : reading.diagnostics) {
     const std::string line = to_line(diagnostic);
     VMM_CHECK(diagnostic.line >= 0, "a line number is negative");
+    check_parts(diagnostic);
     VMM_CHECK(!diagnostic.text.empty() && line.size() <= kMaxLineBytes, "a message has some length");
     VMM_CHECK(std::ranges::none_of(line, [](char c) { return static_cast<unsigned char>(c) < 0x20; }),
               "a message has one line, without control characters");
@@ -85,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const bool has_errors = std::ranges::any_of(
       reading.diagnostics, [](const Diagnostic& each) { return each.severity == Severity::kError; });
   VMM_CHECK(reading.domain.has_value() != has_errors, "there is a domain where there are no errors");
+  VMM_CHECK(!(reading.domain && reading.incomplete), "a domain is complete or not");
   if (reading.domain) {
     check_domain(*reading.domain);
     constexpr size_t kShortEnough = size_t{16} << 10U;  // escaped, it is within the limits of a file

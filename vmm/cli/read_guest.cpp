@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <string>
 
+#include "vmm/cli/find_domain.h"
 #include "vmm/domain/install_disc.h"
 #include "vmm/domain/quick_domain.h"
 #include "vmm/domain/throwaway.h"
@@ -20,10 +21,19 @@ Result<domain::Reading> read_named(const Options& options) {
     return domain::parse_domain(text, options.domain_path, folder, options.settings);
   }
   VMM_ASSIGN_OR_RETURN(const std::string text, domain::quick_domain_text(*options.quick));
-  return domain::parse_domain(text, kQuickFileName, {}, options.settings);
+  return domain::parse_domain(text, options.domain_path, {}, options.settings);
 }
 
 }  // namespace
+
+Status find_guest(Options& options) {
+  if (options.quick) {
+    options.domain_path = kQuickFileName;
+    return {};
+  }
+  VMM_ASSIGN_OR_RETURN(options.domain_path, find_domain_file(options.domain_path));
+  return {};
+}
 
 Result<domain::Reading> read_guest(const Options& options) {
   VMM_ASSIGN_OR_RETURN(domain::Reading reading, read_named(options));

@@ -9,6 +9,10 @@
 
 namespace vmm::cli {
 
+// Makes options.domain_path the domain file's path (find_domain.h), or what messages call the text of
+// `vmm run`. Before the others.
+Status find_guest(Options& options);
+
 // The domain file, or what `vmm run` has in its place, with --strict. Errors: the file cannot be read at all.
 Result<domain::Reading> read_guest(const Options& options);
 

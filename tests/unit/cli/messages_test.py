@@ -36,6 +36,11 @@ class Messages(CommandTest):
         self.assertEqual(found[2]["element"], "<os>/<kernel>")
         self.assertEqual(self.objects("--domain", "guest.xml", "--strict", status=2)[0]["severity"], "error")
 
+    def test_json_of_a_guest_without_a_file(self):
+        self.write("k", b"x" * 5000)
+        found = self.objects("run", "--kernel", "k", "--check", status=1)
+        self.assertIn(("vmm run --print", "<os>/<kernel>"), [(each["file"], each["element"]) for each in found])
+
     def test_json_of_the_command_line(self):
         self.assertEqual(self.objects("--domain", "none", status=2)[0]["file"], "")
         done = self.vmm("--message-format=json", "--nonsense")

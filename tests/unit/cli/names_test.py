@@ -45,6 +45,9 @@ class Names(CommandTest):
                                       "/etc/libvirt/qemu/guest.xml; give its path\n")
         self.assertIn("in ./guest.xml, /etc/libvirt/qemu/guest.xml;", self.vmm_with("--domain", "guest").stderr)
 
+    def test_who_asks_for_help_gets_it(self):
+        self.assertIn("Usage: vmm", self.succeed("--domain", "nothing", "--help").stdout)
+
     def test_a_path_is_not_looked_up(self):
         self.put("guest.xml", "here")
         self.refuse("./guest: cannot open the domain file", "--domain", "./guest")
