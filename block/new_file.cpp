@@ -165,16 +165,23 @@ NewFile::~NewFile() {
   forget_unfinished(place_);
 }
 
-Status NewFile::keep(bool may_replace) {
-  VMM_TRY(flush_file(path_));
-  if (!is_temporary_) {
-    return {};
-  }
+Status NewFile::keep_unflushed() { return is_temporary_ ? take_name(true) : Status(); }
+
+Status NewFile::take_name(bool may_replace) {
   if (!rename_to(path_, name_, may_replace)) {
     return fail("{} cannot be given its name: {}", name_, errno_text(errno));
   }
   is_temporary_ = false;
   forget_unfinished(std::exchange(place_, -1));
+  return {};
+}
+
+Status NewFile::keep(bool may_replace) {
+  VMM_TRY(flush_file(path_));
+  if (!is_temporary_) {
+    return {};
+  }
+  VMM_TRY(take_name(may_replace));
   const std::string folder = std::filesystem::path(name_).parent_path();
   Status synced = sync_path(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY);
   if (!synced && !may_replace) {

@@ -30,10 +30,14 @@ class NewFile {
   // What was written becomes durable, and gets the name. With may_replace = false what has the name meanwhile
   // keeps it, and that is an error. REQUIRES: nothing is written any more.
   Status keep(bool may_replace = true);
+  // Gets the name, and is durable when the host has written it: a crash of the host before may leave neither
+  // the new image nor the old one.
+  Status keep_unflushed();
 
  private:
   NewFile(std::string name, ImageFile old) : name_(std::move(name)), old_(std::move(old)) {}
   Status make_beside(unsigned mode);
+  Status take_name(bool may_replace);
 
   std::string name_;  // without symbolic links
   std::string path_;

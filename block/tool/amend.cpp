@@ -21,7 +21,7 @@ namespace {
 
 struct AmendCommand {
   std::string path;
-  std::string format;
+  std::string format = "qcow2";
   std::string words;
   Secrets secrets;
   bool is_quiet = false;
@@ -213,7 +213,8 @@ void declare_amend(CommandLine& command) {
       "opens\n"
       "the image (encrypt.old-secret, or any --object). encrypt.state=inactive with encrypt.old-secret=NAME\n"
       "or encrypt.keyslot=N makes the image forget one. No other program may use the image meanwhile.");
-  command.add_option("-f", command_options->format, "Format: qcow2").required().type_name("FMT");
+  command.add_option("-f", command_options->format, "Format: qcow2 (what is used if absent)")
+      .type_name("FMT");
   command.add_option("-o", command_options->words, "name=value,…, see below").required().type_name("OPTIONS");
   command_options->secrets.add_to(command);
   command.add_flag("-q,--quiet", command_options->is_quiet, "Print nothing but errors");

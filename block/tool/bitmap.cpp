@@ -29,7 +29,7 @@ struct BitmapStep {
 
 struct BitmapOptions {
   std::string path;
-  std::string format;
+  std::string format;  // empty: qcow2
   std::string name;
   std::string granularity;
   std::vector<std::string> sources;
@@ -50,13 +50,9 @@ bool has_step(const BitmapOptions& options, BitmapOperation operation) {
   return std::ranges::find(options.steps, operation, &BitmapStep::operation) != options.steps.end();
 }
 
-Status expect_qcow2(const std::string& path, const std::string& format, const char* option) {
-  if (format.empty()) {
-    return fail_configuration("{}: {} must tell the format, which is never guessed: add {} qcow2", path,
-                              option, option);
-  }
-  VMM_TRY(disk_format(format));
-  if (format != "qcow2") {
+Status expect_qcow2(const std::string& path, const std::string& format) {
+  if (!format.empty() && format != "qcow2") {
+    VMM_TRY(disk_format(format));
     return fail_configuration("{}: the format {} has no dirty bitmaps; qcow2 has", path, format);
   }
   return {};
@@ -78,9 +74,8 @@ Status check_options(const BitmapOptions& options) {
     return fail_configuration("-F {}: there is no image to have that format; name one with -b",
                               options.source_format);
   }
-  VMM_TRY(expect_qcow2(options.path, options.format, "-f"));
-  return options.source_path.empty() ? Status()
-                                     : expect_qcow2(options.source_path, options.source_format, "-F");
+  VMM_TRY(expect_qcow2(options.path, options.format));
+  return options.source_path.empty() ? Status() : expect_qcow2(options.source_path, options.source_format);
 }
 
 Result<std::optional<uint64_t>> granularity_of(const BitmapOptions& options) {
@@ -182,8 +177,10 @@ void declare_bitmap(CommandLine& command) {
       .type_name("SIZE");
   command.add_option("-b,--source-file", options->source_path, "The bitmaps to be merged are in this image")
       .type_name("FILE");
-  command.add_option("-F,--source-format", options->source_format, "Its format: qcow2").type_name("FMT");
-  command.add_option("-f", options->format, "Format: qcow2").required().type_name("FMT");
+  command
+      .add_option("-F,--source-format", options->source_format, "Its format: qcow2 (what is used if absent)")
+      .type_name("FMT");
+  command.add_option("-f", options->format, "Format: qcow2 (what is used if absent)").type_name("FMT");
   command.add_option("FILENAME", options->path).required().type_name("");
   command.add_option("BITMAP", options->name).required().type_name("");
   command.set_action([options, command, operations] {

@@ -161,7 +161,8 @@ void declare_check(CommandLine& command) {
   command.set_footer(
       "Exit status: 0 no errors, 1 it could not be checked, 2 corrupt, 3 space is leaked, 63 the format\n"
       "has nothing to check.");
-  options->image.add_to(command, "qcow2", ImageOptions::Use::kEither);
+  options->image.add_to(command, "qcow2 (what is used if absent)", ImageOptions::Use::kEither);
+  options->image.set_only_format("qcow2");
   options->secrets.add_to(command);
   command.add_option("-T", options->cache, "Cache of the image (writeback if absent)").type_name("CACHE");
   command.add_option("--output", options->output, "human (what is used if absent) or json")

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "block/aligned_memory.h"
 #include "block/copy/disk.h"
 #include "block/tool/chain_options.h"
 #include "block/tool/command_line.h"
@@ -71,7 +72,7 @@ bool is_of_one_kind(const BlockRun& first, const BlockRun& second) {
 class Comparison {
  public:
   Comparison(const CompareOptions& options, Disk& first, Disk& second)
-      : options_(options), first_(first), second_(second), left_(kStepBytes), right_(kStepBytes) {}
+      : options_(options), first_(first), second_(second) {}
 
   Result<Answer> run(Progress& progress) {
     const uint64_t size = std::max(first_.size_bytes(), second_.size_bytes());
@@ -100,23 +101,28 @@ class Comparison {
 
  private:
   Result<bool> compare_at(uint64_t offset, size_t length) {
-    VMM_TRY(read_padded(first_, offset, std::span(left_).first(length)));
-    VMM_TRY(read_padded(second_, offset, std::span(right_).first(length)));
-    const auto [at, other] =
-        std::mismatch(left_.begin(), left_.begin() + static_cast<ptrdiff_t>(length), right_.begin());
-    const auto same = static_cast<uint64_t>(at - left_.begin());
-    if (same < length) {
-      difference_ =
-          fmt::format("Content mismatch at offset {}!", (offset + same) / kSectorBytes * kSectorBytes);
+    if (left_memory_ == nullptr || right_memory_ == nullptr) {
+      return fail("the host is out of memory");
     }
-    return same == length;
+    const std::span left(left_memory_.get(), length);
+    const std::span right(right_memory_.get(), length);
+    VMM_TRY(read_padded(first_, offset, left));
+    VMM_TRY(read_padded(second_, offset, right));
+    if (std::memcmp(left.data(), right.data(), length) == 0) {
+      return true;
+    }
+    const auto same = static_cast<uint64_t>(std::ranges::mismatch(left, right).in1 - left.begin());
+    difference_ =
+        fmt::format("Content mismatch at offset {}!", (offset + same) / kSectorBytes * kSectorBytes);
+    return false;
   }
 
   const CompareOptions& options_;
   Disk& first_;
   Disk& second_;
-  std::vector<std::byte> left_;
-  std::vector<std::byte> right_;
+  // The kernel copies to whole pages in half the time.
+  AlignedMemory left_memory_ = make_aligned_memory(kStepBytes);
+  AlignedMemory right_memory_ = make_aligned_memory(kStepBytes);
   std::string difference_;
 };
 

@@ -20,6 +20,7 @@
 #include "block/copy/sources.h"
 #include "block/copy/space.h"
 #include "block/copy/stream_device.h"
+#include "block/copy/write_behind.h"
 #include "block/image_file.h"
 #include "block/new_file.h"
 #include "block/tool/command_line.h"
@@ -48,7 +49,7 @@ struct ConvertOptions {
   std::string words;
   CreateWords parsed_words;
   std::string sparse;        // empty: 4k, unless the kernel copies
-  std::string target_cache;  // empty: see convert()
+  std::string target_cache;  // empty: see take_target()
   std::string source_cache = "writeback";
   std::string rate;
   std::optional<std::string> snapshot;
@@ -58,6 +59,7 @@ struct ConvertOptions {
   bool is_out_of_order = false;
   bool is_offloaded = false;
   bool target_is_zero = false;
+  bool is_unflushed = false;
   bool is_quiet = false;
   bool shows_progress = false;
 
@@ -81,6 +83,7 @@ struct Target {
   uint64_t unit_bytes = 0;
   bool is_zero = false;
   uint64_t backing_bytes = 0;
+  std::string written_path;  // a file to be flushed in the end; or empty
 
   BlockDevice& device() { return stream != nullptr ? *stream : disk->device(); }
 };
@@ -222,15 +225,25 @@ Status copy(const ConvertOptions& options, EventLoop& loop, Sources& sources, Ta
   job_options.requests = options.requests;
   job_options.unit_bytes =
       options.is_compressed ? compressed->cluster_bytes() : std::max(target.unit_bytes, sparse);
-  job_options.is_out_of_order = options.is_out_of_order;
+  // Compressed clusters are packed one behind the other; in any order more of them would begin a new cluster,
+  // and writing is not what takes the time.
+  job_options.is_out_of_order = options.is_out_of_order && !options.is_compressed;
   job_options.is_compressed = options.is_compressed;
   job_options.target_is_zero = target.is_zero;
   job_options.target_has_backing = !options.target.backing_file.empty();
   job_options.backing_bytes = target.backing_bytes;
   job_options.writes_zeroes = sparse == 0;
   VMM_ASSIGN_OR_RETURN(job_options.bytes_per_second, rate_bytes(options));
-  CopyJob job(loop, sources, target.device(), target.path, job_options,
-              [&progress](uint64_t done, uint64_t all) { progress.show(done, all); });
+  std::optional<WriteBehind> behind;
+  if (!target.written_path.empty()) {
+    behind.emplace(target.written_path);
+  }
+  CopyJob job(loop, sources, target.device(), target.path, job_options, [&](uint64_t done, uint64_t all) {
+    progress.show(done, all);
+    if (behind) {
+      behind->written(done);
+    }
+  });
   return job.run();
 }
 
@@ -269,6 +282,10 @@ Status check_space(const ConvertOptions& options, Sources& sources, const ImageP
   return needed ? fail("{}: needs {} at least, and its file system has {} free; make room, or take another",
                        options.target.path, size_text(*needed), size_text(*free))
                 : Status();
+}
+
+Status keep(const ConvertOptions& options, NewFile& file) {
+  return options.is_unflushed ? file.keep_unflushed() : file.keep();
 }
 
 // By the host's kernel, where that is possible; else false, and the file is as it was.
@@ -321,10 +338,13 @@ Status copy_to_new(const ConvertOptions& options, const std::shared_ptr<EventLoo
   VMM_TRY(make_image(file, plan));
   VMM_ASSIGN_OR_RETURN(const bool is_copied, copy_raw_files(options, inputs, plan, file, progress));
   if (is_copied) {
-    return file.keep();
+    return keep(options, file);
   }
   Target target{.path = options.target.path, .unit_bytes = plan.unit_bytes()};
   VMM_ASSIGN_OR_RETURN(target.disk, open_target(options, loop, file.path()));
+  if (!options.is_unflushed && !file.is_block_device()) {
+    target.written_path = file.path();
+  }
   target.backing_bytes = backing == nullptr ? 0 : backing->size_bytes();
   backing.reset();
   // What lies on a block device already shows in a raw image, and in places that were set aside.
@@ -333,7 +353,7 @@ Status copy_to_new(const ConvertOptions& options, const std::shared_ptr<EventLoo
   target.is_zero = options.target.backing_file.empty() && !has_old_data;
   VMM_TRY(copy(options, *loop, sources, std::move(target), progress));
   VMM_TRY(fill_up(file, plan));
-  return file.keep();
+  return keep(options, file);
 }
 
 Status copy_to_existing(const ConvertOptions& options, const std::shared_ptr<EventLoop>& loop,
@@ -343,7 +363,7 @@ Status copy_to_existing(const ConvertOptions& options, const std::shared_ptr<Eve
   target.unit_bytes =
       std::max<uint64_t>(target.disk->device().limits().discard_alignment_bytes, kSectorBytes);
   VMM_TRY(copy(options, *loop, sources, std::move(target), progress));
-  return flush_file(options.target.path);
+  return options.is_unflushed ? Status() : flush_file(options.target.path);
 }
 
 Status copy_to_stream(const ConvertOptions& options, EventLoop& loop, Sources& sources, Progress& progress) {
@@ -379,7 +399,7 @@ Status copy_pipe(const ConvertOptions& options, Progress& progress) {
     return fail("{} cannot be resized: {}", options.target.path, errno_text(errno));
   }
   progress.show(bytes, bytes);
-  return file.keep();
+  return keep(options, file);
 }
 
 // What the words and --target-image-opts say of the target comes to the other options.
@@ -394,6 +414,8 @@ Status take_target(ConvertOptions& options) {
   options.target.format = options.named_target.format;
   VMM_ASSIGN_OR_RETURN(options.parsed_words, CreateWords::parse(options.words));
   VMM_TRY(take_backing(options.parsed_words, options.target, "-B"));
+  // Who asks for it gets it; who says nothing, a new image that a crash of the host does not take away.
+  options.is_unflushed = options.target_cache == "unsafe" || options.named_target.cache == CacheMode::kUnsafe;
   if (options.target_cache.empty()) {
     // What fails half-way is thrown away, but for a target that is there already.
     options.target_cache = options.is_existing ? "writeback" : "unsafe";
@@ -461,8 +483,8 @@ void add_target_options(CommandLine& command, ConvertOptions& options) {
   command
       .add_option(
           "-t", options.target_cache,
-          "Cache of the target: none, writeback (if absent, with -n), writethrough, directsync, unsafe (if\n"
-          "absent; the complete image is flushed all the same)")
+          "Cache of the target: none, writeback (with -n what is used if absent), writethrough, directsync,\n"
+          "unsafe (not flushed). If absent, a new image is flushed once, when it is complete")
       .type_name("CACHE");
 }
 

@@ -49,7 +49,7 @@ Result<SnapshotChoice> parse_snapshot_choice(const std::string& text) {
   if (!text.starts_with("snapshot.")) {
     return SnapshotChoice{.either = text, .id = {}, .name = {}};
   }
-  VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse(text, "-l"));
+  VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse_pairs(text, "-l"));
   SnapshotChoice choice;
   choice.id = words.take("snapshot.id");
   choice.name = words.take("snapshot.name");

@@ -6,17 +6,23 @@
 
 namespace vmm::block::tool {
 
-Result<CreateWords> CreateWords::parse(std::string_view text, std::string_view option) {
+Result<CreateWords> CreateWords::parse(std::string_view text) { return parse(text, "-o", true); }
+
+Result<CreateWords> CreateWords::parse_pairs(std::string_view text, std::string_view option) {
+  return parse(text, option, false);
+}
+
+Result<CreateWords> CreateWords::parse(std::string_view text, std::string_view option, bool has_switches) {
   CreateWords words;
   if (text.empty()) {
     return words;
   }
   for (const std::string& word : split_option_words(text)) {
     const size_t equals = word.find('=');
-    if (equals == 0 || equals == std::string::npos) {
+    if (equals == 0 || word.empty() || (equals == std::string::npos && !has_switches)) {
       return fail_configuration("{} takes name=value, and '{}' is none", option, word);
     }
-    words.words_[word.substr(0, equals)] = word.substr(equals + 1);
+    words.words_[word.substr(0, equals)] = equals == std::string::npos ? "on" : word.substr(equals + 1);
   }
   return words;
 }

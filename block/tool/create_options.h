@@ -17,8 +17,10 @@ namespace vmm::block::tool {
 
 class CreateWords {
  public:
-  // `option` is for errors.
-  static Result<CreateWords> parse(std::string_view text, std::string_view option = "-o");
+  // Of -o: a name alone is a switch that is on (lazy_refcounts, as libvirt writes it).
+  static Result<CreateWords> parse(std::string_view text);
+  // Of another option, whose names all have values.
+  static Result<CreateWords> parse_pairs(std::string_view text, std::string_view option);
 
   // Each value is taken out once it is understood; what remains is not known.
   bool has(const std::string& name) const { return words_.contains(name); }
@@ -30,6 +32,8 @@ class CreateWords {
   Status expect_empty(std::string_view format) const;
 
  private:
+  static Result<CreateWords> parse(std::string_view text, std::string_view option, bool has_switches);
+
   std::map<std::string, std::string> words_;
 };
 

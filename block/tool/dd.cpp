@@ -17,6 +17,7 @@
 #include "block/tool/command_line.h"
 #include "block/tool/commands.h"
 #include "block/tool/create_options.h"
+#include "block/tool/default_format.h"
 #include "block/tool/new_image.h"
 #include "block/tool/progress.h"
 #include "block/tool/text.h"
@@ -115,7 +116,9 @@ Window window_of(const Operands& operands, uint64_t disk_bytes) {
 Result<std::unique_ptr<Disk>> open_source(const DdOptions& options, const Operands& operands,
                                           const std::shared_ptr<EventLoop>& loop) {
   DiskOptions image{.path = operands.source, .read_only = true};
-  VMM_ASSIGN_OR_RETURN(image.format, disk_format(options.source_format));
+  VMM_ASSIGN_OR_RETURN(const std::string format,
+                       format_of_image(options.source_format, operands.source, "-f"));
+  VMM_ASSIGN_OR_RETURN(image.format, disk_format(format));
   VMM_TRY(options.target.chain.apply_to(image));
   return Disk::open(image, loop);
 }
@@ -162,7 +165,6 @@ void declare_dd(CommandLine& command) {
       "(the part ends with the N-th block of the image), skip=N (and begins N blocks after its beginning).\n"
       "The new image has its name when it is complete.");
   command.add_option("-f", options->source_format, "Format of the image: raw, qcow2, qcow or iso")
-      .required()
       .type_name("FMT");
   command
       .add_option("-O", options->target.format,

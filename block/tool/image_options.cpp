@@ -5,6 +5,7 @@
 #include "block/backing_name.h"
 #include "block/open_chain.h"
 #include "block/tool/create_options.h"
+#include "block/tool/default_format.h"
 #include "block/tool/image_info.h"
 #include "block/tool/text.h"
 
@@ -93,7 +94,7 @@ Status check_encryption(const NamedImage& image) {
 }  // namespace
 
 Result<NamedImage> parse_image_options(std::string_view text) {
-  VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse(text, kOption));
+  VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse_pairs(text, kOption));
   NamedImage image;
   VMM_TRY(take_place(words, image));
   VMM_TRY(take_encryption(words, image));
@@ -141,10 +142,11 @@ Result<NamedImage> ImageOptions::named(const std::string& name, const std::strin
     }
     VMM_ASSIGN_OR_RETURN(image, parse_image_options(name));
   }
-  if (image.format.empty() && !is_format_optional_) {
+  if (image.format.empty() && are_image_options_ && !is_format_optional_) {
     return fail_configuration(
-        "{}: {} must tell its format, which is never guessed: raw, qcow2, qcow or iso; see vmm-img {} --help",
-        image.path, are_image_options_ ? "driver=" : option, command_);
+        "{}: driver= must tell its format, which is never guessed: raw, qcow2, qcow or iso; see vmm-img {} "
+        "--help",
+        image.path, command_);
   }
   if (image.is_read_only && may_write_) {
     return fail_configuration("{}: {} read-only=on, and it is to be written to; leave that out", image.path,
@@ -155,6 +157,9 @@ Result<NamedImage> ImageOptions::named(const std::string& name, const std::strin
                               image.path, kOption);
   }
   image.is_shared = image.is_shared || is_shared_;
+  if (image.format.empty() && !is_format_optional_) {
+    VMM_ASSIGN_OR_RETURN(image.format, format_of_image(only_format_, image.path, option, image.is_shared));
+  }
   VMM_TRY(check_encryption(image));
   return image;
 }

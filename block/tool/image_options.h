@@ -42,6 +42,8 @@ class ImageOptions {
   void add_target_to(CommandLine& command);
   // For a command that can do without.
   void set_format_optional() { is_format_optional_ = true; }
+  // For a command of one format: its images have it if nobody says another one.
+  void set_only_format(const std::string& format) { only_format_ = format; }
 
   // `name` is a file, or what --image-opts takes. The image is as it was said to be.
   Result<NamedImage> named(const std::string& name) const { return named(name, format_, "-f"); }
@@ -56,6 +58,7 @@ class ImageOptions {
  private:
   std::string command_;
   std::string format_;
+  std::string only_format_;
   bool are_image_options_ = false;
   bool is_shared_ = false;
   bool is_format_optional_ = false;

@@ -16,6 +16,7 @@
 #include "block/tool/commands.h"
 #include "block/tool/convert_source.h"
 #include "block/tool/create_options.h"
+#include "block/tool/default_format.h"
 #include "block/tool/encrypt_options.h"
 #include "block/tool/new_image.h"
 #include "block/tool/text.h"
@@ -53,10 +54,6 @@ Status check_source(const MeasureOptions& options) {
   }
   if (!has_source && (!options.format.empty() || !options.snapshot.empty())) {
     return fail_configuration("-f and -l tell of an image, and there is none; name one in place of --size");
-  }
-  if (has_source && options.format.empty()) {
-    return fail_configuration("{}: -f must tell the format of the image, which is never guessed",
-                              options.path);
   }
   return {};
 }
@@ -196,8 +193,11 @@ Result<Format> target_format(const MeasureOptions& options) {
   return format;
 }
 
-Result<int> measure(const MeasureOptions& options) {
+Result<int> measure(MeasureOptions& options) {
   VMM_TRY(check_source(options));
+  if (!options.path.empty()) {
+    VMM_ASSIGN_OR_RETURN(options.format, format_of_image(options.format, options.path, "-f"));
+  }
   VMM_ASSIGN_OR_RETURN(const Format format, target_format(options));
   VMM_ASSIGN_OR_RETURN(CreateWords words, CreateWords::parse(options.words));
   static_cast<void>(words.take("size"));  // --size and the image say it

@@ -24,6 +24,7 @@
 #include "block/tool/chain_options.h"
 #include "block/tool/command_line.h"
 #include "block/tool/commands.h"
+#include "block/tool/default_format.h"
 #include "block/tool/text.h"
 #include "vmm/base/size.h"
 
@@ -281,7 +282,8 @@ Result<int> run_server(const ServeOptions& options, const nbd::Server::Options& 
   return 0;
 }
 
-Result<int> serve(const ServeOptions& options) {
+Result<int> serve(ServeOptions& options) {
+  VMM_ASSIGN_OR_RETURN(options.format, format_of_image(options.format, options.path, "-f"));
   VMM_ASSIGN_OR_RETURN(const nbd::Server::Options limits, server_options(options));
   Fork forked;
   if (options.forks) {
@@ -294,9 +296,7 @@ Result<int> serve(const ServeOptions& options) {
 }
 
 void add_disk_options(CommandLine& command, ServeOptions& options) {
-  command.add_option("-f,--format", options.format, "Format: raw, qcow2, qcow or iso")
-      .required()
-      .type_name("FMT");
+  command.add_option("-f,--format", options.format, "Format: raw, qcow2, qcow or iso").type_name("FMT");
   command.add_flag("-r,--read-only", options.is_read_only, "Clients may only read");
   command
       .add_option("--cache", options.cache, "none, writeback (if absent), writethrough, directsync or unsafe")

@@ -81,7 +81,8 @@ Result<int> snapshot(const SnapshotOptions& options) {
 
 void declare_snapshot(CommandLine& command) {
   auto options = std::make_shared<SnapshotOptions>();
-  options->image.add_to(command, "qcow2", ImageOptions::Use::kEither);
+  options->image.add_to(command, "qcow2 (what is used if absent)", ImageOptions::Use::kEither);
+  options->image.set_only_format("qcow2");
   options->secrets.add_to(command);
   const Option lists =
       command.add_flag("-l", options->lists, "List them (what is done if nothing else is said)");

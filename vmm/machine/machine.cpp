@@ -2,7 +2,9 @@
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "boot/acpi_tables.h"
@@ -58,10 +60,11 @@ Result<std::unique_ptr<Machine>> Machine::build(const domain::Domain& domain, Ev
   VMM_TRY(pins.pin_emulator());
   VMM_ASSIGN_OR_RETURN(GuestMemory memory, build_memory(domain));
   std::unique_ptr<Machine> machine(new Machine(domain, main_loop, pins, std::move(kvm), std::move(memory)));
+  auto kernel = machine->begin_to_read_kernel();
   VMM_TRY(machine->create_vm());
   VMM_TRY(machine->create_devices(secrets));
   VMM_TRY(machine->create_vcpus());
-  VMM_TRY(machine->load_guest());
+  VMM_TRY(machine->load_guest(std::move(kernel)));
   VMM_TRY(machine->platform_->begin());
   if (machine->extras_ != nullptr) {
     VMM_TRY(machine->extras_->begin());
@@ -147,18 +150,31 @@ Status Machine::assign_resources() {
 }
 
 // The vCPUs are in the state of a reset by now, in which firmware begins.
-Status Machine::load_guest() {
-  if (firmware_ == nullptr) {
-    return load_kernel();
+Status Machine::load_guest(std::optional<std::future<Result<EntryState>>> kernel) {
+  if (firmware_ != nullptr) {
+    set_boot_order();
+    return firmware_->reset();
   }
-  set_boot_order();
-  return firmware_->reset();
+  VMM_ASSIGN_OR_RETURN(const EntryState entry,
+                       kernel ? kernel->get() : read_kernel(virtio_places_->mmio_mask()));
+  return vcpus_.front()->vcpu().set_entry(entry);
 }
 
-// Puts the kernel, or the program, into memory and the first vCPU at its beginning.
-Status Machine::load_kernel() {
+// While KVM makes the machine, and mostly waits for other processors of the host. What is small is not worth
+// a thread; and what a microvm's kernel is told hangs on its devices.
+std::optional<std::future<Result<EntryState>>> Machine::begin_to_read_kernel() const {
+  constexpr uint64_t kWorthAThreadBytes = uint64_t{1} << 20U;
+  std::error_code error;
+  const uint64_t bytes = std::filesystem::file_size(domain_.os.kernel, error);
+  if (domain_.os.machine != domain::MachineType::kPc || error || bytes < kWorthAThreadBytes) {
+    return std::nullopt;
+  }
+  return std::async(std::launch::async, [this] { return read_kernel(0); });
+}
+
+// Puts the kernel, or the program, into memory, and tells where the first vCPU begins.
+Result<EntryState> Machine::read_kernel(uint32_t mmio_mask) const {
   std::optional<GuestAddress> rsdp;
-  const uint32_t mmio_mask = virtio_places_->mmio_mask();
   boot::DirectBoot direct{.kernel_path = domain_.os.kernel,
                           .initrd_path = domain_.os.initrd,
                           .command_line = domain_.os.command_line,
@@ -169,11 +185,11 @@ Status Machine::load_kernel() {
     direct.command_line += boot::virtio_mmio_arguments(mmio_mask);
   }
   VMM_ASSIGN_OR_RETURN(const boot::MemoryMap map, boot::make_memory_map(domain_.memory_bytes));
-  const auto entry = boot::load_direct(memory_, direct, map, rsdp);
+  auto entry = boot::load_direct(memory_, direct, map, rsdp);
   if (!entry) {
     return std::unexpected(entry.error().within(domain_.where(domain_.os.line)));
   }
-  return vcpus_.front()->vcpu().set_entry(*entry);
+  return entry;
 }
 
 // They all wait for what is to be done.

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
 #include "vmm/base/log.h"
+#include "vmm/core/cpu_entry.h"
 #include "vmm/core/guest_memory.h"
 #include "vmm/core/io_bus.h"
 #include "vmm/domain/domain.h"
@@ -93,8 +95,9 @@ class Machine {
   void describe_to_firmware();
   void set_boot_order();
   Status assign_resources();
-  Status load_guest();
-  Status load_kernel();
+  std::optional<std::future<Result<EntryState>>> begin_to_read_kernel() const;
+  Result<EntryState> read_kernel(uint32_t mmio_mask) const;
+  Status load_guest(std::optional<std::future<Result<EntryState>>> kernel = std::nullopt);
   Status start_threads();
 
   void raise(Event event, unsigned vcpu_index);

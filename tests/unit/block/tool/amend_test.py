@@ -176,7 +176,7 @@ class Amend(ToolTest):
 
     def test_errors_are_told(self):
         path = self.create("image")
-        for arguments in ([path], ["-f", "qcow2", path], ["-f", "raw", "-o", "compat=1.1", path], ["-o", "compat=1.1", path],
+        for arguments in ([path], ["-f", "qcow2", path], ["-f", "raw", "-o", "compat=1.1", path],
                           ["-f", "qcow2", "-o", "compat=1.1", self.path("missing")]):
             self.assertEqual(self.img("amend", *arguments).status, 1)
 

@@ -104,7 +104,8 @@ class Bitmap(BitmapTest):
         other = self.create("other", size="11M")
         self.qemu("qemu-img", "bitmap", "--add", other, "s")
         self.assertIn("one size", self.ours(path, "a", "--merge", "s", "-b", other, "-F", "qcow2", status=1).errors)
-        for words in (["-b", source], ["-b", source, "-F", "raw"], ["-F", "qcow2"]):
+        self.both(path, "a", "--merge", "s", "-b", source)
+        for words in (["-b", source, "-F", "raw"], ["-F", "qcow2"]):
             self.ours(path, "a", "--merge", "s", *words, status=1)
 
     def test_what_fails_changes_nothing(self):
@@ -119,7 +120,7 @@ class Bitmap(BitmapTest):
             self.ours("--add" if name != "missing" else "--clear", path, name, status=1)
         self.assertEqual(open(path, "rb").read(), before)
         self.ours("--add", self.create("old", "-o", "compat=0.10"), "a", status=1)
-        for words in (["--add", path, "b"], ["-f", "raw", "--add", path, "b"], ["-f", "qcow2", "--add", path],
+        for words in (["-f", "raw", "--add", path, "b"], ["-f", "qcow2", "--add", path],
                       ["-f", "qcow2", "--add", self.path("missing"), "b"]):
             self.assertEqual(self.img("bitmap", *words).status, 1)
 

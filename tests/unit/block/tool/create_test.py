@@ -63,7 +63,7 @@ class Create(ToolTest):
             self.assertIn(mend, result.errors)
 
     def test_what_is_wrong_with_the_command_line_is_told_in_one_line(self):
-        for arguments in (("create",), ("create", "--unknown", "a"), ("info",), ("check", "a"), ()):
+        for arguments in (("create",), ("create", "--unknown", "a"), ("info",), ("check",), ()):
             result = self.img(*arguments)
             self.assertEqual((result.status, len(result.errors.splitlines())), (1, 1), result.errors)
             self.assertTrue(result.errors.startswith("vmm-img: "), result.errors)

@@ -187,7 +187,7 @@ class Rules(Serve):
 
     def test_mistakes_are_told(self):
         path = self.create("disk")
-        for arguments, text in ((["-f", "qcow2", path], "--socket is required"), (["-k", "s", path], "--format is required"),
+        for arguments, text in ((["-f", "qcow2", path], "--socket is required"), (["-k", "s", path], "-f must tell its format"),
                                 (["-k", "s", "-f", "vmdk", path], "raw, qcow2"),
                                 (["-k", "s", "-f", "iso", path], "add -r"),
                                 (["-k", "s", "-f", "qcow2", "-D", "x" * 5000, path], "4096 at most"),
