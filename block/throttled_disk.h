@@ -2,14 +2,12 @@
 // of writes and of both.
 //
 // - Reads wait behind reads and writes behind writes, in their order; where both wait for what they share
-// they take
-//   turns. A discard is a write of no bytes, a write of zeroes one of its length.
+//   they take turns. A discard is a write of no bytes, a write of zeroes one of its length.
 // - A flush never waits, and counts as nothing: it covers what is done, and what waits is not.
 // - At most kRequestsInFlight requests wait before the disk is full, and what is in front of it stops taking
-// more.
+//   more.
 // - A guest's reset of its device ends what waits (drop_waiting()). Before the machine is reset or ends, what
-// waits is
-//   let through at once (let_through()), and counts: the limit holds over the reset too.
+//   waits is let through at once (let_through()), and counts: the limit holds over the reset too.
 //
 // Threads: as for every BlockDevice; so are the other methods.
 #pragma once

@@ -32,8 +32,7 @@ class TokenBucket {
   void take(double units, Duration now);
 
  private:
-  // By times, so that nothing is rounded but what is taken: it is as full as it leaks empty in `empty_at -
-  // now`.
+  // By times, so that nothing is rounded but what is taken: it leaks empty in `empty_at - now`.
   struct Leak {
     double per_second = 0;  // 0: no limit
     Duration depth{0};

@@ -42,13 +42,18 @@ class Check(unittest.TestCase):
             file.truncate(1 << 20)
         for machine in ("pc", "microvm"):
             self.domain(machine, devices="<disk type='file'><source file='a.img'/><target dev='vda' bus='virtio'/></disk>"
-                                         "<serial type='file'><source path='console.log'/></serial>")
+                                         "<serial type='file'><source path='console.log'/></serial>"
+                                         "<serial type='file'><source path='debug.log'/><target type='isa-debug'/></serial>"
+                                         "<console type='file'><source path='virtio.log'/><target type='virtio'/></console>"
+                                         "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>")
+            before = os.listdir(self.folder)
             self.check(0)
             self.check(0, "", "--strict")
-            self.assertNotIn("console.log", os.listdir(self.folder))
+            self.assertEqual(os.listdir(self.folder), before)
             done = self.vmm()
             self.assertEqual((done.returncode, done.stderr), (0, ""))
-            os.remove(os.path.join(self.folder, "console.log"))
+            for name in ("console.log", "debug.log", "virtio.log"):
+                os.remove(os.path.join(self.folder, name))
 
     def test_firmware(self):
         self.domain(kernel="")
@@ -63,6 +68,10 @@ class Check(unittest.TestCase):
         self.check(2, "<cpu>/<feature name='nonsense'>: the CPU feature is not known")
         self.domain(more="<clock offset='timezone' timezone='Nowhere/Never'/>")
         self.check(2, "guest.xml:3: <clock>: the time zone")
+        self.domain(more="<cputune><emulatorpin cpuset='8000'/></cputune>")
+        self.check(2, "guest.xml:3: <cputune>/<emulatorpin cpuset='8000'>: vmm may not use any of these CPUs here")
+        self.domain(devices="<rng model='virtio'><backend model='random'>/nowhere</backend></rng>")
+        self.check(1, "guest.xml:4: <rng>: /nowhere: cannot be opened")
         # 2 MiB: the kernel file is right, and does not fit.
         self.domain(kernel="blkbench.elf", memory=2)
         done = self.vmm("--check")

@@ -128,15 +128,23 @@ class SettingsEditor {
         settings_, [path](std::string_view each) { return each.substr(0, each.find('=')) == path; });
   }
 
+  // "vda" of "disk.vda.cahce": what `path` has where the rule's "*" stands.
+  static std::string_view instance_in(std::string_view path, const SettingRule& rule) {
+    const std::string_view before = rule.path.substr(0, rule.path.find('*'));
+    for (auto dots = std::ranges::count(before, '.'); dots > 0; --dots) {
+      const size_t dot = path.find('.');
+      if (dot == std::string_view::npos || dot + 1 == path.size()) {
+        return "vda";
+      }
+      path.remove_prefix(dot + 1);
+    }
+    return path.substr(0, path.find('.'));
+  }
+
   void refuse_unknown(std::string_view path) {
-    // "vda" of "disk.vda.cahce"
-    const size_t dot = path.find('.');
-    const size_t next = dot == std::string_view::npos ? dot : path.find('.', dot + 1);
-    const std::string_view instance =
-        next == std::string_view::npos ? "vda" : path.substr(dot + 1, next - dot - 1);
     std::vector<std::string> names;
     for (const SettingRule& rule : setting_table()) {
-      names.push_back(setting_path(rule, instance));
+      names.push_back(setting_path(rule, instance_in(path, rule)));
     }
     const std::vector<std::string_view> candidates(names.begin(), names.end());
     const std::string_view nearest = nearest_name(path, candidates);
@@ -145,10 +153,13 @@ class SettingsEditor {
                                          printable(nearest)));
   }
 
-  // The element that the rule's path begins at: <domain>, a <disk>, a <serial>. nullptr: there is none.
+  // The element that the rule's path begins at: <domain>, or the one that "*" names. nullptr: there is none.
   XMLElement* find_base(const SettingRule& rule, std::string_view instance) {
     if (instance.empty()) {
       return &root_;
+    }
+    if (rule.kind == SettingKind::kPin) {
+      return &find_pin(rule, instance);
     }
     XMLElement* const devices = root_.FirstChildElement("devices");
     return rule.path.starts_with("disk.") ? find_disk(devices, instance) : find_port(devices, instance);
@@ -177,6 +188,23 @@ class SettingsEditor {
     return serial;
   }
 
+  // Made where there is none: a thread is there without its pin.
+  XMLElement& find_pin(const SettingRule& rule, std::string_view number) {
+    const bool is_vcpus = rule.element == "cputune/vcpupin";
+    const char* const name = is_vcpus ? "vcpupin" : "iothreadpin";
+    const char* const attribute = is_vcpus ? "vcpu" : "iothread";
+    XMLElement& tune = make_child(root_, "cputune");
+    for (XMLElement* pin = tune.FirstChildElement(name); pin != nullptr;
+         pin = pin->NextSiblingElement(name)) {
+      if (attribute_of(*pin, attribute) == number) {
+        return *pin;
+      }
+    }
+    XMLElement& made = add_child(tune, name);
+    set_attribute(made, attribute, std::string(number));
+    return made;
+  }
+
   void set(const SettingRule& rule, XMLElement& base, const std::string& value) {
     make_room(rule);
     switch (rule.kind) {
@@ -194,6 +222,8 @@ class SettingsEditor {
         return set_disk_source(base, value);
       case SettingKind::kDiskType:
         return set_disk_type(base, value);
+      case SettingKind::kPin:
+        return set_pin(rule, base, value);
     }
   }
 
@@ -267,7 +297,11 @@ class SettingsEditor {
     if (XMLElement* const found = parent.FirstChildElement(name.c_str())) {
       return *found;
     }
-    XMLElement* const made = root_.GetDocument()->NewElement(name.c_str());
+    return add_child(parent, name.c_str());
+  }
+
+  XMLElement& add_child(XMLElement& parent, const char* name) {
+    XMLElement* const made = root_.GetDocument()->NewElement(name);
     parent.InsertEndChild(made);
     origins_.note(made, line_);
     return *made;
@@ -326,11 +360,17 @@ class SettingsEditor {
     }
     while (!value.empty()) {
       const size_t comma = std::min(value.find(','), value.size());
-      XMLElement* const boot = root_.GetDocument()->NewElement("boot");
-      os.InsertEndChild(boot);
-      origins_.note(boot, line_);
-      set_attribute(*boot, "dev", std::string(value.substr(0, comma)));
+      set_attribute(add_child(os, "boot"), "dev", std::string(value.substr(0, comma)));
       value.remove_prefix(std::min(comma + 1, value.size()));
+    }
+  }
+
+  void set_pin(const SettingRule& rule, XMLElement& base, const std::string& value) {
+    XMLElement& pin = make_element(rule, base);
+    if (value.empty()) {
+      pin.Parent()->DeleteChild(&pin);
+    } else {
+      set_attribute(pin, std::string(rule.attribute).c_str(), value);
     }
   }
 

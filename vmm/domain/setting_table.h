@@ -19,10 +19,12 @@ enum class SettingKind : uint8_t {
   kBootOrder,   // "cdrom,hd": the kinds of devices, in that order
   kDiskSource,  // a path, in the attribute that the disk's type= wants
   kDiskType,    // and with it the attribute that the path is in
+  kPin,         // of an element that is nothing without it
 };
 
 struct SettingRule {
-  // "disk.*.cache": "*" is a disk's <target dev=…/>, or the number of a serial port. One at most.
+  // "disk.*.cache": "*" is a disk's <target dev=…/>, or the number of a serial port, a vCPU or an I/O
+  // thread. One at most.
   std::string_view path;
   std::string_view element;    // as Rule::path
   std::string_view attribute;  // as Rule::attribute

@@ -49,14 +49,28 @@ std::optional<uint64_t> memory_figure(std::string_view name) {
   return std::nullopt;
 }
 
+// The host's ends of serial ports and consoles, each with its element as a run calls it.
+template <typename Guest, typename Action>
+void for_each_end(Guest& domain, const Action& action) {
+  for (auto& serial : domain.serials) {
+    action(serial, fmt::format("<serial> port {}", serial.port));
+  }
+  if (domain.debug_console) {
+    action(domain.debug_console->end, "<serial> of type isa-debug");
+  }
+  for (auto& console : domain.virtio_consoles) {
+    action(console, "<console>");
+  }
+}
+
 // Without its disks, the host's ends of its devices, and what takes memory from others.
 domain::Domain without_host_files(const domain::Domain& domain) {
   domain::Domain bare = domain;
   bare.disks.clear();
   bare.os.install_target.clear();
-  for (domain::Serial& serial : bare.serials) {
-    serial.backend = domain::CharBackend::kNull;
-  }
+  for_each_end(bare, [](domain::Serial& end, std::string_view /*element*/) {
+    end.backend = domain::CharBackend::kNull;
+  });
   bare.memory_backing.locked = false;
   bare.memory_backing.allocate_at_start = false;
   return bare;
@@ -118,15 +132,15 @@ Status check_socket_to_connect(const fs::path& path) {
 }
 
 // A file that is there is opened and stays as it is. A pipe's reader would see that.
-Status check_output_file(EventLoop& loop, const domain::Serial& serial) {
+Status check_output_file(EventLoop& loop, const domain::Serial& end) {
   std::error_code error;
-  const fs::file_status status = fs::status(serial.path, error);
+  const fs::file_status status = fs::status(end.path, error);
   if (fs::is_other(status)) {
-    return ::access(serial.path.c_str(), W_OK) == 0
+    return ::access(end.path.c_str(), W_OK) == 0
                ? Status()
-               : fail("cannot open {} for a console: {}", serial.path.native(), errno_text(errno));
+               : fail("cannot open {} for a console: {}", end.path.native(), errno_text(errno));
   }
-  VMM_TRY(open_file_console(loop, serial.path, serial.append));
+  VMM_TRY(open_file_console(loop, end.path, end.append));
   return {};
 }
 
@@ -403,18 +417,18 @@ class HostChecker {
       note(std::unexpected(loop.error()));
       return;
     }
-    for (const domain::Serial& serial : domain_.serials) {
-      note(serial.line, fmt::format("<serial> port {}", serial.port), check_console(**loop, serial));
-    }
+    for_each_end(domain_, [&](const domain::Serial& end, std::string_view element) {
+      note(end.line, element, check_console(**loop, end));
+    });
   }
 
-  Status check_console(EventLoop& loop, const domain::Serial& serial) const {
-    switch (serial.backend) {
+  Status check_console(EventLoop& loop, const domain::Serial& end) const {
+    switch (end.backend) {
       case domain::CharBackend::kFile:
-        VMM_TRY(refuse_as_output(domain_, serial.path));
-        return check_output_file(loop, serial);
+        VMM_TRY(refuse_as_output(domain_, end.path));
+        return check_output_file(loop, end);
       case domain::CharBackend::kUnix:
-        return serial.listen ? check_socket_path(serial.path) : check_socket_to_connect(serial.path);
+        return end.listen ? check_socket_path(end.path) : check_socket_to_connect(end.path);
       case domain::CharBackend::kStdio:
       case domain::CharBackend::kPty:
       case domain::CharBackend::kNull:

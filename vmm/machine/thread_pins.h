@@ -35,7 +35,6 @@ class ThreadPins {
   Status check(const domain::CpuSet& wanted, const std::string& element) const;
   Status check_all() const;
   bool is_idle() const { return usable_.empty(); }
-  const std::vector<uint32_t>& emulator_cpus() const;
   Status pin(pthread_t thread, const domain::CpuSet* own) const;
 
   const domain::Domain* domain_;

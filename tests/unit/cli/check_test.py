@@ -234,6 +234,13 @@ class Check(CommandTest):
             listener.setblocking(False)
             self.assertRaises(BlockingIOError, listener.accept)
 
+    def test_consoles_of_virtio_and_the_debug_console(self):
+        console = "<console type='{}'><source path='{}'/><target type='virtio'/></console>\n"
+        self.domain("<serial type='file'><source path='none/log'/><target type='isa-debug'/></serial>\n" + console.format("file", "none/log2") +
+                    console.format("unix", "none/s"))
+        self.finds("guest.xml:7: <serial> of type isa-debug: cannot open none/log for a console", "guest.xml:8: <console>: cannot open none/log2",
+                   "guest.xml:9: <console>: the folder none cannot be used")
+
     def test_a_pipe_for_a_console_is_left_alone(self):
         os.mkfifo(self.path("pipe"))
         self.domain("<serial type='file'><source path='pipe'/></serial>")

@@ -61,8 +61,22 @@ DomainText from_firmware() {
   return text;
 }
 
+// Limits of <iotune>: a burst goes with what it is above, and its length with the burst.
+void add_examples_of_limits(std::vector<SettingExample>& examples) {
+  const std::string iotune = "disk.vda.iotune.";
+  for (const char* const name : {"total_bytes_sec", "read_bytes_sec", "write_bytes_sec", "total_iops_sec",
+                                 "read_iops_sec", "write_iops_sec"}) {
+    const std::string limit = iotune + name + "=1000";
+    const std::string burst = iotune + name + "_max=2000";
+    examples.push_back({limit});
+    examples.push_back({burst, {limit}});
+    examples.push_back({iotune + name + "_max_length=5", {limit, burst}});
+  }
+  examples.push_back({iotune + "size_iops_sec=4096", {iotune + "total_iops_sec=1000"}});
+}
+
 std::vector<SettingExample> setting_examples() {
-  return {
+  std::vector<SettingExample> examples = {
       {"name=other"},
       {"uuid=6a2f6f0e-8c55-4a5e-9f0c-0d3b8f1c2a77"},
       {"title=A title"},
@@ -76,6 +90,10 @@ std::vector<SettingExample> setting_examples() {
       {"memoryBacking.access.mode=shared"},
       {"memoryBacking.allocation.mode=immediate"},
       {"vcpu=4"},
+      {"vcpu.cpuset=0-1"},
+      {"cputune.vcpupin.1.cpuset=1"},
+      {"cputune.emulatorpin.cpuset=0"},
+      {"cputune.iothreadpin.3.cpuset=1"},
       {"iothreads=1"},
       {"cpu.mode=host-model"},
       {"cpu.model=Westmere"},
@@ -134,7 +152,14 @@ std::vector<SettingExample> setting_examples() {
       {"serial.3.mode=connect", {"serial.3.type=unix", "serial.3.path=/socket"}},
       {"memballoon.model=virtio"},
       {"memballoon.autodeflate=on", {"memballoon.model=virtio"}},
-      {"memballoon.freePageReporting=on", {"memballoon.model=virtio"}}};
+      {"memballoon.freePageReporting=on", {"memballoon.model=virtio"}},
+      {"rng.model=virtio", {"rng.backend.model=random"}},
+      {"rng.backend=/dev/hwrng", {"rng.model=virtio", "rng.backend.model=random"}},
+      {"rng.backend.model=random", {"rng.model=virtio"}},
+      {"rng.rate.bytes=1000", {"rng.model=virtio", "rng.backend.model=random"}},
+      {"rng.rate.period=500", {"rng.model=virtio", "rng.backend.model=random", "rng.rate.bytes=1000"}}};
+  add_examples_of_limits(examples);
+  return examples;
 }
 
 // The row that the setting is of.
@@ -255,11 +280,27 @@ TEST(Settings, OfASerialPortFindItAsItIsNumbered) {
               ElementsAre(HasSubstr("there is no serial port 1 in the file")));
 }
 
+TEST(Settings, OfAPinFindTheOneOfTheThread) {
+  DomainText text = kGuestToSet;
+  text.others += "<cputune><vcpupin vcpu='1' cpuset='1'/><emulatorpin cpuset='0'/></cputune>";
+  const Domain domain = domain_with({"cputune.vcpupin.0.cpuset=3", "cputune.vcpupin.1.cpuset=2"}, text);
+  EXPECT_THAT(domain.pins.vcpus.at(0).cpus, ElementsAre(3));
+  EXPECT_THAT(domain.pins.vcpus.at(1).cpus, ElementsAre(2));
+  const Domain without = domain_with({"cputune.vcpupin.1.cpuset=", "cputune.emulatorpin.cpuset="}, text);
+  EXPECT_THAT(without.pins.vcpus, IsEmpty());
+  EXPECT_EQ(without.pins.emulator, std::nullopt);
+  EXPECT_THAT(errors_with({"cputune.iothreadpin.9.cpuset=1"}),
+              ElementsAre(StartsWith("--set cputune.iothreadpin.9.cpuset=1: <cputune>/<iothreadpin>: there "
+                                     "is no I/O thread 9")));
+}
+
 TEST(Settings, ThatAreNotKnownAreRefusedWithTheNearest) {
   EXPECT_THAT(errors_with({"memroy=2GiB"}),
               ElementsAre("--set memroy=2GiB: there is nothing of this name to be "
                           "set; did you mean memory?"));
   EXPECT_THAT(errors_with({"disk.vda.cahce=none"}), ElementsAre(HasSubstr("did you mean disk.vda.cache?")));
+  EXPECT_THAT(errors_with({"cputune.vcpupin.1.cpuse=0"}),
+              ElementsAre(HasSubstr("did you mean cputune.vcpupin.1.cpuset?")));
   EXPECT_THAT(errors_with({"os.comandline=x"}), ElementsAre(HasSubstr("did you mean os.cmdline?")));
   EXPECT_THAT(errors_with({"colour=blue"}), ElementsAre(HasSubstr("docs/domain-xml.md lists what there is")));
   EXPECT_THAT(errors_with({""}), ElementsAre(HasSubstr("write --set PATH=VALUE")));
