@@ -1,10 +1,12 @@
 // Domain files: any bytes give a domain within the documented limits, or errors; and messages that are few,
 // of one line each, and harmless to a terminal. A domain is printed as a text that is read as the same one.
 #include <algorithm>
+#include <functional>
 #include <string_view>
 
 #include "tests/fuzz/input.h"
 #include "vmm/base/bytes.h"
+#include "vmm/domain/cpu_set.h"
 #include "vmm/domain/load.h"
 #include "vmm/domain/write_domain.h"
 
@@ -61,6 +63,36 @@ void check_devices(const Domain& domain) {
   for (const Serial& serial : domain.serials) {
     VMM_CHECK(serial.port < kMaxSerialPorts, "a serial port has a possible number");
   }
+  VMM_CHECK(domain.virtio_consoles.size() <= kMaxVirtioConsoles, "consoles are counted");
+  VMM_CHECK(!domain.debug_console || domain.debug_console->port < kExitPortEnd,
+            "a debug console has a possible port");
+  for (const Rng& rng : domain.rngs) {
+    VMM_CHECK(rng.rate_period_ms >= 1 && (rng.source.empty() || rng.source.is_absolute()),
+              "an entropy device has a possible source and rate");
+  }
+}
+
+void check_set(const CpuSet& set) {
+  VMM_CHECK(!set.cpus.empty() && set.cpus.back() < kMaxHostCpus &&
+                std::ranges::adjacent_find(set.cpus, std::ranges::greater_equal()) == set.cpus.end(),
+            "a set of CPUs is one");
+}
+
+void check_pins(const Domain& domain) {
+  if (domain.pins.all) {
+    check_set(*domain.pins.all);
+  }
+  if (domain.pins.emulator) {
+    check_set(*domain.pins.emulator);
+  }
+  for (const auto& [vcpu, set] : domain.pins.vcpus) {
+    VMM_CHECK(vcpu < domain.vcpus, "a vCPU that is pinned exists");
+    check_set(set);
+  }
+  for (const auto& [id, set] : domain.pins.iothreads) {
+    VMM_CHECK(std::ranges::count(domain.iothread_ids, id) == 1, "an I/O thread that is pinned exists");
+    check_set(set);
+  }
 }
 
 void check_domain(const Domain& domain) {
@@ -76,6 +108,7 @@ void check_domain(const Domain& domain) {
       domain.os.kernel.is_absolute() || (domain.os.kernel.empty() && domain.os.machine == MachineType::kPc),
       "there is a kernel, or firmware");
   check_devices(domain);
+  check_pins(domain);
 }
 
 void check_print(const Domain& domain) {

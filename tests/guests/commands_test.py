@@ -5,6 +5,7 @@ Usage: commands_test.py, with the path of vmm in VMM, and the folder of the gues
 """
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -45,6 +46,13 @@ class Commands(unittest.TestCase):
         for machine in ("pc", "microvm"):
             with self.subTest(machine=machine):
                 self.assertEqual(self.run_in_folder(VMM, "run", "--kernel", os.path.join(GUESTS, "hello.elf"), "--machine", machine).stderr, "")
+
+    def test_all_that_is_told_of_a_run_is_json_where_that_is_wanted(self):
+        done = self.run_in_folder(VMM, "run", "--kernel", os.path.join(GUESTS, "hello.elf"), "--disk", "base.img", "--set", "serial.0.type=pty",
+                                  "--message-format=json")
+        told = [json.loads(line) for line in done.stderr.splitlines()]
+        self.assertTrue(told[0]["message"].startswith("serial port 0 is on /dev/pts/"), told)
+        self.assertEqual({each["severity"] for each in told}, {"note"})
 
     def test_what_it_writes_is_thrown_away(self):
         done = self.run_in_folder(VMM, "run", *WRITER, "--disk", "base.img")

@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <cstdio>
 #include <memory>
 
 #include "vmm/base/output_file.h"
@@ -80,6 +81,16 @@ void to_file(std::string_view text) {
   if (g_has_file && enabled(Level::kError)) {
     write(Level::kError, text);
   }
+}
+
+void tell(std::string_view text) {
+  if (const Sink sink = g_sink.load(std::memory_order_relaxed); sink != nullptr) {
+    sink(Level::kOff, text);
+  } else {
+    const std::string line = fmt::format("vmm: {}\n", text);
+    static_cast<void>(std::fwrite(line.data(), 1, line.size(), stderr));
+  }
+  to_file(text);
 }
 
 bool enabled(Level level) { return level >= g_level.load(std::memory_order_relaxed); }

@@ -29,6 +29,9 @@ using Sink = void (*)(Level level, std::string_view text);
 void set_sink(Sink sink);
 // At level kError, unless stderr is the log: for what has been written there by itself.
 void to_file(std::string_view text);
+// Whatever the level is, and wherever lines go, on stderr: what a person cannot do without. The sink gets it
+// at kOff, a log file at kError.
+void tell(std::string_view text);
 
 bool enabled(Level level);
 void write(Level level, std::string_view text);

@@ -73,10 +73,11 @@ LogLevel of_level(log::Level level) {
     case log::Level::kWarning:
       return {"warning: ", Severity::kWarning};
     case log::Level::kError:
+      return {"error: ", Severity::kError};
     case log::Level::kOff:
       break;
   }
-  return {"error: ", Severity::kError};
+  return {"", Severity::kNote};  // log::tell()
 }
 
 // https://no-color.org: a NO_COLOR that is not empty, whatever it is.
@@ -148,13 +149,6 @@ void tell_error(const Error& error) {
     tell(domain::diagnostic_of(Severity::kError, line, state().domain_file));
     rest.remove_prefix(std::min(rest.size(), line.size() + 1));
   }
-}
-
-void tell_news(std::string_view sentence) {
-  const Diagnostic diagnostic{
-      .severity = Severity::kNote, .file = {}, .line = 0, .text = std::string(sentence)};
-  put(state().format == MessageFormat::kJson ? json_of_message(diagnostic)
-                                             : text_line("", diagnostic, false));
 }
 
 std::string text_of_message(const Diagnostic& diagnostic, bool has_colours) {

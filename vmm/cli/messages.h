@@ -3,8 +3,8 @@
 //
 // Text is "vmm: guest.xml:14: …", with the severity before the file where it is no error. JSON is an object a
 // line, with the members severity ("error", "warning", "note"), file and line (of the domain file; "" and 0
-// where the message is about none), element, message and hint ("" where there is none).
-// Threads: begin_messages() the main thread, before others start; the rest any.
+// where the message is about none), element, message and hint ("" where there is none). What log::tell()
+// tells of the run is a note. Threads: begin_messages() the main thread, before others start; the rest any.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +26,6 @@ void tell(const domain::Diagnostic& diagnostic);
 
 // Each line of it is a message, which may begin with the domain file's name and a line number.
 void tell_error(const Error& error);
-
-// A sentence about the run. In JSON it is a note.
-void tell_news(std::string_view sentence);
 
 // For tests: without an end of line.
 std::string text_of_message(const domain::Diagnostic& diagnostic, bool has_colours);

@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -21,7 +20,6 @@
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/base/unix_socket.h"
-#include "vmm/cli/messages.h"
 #include "vmm/cli/read_guest.h"
 #include "vmm/control/control_server.h"
 #include "vmm/control/guest_folder.h"
@@ -125,11 +123,6 @@ Result<ControlSocket> listen(const domain::Domain& domain, const Options& option
   return by_name;
 }
 
-void tell_of_run(const std::string& text) {
-  tell_news(text);
-  log::to_file(text);
-}
-
 // Its time begins when the loop turns.
 Result<EventLoop::Timer> start_timeout(const Options& options, EventLoop& loop, Machine& machine) {
   if (!options.timeout) {
@@ -138,7 +131,7 @@ Result<EventLoop::Timer> start_timeout(const Options& options, EventLoop& loop, 
   const std::chrono::duration<double> limit = *options.timeout;
   VMM_ASSIGN_OR_RETURN(EventLoop::Timer timer, loop.make_timer([limit, &machine] {
     if (machine.time_out()) {
-      tell_of_run(
+      log::tell(
           fmt::format("the guest has not ended after {} s (--timeout), and is ended now", limit.count()));
     }
   }));
@@ -166,7 +159,7 @@ Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, co
   if (end == MachineEnd::kExit) {
     report.status = machine->exit_status();
   } else if (report.is_expected && (end == MachineEnd::kPowerOff || end == MachineEnd::kQuit)) {
-    tell_of_run("the guest ended without reporting a status at its exit port");
+    log::tell("the guest ended without reporting a status at its exit port");
   }
   return end;
 }
@@ -210,7 +203,7 @@ Result<MachineEnd> run_guest(const Options& options, GuestReport& report) {
   std::vector<ThrowawayDisk> throwaway_disks;
   auto end =
       run_machine(domain, *loop, options, secrets, signals, std::move(socket), throwaway_disks, report);
-  VMM_TRY(finish_throwaway(throwaway_disks, why_not_to_commit(end, report), tell_of_run));
+  VMM_TRY(finish_throwaway(throwaway_disks, why_not_to_commit(end, report), log::tell));
   return end;
 }
 

@@ -19,7 +19,10 @@ bool apply_part(std::string_view part, std::set<uint32_t>& cpus) {
   part = trimmed(part);
   if (part.starts_with('^')) {
     const auto left_out = cpu_number(part.substr(1));
-    return left_out && cpus.erase(*left_out) <= 1;
+    if (left_out) {
+      cpus.erase(*left_out);
+    }
+    return left_out.has_value();
   }
   const size_t dash = part.find('-');
   const auto first = cpu_number(part.substr(0, dash));

@@ -1,7 +1,6 @@
 #include "vmm/machine/machine.h"
 
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
 #include <optional>
 #include <system_error>
@@ -404,8 +403,7 @@ void Machine::report_panic() {
     return;
   }
   flush_consoles();
-  static_cast<void>(std::fputs("vmm: the guest's kernel panicked\n", stderr));
-  log::to_file("the guest's kernel panicked");
+  log::tell("the guest's kernel panicked");
 }
 
 void Machine::report_crash(unsigned vcpu_index) {
@@ -413,10 +411,7 @@ void Machine::report_crash(unsigned vcpu_index) {
     return;
   }
   flush_consoles();
-  const std::string report = vcpus_[vcpu_index]->vcpu().describe_stop(memory_);
-  // Not through the log alone, which may go elsewhere or be off: this is why the run ends.
-  static_cast<void>(std::fprintf(stderr, "vmm: the guest crashed\n%s\n", report.c_str()));
-  log::to_file(fmt::format("the guest crashed\n{}", report));
+  log::tell(fmt::format("the guest crashed\n{}", vcpus_[vcpu_index]->vcpu().describe_stop(memory_)));
 }
 
 void Machine::obey(domain::LifecycleAction action, MachineEnd how) {

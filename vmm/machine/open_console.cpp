@@ -1,8 +1,8 @@
 #include "vmm/machine/open_console.h"
 
-#include <cstdio>
 #include <utility>
 
+#include "vmm/base/log.h"
 #include "vmm/machine/output_files.h"
 
 namespace vmm {
@@ -17,10 +17,9 @@ Result<std::unique_ptr<Console>> open_console(const domain::Domain& domain, cons
       VMM_TRY(refuse_as_output(domain, end.path));
       return open_file_console(loop, end.path, end.append);
     case domain::CharBackend::kPty:
-      return open_pty_console(loop, [&name](const std::string& path) {
-        // Whatever the log level is: else nobody finds it.
-        static_cast<void>(std::fprintf(stderr, "vmm: %s is on %s\n", name.c_str(), path.c_str()));
-      });
+      // Else nobody finds it.
+      return open_pty_console(
+          loop, [&name](const std::string& path) { log::tell(fmt::format("{} is on {}", name, path)); });
     case domain::CharBackend::kUnix:
       return open_socket_console(loop, end.path, end.listen ? SocketMode::kBind : SocketMode::kConnect);
     case domain::CharBackend::kNull:

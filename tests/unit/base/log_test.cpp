@@ -55,10 +55,16 @@ TEST(Log, ASinkGetsWhatWouldGoToStderrAndNothingOfWhatGoesToAFile) {
       std::filesystem::temp_directory_path() / ("vmm_log_test.sink." + std::to_string(::getpid()));
   ASSERT_TRUE(open(path.string()));
   warning("in the file");
+  tell("in both");
   close();
   set_sink(nullptr);
+  std::stringstream text;
+  text << std::ifstream(path).rdbuf();
   std::filesystem::remove(path);
-  EXPECT_EQ(sunk_lines(), fmt::format("{} disk vda;", static_cast<int>(Level::kWarning)));
+  EXPECT_EQ(sunk_lines(), fmt::format("{} disk vda;{} in both;", static_cast<int>(Level::kWarning),
+                                      static_cast<int>(Level::kOff)));
+  EXPECT_NE(text.str().find("in the file"), std::string::npos);
+  EXPECT_NE(text.str().find("in both"), std::string::npos);
 }
 
 TEST(Log, NamesTheFileThatCannotBeOpened) {
