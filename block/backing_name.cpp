@@ -136,4 +136,18 @@ Result<BackingName> parse_backing_name(const std::string& name, const std::strin
   return result;
 }
 
+std::string chain_text(const std::vector<std::string>& paths) {
+  constexpr size_t kFirst = 6;
+  constexpr size_t kLast = 3;
+  std::string text;
+  for (size_t i = 0; i < paths.size(); ++i) {
+    if (i >= kFirst && i + kLast < paths.size()) {
+      text += i == kFirst ? fmt::format(" -> … {} others …", paths.size() - kFirst - kLast) : "";
+      continue;
+    }
+    text += (text.empty() ? "" : " -> ") + paths[i];
+  }
+  return text;
+}
+
 }  // namespace vmm::block

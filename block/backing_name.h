@@ -7,6 +7,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "vmm/base/error.h"
 
@@ -23,5 +24,8 @@ bool is_file_driver(const std::string& name);
 
 // `image`: path of the image that has the name.
 Result<BackingName> parse_backing_name(const std::string& name, const std::string& image);
+
+// A chain in words, from the top: of a long one the first and the last.
+std::string chain_text(const std::vector<std::string>& paths);
 
 }  // namespace vmm::block

@@ -33,6 +33,10 @@ Result<std::string> named_data_file(const std::string& in_header, const DiskOpti
   if (found != options.data_files.end()) {
     return *found;
   }
+  std::error_code error;
+  if (!std::filesystem::exists(name.path, error)) {
+    return fail("{}: has its data in the file {}, which is not there", options.path, name.path);
+  }
   return options.data_files.empty()
              ? fail("{}: has its data in the file {}, which is only opened if you name it: {} allows it",
                     options.path, name.path, how_to_allow(options, name.path))

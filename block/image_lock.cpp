@@ -170,8 +170,9 @@ std::string_view mend(ImageUse use, LockedFor whom, bool is_ours) {
     return "what is read is not written to at once: give another name";
   }
   if (whom == LockedFor::kTool) {
-    return is_writing(use) ? "try again when that is over"
-                           : "read it all the same with -U, if it may change meanwhile";
+    return is_writing(use)
+               ? "try again when that is over"
+               : "read it all the same with -U, where the command has that, if it may change meanwhile";
   }
   return is_writing(use) ? "make the disk <readonly/> on both sides, or <shareable/> if both may write"
                          : "make the disk <shareable/> if it may change meanwhile";

@@ -96,6 +96,21 @@ bool rename_to(const std::string& from, const std::string& to, bool may_replace)
   return std::rename(from.c_str(), to.c_str()) == 0;
 }
 
+// Where a file of that name comes into being: a symbolic link may lead to what is not there yet.
+std::string end_of_links(const std::string& path) {
+  constexpr int kMostLinks = 40;  // as the kernel follows
+  std::filesystem::path name = path;
+  std::error_code error;
+  for (int i = 0; i < kMostLinks && std::filesystem::is_symlink(name, error); ++i) {
+    const std::filesystem::path target = std::filesystem::read_symlink(name, error);
+    if (error) {
+      break;
+    }
+    name = name.parent_path() / target;
+  }
+  return name;
+}
+
 }  // namespace
 
 bool remove_unfinished_files() {
@@ -111,7 +126,10 @@ Status flush_file(const std::string& path) { return sync_path(path, O_RDONLY); }
 Result<NewFile> NewFile::create(const std::string& path) {
   struct stat info{};
   if (::stat(path.c_str(), &info) != 0) {
-    NewFile file(path, {});
+    if (errno == ELOOP) {
+      return fail("{} cannot be made: {}", path, errno_text(errno));
+    }
+    NewFile file(end_of_links(path), {});
     VMM_TRY(file.make_beside(kNewMode & ~process_umask()));
     return file;
   }

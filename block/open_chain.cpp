@@ -111,11 +111,7 @@ class ChainOpener {
   }
 
   Error within_chain(const Error& error) const {
-    std::string chain;
-    for (const std::string& name : names_) {
-      chain += (chain.empty() ? "" : " -> ") + name;
-    }
-    return Error(fmt::format("{} (backing chain: {})", error.message(), chain), error.kind());
+    return Error(fmt::format("{} (backing chain: {})", error.message(), chain_text(names_)), error.kind());
   }
 
   Status refuse_loop(const ImageFile& image, const std::string& path) {

@@ -16,6 +16,10 @@ constexpr uint64_t kWindowClusters = uint64_t{4} << 20U;
 constexpr size_t kMaxMessages = 20;
 // Windows that hold anything: more are an attack, or beyond what a check is for.
 constexpr uint64_t kMaxPasses = 4096;
+// So many are looked at however little is in them; later ones have to be in use to a sixty-fourth on the
+// average.
+constexpr uint64_t kFreePasses = 64;
+constexpr uint64_t kLeastClusters = kWindowClusters / 64;
 
 enum class Mode : uint8_t { kCheck, kRepairLeaks, kRepairAll, kRebuild };
 
@@ -35,12 +39,15 @@ class Checker final : public ReferenceVisitor {
     VMM_ASSIGN_OR_RETURN(ReferenceWalk walk, ReferenceWalk::prepare(file_, header_, *this));
     table_ = walk.refcount_table();
     note_bad_blocks();
+    note_lone_clusters(walk);
     if (mode_ == Mode::kRebuild) {
       VMM_TRY(start_rebuild());
     }
     uint64_t passes = 0;
     for (std::optional<uint64_t> next = 0; next; next = next_window()) {
-      if (++passes > kMaxPasses) {
+      ++passes;
+      const bool is_thin = passes > kFreePasses && clusters_in_use_ / kLeastClusters < passes - kFreePasses;
+      if (passes > kMaxPasses || is_thin) {
         return fail("{}: its clusters are scattered over too large a file to be checked", file_.path());
       }
       VMM_TRY(check_window(walk, *next));
@@ -67,7 +74,7 @@ class Checker final : public ReferenceVisitor {
     for (uint64_t cluster = offset >> bits_; cluster <= last; ++cluster) {
       if (cluster >= clusters_) {
         if (window_begin_ == 0) {
-          damage(fmt::format("a {} lies past the end of the file, at offset {:#x}", what, offset));
+          report(fmt::format("a {} lies past the end of the file, at offset {:#x}", what, offset));
         }
         return;
       }
@@ -86,19 +93,20 @@ class Checker final : public ReferenceVisitor {
     }
     const size_t index = cluster - window_begin_;
     const bool is_one = is_fixing_flags_ ? counted_[index] == 1 : is_stored_one_[index];
-    if (is_copied == is_one) {
+    if (is_copied == is_one || (is_fixing_flags_ && mode_ == Mode::kRepairLeaks && !is_repaired_[index])) {
       return false;
     }
     if (mode_ == Mode::kCheck) {
-      damage(fmt::format("an {} has a wrong copied flag for offset {:#x}, whose refcount is {}", what,
+      report(fmt::format("an {} has a wrong copied flag for offset {:#x}, whose refcount is {}", what,
                          host_offset, is_one ? "1" : "not 1"));
     }
     return is_fixing_flags_;
   }
 
+  // What the entry referred to is perhaps in use: no leak is proven any more.
   void damage(const std::string& text) override {
-    ++result_.corruptions;
-    say(text);
+    has_bad_entries_ = true;
+    report(text);
   }
 
   void count_cluster(uint64_t host_offset, bool is_compressed) override {
@@ -116,6 +124,11 @@ class Checker final : public ReferenceVisitor {
   void start_table() override { expected_ = 0; }
 
  private:
+  void report(const std::string& text) {
+    ++result_.corruptions;
+    say(text);
+  }
+
   void say(const std::string& text) {
     if (result_.messages.size() < kMaxMessages) {
       result_.messages.push_back(text);
@@ -127,9 +140,49 @@ class Checker final : public ReferenceVisitor {
       const uint64_t entry = table_[i];
       if (entry != 0 &&
           (is_bad_refcount_table_entry(header_.entry_format(), entry) || entry >> bits_ >= clusters_)) {
-        damage(fmt::format("refcount table entry {} ({:#x}) is not valid", i, entry));
+        report(fmt::format("refcount table entry {} ({:#x}) is not valid", i, entry));
         table_[i] = 0;
         needs_rebuild_ = true;
+      }
+    }
+  }
+
+  // Where anything else lies in a cluster of these, the next write of the one is the end of the other,
+  // whatever its refcount says: what lies over each other is found here, and data there by their count.
+  void note_lone_clusters(const ReferenceWalk& walk) {
+    auto ranges = walk.lone_ranges(mode_ != Mode::kRebuild);
+    std::ranges::sort(ranges, {}, &ReferenceWalk::Range::offset);
+    uint64_t end = 0;
+    const char* before = "";
+    for (const ReferenceWalk::Range& range : ranges) {
+      if (range.bytes == 0) {
+        continue;
+      }
+      if (range.offset >> bits_ < end) {
+        report(fmt::format("a {} and a {} lie over each other, at offset {:#x}", before, range.what,
+                           range.offset));
+        needs_rebuild_ = needs_rebuild_ || holds_refcounts(before) || holds_refcounts(range.what);
+      }
+      const uint64_t range_end = ((range.offset + range.bytes - 1) >> bits_) + 1;
+      before = range_end > end ? range.what : before;
+      end = std::max(end, range_end);
+      if (holds_refcounts(range.what) || range.offset == 0 || range.offset == header_.l1_offset) {
+        lone_.push_back(range);
+      }
+    }
+  }
+
+  static bool holds_refcounts(std::string_view what) { return what.starts_with("refcount"); }
+
+  void judge_lone_clusters() {
+    for (const ReferenceWalk::Range& range : lone_) {
+      const uint64_t last =
+          std::min({(range.offset + range.bytes - 1) >> bits_, window_end_ - 1, clusters_ - 1});
+      for (uint64_t cluster = std::max(range.offset >> bits_, window_begin_); cluster <= last; ++cluster) {
+        if (counted_[cluster - window_begin_] > 1) {
+          report(fmt::format("the {} in cluster {} has it not for itself", range.what, cluster));
+          needs_rebuild_ = needs_rebuild_ || holds_refcounts(range.what);
+        }
       }
     }
   }
@@ -153,6 +206,7 @@ class Checker final : public ReferenceVisitor {
     next_reference_ = UINT64_MAX;
     counted_.reset(static_cast<size_t>(window_end_ - begin));
     is_stored_one_.assign(counted_.size(), false);
+    is_repaired_.assign(counted_.size(), false);
     if (mode_ != Mode::kRebuild) {
       VMM_TRY(note_stored_ones());
     }
@@ -160,12 +214,13 @@ class Checker final : public ReferenceVisitor {
     VMM_TRY(walk.run(*this, {.with_refcount_structures = mode_ != Mode::kRebuild,
                              .with_damage = begin == 0,
                              .may_write = false}));
+    judge_lone_clusters();
     if (mode_ == Mode::kRebuild) {
       VMM_TRY(write_rebuilt());
     } else {
       VMM_TRY(compare());
     }
-    if (mode_ == Mode::kRepairAll || mode_ == Mode::kRebuild) {
+    if (mode_ != Mode::kCheck) {
       is_fixing_flags_ = true;
       VMM_TRY(walk.run(*this, {.with_refcount_structures = false, .with_damage = false, .may_write = true}));
       is_fixing_flags_ = false;
@@ -221,10 +276,12 @@ class Checker final : public ReferenceVisitor {
         if (!judge(first + i, stored, counted)) {
           continue;
         }
-        if (!is_there) {
-          needs_rebuild_ = true;
-        } else if (counted <= max_refcount(order_)) {  // else it stays an error
+        needs_rebuild_ = needs_rebuild_ || !is_there;
+        const bool is_repaired =
+            mode_ == Mode::kRepairAll || (stored > counted && mode_ == Mode::kRepairLeaks);
+        if (is_there && is_repaired && counted <= max_refcount(order_)) {  // else it stays an error
           store_refcount(block_bytes_.data(), skip + i, order_, counted);
+          is_repaired_[first - window_begin_ + i] = true;
           is_changed = true;
         }
       }
@@ -232,9 +289,10 @@ class Checker final : public ReferenceVisitor {
     });
   }
 
-  // True: to be repaired.
+  // True: they differ.
   bool judge(uint64_t cluster, uint64_t stored, uint32_t counted) {
     if (counted > 0 || stored > 0) {
+      ++clusters_in_use_;
       result_.image_end_offset = std::max(result_.image_end_offset, (cluster + 1) << bits_);
     }
     if (counted == stored) {
@@ -244,7 +302,7 @@ class Checker final : public ReferenceVisitor {
     ++(is_leak ? result_.leaks : result_.corruptions);
     say(fmt::format("{} cluster {}: refcount {}, references {}", is_leak ? "leaked" : "ERROR", cluster,
                     stored, counted));
-    return mode_ == Mode::kRepairAll || (is_leak && mode_ == Mode::kRepairLeaks);
+    return true;
   }
 
   // --- A new refcount structure behind the end of the file ---
@@ -263,6 +321,7 @@ class Checker final : public ReferenceVisitor {
     if (rebuilt_table_ << bits_ > kMaxRefcountTableBytes) {
       return fail("{}: is too large for its refcounts to be written anew", file_.path());
     }
+    old_table_ = table_;
     rebuild_begin_ = clusters_;
     clusters_ += own;
     table_.assign(static_cast<size_t>((rebuilt_table_ << bits_) / 8), 0);
@@ -278,6 +337,7 @@ class Checker final : public ReferenceVisitor {
       counted_.set(cluster - window_begin_, 1);
     }
     return for_each_block([this](uint64_t first, uint64_t count, uint64_t block) -> Status {
+      VMM_TRY(keep_what_may_be_used(first, count, block));
       VMM_TRY(read_block(block));
       const uint64_t skip = first % header_.refcounts_per_block();
       for (uint64_t i = 0; i < count; ++i) {
@@ -286,6 +346,23 @@ class Checker final : public ReferenceVisitor {
       }
       return file_.write(FileOffset(table_[block]), block_bytes_);
     });
+  }
+
+  // Where entries are not valid, what had a refcount keeps one.
+  Status keep_what_may_be_used(uint64_t first, uint64_t count, uint64_t block) {
+    if (!has_bad_entries_ || block >= old_table_.size() || old_table_[block] == 0) {
+      return {};
+    }
+    block_bytes_.resize(static_cast<size_t>(header_.cluster_bytes()));
+    VMM_TRY(file_.read(FileOffset(old_table_[block]), block_bytes_));
+    const uint64_t skip = first % header_.refcounts_per_block();
+    for (uint64_t i = 0; i < count; ++i) {
+      const size_t index = first - window_begin_ + i;
+      if (counted_[index] == 0 && load_refcount(block_bytes_.data(), skip + i, order_) > 0) {
+        counted_.set(index, 1);
+      }
+    }
+    return {};
   }
 
   Status finish_rebuild() {
@@ -312,18 +389,23 @@ class Checker final : public ReferenceVisitor {
   uint32_t order_;
   uint64_t clusters_ = 0;  // in the file
   std::vector<uint64_t> table_;
+  std::vector<ReferenceWalk::Range> lone_;
   CheckResult result_;
   uint64_t expected_ = 0;
   bool needs_rebuild_ = false;
+  bool has_bad_entries_ = false;
   bool is_fixing_flags_ = false;
+  uint64_t clusters_in_use_ = 0;
 
   uint64_t window_begin_ = 0;
   uint64_t window_end_ = 0;
   uint64_t next_reference_ = UINT64_MAX;
   ReferenceCounts counted_;
   std::vector<bool> is_stored_one_;
+  std::vector<bool> is_repaired_;
   std::vector<std::byte> block_bytes_;
 
+  std::vector<uint64_t> old_table_;
   uint64_t rebuild_begin_ = 0;
   uint64_t rebuilt_blocks_ = 0;
   uint64_t rebuilt_table_ = 0;
@@ -348,13 +430,22 @@ Result<CheckResult> check(SyncFile& file, const Header& header) {
 }
 
 Result<CheckResult> repair(SyncFile& file, Header& header, Repair what) {
+  // Refcounts that lie where something else does must not be written to.
+  Checker looker(file, header, Mode::kCheck);
+  VMM_TRY(looker.run());
+  const bool is_anew = looker.needs_rebuild();
+  if (is_anew && what == Repair::kLeaks) {
+    return fail(
+        "{}: its refcounts must be written anew before leaks can be told, which -r leaks does not do; use -r "
+        "all",
+        file.path());
+  }
   VMM_TRY(clear_unknown_autoclear(file, header));
-  Checker checker(file, header, what == Repair::kAll ? Mode::kRepairAll : Mode::kRepairLeaks);
+  const Mode mode = is_anew ? Mode::kRebuild : what == Repair::kAll ? Mode::kRepairAll : Mode::kRepairLeaks;
+  Checker checker(file, header, mode);
   VMM_TRY(checker.run());
-  if (checker.needs_rebuild() && what == Repair::kAll) {
-    Checker rebuilder(file, header, Mode::kRebuild);
-    VMM_TRY(rebuilder.run());
-    header = rebuilder.new_header();
+  if (is_anew) {
+    header = checker.new_header();
   }
   VMM_ASSIGN_OR_RETURN(CheckResult result, check(file, header));
   if (what == Repair::kAll && result.corruptions == 0) {

@@ -36,8 +36,9 @@ Result<CheckResult> check(SyncFile& file, const Header& header);
 enum class Repair : uint8_t { kLeaks, kAll };
 
 // Puts right what check() would find: refcounts, and flags that follow from them; entries that are not valid
-// stay, and are counted as corruptions in the result. Clears autoclear bits that are not known, the dirty
-// bit, and with kAll and nothing left the corrupt bit. Flushed.
+// stay, and are counted as corruptions in the result. Refcounts that lie where something else does, or have
+// no place, are written anew, at the end of the file: kLeaks fails there, and changes nothing. Clears
+// autoclear bits that are not known, the dirty bit, and with kAll and nothing left the corrupt bit. Flushed.
 Result<CheckResult> repair(SyncFile& file, Header& header, Repair what);
 
 }  // namespace vmm::block::qcow2

@@ -104,8 +104,10 @@ constexpr ClusterKind kind_with_subclusters(const EntryFormat& format, const L2E
 constexpr ClusterKind kind_of(const EntryFormat& format, const L2Entry& entry) {
   if ((entry.descriptor & kEntryCompressed) != 0) {
     const bool is_out_of_reach = compressed_range(format, entry.descriptor).offset >= kMaxHostOffset;
-    return entry.is_copied() || is_out_of_reach || format.has_data_file ? ClusterKind::kInvalid
-                                                                        : ClusterKind::kCompressed;
+    const bool has_bitmap = format.has_subclusters && entry.bitmap != 0;
+    return entry.is_copied() || is_out_of_reach || format.has_data_file || has_bitmap
+               ? ClusterKind::kInvalid
+               : ClusterKind::kCompressed;
   }
   const uint64_t allowed =
       kEntryOffsetMask | kEntryCopied | (format.has_zero_flag && !format.has_subclusters ? kEntryZero : 0);

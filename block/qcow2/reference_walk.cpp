@@ -55,11 +55,21 @@ Status ReferenceWalk::read_top(ReferenceVisitor& visitor) {
 Status ReferenceWalk::add_l1(const std::vector<uint64_t>& l1, bool is_active, ReferenceVisitor& visitor) {
   const EntryFormat format = header_->entry_format();
   for (size_t i = 0; i < l1.size(); ++i) {
-    const uint64_t offset = l1[i] & kEntryOffsetMask;
-    if (is_bad_l1_entry(format, l1[i]) || offset >= align_up(file_bytes_, header_->cluster_bytes())) {
+    // Inside a cluster it is nothing's place, but that cluster is perhaps what was meant.
+    const uint64_t offset = align_down(l1[i] & kEntryOffsetMask, header_->cluster_bytes());
+    const bool is_behind = offset >= align_up(file_bytes_, header_->cluster_bytes());
+    if (is_bad_l1_entry(format, l1[i]) || is_behind || (offset == 0 && l1[i] != 0)) {
       visitor.damage(fmt::format("L1 entry {} ({:#x}) is not valid", i, l1[i]));
-    } else if (offset != 0) {
-      tables_.push_back({.offset = offset, .times = 1, .is_active = is_active});
+    }
+    if (offset == 0 || is_behind) {
+      continue;
+    }
+    const uint32_t active = is_active ? 1 : 0;
+    if (!tables_.empty() && tables_.back().offset == offset) {
+      ++tables_.back().times;
+      tables_.back().active_times += active;
+    } else {
+      tables_.push_back({.offset = offset, .times = 1, .active_times = active});
     }
   }
   return {};
@@ -72,7 +82,7 @@ void ReferenceWalk::merge_tables() {
   for (size_t i = 1; i < tables_.size(); ++i) {
     if (tables_[kept].offset == tables_[i].offset) {
       tables_[kept].times += tables_[i].times;
-      tables_[kept].is_active = tables_[kept].is_active || tables_[i].is_active;
+      tables_[kept].active_times += tables_[i].active_times;
     } else {
       tables_[++kept] = tables_[i];
     }
@@ -130,18 +140,41 @@ Status ReferenceWalk::add_bitmap_table(uint64_t offset, uint32_t entries, Refere
   VMM_ASSIGN_OR_RETURN(const auto table, read_table(*file_, offset, bytes));
   for (const uint64_t entry : table) {
     if ((entry & kEntryOffsetMask) != 0) {
-      ranges_.push_back(
+      bitmap_data_.push_back(
           {.offset = entry & kEntryOffsetMask, .bytes = header_->cluster_bytes(), .what = "bitmap"});
     }
   }
   return {};
 }
 
+std::vector<ReferenceWalk::Range> ReferenceWalk::lone_ranges(bool with_refcount_structures) const {
+  std::vector<Range> ranges = ranges_;
+  const uint64_t cluster_bytes = header_->cluster_bytes();
+  for (const L2Reference& table : tables_) {
+    for (uint32_t i = 0; i < std::min(table.active_times, uint32_t{2}); ++i) {
+      ranges.push_back({.offset = table.offset, .bytes = cluster_bytes, .what = "L2 table"});
+    }
+  }
+  if (with_refcount_structures) {
+    ranges.push_back({.offset = header_->refcount_table_offset,
+                      .bytes = header_->refcount_table_clusters * cluster_bytes,
+                      .what = "refcount table"});
+    for (const uint64_t entry : refcount_table_) {
+      if (entry != 0 && !is_bad_refcount_table_entry(header_->entry_format(), entry)) {
+        ranges.push_back({.offset = entry, .bytes = cluster_bytes, .what = "refcount block"});
+      }
+    }
+  }
+  return ranges;
+}
+
 // --- The walk ---
 
 Status ReferenceWalk::run(ReferenceVisitor& visitor, const Options& options) {
-  for (const Range& range : ranges_) {
-    visitor.refer(range.offset, range.bytes, 1, range.what);
+  for (const auto* ranges : {&ranges_, &bitmap_data_}) {
+    for (const Range& range : *ranges) {
+      visitor.refer(range.offset, range.bytes, 1, range.what);
+    }
   }
   if (options.with_refcount_structures) {
     const uint64_t cluster_bytes = header_->cluster_bytes();
@@ -179,12 +212,14 @@ Status ReferenceWalk::walk_l1_flags(ReferenceVisitor& visitor, const Options& op
 
 Status ReferenceWalk::walk_l2(const L2Reference& reference, ReferenceVisitor& visitor,
                               const Options& options) {
-  const uint32_t entry_bytes = header_->entry_format().l2_entry_bytes();
+  const EntryFormat format = header_->entry_format();
+  const uint32_t entry_bytes = format.l2_entry_bytes();
   VMM_TRY(file_->read(FileOffset(reference.offset), cluster_));
   visitor.start_table();
   bool is_changed = false;
   for (size_t at = 0; at < cluster_.size(); at += entry_bytes) {
-    if (load_be<uint64_t>(cluster_.data() + at) != 0) {
+    const bool has_bitmap = format.has_subclusters && load_be<uint64_t>(cluster_.data() + at + 8) != 0;
+    if (has_bitmap || load_be<uint64_t>(cluster_.data() + at) != 0) {
       is_changed = visit_entry(reference, cluster_.data() + at, visitor, options) || is_changed;
     }
   }
@@ -211,6 +246,11 @@ bool ReferenceWalk::visit_entry(const L2Reference& reference, std::byte* bytes, 
                                  reference.offset + static_cast<uint64_t>(bytes - cluster_.data()),
                                  entry.descriptor));
     }
+    if (!format.has_data_file && host != 0 && host < end) {
+      const uint64_t cluster = align_down(host, format.cluster_bytes());
+      visitor.refer(cluster, is_compressed ? range.bytes : format.cluster_bytes(), reference.times,
+                    "cluster of an entry that is not valid");
+    }
     return false;
   }
   if (is_compressed) {
@@ -219,10 +259,10 @@ bool ReferenceWalk::visit_entry(const L2Reference& reference, std::byte* bytes, 
     visitor.refer(entry.host_offset(), format.cluster_bytes(), reference.times, "data cluster");
   }
   const bool has_place = host != 0 || (format.has_data_file && entry.is_copied());
-  if (reference.is_active && options.with_damage && has_place) {
+  if (reference.is_active() && options.with_damage && has_place) {
     visitor.count_cluster(host, is_compressed);
   }
-  if (!reference.is_active || is_compressed || !has_place || format.has_data_file ||
+  if (!reference.is_active() || is_compressed || !has_place || format.has_data_file ||
       !visitor.change_flag(host, entry.is_copied(), "L2 entry") || !options.may_write) {
     return false;
   }

@@ -25,6 +25,7 @@ class ReferenceVisitor {
   // An L1 entry or a standard L2 entry of the active tables that points at the cluster at host_offset: true:
   // its copied flag is to be changed.
   virtual bool change_flag(uint64_t host_offset, bool is_copied, const char* what) = 0;
+  // An entry that is not valid. What it may have referred to is told where its offset still says something.
   virtual void damage(const std::string& text) = 0;
   virtual void count_cluster(uint64_t host_offset, bool is_compressed) = 0;
   // The clusters that are counted next are those of another table.
@@ -45,16 +46,22 @@ class ReferenceWalk {
 
   const std::vector<uint64_t>& refcount_table() const { return refcount_table_; }
 
- private:
-  struct L2Reference {
-    uint64_t offset = 0;
-    uint32_t times = 0;
-    bool is_active = false;
-  };
   struct Range {
     uint64_t offset = 0;
     uint64_t bytes = 0;
     const char* what = "";
+  };
+  // What has its clusters for itself: all metadata but L2 tables of snapshots and bitmaps' data. Each active
+  // L2 table as often as the active L1 table has it.
+  std::vector<Range> lone_ranges(bool with_refcount_structures) const;
+
+ private:
+  struct L2Reference {
+    uint64_t offset = 0;
+    uint32_t times = 0;
+    uint32_t active_times = 0;  // of them, by the active L1 table
+
+    bool is_active() const { return active_times > 0; }
   };
 
   ReferenceWalk(SyncFile& file, const Header& header) : file_(&file), header_(&header) {}
@@ -76,6 +83,7 @@ class ReferenceWalk {
   std::vector<uint64_t> l1_;
   std::vector<uint64_t> refcount_table_;
   std::vector<Range> ranges_;
+  std::vector<Range> bitmap_data_;
   std::vector<L2Reference> tables_;
   std::vector<std::byte> cluster_;
 };

@@ -8,11 +8,13 @@
 #include <cstdio>
 #include <utility>
 
+#include "block/tool/text.h"
+
 namespace vmm::block::tool {
 namespace {
 
 int report(const std::string& message, int status) {
-  static_cast<void>(std::fprintf(stderr, "vmm-img: %s\n", message.c_str()));
+  static_cast<void>(std::fprintf(stderr, "vmm-img: %s\n", printable(message).c_str()));
   return status;
 }
 
@@ -124,6 +126,9 @@ int run(std::span<const Command> commands, int argument_count, char** arguments)
   // As getopt: what comes last counts.
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   const std::string_view chosen = first_operand({arguments, static_cast<size_t>(argument_count)});
+  if (!chosen.empty() && std::ranges::find(commands, chosen, &Command::name) == commands.end()) {
+    return report(fmt::format("'{}' is no command; see vmm-img --help", chosen), 1);
+  }
   CommandLine::Action action;
   int error_status = 1;
   for (const Command& command : commands) {

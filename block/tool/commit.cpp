@@ -142,7 +142,13 @@ Result<int> commit(const CommitOptions& options) {
   }
   top.layers = static_cast<uint32_t>(base);
   VMM_TRY(make_long_enough(options, layers[base], layers.front().size_bytes));
-  VMM_TRY(merge(options, top, layers[base]));
+  if (const Status merged = merge(options, top, layers[base]); !merged) {
+    return fail(
+        "{}; the image is as it was: commit it again when that is mended (what {} has taken meanwhile and "
+        "does not "
+        "use, vmm-img check -r leaks gives back)",
+        merged.error().message(), layers[base].path);
+  }
   if (options.empties()) {
     if (const Status emptied = empty_image(options, *top.expected); !emptied) {
       return std::unexpected(emptied.error().within(

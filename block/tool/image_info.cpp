@@ -45,17 +45,19 @@ Result<std::string> recognise(Source& source) {
                                                                                                   : "raw";
 }
 
-Status add_backing(Source& source, const std::string& name, const std::optional<std::string>& format) {
+void add_backing(Source& source, const std::string& name, const std::optional<std::string>& format) {
   Tree& tree = source.info.tree;
-  tree["backing-filename"] = printable(name);
+  tree["backing-filename"] = name;
   if (format) {
-    tree["backing-filename-format"] = printable(*format);
+    tree["backing-filename-format"] = *format;
   }
-  VMM_ASSIGN_OR_RETURN(const BackingName backing, parse_backing_name(name, source.file.path()));
-  tree["full-backing-filename"] = printable(backing.path);
-  source.info.backing_path = backing.path;
-  source.info.backing_format = backing.format ? backing.format : format;
-  return {};
+  const auto backing = parse_backing_name(name, source.file.path());
+  if (!backing) {
+    source.info.backing_error = backing.error();
+  }
+  source.info.backing_path = backing ? backing->path : name;
+  source.info.backing_format = backing && backing->format ? backing->format : format;
+  tree["full-backing-filename"] = *source.info.backing_path;
 }
 
 Status add_qcow1(Source& source) {
@@ -66,7 +68,10 @@ Status add_qcow1(Source& source) {
   if (header.is_encrypted) {
     tree["encrypted"] = true;
   }
-  return header.backing_file ? add_backing(source, *header.backing_file, std::nullopt) : Status();
+  if (header.backing_file) {
+    add_backing(source, *header.backing_file, std::nullopt);
+  }
+  return {};
 }
 
 Tree luks_slots(const LuksHeader& header) {
@@ -121,7 +126,7 @@ Result<Tree> bitmaps_tree(Source& source, const qcow2::Header& header) {
       flags.push_back("auto");
     }
     list.push_back({{"flags", std::move(flags)},
-                    {"name", printable(bitmap.name)},
+                    {"name", bitmap.name},
                     {"granularity", uint64_t{1} << bitmap.granularity_bits}});
     return {};
   }));
@@ -146,7 +151,7 @@ Result<Tree> qcow2_specific(Source& source, const qcow2::Header& header) {
   }
   if (header.has(qcow2::kIncompatibleDataFile)) {
     if (!header.data_file.empty()) {
-      data["data-file"] = printable(header.data_file);
+      data["data-file"] = header.data_file;
     }
     data["data-file-raw"] = (header.autoclear & qcow2::kAutoclearRawDataFile) != 0;
   }
@@ -168,11 +173,11 @@ Result<Tree> snapshots_tree(Source& source, const qcow2::Header& header) {
       entry["icount"] = *icount;
     }
     entry["vm-clock-nsec"] = snapshot.guest_nanoseconds % kNanoseconds;
-    entry["name"] = printable(snapshot.name);
+    entry["name"] = snapshot.name;
     entry["date-sec"] = snapshot.date_seconds;
     entry["date-nsec"] = snapshot.date_nanoseconds;
     entry["vm-clock-sec"] = snapshot.guest_nanoseconds / kNanoseconds;
-    entry["id"] = printable(snapshot.id);
+    entry["id"] = snapshot.id;
     entry["vm-state-size"] = snapshot.vm_state_bytes;
     list.push_back(std::move(entry));
   }
@@ -192,7 +197,7 @@ Status add_qcow2(Source& source) {
   }
   tree["dirty-flag"] = header.has(qcow2::kIncompatibleDirty);
   if (header.has_backing_file()) {
-    VMM_TRY(add_backing(source, header.backing_file, header.backing_format));
+    add_backing(source, header.backing_file, header.backing_format);
   }
   VMM_ASSIGN_OR_RETURN(Tree data, qcow2_specific(source, header));
   tree["format-specific"] = {{"type", "qcow2"}, {"data", std::move(data)}};

@@ -13,10 +13,12 @@
 namespace vmm::block::tool {
 
 struct ImageInfo {
+  // Names are the image's, with whatever characters they have.
   nlohmann::ordered_json tree;
   bool is_recognised = false;  // the format was not given, but seen by the first bytes
-  // What it stands on.
+  // What it stands on, and why that cannot be opened, if already its name says so.
   std::optional<std::string> backing_path;
+  std::optional<Error> backing_error;
   std::optional<std::string> backing_format;
 };
 

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "block/backing_name.h"
 #include "block/open_chain.h"
 #include "block/tool/chain_picture.h"
 #include "block/tool/command_line.h"
@@ -31,14 +32,6 @@ struct InfoOptions {
   std::string output = "human";
   bool is_chain = false;
 };
-
-std::string chain_text(const std::vector<std::string>& paths) {
-  std::string text;
-  for (const std::string& path : paths) {
-    text += (text.empty() ? "" : " -> ") + path;
-  }
-  return text;
-}
 
 Status refuse_loop(const std::vector<std::string>& above, const std::string& path) {
   std::error_code error;
@@ -83,6 +76,9 @@ Result<std::vector<ImageInfo>> collect(const InfoOptions& options) {
     if (!options.is_chain || !infos.back().backing_path) {
       return infos;
     }
+    if (infos.back().backing_error) {
+      return std::unexpected(*infos.back().backing_error);
+    }
     path = *infos.back().backing_path;
     format = infos.back().backing_format;
   }
@@ -91,7 +87,7 @@ Result<std::vector<ImageInfo>> collect(const InfoOptions& options) {
 // --- For people ---
 
 void print_line(int indent, const std::string& text) {
-  static_cast<void>(std::printf("%*s%s\n", indent, "", text.c_str()));
+  static_cast<void>(std::printf("%*s%s\n", indent, "", printable(text).c_str()));
 }
 
 std::string spaced(std::string key) {
@@ -132,7 +128,7 @@ void print_backing(const Tree& tree) {
 void print_human(const ImageInfo& info) {
   const Tree& tree = info.tree;
   const auto size = tree["virtual-size"].get<uint64_t>();
-  print_line(0, "image: " + printable(scalar_text(tree["filename"])));
+  print_line(0, "image: " + scalar_text(tree["filename"]));
   print_line(0, "file format: " + scalar_text(tree["format"]));
   print_line(0, fmt::format("virtual size: {} ({} bytes)", size_text(size), size));
   print_line(0, "disk size: " + size_text(tree.value("actual-size", uint64_t{0})));
@@ -172,7 +168,7 @@ void print_json(const std::vector<ImageInfo>& infos, bool is_chain) {
   }
   // Names of files need not be UTF-8.
   const Tree& shown = is_chain ? all : all.front();
-  print_line(0, shown.dump(4, ' ', false, Tree::error_handler_t::replace));
+  static_cast<void>(std::printf("%s\n", shown.dump(4, ' ', false, Tree::error_handler_t::replace).c_str()));
 }
 
 Result<int> show(const InfoOptions& options) {

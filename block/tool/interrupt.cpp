@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <string_view>
@@ -10,6 +11,8 @@
 
 namespace vmm::block::tool {
 namespace {
+
+constexpr std::array kInterrupts = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
 void tell(std::string_view text) { static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size())); }
 
@@ -29,7 +32,9 @@ void end_cleanly(int number) {
 }  // namespace
 
 void clean_up_when_interrupted() {
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+  // Whoever reads what is printed may stop; the work goes on.
+  static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
+  for (const int number : kInterrupts) {
     struct sigaction action{};
     if (::sigaction(number, nullptr, &action) != 0 || action.sa_handler == SIG_IGN) {
       continue;
@@ -37,9 +42,9 @@ void clean_up_when_interrupted() {
     action = {};
     action.sa_handler = end_cleanly;
     // No second one on top of it.
-    ::sigaddset(&action.sa_mask, SIGINT);
-    ::sigaddset(&action.sa_mask, SIGTERM);
-    ::sigaddset(&action.sa_mask, SIGHUP);
+    for (const int other : kInterrupts) {
+      ::sigaddset(&action.sa_mask, other);
+    }
     ::sigaction(number, &action, nullptr);
   }
 }

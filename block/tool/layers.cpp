@@ -90,11 +90,11 @@ Result<std::vector<Layer>> layers_of(const DiskOptions& image) {
 }
 
 std::string chain_text(const std::vector<Layer>& layers) {
-  std::string text;
+  std::vector<std::string> paths;
   for (const Layer& layer : layers) {
-    text += (text.empty() ? "" : " -> ") + layer.path;
+    paths.push_back(layer.path);
   }
-  return text;
+  return block::chain_text(paths);
 }
 
 }  // namespace vmm::block::tool

@@ -34,11 +34,11 @@ Result<qcow2::Preallocation> take_preallocation(CreateWords& words, Format forma
 namespace {
 
 Result<uint32_t> take_power_of_two(CreateWords& words, const std::string& name, uint64_t otherwise,
-                                   uint64_t most) {
+                                   uint64_t least, uint64_t most) {
   VMM_ASSIGN_OR_RETURN(const std::optional<uint64_t> word, words.take_size(name));
   const uint64_t value = word.value_or(otherwise);
-  if (!std::has_single_bit(value) || value > most) {
-    return fail_configuration("-o {}: a power of two up to {} can be", name, most);
+  if (!std::has_single_bit(value) || value < least || value > most) {
+    return fail_configuration("-o {}: a power of two from {} to {} can be", name, least, most);
   }
   return static_cast<uint32_t>(std::countr_zero(value));
 }
@@ -91,8 +91,9 @@ Result<qcow2::CreateOptions> take_table_words(CreateWords& words) {
   VMM_ASSIGN_OR_RETURN(create.lazy_refcounts, words.take_flag("lazy_refcounts", false));
   VMM_ASSIGN_OR_RETURN(create.extended_l2, words.take_flag("extended_l2", false));
   VMM_ASSIGN_OR_RETURN(create.cluster_bits,
-                       take_power_of_two(words, "cluster_size", 65536, uint64_t{2} << 20U));
-  VMM_ASSIGN_OR_RETURN(create.refcount_order, take_power_of_two(words, "refcount_bits", 16, 64));
+                       take_power_of_two(words, "cluster_size", 65536, uint64_t{1} << qcow2::kMinClusterBits,
+                                         uint64_t{2} << 20U));
+  VMM_ASSIGN_OR_RETURN(create.refcount_order, take_power_of_two(words, "refcount_bits", 16, 1, 64));
   const std::string compression = words.take("compression_type").value_or("zlib");
   if (compression != "zlib" && compression != "zstd") {
     return fail_configuration("-o compression_type={}: zlib and zstd can be", compression);

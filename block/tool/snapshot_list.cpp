@@ -21,7 +21,7 @@ std::string date_text(int64_t seconds) {
   return text.data();
 }
 
-void print_line(const std::string& text) { static_cast<void>(std::printf("%s\n", text.c_str())); }
+void print_line(const std::string& text) { static_cast<void>(std::printf("%s\n", printable(text).c_str())); }
 
 }  // namespace
 

@@ -1,10 +1,12 @@
 #include "vmm/base/unix_socket.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <utility>
 
 namespace vmm {
@@ -56,12 +58,24 @@ Result<UnixListener> UnixListener::listen(std::string_view role, const std::stri
   VMM_ASSIGN_OR_RETURN(const sockaddr_un address, address_of(role, path));
   VMM_TRY(remove_left_over(role, path, address));
   VMM_ASSIGN_OR_RETURN(UniqueFd fd, make_socket());
+  // Who sees the file may connect at once: it gets its name when somebody listens.
+  const std::string early_path = fmt::format("{}.{}", path, ::getpid());
+  const auto early = address_of(role, early_path);
+  const bool is_renamed = early.has_value();  // else the name would be too long
+  const sockaddr_un& bound = is_renamed ? *early : address;
   struct stat info{};
   // Linux gives the file the mode that the socket has when it is bound.
   if (::fchmod(fd.get(), mode) != 0 ||
-      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(fd.get(), backlog) != 0 || ::lstat(path.c_str(), &info) != 0) {
+      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&bound), sizeof bound) != 0) {
     return fail("cannot make {} {}: {}", role, path, errno_text(errno));
+  }
+  if (::listen(fd.get(), backlog) != 0 ||
+      (is_renamed &&
+       ::renameat2(AT_FDCWD, early_path.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) != 0) ||
+      ::lstat(path.c_str(), &info) != 0) {
+    const int error = errno;
+    ::unlink(is_renamed ? early_path.c_str() : path.c_str());
+    return fail("cannot make {} {}: {}", role, path, errno_text(error));
   }
   return UnixListener(std::move(fd), path, info);
 }

@@ -283,5 +283,34 @@ class Convert(ToolTest):
         self.assertEqual(os.stat(target).st_mode & 0o777, 0o604)
 
 
+    def test_who_stops_reading_the_progress_does_not_stop_the_work(self):
+        source = self.create("source.raw", format="raw", size="20M")
+        child = self.popen(VMM_IMG, "convert", "-p", "-f", "raw", "-O", "qcow2", "-S", "0", source, self.path("target.qcow2"))
+        child.stdout.close()
+        self.assertEqual(child.wait(timeout=30), 0)
+        self.qemu("qemu-img", "compare", "-f", "raw", "-F", "qcow2", source, self.path("target.qcow2"))
+
+    def test_unflushed_images_are_whole_too(self):
+        source = self.write("source.raw", bytes(range(256)) * 4096)
+        for options in (["-t", "unsafe"], ["-t", "unsafe", "-c"], ["-t", "none"]):
+            target = self.path("target.qcow2")
+            self.assertEqual(self.img("convert", *options, "-O", "qcow2", source, target).status, 0)
+            self.qemu("qemu-img", "compare", "-f", "raw", "-F", "qcow2", source, target)
+            self.qemu("qemu-img", "check", "-q", target)
+        self.assertEqual([name for name in os.listdir(self.folder) if name.endswith(".part")], [])
+
+    def test_a_link_to_what_is_not_there_yet_is_followed(self):
+        source = self.write("source.raw", bytes(1 << 20))
+        os.mkdir(self.path("folder"))
+        os.symlink("folder/real.qcow2", self.path("link.qcow2"))
+        for arguments in (["convert", "-O", "qcow2", source, self.path("link.qcow2")], ["create", "-f", "qcow2", self.path("link.qcow2"), "1.5M"]):
+            self.assertEqual(self.img(*arguments).status, 0)
+            self.assertTrue(os.path.islink(self.path("link.qcow2")))
+            self.qemu("qemu-img", "check", "-q", "-f", "qcow2", self.path("folder/real.qcow2"))
+            os.remove(self.path("folder/real.qcow2"))
+        os.symlink("loop", self.path("loop"))
+        self.assertEqual(self.img("create", "-f", "qcow2", self.path("loop"), "1M").status, 1)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -112,10 +112,11 @@ class Create(ToolTest):
         self.assertFalse(os.path.exists(self.path("raw")))
 
     def test_sizes_are_read_as_people_write_them(self):
-        for text, size in (("512", 512), ("1b", 512), ("1000", 1024), ("64k", 65536), ("3M", 3 << 20), ("2g", 2 << 30), ("1T", 1 << 40)):
+        for text, size in (("512", 512), ("1b", 512), ("1000", 1024), ("64k", 65536), ("3M", 3 << 20), ("2g", 2 << 30), ("1T", 1 << 40), ("1.5M", 3 << 19),
+                           ("0x400", 1024)):
             self.make("-f", "raw", self.path("raw"), text)
             self.assertEqual(os.path.getsize(self.path("raw")), size)
-        for text in ("-1", "1x", "k", "", "1kk", "8E", "99999999999999999999", "0x10"):
+        for text in ("-1", "1x", "k", "", "1kk", "8E", "99999999999999999999", "0x"):
             self.assertEqual(self.img("create", "-f", "raw", self.path("bad"), text).status, 1, text)
         self.assertFalse(os.path.exists(self.path("bad")))
 

@@ -153,5 +153,40 @@ class Info(ToolTest):
         self.assertEqual(self.img("info", "--output=xml", self.path("passphrase")).status, 1)
 
 
+
+class NamesOfOthers(ToolTest):
+    """What an image says is shown, whether or not it can be followed; nothing in it is a command for a terminal."""
+
+    def overlay(self, name):
+        self.qemu("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", name, "-F", "raw", self.path("image.qcow2"), "1M")
+        return self.path("image.qcow2")
+
+    def test_backing_files_that_cannot_be_opened_are_shown(self):
+        for name in ("nbd://h/x", "json:{}", "fd:0", 'json:{"driver":"raw","offset":512,"file":{"driver":"file","filename":"a"}}'):
+            path = self.overlay(name)
+            info = self.json("info", "-f", "qcow2", "--output=json", path)
+            self.assertEqual(info["backing-filename"], name)
+            self.assertIn(name, self.img("info", "-f", "qcow2", path).output)
+            chain = self.img("info", "-f", "qcow2", "--backing-chain", path)
+            self.assertEqual(chain.status, 1)
+            self.assertEqual(chain.errors.count("\n"), 1)
+
+    def test_names_are_whole_in_json_and_harmless_for_people(self):
+        name = "e\x1b[31mvil\n\tx"
+        path = self.overlay(name)
+        snapshots = self.create("snapshots.qcow2")
+        self.qemu("qemu-img", "snapshot", "-c", name, snapshots)
+        self.assertEqual(self.json("info", "-f", "qcow2", "--output=json", snapshots)["snapshots"][0]["name"], name)
+        info = self.json("info", "-f", "qcow2", "--output=json", path)
+        theirs = json.loads(self.qemu("qemu-img", "info", "--output=json", "-f", "qcow2", path))
+        for key in ("backing-filename", "full-backing-filename"):
+            self.assertEqual(info[key], theirs[key])
+        for arguments in (["info", "-f", "qcow2", path], ["snapshot", "-l", snapshots], ["convert", "-f", "qcow2", path, self.path("out")],
+                          ["map", "-f", "qcow2", path]):
+            result = self.img(*arguments)
+            self.assertNotRegex(result.output + result.errors, "[\x1b\t]")
+            self.assertIn("e?[31mvil??x", result.output + result.errors)
+
+
 if __name__ == "__main__":
     unittest.main()
