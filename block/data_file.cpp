@@ -34,7 +34,7 @@ Result<std::string> named_data_file(const std::string& in_header, const DiskOpti
     return *found;
   }
   std::error_code error;
-  if (options.data_files.empty() && !std::filesystem::exists(name.path, error)) {
+  if (!std::filesystem::exists(name.path, error) && !std::filesystem::exists(elsewhere.path, error)) {
     return fail("{}: has its data in the file {}, which is not there", options.path, name.path);
   }
   return options.data_files.empty()

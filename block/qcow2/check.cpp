@@ -159,8 +159,8 @@ class Checker final : public ReferenceVisitor {
         continue;
       }
       if (range.offset >> bits_ < end) {
-        report(fmt::format("a {} and a {} lie over each other, at offset {:#x}", before, range.what,
-                           range.offset));
+        report(
+            fmt::format("{} and {} lie over each other, at offset {:#x}", before, range.what, range.offset));
         needs_rebuild_ = needs_rebuild_ || holds_refcounts(before) || holds_refcounts(range.what);
       }
       const uint64_t range_end = ((range.offset + range.bytes - 1) >> bits_) + 1;
@@ -180,7 +180,7 @@ class Checker final : public ReferenceVisitor {
           std::min({(range.offset + range.bytes - 1) >> bits_, window_end_ - 1, clusters_ - 1});
       for (uint64_t cluster = std::max(range.offset >> bits_, window_begin_); cluster <= last; ++cluster) {
         if (counted_[cluster - window_begin_] > 1) {
-          report(fmt::format("the {} in cluster {} has it not for itself", range.what, cluster));
+          report(fmt::format("cluster {} has a part of the {}, and something else", cluster, range.what));
           needs_rebuild_ = needs_rebuild_ || holds_refcounts(range.what);
         }
       }

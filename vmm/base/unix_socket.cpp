@@ -51,6 +51,12 @@ Status remove_left_over(std::string_view role, const std::string& path, const so
   return {};
 }
 
+// Nobody else's file is replaced, but on a file system that cannot promise that.
+bool rename_to_new(const std::string& from, const std::string& to) {
+  return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0 ||
+         (errno == EINVAL && std::rename(from.c_str(), to.c_str()) == 0);
+}
+
 }  // namespace
 
 Result<UnixListener> UnixListener::listen(std::string_view role, const std::string& path, mode_t mode,
@@ -69,9 +75,7 @@ Result<UnixListener> UnixListener::listen(std::string_view role, const std::stri
       ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&bound), sizeof bound) != 0) {
     return fail("cannot make {} {}: {}", role, path, errno_text(errno));
   }
-  if (::listen(fd.get(), backlog) != 0 ||
-      (is_renamed &&
-       ::renameat2(AT_FDCWD, early_path.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) != 0) ||
+  if (::listen(fd.get(), backlog) != 0 || (is_renamed && !rename_to_new(early_path, path)) ||
       ::lstat(path.c_str(), &info) != 0) {
     const int error = errno;
     ::unlink(is_renamed ? early_path.c_str() : path.c_str());

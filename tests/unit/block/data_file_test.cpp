@@ -53,7 +53,7 @@ TEST_F(DataFiles, TheFileThatIsNamedIsOpenedByTheNameGiven) {
 TEST_F(DataFiles, AnotherFileThanTheHeaderNamesIsRefused) {
   options_.data_files = {other_};
   EXPECT_THAT(refusal(data_), testing::AllOf(HasSubstr(data_), HasSubstr(other_)));
-  EXPECT_THAT(refusal(folder_.file("missing")), HasSubstr(other_));
+  EXPECT_THAT(refusal(folder_.file("missing")), HasSubstr("is not there"));
   EXPECT_THAT(refusal(""), HasSubstr("does not name it"));
   EXPECT_THAT(refusal("nbd://host/x"), HasSubstr("protocol"));
 }

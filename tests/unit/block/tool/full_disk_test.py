@@ -73,6 +73,26 @@ class FullDisk(ToolTest):
         self.qemu("qemu-img", "compare", "-q", "-f", "qcow2", "-F", "raw", self.image, self.path("ours"))
         os.remove(self.image)
 
+    def test_a_commit_that_cannot_fit_changes_nothing(self):
+        for form in ("qcow2", "raw"):
+            self.qemu("qemu-img", "create", "-q", "-f", form, self.image, "20M")
+            overlay = self.create("overlay.qcow2", "-b", self.image, "-F", form, size="20M")
+            self.qemu("qemu-io", "-f", "qcow2", "-c", "write -P 1 0 9M", overlay)
+            with open(self.image, "rb") as file:
+                before = file.read()
+            result = self.img("commit", "-f", "qcow2", overlay)
+            self.assertEqual(result.status, 1)
+            self.assertRegex(result.errors, "image: needs .* more at least")
+            with open(self.image, "rb") as file:
+                self.assertEqual(file.read(), before)
+            # What has its place already, and zeroes, need none.
+            self.qemu("qemu-io", "-f", form, "-c", "write -P 2 0 5M", self.image)
+            overlay = self.create("overlay.qcow2", "-b", self.image, "-F", form, size="20M")
+            self.qemu("qemu-io", "-f", "qcow2", "-c", "write -P 1 0 5M", "-c", "write -z 5M 15M", overlay)
+            self.assertEqual(self.img("commit", "-q", "-f", "qcow2", overlay).status, 0)
+            self.qemu("qemu-io", "-r", "-f", form, "-c", "read -P 1 0 5M", self.image)
+            os.remove(self.image)
+
     def test_writes_go_on_once_there_is_space(self):
         for options in (["--cache", "writeback"], ["--cache", "writethrough"], ["--cache", "writeback", "--table-cache", "1", "--discard"]):
             for more in ("cluster_size=4k", "cluster_size=64k", "cluster_size=32k,extended_l2=on,refcount_bits=64"):
