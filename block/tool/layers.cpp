@@ -91,6 +91,7 @@ Result<std::vector<Layer>> layers_of(const DiskOptions& image) {
 
 std::string chain_text(const std::vector<Layer>& layers) {
   std::vector<std::string> paths;
+  paths.reserve(layers.size());
   for (const Layer& layer : layers) {
     paths.push_back(layer.path);
   }
