@@ -93,7 +93,8 @@ class Checker final : public ReferenceVisitor {
     }
     const size_t index = cluster - window_begin_;
     const bool is_one = is_fixing_flags_ ? counted_[index] == 1 : is_stored_one_[index];
-    if (is_copied == is_one || (is_fixing_flags_ && mode_ == Mode::kRepairLeaks && !is_repaired_[index])) {
+    const bool is_out_of_reach = is_left_[index] || (mode_ == Mode::kRepairLeaks && !is_repaired_[index]);
+    if (is_copied == is_one || (is_fixing_flags_ && is_out_of_reach)) {
       return false;
     }
     if (mode_ == Mode::kCheck) {
@@ -207,6 +208,7 @@ class Checker final : public ReferenceVisitor {
     counted_.reset(static_cast<size_t>(window_end_ - begin));
     is_stored_one_.assign(counted_.size(), false);
     is_repaired_.assign(counted_.size(), false);
+    is_left_.assign(counted_.size(), false);
     if (mode_ != Mode::kRebuild) {
       VMM_TRY(note_stored_ones());
     }
@@ -277,12 +279,16 @@ class Checker final : public ReferenceVisitor {
           continue;
         }
         needs_rebuild_ = needs_rebuild_ || !is_there;
-        const bool is_repaired =
-            mode_ == Mode::kRepairAll || (stored > counted && mode_ == Mode::kRepairLeaks);
-        if (is_there && is_repaired && counted <= max_refcount(order_)) {  // else it stays an error
+        const size_t index = first - window_begin_ + i;
+        const bool is_leak = stored > counted;
+        const bool may_change =
+            is_leak ? !has_bad_entries_ && mode_ != Mode::kCheck : mode_ == Mode::kRepairAll;
+        if (is_there && may_change && counted <= max_refcount(order_)) {
           store_refcount(block_bytes_.data(), skip + i, order_, counted);
-          is_repaired_[first - window_begin_ + i] = true;
+          is_repaired_[index] = true;
           is_changed = true;
+        } else {
+          is_left_[index] = true;
         }
       }
       return is_changed ? file_.write(FileOffset(table_[block]), block_bytes_) : Status();
@@ -402,7 +408,8 @@ class Checker final : public ReferenceVisitor {
   uint64_t next_reference_ = UINT64_MAX;
   ReferenceCounts counted_;
   std::vector<bool> is_stored_one_;
-  std::vector<bool> is_repaired_;
+  std::vector<bool> is_repaired_;  // its refcount is what was counted now
+  std::vector<bool> is_left_;      // it is not, and stays so
   std::vector<std::byte> block_bytes_;
 
   std::vector<uint64_t> old_table_;

@@ -342,7 +342,8 @@ Status copy_to_new(const ConvertOptions& options, const std::shared_ptr<EventLoo
   }
   Target target{.path = options.target.path, .unit_bytes = plan.unit_bytes()};
   VMM_ASSIGN_OR_RETURN(target.disk, open_target(options, loop, file.path()));
-  if (!options.is_unflushed && !file.is_block_device()) {
+  // A raw image is written all over its file: in many small pieces that takes longer than in the end.
+  if (!options.is_unflushed && !file.is_block_device() && plan.qcow2) {
     target.written_path = file.path();
   }
   target.backing_bytes = backing == nullptr ? 0 : backing->size_bytes();

@@ -1,13 +1,20 @@
 #include "block/tool/default_format.h"
 
-#include "block/tool/image_info.h"
+#include "block/image_file.h"
+#include "block/qcow2/header.h"
+#include "block/qcow2/image.h"
+#include "block/sync_file.h"
 
 namespace vmm::block::tool {
 namespace {
 
-bool names_other_files(const ImageInfo& info) {
-  const nlohmann::ordered_json::json_pointer data_file("/format-specific/data/data-file");
-  return info.backing_path || info.tree.contains(data_file);
+Result<bool> names_other_files(const std::string& path, bool is_shared) {
+  VMM_ASSIGN_OR_RETURN(
+      const ImageFile image,
+      open_image_file({.path = path, .read_only = true, .shareable = is_shared, .for_guest = false}));
+  const auto file = make_sync_file(image.files.main, path);
+  VMM_ASSIGN_OR_RETURN(const qcow2::Header header, qcow2::read_header(*file));
+  return header.has_backing_file() || header.has(qcow2::kIncompatibleDataFile);
 }
 
 }  // namespace
@@ -29,8 +36,8 @@ Result<std::string> format_of_image(const std::string& said, const std::string& 
         "file; only names that end with .raw, .qcow2 or .iso tell it, too",
         path, option);
   }
-  VMM_ASSIGN_OR_RETURN(const ImageInfo info, image_info(path, "qcow2", is_shared));
-  if (names_other_files(info)) {
+  VMM_ASSIGN_OR_RETURN(const bool needs_more, names_other_files(path, is_shared));
+  if (needs_more) {
     return fail_configuration(
         "{}: as a qcow2 image it names other files, which are not read on the word of its name alone; add {} "
         "qcow2",

@@ -39,27 +39,39 @@ void CdTray::close() {
 
 void CdTray::remove(std::function<void()> on_removed) {
   IdeChannel::Effects effects;
+  uint64_t void_jobs = 0;
   {
     const MutexLock lock(channel_.mutex_);
+    ++removals_;
     take_medium(cdrom_.mmc_state());
     cdrom_.interrupt_reads();
+    void_jobs = cdrom_.state().job_number;
     effects = channel_.settle();
   }
   channel_.carry_out(std::move(effects));
-  channel_.drive_io(drive_).change_disk(nullptr, std::move(on_removed));
+  channel_.drive_io(drive_).change_disk(nullptr, void_jobs, std::move(on_removed));
 }
 
 void CdTray::insert(block::BlockDevice& disk, std::function<void()> on_inserted) {
   const uint32_t blocks = MmcState::blocks_of(disk.size_bytes());
-  channel_.drive_io(drive_).change_disk(&disk, [this, blocks, told = std::move(on_inserted)] {
-    {
-      const MutexLock lock(channel_.mutex_);
-      put_medium(cdrom_.mmc_state(), blocks);
-    }
-    if (told) {
-      told();
-    }
-  });
+  uint64_t removals = 0;
+  {
+    const MutexLock lock(channel_.mutex_);
+    removals = removals_;
+  }
+  const uint64_t void_jobs = 0;  // the removal before has stopped them all, and an empty drive begins none
+  channel_.drive_io(drive_).change_disk(&disk, void_jobs,
+                                        [this, blocks, removals, told = std::move(on_inserted)] {
+                                          {
+                                            const MutexLock lock(channel_.mutex_);
+                                            if (removals == removals_) {
+                                              put_medium(cdrom_.mmc_state(), blocks);
+                                            }
+                                          }
+                                          if (told) {
+                                            told();
+                                          }
+                                        });
 }
 
 }  // namespace vmm::ide

@@ -36,14 +36,17 @@ class CdTray {
   void close();
   // The medium is gone for the guest at once; from on_removed on, nobody uses its BlockDevice.
   void remove(std::function<void()> on_removed);
-  // The medium is there for the guest before on_inserted, or when the tray closes.
+  // The medium is there for the guest before on_inserted, or when the tray closes; a removal that was asked
+  // for meanwhile keeps it out.
   // REQUIRES: the disk outlives its removal.
   void insert(block::BlockDevice& disk, std::function<void()> on_inserted);
 
  private:
   IdeChannel& channel_;
   const uint8_t drive_;
-  AtapiDrive& cdrom_;  // guarded by the channel's mutex
+  // Guarded by the channel's mutex.
+  AtapiDrive& cdrom_;
+  uint64_t removals_ = 0;
 };
 
 }  // namespace vmm::ide

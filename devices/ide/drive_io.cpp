@@ -50,9 +50,13 @@ void DriveIo::resume() {
   wake_loop();
 }
 
-void DriveIo::change_disk(block::BlockDevice* disk, std::function<void()> on_changed) {
+void DriveIo::change_disk(block::BlockDevice* disk, uint64_t void_jobs, std::function<void()> on_changed) {
   {
     const MutexLock lock(mutex_);
+    if (orders_.newest_number <= void_jobs) {
+      orders_.newest_number = void_jobs;
+      orders_.job.reset();
+    }
     orders_.changes.push_back({.disk = disk, .on_changed = std::move(on_changed)});
   }
   wake_loop();

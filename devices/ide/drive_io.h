@@ -46,8 +46,10 @@ class DriveIo {
   void quiesce(std::function<void()> on_quiet) VMM_EXCLUDES(mutex_);
   void resume() VMM_EXCLUDES(mutex_);
 
-  // From on_changed on, the disk before is not used any more. Happens while quiesced too.
-  void change_disk(block::BlockDevice* disk, std::function<void()> on_changed) VMM_EXCLUDES(mutex_);
+  // From on_changed on, the disk before is not used any more. Happens while quiesced too. Jobs up to number
+  // void_jobs were meant for the disk before: one that has not begun is dropped, whenever it arrives here.
+  void change_disk(block::BlockDevice* disk, uint64_t void_jobs, std::function<void()> on_changed)
+      VMM_EXCLUDES(mutex_);
 
  private:
   struct Change {

@@ -155,13 +155,14 @@ class NeverWorse(ToolTest):
             self.damage(path, change)
             self.assertEqual(self.img("check", "-r", repair, path).status, 2, (change, repair))
             self.overwrite_free_space(path)
-            # With the entry as it was before, all is there.
+            # With the entry as it was before, all is there, and nothing of it has lost its refcount.
             l1 = load(sound, 40)
             at = l1 if change is not l2_entry else load(sound, l1) & 0xfffffffffffe00
             with open(path, "r+b") as file:
                 file.seek(at)
                 file.write(sound[at:at + 8])
             self.expect_data(path)
+            self.qemu("qemu-img", "check", "-q", path)
 
     def test_leaks_leave_no_wrong_flags(self):
         path = self.filled()

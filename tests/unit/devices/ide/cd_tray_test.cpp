@@ -141,6 +141,50 @@ TEST_F(CdTrayTest, AReadBetweenTwoStepsDoesNotGoOnWithAnotherDisc) {
   EXPECT_TRUE(other.history().empty());
 }
 
+TEST_F(CdTrayTest, AReadThatHasNotBegunDoesNotBeginOnAnotherDisc) {
+  add(200);
+  FakeAtaDriver::Result result;
+  ASSERT_TRUE(driver.send_packet(result, {0x28, 0, 0, 0, 0, 150, 0, 0, 10}, 0x8000, 0));
+  auto& other = rig.image(2 * kCdBlockBytes);
+  EXPECT_EQ(tray->open(true), CdTray::Opened::kOpen);
+  tray->remove({});
+  tray->insert(other, {});
+  rig.turn();
+  EXPECT_TRUE(rig.medium->history().empty());
+  EXPECT_TRUE(other.history().empty());
+  tray->close();
+  EXPECT_EQ(test_unit_ready(), kChanged);
+  EXPECT_EQ(driver.packet({0x28, 0, 0, 0, 0, 1, 0, 0, 1}).data, IdeRig::pattern(2048, 2048));
+}
+
+// A vCPU may be slow with what it was given before the removal.
+TEST_F(CdTrayTest, AReadThatArrivesLateDoesNotBeginOnAnotherDisc) {
+  add(200);
+  auto& other = rig.image(2 * kCdBlockBytes);
+  auto& io = rig.controller.channel(0).drive_io(0);
+  const auto read = [&](uint64_t number) {
+    io.start({.number = number, .length_bytes = 2048, .buffer = std::vector<std::byte>(2048)});
+    rig.turn();
+  };
+  io.change_disk(&other, 1000, {});
+  read(1000);
+  EXPECT_TRUE(other.history().empty());
+  read(1001);
+  EXPECT_EQ(other.history().size(), 1U);
+}
+
+TEST_F(CdTrayTest, ADiscThatIsOutAgainBeforeItIsInIsNotSeen) {
+  add(200);
+  auto& other = rig.image(20 * kCdBlockBytes);
+  tray->remove({});
+  std::optional<bool> is_seen;
+  tray->insert(other, [&] { is_seen = tray->status().has_medium; });
+  tray->remove({});
+  rig.turn();
+  EXPECT_EQ(is_seen, false);
+  EXPECT_EQ(test_unit_ready(), kTrayClosed);
+}
+
 TEST_F(CdTrayTest, ClosingAnEmptyTrayBringsNothing) {
   add(0);
   EXPECT_EQ(tray->open(false), CdTray::Opened::kOpen);
