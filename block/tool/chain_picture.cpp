@@ -1,9 +1,8 @@
 #include "block/tool/chain_picture.h"
+#include "vmm/base/printable.h"
 
 #include <algorithm>
 #include <cstdint>
-
-#include "block/tool/text.h"
 
 namespace vmm::block::tool {
 namespace {

@@ -13,6 +13,7 @@
 #include "block/tool/image_options.h"
 #include "block/tool/secrets.h"
 #include "block/tool/text.h"
+#include "vmm/base/printable.h"
 
 namespace vmm::block::tool {
 namespace {

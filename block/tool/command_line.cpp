@@ -1,4 +1,5 @@
 #include "block/tool/command_line.h"
+#include "vmm/base/printable.h"
 
 #include <fmt/format.h>
 
@@ -7,8 +8,6 @@
 #include <cstddef>
 #include <cstdio>
 #include <utility>
-
-#include "block/tool/text.h"
 
 namespace vmm::block::tool {
 namespace {

@@ -15,8 +15,8 @@
 #include "block/qcow2/image.h"
 #include "block/qcow2/snapshot_table.h"
 #include "block/sync_file.h"
-#include "block/tool/text.h"
 #include "vmm/base/bytes.h"
+#include "vmm/base/printable.h"
 
 namespace vmm::block::tool {
 namespace {

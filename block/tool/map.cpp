@@ -14,7 +14,7 @@
 #include "block/tool/commands.h"
 #include "block/tool/create_options.h"
 #include "block/tool/image_options.h"
-#include "block/tool/text.h"
+#include "vmm/base/printable.h"
 
 namespace vmm::block::tool {
 namespace {

@@ -26,6 +26,7 @@
 #include "block/tool/commands.h"
 #include "block/tool/default_format.h"
 #include "block/tool/text.h"
+#include "vmm/base/printable.h"
 #include "vmm/base/size.h"
 
 namespace vmm::block::tool {

@@ -1,11 +1,10 @@
 #include "block/tool/snapshot_list.h"
+#include "vmm/base/printable.h"
 
 #include <array>
 #include <cstdio>
 #include <ctime>
 #include <string>
-
-#include "block/tool/text.h"
 
 namespace vmm::block::tool {
 namespace {

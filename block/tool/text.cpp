@@ -5,16 +5,6 @@
 
 namespace vmm::block::tool {
 
-std::string printable(std::string_view text) {
-  std::string result(text);
-  for (char& character : result) {
-    if (static_cast<unsigned char>(character) < 0x20 || character == 0x7f) {
-      character = '?';
-    }
-  }
-  return result;
-}
-
 Result<Format> disk_format(const std::string& name) {
   if (name == "raw") {
     return Format::kRaw;

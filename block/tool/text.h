@@ -1,4 +1,4 @@
-// Words of the tool: names of formats, and names from images made printable.
+// Words of the tool: names of formats and cache modes.
 //
 // Threads: functions without state.
 #pragma once
@@ -12,9 +12,6 @@
 #include "vmm/base/size.h"
 
 namespace vmm::block::tool {
-
-// Names in images come from anywhere: control characters, which a terminal would obey, become question marks.
-std::string printable(std::string_view text);
 
 // For disks that are read and written as guests see them: "raw", "qcow2".
 Result<Format> disk_format(const std::string& name);

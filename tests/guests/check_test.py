@@ -55,6 +55,19 @@ class Check(unittest.TestCase):
             for name in ("console.log", "debug.log", "virtio.log"):
                 os.remove(os.path.join(self.folder, name))
 
+    def test_strict_is_strict_about_the_host_too(self):
+        cpu = min(os.sched_getaffinity(0))
+        self.domain(more=f"<cputune><vcpupin vcpu='0' cpuset='{cpu},4000'/></cputune>")
+        told = f"<cputune>/<vcpupin vcpu='0' cpuset='{cpu},4000'>: vmm may not use 4000 here"
+        self.check(0, told)
+        self.check(2, told, "--strict")
+        done = self.vmm()
+        self.assertEqual(done.returncode, 0)
+        self.assertIn(told, done.stderr)
+        done = self.vmm("--strict")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn(told, done.stderr)
+
     def test_firmware(self):
         self.domain(kernel="")
         self.check(0)

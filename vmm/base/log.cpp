@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "vmm/base/output_file.h"
+#include "vmm/base/printable.h"
 
 namespace vmm::log {
 namespace {
@@ -87,7 +88,7 @@ void tell(std::string_view text) {
   if (const Sink sink = g_sink.load(std::memory_order_relaxed); sink != nullptr) {
     sink(Level::kOff, text);
   } else {
-    const std::string line = fmt::format("vmm: {}\n", text);
+    const std::string line = fmt::format("vmm: {}\n", printable_lines(text));
     static_cast<void>(std::fwrite(line.data(), 1, line.size(), stderr));
   }
   to_file(text);
@@ -100,7 +101,8 @@ void write(Level level, std::string_view text) {
   if (sink != nullptr && !g_has_file) {
     return sink(level, text);
   }
-  logger()->log(spdlog_level(level), spdlog::string_view_t(text.data(), text.size()));
+  const std::string line = printable_lines(text);
+  logger()->log(spdlog_level(level), spdlog::string_view_t(line));
 }
 
 bool RateLimit::allows() {

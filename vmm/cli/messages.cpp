@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "vmm/base/log.h"
+#include "vmm/base/printable.h"
 
 namespace vmm::cli {
 namespace {
@@ -118,7 +119,10 @@ std::string coloured(std::string_view word, const Diagnostic& diagnostic) {
   return parts.hint.empty() ? result : result + "; " + painted(parts.hint, kCyan);
 }
 
-std::string text_line(std::string_view word, const Diagnostic& diagnostic, bool has_colours) {
+// What is not the domain file's may name anything.
+std::string text_line(std::string_view word, Diagnostic diagnostic, bool has_colours) {
+  diagnostic.file = printable(diagnostic.file);
+  diagnostic.text = printable_lines(diagnostic.text);
   return "vmm: " +
          (has_colours ? coloured(word, diagnostic) : std::string(word) + domain::to_line_of_log(diagnostic));
 }

@@ -44,6 +44,7 @@ Result<domain::Reading> read_guest(const Options& options) {
 }
 
 Status apply_options(const Options& options, domain::Domain& domain) {
+  domain.is_strict = options.is_strict;
   if (!options.install_path.empty()) {
     VMM_TRY(domain::insert_install_disc(domain, std::filesystem::absolute(options.install_path)));
   }

@@ -16,7 +16,8 @@ Status find_guest(Options& options);
 // The domain file, or what `vmm run` has in its place, with --strict. Errors: the file cannot be read at all.
 Result<domain::Reading> read_guest(const Options& options);
 
-// What other options make of it: the disc to install from, throwaway disks. Errors name the option.
+// What other options make of it: the disc to install from, throwaway disks, strictness at the start. Errors
+// name the option.
 Status apply_options(const Options& options, domain::Domain& domain);
 
 }  // namespace vmm::cli

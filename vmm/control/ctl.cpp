@@ -13,11 +13,11 @@
 #include <utility>
 #include <vector>
 
+#include "vmm/base/printable.h"
 #include "vmm/base/size.h"
 #include "vmm/base/unix_socket.h"
 #include "vmm/control/guest_folder.h"
 #include "vmm/control/qmp_client.h"
-#include "vmm/domain/diagnostics.h"
 
 namespace vmm::control {
 namespace {
@@ -60,10 +60,8 @@ struct Request {
 constexpr std::chrono::seconds kTrayTime(10);
 constexpr std::chrono::milliseconds kTrayPause(100);
 
-std::string plain(std::string_view text) { return domain::printable(text, text.size()); }
-
 // Whether all of it could be printed is seen at the end.
-void print(std::string_view line) { static_cast<void>(std::printf("%s\n", plain(line).c_str())); }
+void print(std::string_view line) { static_cast<void>(std::printf("%s\n", printable(line).c_str())); }
 
 Status end_printing() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
@@ -178,7 +176,7 @@ Status put_disc(const Request& request, bool is_over_another) {
       find_drive(request.guest, request.options.operands.size() > 1 ? request.options.operands[0] : ""));
   const std::string name = text_of(drive, "device");
   if (!is_over_another && !disc_of(drive).empty()) {
-    return fail("{} holds {}; `change` puts another disc in its place", name, plain(disc_of(drive)));
+    return fail("{} holds {}; `change` puts another disc in its place", name, printable(disc_of(drive)));
   }
   std::error_code error;
   const std::filesystem::path path = std::filesystem::absolute(file, error);

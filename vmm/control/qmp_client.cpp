@@ -10,8 +10,8 @@
 #include <string>
 #include <utility>
 
+#include "vmm/base/printable.h"
 #include "vmm/base/unix_socket.h"
-#include "vmm/domain/diagnostics.h"
 
 namespace vmm::control {
 
@@ -41,7 +41,7 @@ Result<json> QmpClient::run(const char* command, const json& arguments) {
     }
     if (const auto error = answer.find("error"); error != answer.end()) {
       const std::string reason = error->is_object() ? error->value("desc", "it failed") : "it failed";
-      return fail("{}", domain::printable(reason, reason.size()));
+      return fail("{}", printable(reason));
     }
     // An event.
   }

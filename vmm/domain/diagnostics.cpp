@@ -6,22 +6,14 @@
 #include <charconv>
 #include <utility>
 
+#include "vmm/base/printable.h"
+
 namespace vmm::domain {
 
 namespace {
 
 constexpr std::string_view kBehindPlace = ": ";
 constexpr std::string_view kBeforeHint = "; ";
-
-// U+202A to U+202E and U+2066 to U+2069.
-bool turns_direction(std::string_view text) {
-  if (text.size() < 3 || text[0] != '\xe2') {
-    return false;
-  }
-  const auto last = static_cast<unsigned char>(text[2]);
-  return (text[1] == '\x80' && last >= 0xaa && last <= 0xae) ||
-         (text[1] == '\x81' && last >= 0xa6 && last <= 0xa9);
-}
 
 // Of an element's place and the ": " behind it, where text begins with one: "<disk>/<target bus='usb'>", or
 // "<vcpu>0</vcpu>". What stands in a tag's quotes may be anything. 0: there is none.
@@ -112,26 +104,14 @@ MessageParts parts_of(std::string_view text) {
 }
 
 std::string printable(std::string_view text, size_t most_bytes) {
-  std::string result;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const bool is_continuation = (byte & 0xc0) == 0x80;
-    if (result.size() >= most_bytes && !is_continuation) {
-      return result + "…";
-    }
-    // U+0080 to U+009F are control characters too, some terminals obey them.
-    const bool is_c1_control =
-        byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;
-    if (is_c1_control) {
-      ++i;
-    }
-    if (turns_direction(text.substr(i))) {
-      i += 2;
-      result += ' ';
-      continue;
-    }
-    const bool is_control = byte < 0x20 || byte == 0x7f || is_c1_control;
-    result += is_control ? ' ' : text[i];
+  std::string result = vmm::printable(text);
+  size_t end = most_bytes;
+  while (end < result.size() && (static_cast<unsigned char>(result[end]) & 0xc0) == 0x80) {
+    ++end;  // not within a character
+  }
+  if (end < result.size()) {
+    result.resize(end);
+    result += "…";
   }
   return result;
 }

@@ -43,8 +43,7 @@ struct MessageParts {
 };
 MessageParts parts_of(std::string_view text);
 
-// Text out of the file, as it may stand in a message: in one line, without control characters (those that
-// turn the direction of writing are some), and not too long.
+// Text out of the file, as it may stand in a message: vmm::printable(), and not too long.
 inline constexpr size_t kMaxPrintedBytes = 80;
 std::string printable(std::string_view text, size_t most_bytes = kMaxPrintedBytes);
 

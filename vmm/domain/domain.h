@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "vmm/base/error.h"
+
 namespace vmm::domain {
 
 // Sums and figures that this layer enforces (docs/limits.md).
@@ -294,6 +296,7 @@ struct ExitPort {
 struct Domain {
   std::string file_name;              // as the user gave it, for messages
   std::vector<std::string> settings;  // --set: "memory=2GiB"; the line -1 is the first of them
+  bool is_strict = false;             // --strict; see warn()
   std::string name;
   std::optional<std::array<uint8_t, 16>> uuid;  // in the order of its text
   std::string title;
@@ -334,6 +337,9 @@ struct Domain {
 
   // "guest.xml:14" or "--set memory=2GiB", to begin a message about what stands there.
   std::string where(int line) const;
+  // What the host cannot give as the file asks for it: a line of the log, or an error (kConfiguration) where
+  // is_strict.
+  Status warn(const std::string& text) const;
 };
 
 }  // namespace vmm::domain

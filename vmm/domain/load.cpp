@@ -100,6 +100,14 @@ std::string Domain::where(int line) const {
   return line > 0 ? fmt::format("{}:{}", file_name, line) : file_name;
 }
 
+Status Domain::warn(const std::string& text) const {
+  if (is_strict) {
+    return fail_configuration("{}", text);
+  }
+  log::warning("{}", text);
+  return {};
+}
+
 Reading parse_domain(std::string_view text, const std::string& file_name,
                      const std::filesystem::path& base_folder, std::span<const std::string> settings) {
   Reporter report(file_name, settings);

@@ -59,6 +59,7 @@ Result<std::unique_ptr<Disks>> Disks::create(const domain::Domain& domain, const
   VMM_TRY(disks->create_io_threads());
   disks->disks_.reserve(domain.disks.size());
   for (const domain::Disk& disk : domain.disks) {
+    VMM_TRY(disks->tell_if_missing(disk));
     if (const Status status = disks->add(disk); !status) {
       return std::unexpected(
           status.error().within(fmt::format("{}: <disk> {}", domain.where(disk.line), disk.target)));
@@ -85,8 +86,7 @@ Status Disks::check_first_disc() const {
   if (!domain_.os.install_target.empty()) {
     return fail("--install {}: {}", first.file.native(), reason_not_to_boot(*boot));
   }
-  log::warning("{}: {} {}", first.name, first.file.native(), reason_not_to_boot(*boot));
-  return {};
+  return domain_.warn(fmt::format("{}: {} {}", first.name, first.file.native(), reason_not_to_boot(*boot)));
 }
 
 Status Disks::create_io_threads() {
@@ -98,6 +98,14 @@ Status Disks::create_io_threads() {
     VMM_ASSIGN_OR_RETURN(io_threads_[id], IoThread::create(fmt::format("io-{}", id)));
   }
   return {};
+}
+
+Status Disks::tell_if_missing(const domain::Disk& disk) const {
+  if (!disk.source_is_optional || is_there(disk.source)) {
+    return {};
+  }
+  return domain_.warn(fmt::format("{}: <disk> {}: {} is not there; the drive is empty",
+                                  domain_.where(disk.source_line), disk.target, disk.source.native()));
 }
 
 Status Disks::add(const domain::Disk& disk) {
@@ -113,8 +121,6 @@ Status Disks::add(const domain::Disk& disk) {
     VMM_TRY(make_overlay(disk, made));
   }
   if (disk.source_is_optional && !is_there(disk.source)) {
-    log::warning("{}: <disk> {}: {} is not there; the drive is empty", domain_.where(disk.source_line),
-                 disk.target, disk.source.native());
     made.file.clear();
   }
   if (!made.file.empty()) {

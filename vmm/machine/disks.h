@@ -138,6 +138,7 @@ class Disks {
   Status create_io_threads();
   static void wait_for_rest(const Disk& disk);
   Status check_first_disc() const;
+  Status tell_if_missing(const domain::Disk& disk) const;
   Status add(const domain::Disk& disk);
   // As the domain wants the disk, but for the image that this names. On the thread of the disk, or before it
   // runs.

@@ -8,7 +8,6 @@
 #include <memory>
 #include <string>
 
-#include "vmm/base/log.h"
 #include "vmm/domain/cpu_set.h"
 
 namespace vmm {
@@ -98,9 +97,8 @@ Status ThreadPins::check(const domain::CpuSet& wanted, const std::string& elemen
     return fail_configuration("{}: vmm may not use any of these CPUs here; it may use {}", place,
                               domain::cpu_set_text(usable_));
   }
-  log::warning("{}: vmm may not use {} here; it may use {}", place, domain::cpu_set_text(missing),
-               domain::cpu_set_text(usable_));
-  return {};
+  return domain_->warn(fmt::format("{}: vmm may not use {} here; it may use {}", place,
+                                   domain::cpu_set_text(missing), domain::cpu_set_text(usable_)));
 }
 
 Status ThreadPins::pin(pthread_t thread, const domain::CpuSet* own) const {

@@ -21,7 +21,8 @@ namespace vmm {
 class ThreadPins {
  public:
   // Of CPUs that are pinned to, one of each set must be there, as in libvirt; what is missing beside is told
-  // by a warning. Where the domain pins nothing nothing is done. The domain outlives the pins.
+  // by a warning (domain::Domain::warn()). Where the domain pins nothing nothing is done. The domain outlives
+  // the pins.
   static Result<ThreadPins> create(const domain::Domain& domain);
 
   // This thread, which all others come from.

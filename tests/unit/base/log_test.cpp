@@ -26,6 +26,7 @@ TEST(Log, WritesLinesOfItsLevelToTheFile) {
   set_level(Level::kInfo);
   ASSERT_TRUE(open(path.string()));
   info("the disk {} is full", "vda");
+  info("the disk {} is no more", "v\x1b[8md\na");
   debug("nobody reads this");
   to_file("and that is the end");
   close();
@@ -35,6 +36,7 @@ TEST(Log, WritesLinesOfItsLevelToTheFile) {
   std::filesystem::remove(path);
   EXPECT_NE(text.str().find("info: the disk vda is full"), std::string::npos);
   EXPECT_NE(text.str().find("error: and that is the end"), std::string::npos);
+  EXPECT_NE(text.str().find("info: the disk v?[8md\na is no more"), std::string::npos);
   EXPECT_EQ(text.str().find("nobody"), std::string::npos);
   EXPECT_EQ(text.str().find("already"), std::string::npos);
 }

@@ -33,6 +33,11 @@ TEST(Messages, ColoursChangeNoLetter) {
   }
 }
 
+TEST(Messages, ATerminalObeysOnlyOurColours) {
+  EXPECT_EQ(text_of_message({Severity::kError, "a\x1b.xml", 0, "no \x1b[2Jfile"}, false),
+            "vmm: a?.xml: no ?[2Jfile");
+}
+
 TEST(Messages, JsonIsOneLineWithTheSameMembersAlways) {
   EXPECT_EQ(json_of_message(message(Severity::kError, "<disk>/<target bus='usb'>: no \"USB\"; use\n'ide'")),
             R"({"severity":"error","file":"guest.xml","line":14,"element":"<disk>/<target bus='usb'>",)"
