@@ -270,9 +270,9 @@ void UringEngine::watch_epoll(int epoll_fd) {
   }
 }
 
-// The kernel's own threads, for what it cannot begin without waiting, run where this thread does: else they
-// run anywhere. It has them from the first submission on. Where it does not know of this (before Linux 5.14)
-// they stay anywhere.
+// The kernel's own threads, for what it cannot begin without waiting, run where this thread does: before
+// Linux 6.2 they would run anywhere. It has them from the first submission on. Where it does not know of this
+// call (before Linux 5.14) they stay anywhere.
 void UringEngine::place_workers() {
   are_workers_placed_ = true;
   cpu_set_t cpus;

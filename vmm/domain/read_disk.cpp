@@ -435,9 +435,9 @@ void read_disks(const ReadContext& context, const Element& devices, Domain& doma
     }
     Disk disk = read_disk(context, each, domain);
     if (disk.bus == DiskBus::kVirtio && virtio_disks++ == most) {
-      context.report.error(
-          each.line, fmt::format("{}: more than {} virtio disks; machine='{}' has no place for it", each.place,
-                                 most, is_microvm ? "microvm" : "pc"));
+      context.report.error(each.line,
+                           fmt::format("{}: more than {} virtio disks; machine='{}' has no place for it",
+                                       each.place, most, is_microvm ? "microvm" : "pc"));
     }
     domain.disks.push_back(std::move(disk));
     elements.push_back(&each);
