@@ -1,4 +1,5 @@
 // Files made to harm: each gets one sentence, soon.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -111,6 +112,18 @@ TEST(HostileXml, DepthAndAttributesAreBounded) {
               ElementsAre(HasSubstr("more than 64 attributes")));
   EXPECT_THAT(errors(read("<domain type='" + std::string(100'000, 'x') + "'/>")),
               ElementsAre(HasSubstr("longer than 65536")));
+}
+
+// A value of a file may be long; what it asks for must not grow with its ranges.
+TEST(HostileXml, WideRangesOfCpusTakeNoLongerThanTheirText) {
+  const std::string ranges = "0" + repeated(",0-8191,^1", 6'500);
+  std::string pins;
+  for (int vcpu = 0; vcpu < 15; ++vcpu) {
+    pins += fmt::format("<vcpupin vcpu='{}' cpuset='{}'/>", vcpu, ranges);
+  }
+  const auto reading = read(DomainText{.others = "<vcpu>15</vcpu><cputune>" + pins + "</cputune>"});
+  ASSERT_TRUE(reading.domain);
+  EXPECT_EQ(reading.domain->pins.vcpus.at(14).cpus.size(), 8191U);
 }
 
 // Where the table does not look, too.
