@@ -17,9 +17,9 @@ enum class Answer : uint8_t {
   kDone,      // has libvirt's meaning
   kSkipped,   // says nothing about the guest; passed over with all inside. An element with a remark: a note
   kHarmless,  // harmless to leave out. Of an element: with all inside; of an attribute or value: it alone
-  kLeftOut,   // an attribute or value that makes its whole element harmless to leave out; silently if without
-              // a remark
-  kRefused,   // leaving it out would change what the file means; with it its element goes unread
+  kLeftOut,  // an attribute or value that makes its whole element harmless to leave out, where no other value
+             // of it is refused; silently if without a remark
+  kRefused,  // leaving it out would change what the file means; with it its element goes unread
 };
 
 struct Rule {

@@ -123,6 +123,9 @@ void read_consoles(const ReadContext& context, const Element& devices, bool has_
       read_virtio_console(context, each, domain);
       continue;
     }
+    if (each.has_refused_children && each.child("target") == nullptr) {
+      continue;  // it may be one of virtio
+    }
     if (!is_first) {
       context.report.error(each.line,
                            fmt::format("{}: only the first console is a serial port; use <serial>, or "

@@ -28,11 +28,11 @@ std::optional<uint32_t> read_count(const ReadContext& context, const Element& el
   return static_cast<uint32_t>(*count);
 }
 
-// False after an error.
+// False: how many they are is not known, after an error.
 bool read_vcpus(const ReadContext& context, const Element& root, Domain& domain) {
   const Element* element = root.child("vcpu");
   if (element == nullptr) {
-    return true;
+    return !root.has_refused_children;
   }
   domain.vcpus_line = element->line;
   const auto count = read_count(context, *element, 1, kMaxVcpus);

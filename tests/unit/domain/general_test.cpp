@@ -239,6 +239,11 @@ TEST(DomainFile, AMistakenAttributeBringsNoMessageAboutWhatItMayHaveBeen) {
                         "name='isa-debugcon'/></target></serial>"},
             {"<serial tpye='file'>", "<serial>/<target type='isa-debgu'>"}},
            {{.others = "<cpu mdoe='host-model'><feature name='x2apic'/></cpu>"}, {"<cpu mdoe='host-model'>"}},
+           {{.others =
+                 "<vcpu plcement='auto'>2</vcpu><cpu><topology sockets='1' cores='2' threads='1'/></cpu>"},
+            {"<vcpu plcement='auto'>"}},
+           {{.devices = "<console/><console type='null'><target type='virtoi'/></console>"},
+            {"<console>/<target type='virtoi'>"}},
            {{.others = "<clock ofset='timezone' timezone='Europe/Paris'><timer nmae='pit'/></clock>"},
             {"<clock ofset='timezone'>", "<clock>/<timer nmae='pit'>"}}}) {
     const auto reading = read(part);
