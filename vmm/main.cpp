@@ -120,7 +120,7 @@ int main_with(int argument_count, char** arguments) {
     if (const Status found = cli::find_guest(options); !found) {
       return report(found.error());
     }
-    cli::begin_messages(options.message_format, options.domain_path);
+    cli::begin_messages(options.message_format, options.domain_path, options.settings);
   }
   if (*command == cli::Command::kCheck) {
     return cli::check_guest(options);

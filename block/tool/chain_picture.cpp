@@ -1,9 +1,10 @@
 #include "block/tool/chain_picture.h"
-#include "vmm/base/printable.h"
-#include "vmm/base/size.h"
 
 #include <algorithm>
 #include <cstdint>
+
+#include "vmm/base/printable.h"
+#include "vmm/base/size.h"
 
 namespace vmm::block::tool {
 namespace {

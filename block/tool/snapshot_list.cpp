@@ -1,11 +1,14 @@
 #include "block/tool/snapshot_list.h"
-#include "vmm/base/printable.h"
-#include "vmm/base/size.h"
+
+#include <fmt/format.h>
 
 #include <array>
 #include <cstdio>
 #include <ctime>
 #include <string>
+
+#include "vmm/base/printable.h"
+#include "vmm/base/size.h"
 
 namespace vmm::block::tool {
 namespace {

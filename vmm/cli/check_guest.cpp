@@ -59,6 +59,7 @@ class GuestCheck {
       domain::make_errors_of_warnings(checked.found);
     }
     tell_all(checked.found, checked.worst.value_or(ErrorKind::kHost));
+    tell_all(checked.found_now, ErrorKind::kHost);
   }
 
   void tell_all(const std::vector<domain::Diagnostic>& diagnostics, ErrorKind kind) {

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <utility>
+#include <vector>
 
 #include "vmm/base/log.h"
 #include "vmm/base/printable.h"
@@ -28,6 +29,7 @@ constexpr std::string_view kCyan = "\x1b[36m";
 struct MessageState {
   MessageFormat format = MessageFormat::kText;
   std::string domain_file;
+  std::vector<std::string> settings;  // as messages call them
 };
 
 MessageState& state() {
@@ -127,21 +129,36 @@ std::string text_line(std::string_view word, Diagnostic diagnostic, bool has_col
          (has_colours ? coloured(word, diagnostic) : std::string(word) + domain::to_line_of_log(diagnostic));
 }
 
+// Of a line, which may begin with the name of the domain file or of a setting.
+Diagnostic diagnostic_of(Severity severity, std::string_view line) {
+  for (const std::string& setting : state().settings) {
+    if (Diagnostic found = domain::diagnostic_of(severity, line, setting); !found.file.empty()) {
+      return found;
+    }
+  }
+  return domain::diagnostic_of(severity, line, state().domain_file);
+}
+
 void tell_of_log(log::Level level, std::string_view text) {
   const auto [word, severity] = of_level(level);
-  const Diagnostic diagnostic = domain::diagnostic_of(severity, text, state().domain_file);
+  const Diagnostic diagnostic = diagnostic_of(severity, text);
   put(state().format == MessageFormat::kJson ? json_of_message(diagnostic)
                                              : text_line(word, diagnostic, is_coloured()));
 }
 
 }  // namespace
 
-void begin_messages(MessageFormat format, std::string domain_file) {
-  state() = {.format = format, .domain_file = std::move(domain_file)};
+void begin_messages(MessageFormat format, std::string domain_file, std::span<const std::string> settings) {
+  state() = {.format = format, .domain_file = std::move(domain_file), .settings = {}};
+  for (const std::string& each : settings) {
+    state().settings.push_back(domain::name_of_setting(each));
+  }
   log::set_sink(tell_of_log);
 }
 
-void tell(const Diagnostic& diagnostic) {
+void tell(const Diagnostic& told) {
+  // What the host's check found may have its place in its text still.
+  const Diagnostic diagnostic = told.file.empty() ? diagnostic_of(told.severity, told.text) : told;
   put(state().format == MessageFormat::kJson ? json_of_message(diagnostic)
                                              : text_of_message(diagnostic, is_coloured()));
 }
@@ -150,7 +167,7 @@ void tell_error(const Error& error) {
   std::string_view rest = error.message();
   while (!rest.empty()) {
     const std::string_view line = rest.substr(0, rest.find('\n'));
-    tell(domain::diagnostic_of(Severity::kError, line, state().domain_file));
+    tell(diagnostic_of(Severity::kError, line));
     rest.remove_prefix(std::min(rest.size(), line.size() + 1));
   }
 }

@@ -2,12 +2,15 @@
 // (--message-format=json).
 //
 // Text is "vmm: guest.xml:14: …", with the severity before the file where it is no error. JSON is an object a
-// line, with the members severity ("error", "warning", "note"), file and line (of the domain file; "" and 0
-// where the message is about none), element, message and hint ("" where there is none). What log::tell()
-// tells of the run is a note. Threads: begin_messages() the main thread, before others start; the rest any.
+// line, with the members severity ("error", "warning", "note"), file, line, element, message and hint. file
+// is the domain file's path, "vmm run --print" for the one that `vmm run` has made, or "--set PATH=VALUE" for
+// what came of that option; "" where the message is about none of these. line is the domain file's, from 1; 0
+// where there is none. element and hint may be "". What log::tell() tells of the run is a note. Threads:
+// begin_messages() the main thread, before others start; the rest any.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -19,8 +22,9 @@ namespace vmm::cli {
 enum class MessageFormat : uint8_t { kText, kJson };
 
 // From now on everything is told so, and with it what the log would write to standard error. domain_file: as
-// messages call it.
-void begin_messages(MessageFormat format, std::string domain_file);
+// messages call it; settings: those of --set.
+void begin_messages(MessageFormat format, std::string domain_file,
+                    std::span<const std::string> settings = {});
 
 void tell(const domain::Diagnostic& diagnostic);
 

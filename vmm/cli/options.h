@@ -12,6 +12,7 @@
 #include "vmm/base/error.h"
 #include "vmm/base/log.h"
 #include "vmm/cli/messages.h"
+#include "vmm/domain/diagnostics.h"
 #include "vmm/domain/quick_domain.h"
 #include "vmm/domain/throwaway.h"
 
@@ -31,6 +32,8 @@ struct Options {
   std::vector<std::string> settings;  // --set: "PATH=VALUE"
   domain::ThrowawayOptions throwaway;
   std::optional<std::chrono::milliseconds> timeout;
+  std::vector<domain::Diagnostic>
+      warnings;  // about what the options of `vmm run` say; told with the domain's
 };
 
 enum class Command : uint8_t { kRun, kCheck, kPrintDomain, kPrintExample, kHelp, kRunHelp, kVersion };

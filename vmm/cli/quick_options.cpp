@@ -1,6 +1,7 @@
 #include "vmm/cli/quick_options.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,9 +16,9 @@
 #include <system_error>
 #include <vector>
 
-#include "vmm/base/log.h"
 #include "vmm/base/option_words.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/domain/diagnostics.h"
 #include "vmm/domain/quick_domain.h"
 
 namespace vmm::cli {
@@ -159,7 +160,8 @@ bool begins_as_qcow2(const fs::path& file) {
   return fd && ::pread(fd.get(), bytes.data(), bytes.size(), 0) == ssize_t{bytes.size()} && bytes == kMagic;
 }
 
-Status read_disk(std::string_view text, domain::QuickDomain& quick) {
+Status read_disk(std::string_view text, domain::QuickDomain& quick,
+                 std::vector<domain::Diagnostic>& warnings) {
   const std::vector<std::string> parts = split_option_words(text);
   DiskWords words;
   auto& [disk, said] = words;
@@ -178,8 +180,12 @@ Status read_disk(std::string_view text, domain::QuickDomain& quick) {
         text);
   }
   if (!said && format == domain::ImageFormat::kRaw && begins_as_qcow2(disk.source)) {
-    log::warning(
-        "--disk {}: is taken as raw, and begins as a qcow2 image does; add ,format=qcow2 if it is one", text);
+    warnings.push_back({domain::Severity::kWarning,
+                        {},
+                        0,
+                        fmt::format("--disk {}: is taken as raw, and begins as a qcow2 image does; add "
+                                    ",format=qcow2 if it is one",
+                                    text)});
   }
   disk.format = *format;
   VMM_TRY(check_format(disk, text));
@@ -241,7 +247,7 @@ Status read_quick_option(std::string_view name, std::string_view value, Options&
   } else if (name == "append") {
     quick.command_line = value;
   } else if (name == "disk") {
-    return read_disk(value, quick);
+    return read_disk(value, quick, options.warnings);
   } else if (name == "cdrom") {
     VMM_ASSIGN_OR_RETURN(quick.cdrom, absolute_path(name, value));
   } else if (name == "memory") {

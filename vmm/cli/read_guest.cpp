@@ -37,6 +37,7 @@ Status find_guest(Options& options) {
 
 Result<domain::Reading> read_guest(const Options& options) {
   VMM_ASSIGN_OR_RETURN(domain::Reading reading, read_named(options));
+  reading.diagnostics.insert(reading.diagnostics.begin(), options.warnings.begin(), options.warnings.end());
   if (options.is_strict) {
     domain::make_errors_of_warnings(reading.diagnostics);
   }

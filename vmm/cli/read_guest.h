@@ -13,7 +13,8 @@ namespace vmm::cli {
 // `vmm run`. Before the others.
 Status find_guest(Options& options);
 
-// The domain file, or what `vmm run` has in its place, with --strict. Errors: the file cannot be read at all.
+// The domain file, or what `vmm run` has in its place, with --strict; what there is to say of the options of
+// `vmm run` is among the diagnostics. Errors: the file cannot be read at all.
 Result<domain::Reading> read_guest(const Options& options);
 
 // What other options make of it: the disc to install from, throwaway disks, strictness at the start. Errors

@@ -17,7 +17,7 @@ namespace vmm::cli {
 Result<MachineEnd> run_guest(const Options& options, GuestReport& report);
 
 // --print: the text of a domain file that is what would run; of `vmm run` without --set as a person would
-// write it, else in full (write_domain.h). Its reader has nothing against it.
+// write it, else in full (write_domain.h). Its reader takes it; it may warn again of what the guest lacks.
 Result<std::string> printed_domain(const Options& options);
 
 }  // namespace vmm::cli

@@ -5,11 +5,15 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <initializer_list>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "vmm/domain/element.h"
 #include "vmm/domain/element_table.h"
+#include "vmm/domain/serial_numbers.h"
 #include "vmm/domain/setting_table.h"
 #include "vmm/domain/xml_scan.h"
 #include "vmm/domain/xml_writer.h"
@@ -60,28 +64,26 @@ XMLElement* find_console(XMLElement& devices, uint64_t port) {
   return console != nullptr && port_of(*console).value_or(0) == port ? console : nullptr;
 }
 
-// The numbers are given as read_serials() gives them: those without one come after the highest.
 XMLElement* find_serial(XMLElement& devices, uint64_t port) {
-  XMLElement* const first = devices.FirstChildElement("serial");
-  uint64_t next = 0;
-  for (const XMLElement* each = first; each != nullptr; each = each->NextSiblingElement("serial")) {
-    const auto number = port_of(*each);
-    next = number ? std::max(next, *number + 1) : next;
-  }
-  bool has_serial = false;
-  for (XMLElement* each = first; each != nullptr; each = each->NextSiblingElement("serial")) {
-    const auto number = port_of(*each);
-    const bool is_meant = (number ? *number : next++) == port;
-    if (target_type(*each) == "isa-debug") {
-      continue;
+  std::vector<XMLElement*> serials;
+  std::vector<std::optional<uint64_t>> said;
+  for (XMLElement* each = devices.FirstChildElement("serial"); each != nullptr;
+       each = each->NextSiblingElement("serial")) {
+    if (target_type(*each) != "isa-debug") {
+      serials.push_back(each);
+      said.push_back(port_of(*each));
     }
-    if (is_meant) {
-      return each;
-    }
-    has_serial = true;
   }
-  return has_serial ? nullptr : find_console(devices, port);
+  if (serials.empty()) {
+    return find_console(devices, port);
+  }
+  const auto numbers = serial_numbers(said);
+  const auto found = std::ranges::find(numbers, std::optional(port));
+  return found == numbers.end() ? nullptr : serials[static_cast<size_t>(found - numbers.begin())];
 }
+
+// A <vcpu> that says something else is nothing without the number.
+constexpr const char* kDefaultVcpus = "1";
 
 class SettingsEditor {
  public:
@@ -117,8 +119,14 @@ class SettingsEditor {
     if (times_set(path) > 1) {
       return refuse("is set twice; keep one");
     }
-    XMLElement* const base = find_base(*rule, instance);
-    if (base != nullptr) {
+    XMLElement* const base = find_base(*rule, instance, value.empty());
+    if (base == nullptr) {
+      return;
+    }
+    remove_what_goes_with(*rule);
+    if (value.empty()) {
+      take_away(*rule, *base);
+    } else {
       set(*rule, *base, value);
     }
   }
@@ -154,12 +162,12 @@ class SettingsEditor {
   }
 
   // The element that the rule's path begins at: <domain>, or the one that "*" names. nullptr: there is none.
-  XMLElement* find_base(const SettingRule& rule, std::string_view instance) {
+  XMLElement* find_base(const SettingRule& rule, std::string_view instance, bool is_empty) {
     if (instance.empty()) {
       return &root_;
     }
-    if (rule.kind == SettingKind::kPin) {
-      return &find_pin(rule, instance);
+    if (rule.path.starts_with("cputune.")) {
+      return find_pin(rule, instance, is_empty);
     }
     XMLElement* const devices = root_.FirstChildElement("devices");
     return rule.path.starts_with("disk.") ? find_disk(devices, instance) : find_port(devices, instance);
@@ -188,27 +196,31 @@ class SettingsEditor {
     return serial;
   }
 
-  // Made where there is none: a thread is there without its pin.
-  XMLElement& find_pin(const SettingRule& rule, std::string_view number) {
+  // Where there is none, it is made for a value: a thread is there without its pin.
+  XMLElement* find_pin(const SettingRule& rule, std::string_view number, bool is_empty) {
     const bool is_vcpus = rule.element == "cputune/vcpupin";
     const char* const name = is_vcpus ? "vcpupin" : "iothreadpin";
     const char* const attribute = is_vcpus ? "vcpu" : "iothread";
-    XMLElement& tune = make_child(root_, "cputune");
-    for (XMLElement* pin = tune.FirstChildElement(name); pin != nullptr;
+    XMLElement* const tune = root_.FirstChildElement("cputune");
+    for (XMLElement* pin = tune == nullptr ? nullptr : tune->FirstChildElement(name); pin != nullptr;
          pin = pin->NextSiblingElement(name)) {
       if (attribute_of(*pin, attribute) == number) {
-        return *pin;
+        return pin;
       }
     }
-    XMLElement& made = add_child(tune, name);
+    if (is_empty) {
+      return nullptr;
+    }
+    XMLElement& made = add_child(make_child(root_, "cputune"), name);
     set_attribute(made, attribute, std::string(number));
-    return made;
+    return &made;
   }
 
   void set(const SettingRule& rule, XMLElement& base, const std::string& value) {
-    make_room(rule);
+    make_room(rule, base, value);
     switch (rule.kind) {
       case SettingKind::kValue:
+      case SettingKind::kMain:
         return set_value(rule, base, value);
       case SettingKind::kPath:
         return set_value(rule, base, absolute(value));
@@ -222,13 +234,10 @@ class SettingsEditor {
         return set_disk_source(base, value);
       case SettingKind::kDiskType:
         return set_disk_type(base, value);
-      case SettingKind::kPin:
-        return set_pin(rule, base, value);
     }
   }
 
-  // The other places of the file that say something of the same, and would gainsay it.
-  void make_room(const SettingRule& rule) {
+  void remove_what_goes_with(const SettingRule& rule) {
     if (rule.path == "memory" && times_set("currentMemory") == 0) {
       remove(root_, "currentMemory");
     } else if (rule.path == "vcpu") {
@@ -237,6 +246,13 @@ class SettingsEditor {
       }
     } else if (rule.path == "iothreads") {
       remove(root_, "iothreadids");
+    }
+  }
+
+  // Of what gainsays the value, or means nothing beside it.
+  void make_room(const SettingRule& rule, XMLElement& base, std::string_view value) {
+    if (rule.path == "serial.*.type" && value != "file" && value != "unix") {
+      remove(base, "source");
     } else if (rule.path == "os.boot") {
       XMLElement* const devices = root_.FirstChildElement("devices");
       for (XMLElement* disk = devices == nullptr ? nullptr : devices->FirstChildElement("disk");
@@ -244,9 +260,13 @@ class SettingsEditor {
         remove(*disk, "boot");
       }
     } else if (rule.element == "devices/disk/boot") {
-      XMLElement* const os = root_.FirstChildElement("os");
-      while (os != nullptr && remove(*os, "boot")) {
-      }
+      remove_boot_devices();
+    }
+  }
+
+  void remove_boot_devices() {
+    XMLElement* const os = root_.FirstChildElement("os");
+    while (os != nullptr && remove(*os, "boot")) {
     }
   }
 
@@ -269,28 +289,107 @@ class SettingsEditor {
   }
 
   static std::string absolute(const std::string& path) {
-    if (path.empty()) {
-      return path;
-    }
     std::error_code error;
     const std::filesystem::path result = std::filesystem::absolute(path, error);
     return error ? path : result.native();
   }
 
-  // The path's last element; those that are missing are made. `base` is the root or a device.
-  XMLElement& make_element(const SettingRule& rule, XMLElement& base) {
+  // Names of the elements from below `base`, which is the root or what "*" names, to the rule's own.
+  std::vector<std::string> names_below(const SettingRule& rule, const XMLElement& base) const {
     std::string_view rest = rule.element;
     if (&base != &root_) {
       const size_t device_end = rest.find('/', rest.find('/') + 1);
       rest = device_end == std::string_view::npos ? std::string_view() : rest.substr(device_end + 1);
     }
-    XMLElement* element = &base;
+    std::vector<std::string> names;
     while (!rest.empty()) {
       const size_t slash = std::min(rest.find('/'), rest.size());
-      element = &make_child(*element, std::string(rest.substr(0, slash)));
+      names.emplace_back(rest.substr(0, slash));
       rest.remove_prefix(std::min(slash + 1, rest.size()));
     }
+    return names;
+  }
+
+  // The rule's element; those that are missing are made.
+  XMLElement& make_element(const SettingRule& rule, XMLElement& base) {
+    XMLElement* element = &base;
+    for (const std::string& name : names_below(rule, base)) {
+      element = &make_child(*element, name);
+    }
     return *element;
+  }
+
+  // The same, but nullptr where it is missing.
+  XMLElement* find_element(const SettingRule& rule, XMLElement& base) const {
+    XMLElement* element = &base;
+    for (const std::string& name : names_below(rule, base)) {
+      element = element == nullptr ? nullptr : element->FirstChildElement(name.c_str());
+    }
+    return element;
+  }
+
+  // An empty value: what the file says is taken away, so that the default holds. Nothing is made for it, and
+  // nothing is left that would say something else by being there.
+  void take_away(const SettingRule& rule, XMLElement& base) {
+    XMLElement* const element = find_element(rule, base);
+    if (element == nullptr) {
+      return;
+    }
+    switch (rule.kind) {
+      case SettingKind::kMain:
+      case SettingKind::kSwitch:
+      case SettingKind::kDiskSource:  // a pin is itself what "*" names
+        return remove_with_hollow_parents(*element, element == &base ? root_ : base);
+      case SettingKind::kBootOrder:
+        return remove_boot_devices();
+      case SettingKind::kDiskType:
+        return set_disk_type(base, "");
+      case SettingKind::kValue:
+      case SettingKind::kPath:
+      case SettingKind::kSize:
+        break;
+    }
+    take_value_away(rule, *element, base);
+  }
+
+  void take_value_away(const SettingRule& rule, XMLElement& element, XMLElement& base) {
+    if (rule.attribute != kTextOf) {
+      element.DeleteAttribute(std::string(rule.attribute).c_str());
+      if (is_hollow(element)) {
+        remove_with_hollow_parents(element, base);
+      }
+    } else if (!has_other_value(rule, element)) {
+      remove_with_hollow_parents(element, base);
+    } else if (rule.path == "vcpu") {
+      set_text(element, kDefaultVcpus);
+    } else {
+      element.DeleteChildren();
+    }
+  }
+
+  // Beside its text, one that is set by itself.
+  static bool has_other_value(const SettingRule& rule, const XMLElement& element) {
+    return std::ranges::any_of(setting_table(), [&](const SettingRule& other) {
+      return other.element == rule.element && other.attribute != rule.attribute &&
+             element.Attribute(std::string(other.attribute).c_str()) != nullptr;
+    });
+  }
+
+  static bool is_hollow(const XMLElement& element) {
+    return element.FirstAttribute() == nullptr && element.NoChildren();
+  }
+
+  // `base` stays.
+  void remove_with_hollow_parents(XMLElement& element, const XMLElement& base) {
+    XMLElement* gone = &element;
+    while (gone != &base && gone != &root_) {
+      XMLElement* const parent = gone->Parent()->ToElement();
+      parent->DeleteChild(gone);
+      if (!is_hollow(*parent)) {
+        return;
+      }
+      gone = parent;
+    }
   }
 
   XMLElement& make_child(XMLElement& parent, const std::string& name) {
@@ -318,30 +417,25 @@ class SettingsEditor {
     origins_.note(&element, line_);
   }
 
-  // Without a value it is taken away: what holds then is the default.
   void set_value(const SettingRule& rule, XMLElement& base, const std::string& value) {
     XMLElement& element = make_element(rule, base);
-    const std::string attribute(rule.attribute);
-    if (attribute == kTextOf && value.empty()) {
-      element.Parent()->DeleteChild(&element);
-    } else if (attribute == kTextOf) {
+    if (rule.attribute == kTextOf) {
       set_text(element, value);
-    } else if (value.empty()) {
-      element.DeleteAttribute(attribute.c_str());
     } else {
-      set_attribute(element, attribute.c_str(), value);
+      set_attribute(element, std::string(rule.attribute).c_str(), value);
+      if (rule.element == "vcpu" && element.NoChildren()) {
+        set_text(element, kDefaultVcpus);
+      }
     }
   }
 
   void set_size(const SettingRule& rule, XMLElement& base, std::string_view value) {
     const size_t unit = value.find_first_not_of("0123456789");
-    if (!value.empty() && (unit == 0 || unit == std::string_view::npos)) {
+    if (unit == 0 || unit == std::string_view::npos) {
       return refuse("give a number and its unit, such as 2GiB or 512MiB");
     }
     set_value(rule, base, std::string(value.substr(0, unit)));
-    if (!value.empty()) {
-      set_attribute(make_element(rule, base), "unit", std::string(value.substr(unit)));
-    }
+    set_attribute(make_element(rule, base), "unit", std::string(value.substr(unit)));
   }
 
   void set_switch(const SettingRule& rule, XMLElement& base, std::string_view value) {
@@ -355,9 +449,8 @@ class SettingsEditor {
   }
 
   void set_boot_order(XMLElement& root, std::string_view value) {
+    remove_boot_devices();
     XMLElement& os = make_child(root, "os");
-    while (remove(os, "boot")) {
-    }
     while (!value.empty()) {
       const size_t comma = std::min(value.find(','), value.size());
       set_attribute(add_child(os, "boot"), "dev", std::string(value.substr(0, comma)));
@@ -365,36 +458,50 @@ class SettingsEditor {
     }
   }
 
-  void set_pin(const SettingRule& rule, XMLElement& base, const std::string& value) {
-    XMLElement& pin = make_element(rule, base);
-    if (value.empty()) {
-      pin.Parent()->DeleteChild(&pin);
-    } else {
-      set_attribute(pin, std::string(rule.attribute).c_str(), value);
-    }
-  }
-
   static const char* source_attribute(const XMLElement& disk) {
     return attribute_of(disk, "type") == "block" ? "dev" : "file";
   }
 
+  // All that said where the image was goes, a server's name too.
   void set_disk_source(XMLElement& disk, const std::string& value) {
-    if (value.empty()) {
-      if (XMLElement* const source = disk.FirstChildElement("source")) {
-        disk.DeleteChild(source);
-      }
-      return;
-    }
     XMLElement& source = make_child(disk, "source");
+    delete_attributes_but(source, {"startupPolicy"});
+    delete_children_but(source, {"encryption", "dataStore", "seclabel"});
+    remove(disk, "auth");
     origins_.note(&source, line_);
     set_attribute(source, source_attribute(disk), absolute(value));
   }
 
+  static void delete_attributes_but(XMLElement& element, std::initializer_list<std::string_view> kept) {
+    const XMLAttribute* each = element.FirstAttribute();
+    while (each != nullptr) {
+      const XMLAttribute* const next = each->Next();
+      if (std::ranges::find(kept, std::string_view(each->Name())) == kept.end()) {
+        element.DeleteAttribute(each->Name());
+      }
+      each = next;
+    }
+  }
+
+  static void delete_children_but(XMLElement& element, std::initializer_list<std::string_view> kept) {
+    XMLElement* each = element.FirstChildElement();
+    while (each != nullptr) {
+      XMLElement* const next = each->NextSiblingElement();
+      if (std::ranges::find(kept, std::string_view(each->Name())) == kept.end()) {
+        element.DeleteChild(each);
+      }
+      each = next;
+    }
+  }
+
+  // Empty: the default, "file".
   void set_disk_type(XMLElement& disk, const std::string& value) {
     XMLElement* const source = disk.FirstChildElement("source");
     const char* const before = source_attribute(disk);
-    disk.SetAttribute("type", value.c_str());
-    origins_.note(disk.FindAttribute("type"), line_);
+    disk.DeleteAttribute("type");
+    if (!value.empty()) {
+      set_attribute(disk, "type", value);
+    }
     const XMLAttribute* const path = source == nullptr ? nullptr : source->FindAttribute(before);
     if (path == nullptr || source_attribute(disk) == std::string_view(before)) {
       return;

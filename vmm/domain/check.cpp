@@ -162,7 +162,8 @@ void check_boot_devices(const ReadContext& context, const Element& root, const D
 
 void check_boot(const ReadContext& context, const Element& root, const Domain& domain) {
   check_boot_devices(context, root, domain);
-  if (domain.os.boot_devices.empty()) {
+  const Element* const os = root.child("os");
+  if (os == nullptr || os->child("boot") == nullptr) {
     return;
   }
   for (const Disk& disk : domain.disks) {

@@ -51,7 +51,7 @@ struct MemoryBacking {
 // --- Booting --------------------------------------------------------------------------------------------
 
 enum class MachineType : uint8_t { kPc, kMicrovm };
-enum class BootDevice : uint8_t { kHardDisk, kCdrom, kFloppy, kNetwork };
+enum class BootDevice : uint8_t { kHardDisk, kCdrom };
 
 // <sysinfo type='smbios'>: what the SMBIOS tables say. The names are libvirt's, which checks them no further.
 struct SmbiosEntries {
@@ -70,7 +70,7 @@ struct Os {
   int command_line_line = 0;
   std::filesystem::path loader;  // firmware; empty: SeaBIOS where distributions put it
   int loader_line = 0;
-  std::vector<BootDevice> boot_devices;  // <boot dev=…/> in the order of the file
+  std::vector<BootDevice> boot_devices;  // <boot dev=…/> in the order of the file, but for what vmm has not
   // The CD-ROM drive whose disc is booted first at the first start, and after that only where nothing else
   // boots (insert_install_disc). Empty: none. No element of libvirt's says it.
   std::string install_target;
@@ -206,7 +206,8 @@ struct Disk {
   bool tray_is_open = false;        // of a CD-ROM drive, at the start
   ImageFormat format = ImageFormat::kRaw;
   std::optional<std::filesystem::path>
-      data_file;  // <dataStore>: where the image's data are; only with kQcow2
+      data_file;                                  // <dataStore>: where the image's data are; only with kQcow2
+  DiskSource data_file_type = DiskSource::kFile;  // with data_file
   // <backingStore>s: what the image stands on, and what that stands on, as far as the file says it. The
   // images themselves say it too, and must agree. Only with kQcow2.
   std::vector<BackingStore> backing_stores;
@@ -257,6 +258,7 @@ struct Balloon {
   bool deflates_on_oom = false;       // autodeflate='on'
   bool reports_free_pages = false;    // freePageReporting='on'
   std::optional<PciAddress> address;  // machine='pc' only; absent: vmm's choice
+  std::string alias;
 };
 
 // <rng model='virtio'>
@@ -266,13 +268,16 @@ struct Rng {
   uint64_t rate_bytes = 0;            // in each period; 0: as many as the guest asks for
   uint32_t rate_period_ms = 1000;     // at least 1
   std::optional<PciAddress> address;  // machine='pc' only; absent: vmm's choice
+  std::string alias;
 };
 
 // <panic model='isa'>: a port at which the guest's kernel tells that it has panicked; then <on_crash> is
 // obeyed.
 struct PanicDevice {
   int line = 0;
+  std::string alias;
 };
+inline constexpr uint16_t kPanicDevicePort = 0x505;  // where guests find it
 
 enum class CharBackend : uint8_t { kStdio, kFile, kPty, kUnix, kNull };
 

@@ -41,6 +41,11 @@ const Element* Element::child(std::string_view child_name) const {
   return found == children.end() ? nullptr : &*found;
 }
 
+bool Element::is_mistaken(std::string_view attribute_name) const {
+  return std::ranges::any_of(mistaken,
+                             [&](const std::string& each) { return each.empty() || each == attribute_name; });
+}
+
 std::string Element::place_of(const Attribute& attribute) const {
   return fmt::format("{} {}='{}'>", place.substr(0, place.size() - 1), printable(attribute.name),
                      printable(attribute.value));

@@ -29,11 +29,16 @@ struct Element {
   std::vector<Element> children;
   // A child was refused, and that has been reported: what seems to be missing may be just that.
   bool has_refused_children = false;
+  // The attributes that were refused, and the ones that an unknown attribute or value may have been meant for
+  // (""; any of them). What seems to be missing may be just that.
+  std::vector<std::string> mistaken;
 
   const Attribute* attribute(std::string_view attribute_name) const;
   // "" if there is no such attribute.
   std::string_view value_of(std::string_view attribute_name) const;
   const Element* child(std::string_view child_name) const;
+  // The attribute may be there, and be a mistake.
+  bool is_mistaken(std::string_view attribute_name) const;
   // "<disk>/<target bus='usb'>"
   std::string place_of(const Attribute& attribute) const;
 };

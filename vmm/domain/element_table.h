@@ -15,11 +15,11 @@ namespace vmm::domain {
 
 enum class Answer : uint8_t {
   kDone,      // has libvirt's meaning
-  kSkipped,   // says nothing about the guest; passed over with all inside. With a remark: a note
+  kSkipped,   // says nothing about the guest; passed over with all inside. An element with a remark: a note
   kHarmless,  // harmless to leave out. Of an element: with all inside; of an attribute or value: it alone
-  kLeftOut,   // an attribute or value that makes its whole element harmless to leave out; silently if without
-              // a remark
-  kRefused,   // leaving it out would change what the file means; with it its element goes unread
+  kLeftOut,  // an attribute or value that makes its whole element harmless to leave out, where no other value
+             // of it is refused; silently if without a remark
+  kRefused,  // leaving it out would change what the file means; with it its element goes unread
 };
 
 struct Rule {
@@ -35,8 +35,12 @@ struct Rule {
   Answer answer = Answer::kDone;
   // kDone: what the value is (may be empty). Otherwise: why, and what to do.
   std::string_view remark;
+  // Of what is left out: the first element of a file stands for all that are left out with this remark.
+  bool is_told_once = false;
 };
 
+// Of the elements in <metadata> that are vmm's own; the table calls them "vmm:…", whatever prefix a file has.
+inline constexpr std::string_view kOwnNamespace = "urn:vmm:domain:1";
 inline constexpr std::string_view kTextOf = "#text";
 inline constexpr std::string_view kMany = "*";
 

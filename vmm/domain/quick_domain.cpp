@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "vmm/domain/diagnostics.h"
+#include "vmm/domain/element_table.h"
 #include "vmm/domain/xml_scan.h"
 #include "vmm/domain/xml_writer.h"
 
@@ -90,9 +91,11 @@ std::string balloon_text(const QuickDomain& quick) {
 }
 
 std::string metadata_text(const QuickDomain& quick) {
-  return quick.has_exit_port ? "  <metadata>\n"
-                               "    <vmm:exit xmlns:vmm='urn:vmm:domain:1' port='0xf4'/>\n"
-                               "  </metadata>\n"
+  return quick.has_exit_port ? fmt::format(
+                                   "  <metadata>\n"
+                                   "    <vmm:exit xmlns:vmm='{}' port='0xf4'/>\n"
+                                   "  </metadata>\n",
+                                   kOwnNamespace)
                              : "";
 }
 

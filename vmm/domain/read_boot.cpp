@@ -58,11 +58,11 @@ void read_boot_devices(const ReadContext& context, const Element& element, Os& o
                            fmt::format("{}: has no dev=; write dev='hd' or dev='cdrom'", each.place));
       continue;
     }
-    os.boot_devices.push_back(read_choice(context, each, "dev", BootDevice::kHardDisk,
-                                          {{"hd", BootDevice::kHardDisk},
-                                           {"cdrom", BootDevice::kCdrom},
-                                           {"fd", BootDevice::kFloppy},
-                                           {"network", BootDevice::kNetwork}}));
+    const std::string_view dev = each.value_of("dev");
+    if (dev != "fd" && dev != "network") {  // those are passed over, and that has been said
+      os.boot_devices.push_back(read_choice(context, each, "dev", BootDevice::kHardDisk,
+                                            {{"hd", BootDevice::kHardDisk}, {"cdrom", BootDevice::kCdrom}}));
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "vmm/domain/reader.h"
+#include "vmm/domain/serial_numbers.h"
 
 namespace vmm::domain {
 
@@ -23,10 +24,15 @@ void read_path(const ReadContext& context, const Element& element, Serial& seria
   const Element* source = element.child("source");
   if (!needs_path) {
     // A running domain's dump shows here which terminal it got: that says nothing about the next run.
+    if (source != nullptr && !element.is_mistaken("type")) {
+      warn_if_there(context, *source, "append", "type='file'");
+      warn_if_there(context, *source, "mode", "type='unix'");
+    }
     return;
   }
   if (source == nullptr || source->value_of("path").empty()) {
-    if (!element.has_refused_children) {
+    const bool is_mistaken = source != nullptr && source->is_mistaken("path");
+    if (!element.has_refused_children && !is_mistaken) {
       context.report.error(
           element.line,
           fmt::format("{}: has no <source path='…'/>; say where the port leads to", element.place));
@@ -59,9 +65,7 @@ Serial read_port(const ReadContext& context, const Element& element) {
                                 {"unix", CharBackend::kUnix},
                                 {"null", CharBackend::kNull}});
   read_path(context, element, serial);
-  if (const Element* alias = element.child("alias")) {
-    serial.alias = alias->value_of("name");
-  }
+  serial.alias = alias_of(element);
   return serial;
 }
 
@@ -71,33 +75,17 @@ std::optional<uint32_t> read_port_number(const ReadContext& context, const Eleme
   return target == nullptr ? std::nullopt : read_number(context, *target, "port", 0, highest);
 }
 
-// A <serial>, of either kind.
-struct NumberedSerial {
-  Serial serial;
-  bool has_number = false;
-  bool is_debug = false;
+// The serial ports, in the order of the file.
+struct SerialList {
+  std::vector<Serial> serials;
+  std::vector<std::optional<uint64_t>> said;  // the number of each that has one
 };
 
-// libvirt gives a port without a number the one after the highest so far, and counts the debug console.
-void number_ports(const ReadContext& context, std::vector<NumberedSerial>& serials) {
-  uint32_t next = 0;
-  for (const NumberedSerial& each : serials) {
-    if (each.has_number) {
-      next = std::max(next, each.serial.port + 1);
-    }
-  }
-  for (NumberedSerial& each : serials) {
-    if (each.has_number) {
-      continue;
-    }
-    each.serial.port = next++;
-    if (each.serial.port >= kMaxSerialPorts && !each.is_debug) {
-      context.report.error(
-          each.serial.line,
-          fmt::format("<serial>: there is no port after {}; give each <target port='0'/> to '{}'",
-                      kMaxSerialPorts - 1, kMaxSerialPorts - 1));
-      return;
-    }
+// Each gets one: there are no more ports than numbers, and two of one number are refused later.
+void number_ports(SerialList& list) {
+  const auto numbers = serial_numbers(list.said);
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    list.serials[i].port = static_cast<uint32_t>(numbers[i].value_or(0));
   }
 }
 
@@ -134,6 +122,9 @@ void read_consoles(const ReadContext& context, const Element& devices, bool has_
     if (target_type(each) == "virtio") {
       read_virtio_console(context, each, domain);
       continue;
+    }
+    if (each.has_refused_children && each.child("target") == nullptr) {
+      continue;  // it may be one of virtio
     }
     if (!is_first) {
       context.report.error(each.line,
@@ -172,6 +163,10 @@ uint16_t read_debug_port(const ReadContext& context, const Element& element) {
 void check_target_of_serial(const ReadContext& context, const Element& element) {
   const bool is_debug = target_type(element) == "isa-debug";
   const Element* target = element.child("target");
+  const bool is_unsure = target == nullptr ? element.has_refused_children : target->is_mistaken("type");
+  if (is_unsure) {
+    return;
+  }
   const Element* model = target == nullptr ? nullptr : target->child("model");
   const std::string_view name = model == nullptr ? std::string_view() : model->value_of("name");
   if (!name.empty() && (name == "isa-debugcon") != is_debug) {
@@ -186,49 +181,47 @@ void check_target_of_serial(const ReadContext& context, const Element& element) 
   }
 }
 
-// False: there are enough of its kind.
-bool read_serial(const ReadContext& context, const Element& element, std::vector<NumberedSerial>& serials) {
-  const bool is_debug = target_type(element) == "isa-debug";
-  const auto others = static_cast<uint32_t>(std::ranges::count(serials, is_debug, &NumberedSerial::is_debug));
-  const uint32_t most = is_debug ? 1 : kMaxSerialPorts;
-  if (others == most) {
+void read_debug_console(const ReadContext& context, const Element& element, Domain& domain) {
+  if (domain.debug_console) {
     context.report.error(element.line,
-                         fmt::format("{}: more than {}; remove it", element.place,
-                                     is_debug ? "one debug console" : fmt::format("{} serial ports", most)));
+                         fmt::format("{}: more than one debug console; remove it", element.place));
+    return;
+  }
+  constexpr uint32_t kHighestNumber = 255;  // it means nothing
+  static_cast<void>(read_port_number(context, element, kHighestNumber));
+  domain.debug_console =
+      DebugConsole{.end = read_port(context, element), .port = read_debug_port(context, element)};
+}
+
+// False: there are enough.
+bool read_serial(const ReadContext& context, const Element& element, SerialList& list) {
+  if (list.serials.size() == kMaxSerialPorts) {
+    context.report.error(element.line, fmt::format("{}: more than {} serial ports; remove it", element.place,
+                                                   kMaxSerialPorts));
     return false;
   }
-  constexpr uint32_t kHighestOfDebugConsole = 255;
-  const auto number =
-      read_port_number(context, element, is_debug ? kHighestOfDebugConsole : kMaxSerialPorts - 1);
-  NumberedSerial& read = serials.emplace_back(read_port(context, element), number.has_value(), is_debug);
-  read.serial.port = number.value_or(0);
+  list.serials.push_back(read_port(context, element));
+  list.said.emplace_back(read_port_number(context, element));
   return true;
 }
 
 }  // namespace
 
 void read_serials(const ReadContext& context, const Element& devices, Domain& domain) {
-  std::vector<NumberedSerial> serials;
+  SerialList list;
   for (const Element& each : devices.children) {
     if (each.name != "serial") {
       continue;
     }
     check_target_of_serial(context, each);
-    if (!read_serial(context, each, serials)) {
+    if (target_type(each) == "isa-debug") {
+      read_debug_console(context, each, domain);
+    } else if (!read_serial(context, each, list)) {
       break;
     }
-    if (serials.back().is_debug) {
-      domain.debug_console = DebugConsole{.end = {}, .port = read_debug_port(context, each)};
-    }
   }
-  number_ports(context, serials);
-  for (NumberedSerial& each : serials) {
-    if (each.is_debug) {
-      domain.debug_console->end = std::move(each.serial);
-    } else {
-      domain.serials.push_back(std::move(each.serial));
-    }
-  }
+  number_ports(list);
+  domain.serials = std::move(list.serials);
   std::ranges::stable_sort(domain.serials, {}, &Serial::port);
   // Where a serial port was refused, the console may have been the same one.
   const bool has_serial = !domain.serials.empty() || devices.has_refused_children;

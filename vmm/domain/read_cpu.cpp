@@ -28,11 +28,11 @@ std::optional<uint32_t> read_count(const ReadContext& context, const Element& el
   return static_cast<uint32_t>(*count);
 }
 
-// False after an error.
+// False: how many they are is not known, after an error.
 bool read_vcpus(const ReadContext& context, const Element& root, Domain& domain) {
   const Element* element = root.child("vcpu");
   if (element == nullptr) {
-    return true;
+    return !root.has_refused_children;
   }
   domain.vcpus_line = element->line;
   const auto count = read_count(context, *element, 1, kMaxVcpus);
@@ -124,7 +124,7 @@ void read_mode(const ReadContext& context, const Element& element, Cpu& cpu) {
     return;
   }
   cpu.mode = CpuMode::kHostPassthrough;
-  if (element.child("feature") != nullptr && !element.has_refused_children) {
+  if (element.child("feature") != nullptr && !element.has_refused_children && !element.is_mistaken("mode")) {
     context.report.error(
         element.line,
         fmt::format("{}: has features and no model; use mode='host-passthrough' or 'host-model', "
@@ -136,7 +136,7 @@ void read_mode(const ReadContext& context, const Element& element, Cpu& cpu) {
 void read_iothread_ids(const ReadContext& context, const Element& list, std::set<uint32_t>& ids) {
   for (const Element& each : list.children) {
     const auto id = read_number(context, each, "id", 1, 1'000'000);
-    if (each.attribute("id") == nullptr) {
+    if (each.attribute("id") == nullptr && !each.is_mistaken("id")) {
       context.report.error(each.line, fmt::format("{}: has no id=; give it a number from 1", each.place));
     } else if (id && !ids.insert(*id).second) {
       context.report.error(each.line, fmt::format("{}: the id {} stands twice; remove one", each.place, *id));

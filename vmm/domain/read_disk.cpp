@@ -12,6 +12,8 @@ namespace vmm::domain {
 
 namespace {
 
+// Where the format is a mistake: the one of which nothing else is refused.
+constexpr ImageFormat kUnknownFormat = ImageFormat::kQcow2;
 constexpr size_t kSerialBytes = 20;  // VIRTIO_BLK_ID_BYTES (virtio 1.2, section 5.2.6)
 
 void read_policies(const ReadContext& context, const Element& driver, Disk& disk) {
@@ -70,7 +72,8 @@ void read_metadata_cache(const ReadContext& context, const Element& driver, Disk
   }
   const Attribute* unit = size->attribute("unit");
   const auto count = parse_unsigned(size->text);
-  const auto bytes = count ? scaled_bytes(*count, unit == nullptr ? "bytes" : unit->value) : std::nullopt;
+  const std::string_view name = unit == nullptr ? std::string_view() : unit->value;
+  const auto bytes = count ? scaled_bytes(*count, name, "bytes") : std::nullopt;
   if (!bytes || *bytes == 0 || *bytes > kMaxCacheBytes) {
     context.report.error(size->line, fmt::format("{}: give a size from 1 byte to 1 GiB", size->place));
     return;
@@ -79,8 +82,9 @@ void read_metadata_cache(const ReadContext& context, const Element& driver, Disk
 }
 
 void read_driver(const ReadContext& context, const Element& driver, const Domain& domain, Disk& disk) {
-  disk.format = read_choice(context, driver, "type", ImageFormat::kRaw,
-                            {{"raw", ImageFormat::kRaw}, {"qcow2", ImageFormat::kQcow2}});
+  disk.format =
+      read_choice(context, driver, "type", driver.is_mistaken("type") ? kUnknownFormat : ImageFormat::kRaw,
+                  {{"raw", ImageFormat::kRaw}, {"qcow2", ImageFormat::kQcow2}});
   read_metadata_cache(context, driver, disk);
   disk.cache = read_choice(context, driver, "cache", CacheMode::kWriteback,
                            {{"default", CacheMode::kWriteback},
@@ -106,6 +110,24 @@ void read_driver(const ReadContext& context, const Element& driver, const Domain
   read_iothread(context, driver, domain, disk);
 }
 
+// What a drive whose device= is a mistake seems to be.
+DiskDevice likely_device(const Element& element) {
+  const Element* target = element.child("target");
+  const Element* source = element.child("source");
+  const bool is_on_virtio =
+      target != nullptr && (target->value_of("bus") == "virtio" || target->value_of("dev").starts_with("vd"));
+  const bool is_like_a_disc = source == nullptr || source->attribute("startupPolicy") != nullptr ||
+                              element.child("readonly") != nullptr || target == nullptr ||
+                              target->attribute("tray") != nullptr;
+  return is_like_a_disc && !is_on_virtio ? DiskDevice::kCdrom : DiskDevice::kDisk;
+}
+
+// What a <source> whose disk's type= is a mistake seems to be of.
+DiskSource likely_type(const Element& element) {
+  const Element* source = element.child("source");
+  return source != nullptr && source->attribute("dev") != nullptr ? DiskSource::kBlock : DiskSource::kFile;
+}
+
 void read_source(const ReadContext& context, const Element& element, Disk& disk) {
   if (disk.device == DiskDevice::kCdrom && element.child("source") == nullptr) {
     return;  // the drive is empty
@@ -129,8 +151,10 @@ void read_source(const ReadContext& context, const Element& element, Disk& disk)
     return;
   }
   if (source->value_of(wanted).empty()) {
-    context.report.error(source->line,
-                         fmt::format("{}: has no {}='…'; say where the image is", source->place, wanted));
+    if (!source->is_mistaken(wanted)) {
+      context.report.error(source->line,
+                           fmt::format("{}: has no {}='…'; say where the image is", source->place, wanted));
+    }
     return;
   }
   disk.source = context.complete(*source, source->value_of(wanted));
@@ -156,14 +180,19 @@ void read_data_store(const ReadContext& context, const Element& element, Disk& d
         fmt::format("{}: only images of type='qcow2' have their data elsewhere; remove it", store->place));
     return;
   }
-  const std::string_view wanted = store->value_of("type") == "block" ? "dev" : "file";
+  const bool is_block = store->value_of("type") == "block";
+  const std::string_view wanted = is_block ? "dev" : "file";
   const Element* source = store->child("source");
+  if (store->is_mistaken("type") || store->has_refused_children) {
+    return;
+  }
   if (source == nullptr || source->value_of(wanted).empty()) {
     context.report.error(store->line, fmt::format("{}: has no <source {}='…'/>; say where the data are",
                                                   store->place, wanted));
     return;
   }
   disk.data_file = context.complete(*source, source->value_of(wanted));
+  disk.data_file_type = is_block ? DiskSource::kBlock : DiskSource::kFile;
 }
 
 BackingStore read_backing_store(const ReadContext& context, const Element& element) {
@@ -385,12 +414,16 @@ void read_transient(const ReadContext& context, const Element& element, Disk& di
 Disk read_disk(const ReadContext& context, const Element& element, const Domain& domain) {
   Disk disk;
   disk.line = element.line;
-  disk.source_type = read_choice(context, element, "type", DiskSource::kFile,
+  disk.source_type = read_choice(context, element, "type",
+                                 element.is_mistaken("type") ? likely_type(element) : DiskSource::kFile,
                                  {{"file", DiskSource::kFile}, {"block", DiskSource::kBlock}});
-  disk.device = read_choice(context, element, "device", DiskDevice::kDisk,
+  disk.device = read_choice(context, element, "device",
+                            element.is_mistaken("device") ? likely_device(element) : DiskDevice::kDisk,
                             {{"disk", DiskDevice::kDisk}, {"cdrom", DiskDevice::kCdrom}});
   if (const Element* driver = element.child("driver")) {
     read_driver(context, *driver, domain, disk);
+  } else if (element.has_refused_children) {
+    disk.format = kUnknownFormat;
   }
   read_source(context, element, disk);
   read_data_store(context, element, disk);
@@ -416,9 +449,7 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
                            fmt::format("{}: has no order=; give it a number from 1", boot->place));
     }
   }
-  if (const Element* alias = element.child("alias")) {
-    disk.alias = alias->value_of("name");
-  }
+  disk.alias = alias_of(element);
   return disk;
 }
 

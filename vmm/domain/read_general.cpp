@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <set>
 
 #include "vmm/base/bytes.h"
 #include "vmm/domain/reader.h"
@@ -21,13 +22,14 @@ std::optional<uint64_t> read_size(const ReadContext& context, const Element& ele
                          fmt::format("{}: '{}' is not a whole number", element.place, printable(number)));
     return std::nullopt;
   }
+  constexpr std::string_view kUnit = "KiB";
   const Attribute* unit = element.attribute("unit");
-  if (unit != nullptr && !scaled_bytes(1, unit->value)) {
+  if (unit != nullptr && !scaled_bytes(1, unit->value, kUnit)) {
     context.report.error(unit->line, fmt::format("{}: unknown unit; use 'b', 'KiB', 'MiB', 'GiB' or 'TiB'",
                                                  element.place_of(*unit)));
     return std::nullopt;
   }
-  const auto bytes = scaled_bytes(*count, unit == nullptr ? "KiB" : unit->value);
+  const auto bytes = scaled_bytes(*count, unit == nullptr ? kUnit : unit->value, kUnit);
   if (!bytes || *bytes > kMaxMemoryBytes) {
     context.report.error(element.line, fmt::format("{}: more than {} TiB; give at most that", element.place,
                                                    kMaxMemoryBytes >> 40));
@@ -75,11 +77,39 @@ void read_memory_backing(const ReadContext& context, const Element& element, Mem
   backing.share_pages = element.child("nosharepages") == nullptr;
 }
 
-void read_timer(const ReadContext& context, const Element& timer, Clock& clock) {
+// libvirt takes nothing and more than all for all.
+void read_current_memory(const ReadContext& context, const Element& root, Domain& domain) {
+  domain.current_memory_bytes = domain.memory_bytes;
+  const Element* current = root.child("currentMemory");
+  if (current == nullptr) {
+    return;
+  }
+  domain.current_memory_line = current->line;
+  const auto bytes = read_size(context, *current, current->text);
+  if (!bytes || *bytes == 0 || domain.memory_bytes == 0) {
+    return;
+  }
+  const uint64_t wanted = align_up(*bytes, kMiB);
+  if (wanted > domain.memory_bytes) {
+    context.report.warning(current->line,
+                           fmt::format("{}: more than <memory>; the guest has that", current->place));
+    return;
+  }
+  domain.current_memory_bytes = wanted;
+}
+
+void read_timer(const ReadContext& context, const Element& timer, std::set<std::string_view>& seen,
+                Clock& clock) {
   const std::string_view name = timer.value_of("name");
   const bool present = read_flag(context, timer, "present", true);
   if (name.empty()) {
-    context.report.error(timer.line, fmt::format("{}: has no name=; say which timer is meant", timer.place));
+    if (!timer.is_mistaken("name")) {
+      context.report.error(timer.line,
+                           fmt::format("{}: has no name=; say which timer is meant", timer.place));
+    }
+  } else if (!seen.insert(name).second) {
+    context.report.error(
+        timer.line, fmt::format("{}: the timer '{}' stands twice; remove one", timer.place, printable(name)));
   } else if (name == "kvmclock") {
     clock.kvmclock = present;
   } else if (name == "pit") {
@@ -94,7 +124,15 @@ void read_timer(const ReadContext& context, const Element& timer, Clock& clock) 
   }
 }
 
-// libvirt takes 'reset' as "no adjustment yet".
+// libvirt takes them, and so does vmm; but nothing is dropped without a word.
+void warn_of_no_meaning(const ReadContext& context, const Element& element, const Attribute& attribute,
+                        std::string_view where) {
+  context.report.warning(attribute.line, fmt::format("{}: has a meaning only with {}; left out",
+                                                     element.place_of(attribute), where));
+}
+
+// libvirt takes 'reset' as "no adjustment yet", and makes offset='variable' with this basis of 'utc' and
+// 'localtime' with a number.
 void read_adjustment(const ReadContext& context, const Element& element, Clock& clock) {
   const Attribute* adjustment = element.attribute("adjustment");
   if (adjustment == nullptr || adjustment->value == "reset") {
@@ -105,19 +143,13 @@ void read_adjustment(const ReadContext& context, const Element& element, Clock& 
   if (!seconds || *seconds > kFarthest || *seconds < -kFarthest) {
     context.report.error(adjustment->line, fmt::format("{}: give a whole number of seconds, or 'reset'",
                                                        element.place_of(*adjustment)));
-  } else if (clock.offset != ClockOffset::kVariable) {
-    context.report.error(adjustment->line, fmt::format("{}: has a meaning only with offset='variable'",
-                                                       element.place_of(*adjustment)));
+  } else if (clock.offset == ClockOffset::kTimezone) {
+    warn_of_no_meaning(context, element, *adjustment, "another offset=");
   } else {
+    clock.basis_is_localtime = clock.basis_is_localtime || clock.offset == ClockOffset::kLocaltime;
+    clock.offset = ClockOffset::kVariable;
     clock.adjustment_seconds = *seconds;
   }
-}
-
-// libvirt takes them, and so does vmm; but nothing is dropped without a word.
-void warn_of_no_meaning(const ReadContext& context, const Element& element, const Attribute& attribute,
-                        std::string_view where) {
-  context.report.warning(attribute.line, fmt::format("{}: has a meaning only with {}; left out",
-                                                     element.place_of(attribute), where));
 }
 
 void read_timezone(const ReadContext& context, const Element& element, Clock& clock) {
@@ -181,16 +213,16 @@ std::optional<std::array<uint8_t, 16>> parse_uuid(std::string_view text) {
   return digits == 32 ? std::optional(uuid) : std::nullopt;
 }
 
-std::optional<uint64_t> scaled_bytes(uint64_t count, std::string_view unit) {
-  std::string name(trimmed(unit));
+std::optional<uint64_t> scaled_bytes(uint64_t count, std::string_view unit, std::string_view otherwise) {
+  std::string name(unit.empty() ? otherwise : trimmed(unit));
   std::transform(name.begin(), name.end(), name.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  if (name.empty() || name == "b" || name == "byte" || name == "bytes") {
+  if (name == "b" || name == "byte" || name == "bytes") {
     return count;
   }
   constexpr std::string_view kPrefixes = "kmgtpe";
-  const size_t power = kPrefixes.find(name[0]);
-  const std::string_view suffix = std::string_view(name).substr(1);
+  const size_t power = name.empty() ? std::string_view::npos : kPrefixes.find(name[0]);
+  const std::string_view suffix = std::string_view(name).substr(name.empty() ? 0 : 1);
   if (power == std::string_view::npos || (!suffix.empty() && suffix != "b" && suffix != "ib")) {
     return std::nullopt;
   }
@@ -205,7 +237,7 @@ std::optional<uint64_t> scaled_bytes(uint64_t count, std::string_view unit) {
 }
 
 void read_identity(const ReadContext& context, const Element& root, Domain& domain) {
-  if (root.attribute("type") == nullptr) {
+  if (root.attribute("type") == nullptr && !root.is_mistaken("type")) {
     context.report.error(root.line, "<domain>: has no type=; write <domain type='kvm'>");
   }
   if (const Element* name = root.child("name")) {
@@ -252,17 +284,7 @@ void read_memory(const ReadContext& context, const Element& root, Domain& domain
   } else if (!root.has_refused_children) {
     context.report.error(root.line, "<domain>: has no <memory>; say how much the guest has");
   }
-  domain.current_memory_bytes = domain.memory_bytes;
-  if (const Element* current = root.child("currentMemory")) {
-    domain.current_memory_line = current->line;
-    const auto bytes = read_size(context, *current, current->text);
-    if (bytes && align_up(*bytes, kMiB) > domain.memory_bytes && domain.memory_bytes != 0) {
-      context.report.error(current->line,
-                           fmt::format("{}: more than <memory>; give at most as much", current->place));
-    } else if (bytes) {
-      domain.current_memory_bytes = align_up(*bytes, kMiB);
-    }
-  }
+  read_current_memory(context, root, domain);
   if (const Element* backing = root.child("memoryBacking")) {
     read_memory_backing(context, *backing, domain.memory_backing);
   }
@@ -295,12 +317,15 @@ void read_clock(const ReadContext& context, const Element& root, Domain& domain)
                               {"localtime", ClockOffset::kLocaltime},
                               {"timezone", ClockOffset::kTimezone},
                               {"variable", ClockOffset::kVariable}});
-  read_adjustment(context, *element, clock);
-  read_timezone(context, *element, clock);
-  read_basis(context, *element, clock);
+  if (!element->is_mistaken("offset")) {  // else nothing is known of what goes with it
+    read_timezone(context, *element, clock);
+    read_basis(context, *element, clock);
+    read_adjustment(context, *element, clock);
+  }
+  std::set<std::string_view> seen;
   for (const Element& each : element->children) {
     if (each.name == "timer") {
-      read_timer(context, each, clock);
+      read_timer(context, each, seen, clock);
     }
   }
 }

@@ -29,8 +29,8 @@ std::optional<PciAddress> read_pci_address(const ReadContext& context, const Ele
     }
     values[i] = *value;
   }
-  if (address.attribute("slot") == nullptr) {
-    return std::nullopt;
+  if (address.attribute("slot") == nullptr && values == std::array<uint64_t, 4>{}) {
+    return std::nullopt;  // it says no place
   }
   constexpr uint64_t kFirstFreeSlot = 2;  // 0 is the host bridge, 1 the ISA bridge
   const bool is_on_our_bus = values[0] == 0 && values[1] == 0;
@@ -48,7 +48,7 @@ std::optional<PciAddress> read_pci_address(const ReadContext& context, const Ele
 void read_rng_backend(const ReadContext& context, const Element& element, Rng& rng) {
   const Element* backend = element.child("backend");
   if (backend == nullptr || backend->attribute("model") == nullptr) {
-    if (!element.has_refused_children) {
+    if (!element.has_refused_children && (backend == nullptr || !backend->is_mistaken("model"))) {
       context.report.error(element.line, fmt::format("{}: has no <backend model='random'/>; say where random "
                                                      "numbers come from",
                                                      element.place));
@@ -108,7 +108,7 @@ void read_balloon(const ReadContext& context, const Element& devices, Domain& do
   if (element == nullptr || element->value_of("model") == "none") {
     return;
   }
-  if (element->attribute("model") == nullptr) {
+  if (element->attribute("model") == nullptr && !element->is_mistaken("model")) {
     context.report.error(element->line,
                          fmt::format("{}: has no model=; write model='virtio' or 'none'", element->place));
   }
@@ -117,6 +117,7 @@ void read_balloon(const ReadContext& context, const Element& devices, Domain& do
   balloon.deflates_on_oom = read_flag(context, *element, "autodeflate", false);
   balloon.reports_free_pages = read_flag(context, *element, "freePageReporting", false);
   balloon.address = read_virtio_address(context, *element, domain.os.machine);
+  balloon.alias = alias_of(*element);
   const MemoryBacking& backing = domain.memory_backing;
   if (backing.hugepages || backing.locked) {
     context.report.warning(
@@ -132,7 +133,7 @@ void read_rngs(const ReadContext& context, const Element& devices, Domain& domai
     if (element.name != "rng") {
       continue;
     }
-    if (element.attribute("model") == nullptr) {
+    if (element.attribute("model") == nullptr && !element.is_mistaken("model")) {
       context.report.error(element.line,
                            fmt::format("{}: has no model=; write model='virtio'", element.place));
     }
@@ -141,6 +142,7 @@ void read_rngs(const ReadContext& context, const Element& devices, Domain& domai
     read_rng_backend(context, element, rng);
     read_rng_rate(context, element, rng);
     rng.address = read_virtio_address(context, element, domain.os.machine);
+    rng.alias = alias_of(element);
   }
 }
 
@@ -154,15 +156,14 @@ void read_panic_device(const ReadContext& context, const Element& devices, Domai
                                                      element.place, domain.panic_device->line));
       return;
     }
-    domain.panic_device = PanicDevice{.line = element.line};
-    constexpr uint64_t kPort = 0x505;
+    domain.panic_device = PanicDevice{.line = element.line, .alias = alias_of(element)};
     const Element* address = element.child("address");
     const Attribute* port = address == nullptr ? nullptr : address->attribute("iobase");
-    if (port != nullptr && parse_address_number(port->value) != kPort) {
+    if (port != nullptr && parse_address_number(port->value) != kPanicDevicePort) {
       context.report.error(port->line,
                            fmt::format("{}: the panic device stands at port {:#x}; write that, or "
                                        "remove it",
-                                       address->place_of(*port), kPort));
+                                       address->place_of(*port), kPanicDevicePort));
     }
   }
 }

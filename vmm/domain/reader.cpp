@@ -2,6 +2,11 @@
 
 namespace vmm::domain {
 
+std::string alias_of(const Element& device) {
+  const Element* alias = device.child("alias");
+  return alias == nullptr ? std::string() : std::string(alias->value_of("name"));
+}
+
 Domain read_domain(const ReadContext& context, const Element& root) {
   Domain domain;
   read_identity(context, root, domain);

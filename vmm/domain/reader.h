@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "vmm/domain/domain.h"
@@ -35,6 +36,9 @@ void read_panic_device(const ReadContext& context, const Element& devices, Domai
 void place_ide_drives(const ReadContext& context, std::span<const Element* const> elements, Domain& domain);
 void read_serials(const ReadContext& context, const Element& devices, Domain& domain);
 
+// The name that the device's <alias> gives it; empty: none.
+std::string alias_of(const Element& device);
+
 // Where the device's <address> puts it. Nothing: vmm chooses, which may have been said.
 std::optional<PciAddress> read_virtio_address(const ReadContext& context, const Element& device,
                                               MachineType machine);
@@ -46,7 +50,7 @@ void check_domain(const ReadContext& context, const Element& root, const Domain&
 std::optional<std::array<uint8_t, 16>> parse_uuid(std::string_view text);
 
 // libvirt's scaled integers (virScaleInteger): `count` in bytes, "k" and "KiB" being 1024, "KB" 1000, and so
-// on. Nothing if the unit is unknown or the sum does not fit.
-std::optional<uint64_t> scaled_bytes(uint64_t count, std::string_view unit);
+// on; an empty unit is the one that holds otherwise. Nothing if the unit is unknown or the sum does not fit.
+std::optional<uint64_t> scaled_bytes(uint64_t count, std::string_view unit, std::string_view otherwise);
 
 }  // namespace vmm::domain

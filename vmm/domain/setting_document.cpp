@@ -24,7 +24,7 @@ keep in `<metadata>` is not printed.
 
 `--set PATH=VALUE`, any number of them, is another value for one run, with `--print` too. The value is checked as if it stood in the
 file, and messages name the option in place of a line. Without a value (`disk.hdc.source=`) what the file says is taken away,
-and the default holds. Relative paths are taken relative to the current folder. In `disk.vda.…` is the disk's
+and the default holds; where there is none (`name=`), that is an error. Relative paths are taken relative to the current folder. In `disk.vda.…` is the disk's
 `<target dev='vda'/>`; `serial.0` is COM1, and `cputune.vcpupin.0.…` the first vCPU's pin.
 
 | path | is | value |

@@ -19,7 +19,7 @@ enum class SettingKind : uint8_t {
   kBootOrder,   // "cdrom,hd": the kinds of devices, in that order
   kDiskSource,  // a path, in the attribute that the disk's type= wants
   kDiskType,    // and with it the attribute that the path is in
-  kPin,         // of an element that is nothing without it
+  kMain,        // of an element that is nothing without it
 };
 
 struct SettingRule {

@@ -24,7 +24,8 @@ This page is written by the program out of its table (`vmm/domain/element_table.
 
 - **done**: has its meaning.
 - **silent**: says nothing about the guest, and is passed over.
-- **harmless**: is left out, with one warning that names the line; the guest runs.
+- **harmless**: is left out, with one warning that names the line; the guest runs. Screens, sound, USB and pointers have one
+  warning for all of a kind.
 - **refused**: leaving it out would change what the file means. The run ends with status 2 and one sentence for each such
   place, all of a file in one run.
 

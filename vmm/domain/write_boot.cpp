@@ -10,19 +10,7 @@
 namespace vmm::domain {
 namespace {
 
-std::string_view name_of(BootDevice device) {
-  switch (device) {
-    case BootDevice::kHardDisk:
-      return "hd";
-    case BootDevice::kCdrom:
-      return "cdrom";
-    case BootDevice::kFloppy:
-      return "fd";
-    case BootDevice::kNetwork:
-      break;
-  }
-  return "network";
-}
+std::string_view name_of(BootDevice device) { return device == BootDevice::kHardDisk ? "hd" : "cdrom"; }
 
 // Where libvirt's hypervisor and vmm have another default, it is said.
 void write_bios(const Os& os, XmlWriter& writer) {

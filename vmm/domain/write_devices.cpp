@@ -140,9 +140,10 @@ void write_source(const Disk& disk, XmlWriter& writer) {
     write_encryption(*disk.secret, writer);
   }
   if (disk.data_file) {
-    writer.open("dataStore", {{"type", "file"}});
+    const bool is_file = disk.data_file_type == DiskSource::kFile;
+    writer.open("dataStore", {{"type", is_file ? "file" : "block"}});
     writer.add("format", {{"type", "raw"}});
-    writer.add("source", {{"file", written_path(*disk.data_file)}});
+    writer.add("source", {{is_file ? "file" : "dev", written_path(*disk.data_file)}});
     writer.close();
   }
   writer.close();
@@ -303,6 +304,7 @@ void write_balloon(const Domain& domain, XmlWriter& writer) {
   writer.open("memballoon", {{"model", "virtio"},
                              {"autodeflate", on_or_off(balloon.deflates_on_oom)},
                              {"freePageReporting", on_or_off(balloon.reports_free_pages)}});
+  write_alias(balloon.alias, writer);
   if (balloon.address) {
     write_pci_address(*balloon.address, writer);
   }
@@ -320,9 +322,16 @@ void write_rng(const Rng& rng, XmlWriter& writer) {
   } else {
     writer.add_text("backend", written_path(rng.source), {{"model", "random"}});
   }
+  write_alias(rng.alias, writer);
   if (rng.address) {
     write_pci_address(*rng.address, writer);
   }
+  writer.close();
+}
+
+void write_panic_device(const PanicDevice& device, XmlWriter& writer) {
+  writer.open("panic", {{"model", "isa"}});
+  write_alias(device.alias, writer);
   writer.close();
 }
 

@@ -4,6 +4,8 @@
 #include <string_view>
 
 #include "vmm/domain/cpu_set.h"
+#include "vmm/domain/element_table.h"
+#include "vmm/domain/load.h"
 #include "vmm/domain/write_parts.h"
 #include "vmm/domain/xml_scan.h"
 
@@ -23,7 +25,7 @@ void write_identity(const Domain& domain, XmlWriter& writer) {
   }
   if (domain.exit_port) {
     writer.open("metadata");
-    writer.add("vmm:exit", {{"xmlns:vmm", "urn:vmm:domain:1"},
+    writer.add("vmm:exit", {{"xmlns:vmm", std::string(kOwnNamespace)},
                             {"port", fmt::format("{:#x}", unsigned{domain.exit_port->port})}});
     writer.close();
   }
@@ -243,7 +245,7 @@ void write_devices(const Domain& domain, XmlWriter& writer) {
   }
   write_balloon(domain, writer);
   if (domain.panic_device) {
-    writer.add("panic", {{"model", "isa"}});
+    write_panic_device(*domain.panic_device, writer);
   }
   writer.close();
 }
@@ -286,6 +288,11 @@ Result<std::string> domain_text(const Domain& domain) {
   write_devices(domain, writer);
   writer.close();
   std::string text = writer.take();
+  if (text.size() > kMaxFileBytes) {
+    return fail_configuration(
+        "{}: cannot be printed as a domain file: it would have {} bytes, and {} are read; give shorter texts",
+        domain.file_name, text.size(), kMaxFileBytes);
+  }
   if (const auto fault = scan_xml(text)) {
     return fail_configuration("{}: cannot be printed as a domain file: {}", domain.file_name, fault->text);
   }

@@ -17,7 +17,8 @@
 
 namespace vmm::domain {
 
-// Relative paths become absolute. Errors, of ErrorKind::kConfiguration: a path or text that XML cannot hold.
+// Relative paths become absolute. Errors, of ErrorKind::kConfiguration: a path or text that XML cannot hold,
+// and more than kMaxFileBytes (load.h), which could not be read back.
 Result<std::string> domain_text(const Domain& domain);
 
 // "6a2f6f0e-8c55-4a5e-9f0c-0d3b8f1c2a77"

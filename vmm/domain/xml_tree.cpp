@@ -52,7 +52,6 @@ std::string list_of(std::span<const std::string_view> values) {
 }
 
 constexpr std::string_view kMetadata = "metadata";
-constexpr std::string_view kOwnNamespace = "urn:vmm:domain:1";
 constexpr std::string_view kOwnPrefix = "vmm:";  // as the table names our elements, whatever the file does
 
 // What the prefix of the element stands for (Namespaces in XML 1.0, section 6); nullptr: nothing.
@@ -70,20 +69,27 @@ const char* namespace_of(const tinyxml2::XMLElement& node) {
   return nullptr;
 }
 
-enum class Fate : uint8_t { kKept, kLeftOut, kRefused };
+constexpr std::string_view kRoot = "domain";
+
+// Of an element, or of one value in it; the later ones outweigh.
+enum class Fate : uint8_t {
+  kKept,
+  kMistaken,  // not known, and that has been reported; what else there is, is looked at all the same
+  kLeftOut,
+  kRefused,
+};
 
 class TreeReader {
  public:
   TreeReader(const Origins& origins, Reporter& report) : origins_(origins), report_(report) {}
 
-  // Fills `element` from the node. Depth is bounded: scan_xml() has seen the text.
-  // NOLINTNEXTLINE(misc-no-recursion)
+  // Fills `element` from the node; rules: its own, none if it is unknown. Depth is bounded: scan_xml() has
+  // seen the text. NOLINTNEXTLINE(misc-no-recursion)
   Fate read(const tinyxml2::XMLElement& node, const std::string& path, std::string_view parent_path,
-            Element& element) {
+            std::span<const Rule> rules, Element& element) {
     element.name = path.substr(path.rfind('/') + 1);
     element.line = origins_.line_of(node);
     element.place = printable_place(path);
-    const auto rules = rules_of(path);
     if (rules.empty()) {
       report_unknown_element(element, parent_path);
       return Fate::kRefused;
@@ -96,13 +102,16 @@ class TreeReader {
       return Fate::kKept;
     }
     Fate fate = read_attributes(node, rules, element);
-    if (fate == Fate::kKept) {
-      fate = read_text(node, rules, element);
+    const bool is_root = path == kRoot;
+    if (fate >= Fate::kLeftOut && !is_root) {
+      return fate;
     }
-    if (fate == Fate::kKept) {
-      read_children(node, path, element);
-    }
-    return fate;
+    fate = std::max(fate, read_text(node, rules, element));
+    read_children(node, path, element);
+    // An element that is nothing but its own values is not worth reading where one of them is missing.
+    const bool is_kept =
+        fate == Fate::kKept || is_root || (fate == Fate::kMistaken && node.FirstChildElement() != nullptr);
+    return is_kept ? Fate::kKept : Fate::kRefused;
   }
 
  private:
@@ -121,13 +130,19 @@ class TreeReader {
         return Fate::kLeftOut;
       case Answer::kHarmless:
       case Answer::kLeftOut:
-        report_.warning(element.line, text);
+        tell_left_out(rule, element.line, element.place);
         return Fate::kLeftOut;
       case Answer::kRefused:
         break;
     }
     report_.error(element.line, text);
     return Fate::kRefused;
+  }
+
+  void tell_left_out(const Rule& rule, int line, const std::string& place) {
+    if (!rule.is_told_once || told_.insert(rule.remark).second) {
+      report_.warning(line, fmt::format("{}: {}", place, rule.remark));
+    }
   }
 
   void report_unknown_element(const Element& element, std::string_view parent_path) {
@@ -160,13 +175,17 @@ class TreeReader {
     return fate;
   }
 
-  // One value that leaves out the element is enough: the others need not be known then.
+  // One value that leaves out the element is enough: the others need not be known then. But what is refused
+  // is refused.
   bool is_left_out(const tinyxml2::XMLElement& node, std::span<const Rule> rules, const Element& element) {
     const Rule* reason = nullptr;
     Attribute attribute;
     for (const auto* each = node.FirstAttribute(); each != nullptr; each = each->Next()) {
       bool known = false;
       const Rule* rule = rule_for(rules, each->Name(), each->Value(), known);
+      if (rule != nullptr && rule->answer == Answer::kRefused) {
+        return false;
+      }
       const bool leaves_out = rule != nullptr && rule->answer == Answer::kLeftOut;
       if (leaves_out && (reason == nullptr || rule->remark.empty())) {
         reason = rule;
@@ -174,7 +193,7 @@ class TreeReader {
       }
     }
     if (reason != nullptr && !reason->remark.empty()) {
-      report_.warning(attribute.line, fmt::format("{}: {}", element.place_of(attribute), reason->remark));
+      tell_left_out(*reason, attribute.line, element.place_of(attribute));
     }
     return reason != nullptr;
   }
@@ -185,8 +204,10 @@ class TreeReader {
     bool known = false;
     const Rule* rule = rule_for(rules, attribute.name, attribute.value, known);
     if (rule == nullptr) {
+      element.mistaken.emplace_back(known ? attribute.name
+                                          : nearest_name(attribute.name, known_attributes(rules)));
       report_unknown_value(rules, attribute, place, known);
-      return Fate::kRefused;
+      return Fate::kMistaken;
     }
     switch (rule->answer) {
       case Answer::kSkipped:
@@ -196,6 +217,7 @@ class TreeReader {
         break;
       case Answer::kRefused:
         report_.error(attribute.line, fmt::format("{}: {}", place, rule->remark));
+        element.mistaken.push_back(attribute.name);
         return Fate::kRefused;
       case Answer::kLeftOut:  // is_left_out() has seen to it
       case Answer::kDone:
@@ -241,7 +263,7 @@ class TreeReader {
     if (!value.empty()) {
       report_.error(element.line, fmt::format("{}: holds the text '{}', which means nothing here",
                                               element.place, printable(value)));
-      return Fate::kRefused;
+      return Fate::kMistaken;
     }
     return Fate::kKept;
   }
@@ -269,7 +291,7 @@ class TreeReader {
   // What an image stands on may stand on another, in the file too: the table has one level of it.
   static std::string path_of_child(const std::string& path, const std::string& name) {
     constexpr std::string_view kNested = "devices/disk/backingStore";
-    if (path == "domain") {
+    if (path == kRoot) {
       return name;
     }
     return path == kNested && name == "backingStore" ? path : fmt::format("{}/{}", path, name);
@@ -285,7 +307,8 @@ class TreeReader {
         continue;
       }
       const std::string child_path = path_of_child(path, *name);
-      const auto rules = rules_of(child_path);
+      // The table has the root under its own name, which is none of a child.
+      const auto rules = child_path == kRoot ? std::span<const Rule>() : rules_of(child_path);
       if (!seen.insert(*name).second && !rules.empty() && rules.front().value != kMany) {
         report_.error(child->GetLineNum(),
                       fmt::format("{}: stands twice; remove one", printable_place(child_path)));
@@ -293,7 +316,7 @@ class TreeReader {
         continue;
       }
       Element kept;
-      const Fate fate = read(*child, child_path, path, kept);
+      const Fate fate = read(*child, child_path, path, rules, kept);
       if (fate == Fate::kKept) {
         element.children.push_back(std::move(kept));
       } else if (fate == Fate::kRefused) {
@@ -304,6 +327,7 @@ class TreeReader {
 
   const Origins& origins_;
   Reporter& report_;
+  std::set<std::string_view> told_;  // remarks, of the rules that are told once
 };
 
 // The <domain> element of the document, or nullptr after an error.
@@ -323,7 +347,7 @@ tinyxml2::XMLElement* find_root(tinyxml2::XMLDocument& document, Reporter& repor
     report.error(0, "there is no element in the file; it needs a <domain> element");
     return nullptr;
   }
-  if (std::string_view(root->Name()) != "domain") {
+  if (root->Name() != kRoot) {
     report.error(root->GetLineNum(), fmt::format("<{}>: not a domain; the file's root must be <domain>",
                                                  printable(root->Name())));
     return nullptr;
@@ -350,9 +374,7 @@ std::optional<Element> read_xml_tree(std::string_view text, std::span<const std:
   }
   const Origins origins = apply_settings(settings, *root, report);
   Element element;
-  if (TreeReader(origins, report).read(*root, "domain", "", element) != Fate::kKept) {
-    return std::nullopt;
-  }
+  TreeReader(origins, report).read(*root, std::string(kRoot), "", rules_of(kRoot), element);
   return element;
 }
 

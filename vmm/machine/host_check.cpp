@@ -217,9 +217,12 @@ class HostChecker {
     found_.push_back(std::move(diagnostic));
   }
 
+  domain::Diagnostic placed(Severity severity, int line, std::string text) const {
+    return {severity, line < 0 ? domain_.where(line) : domain_.file_name, std::max(line, 0), std::move(text)};
+  }
+
   void note(Severity severity, int line, std::string text, ErrorKind kind = ErrorKind::kHost) {
-    note({severity, line < 0 ? domain_.where(line) : domain_.file_name, std::max(line, 0), std::move(text)},
-         kind);
+    note(placed(severity, line, std::move(text)), kind);
   }
 
   // What begins with the file's name says of itself where it belongs. False: there was an error.
@@ -240,7 +243,7 @@ class HostChecker {
 
   HostCheck take() {
     std::ranges::stable_sort(found_, {}, &domain::Diagnostic::line);
-    return {.found = std::move(found_), .worst = worst_};
+    return {.found = std::move(found_), .found_now = std::move(found_now_), .worst = worst_};
   }
 
   Status open_kvm() {
@@ -314,11 +317,15 @@ class HostChecker {
     if (!free_bytes || domain_.memory_bytes <= *free_bytes) {
       return;
     }
-    const bool is_needed_now = backing.allocate_at_start || backing.locked;
-    note(is_needed_now ? Severity::kError : Severity::kWarning, domain_.memory_line,
-         fmt::format("<memory>: the guest may use {} MiB, the host has {} MiB free now; ask for less, or end "
-                     "something else",
-                     domain_.memory_bytes >> 20U, *free_bytes >> 20U));
+    std::string text = fmt::format(
+        "<memory>: the guest may use {} MiB, the host has {} MiB free now; ask for less, or end something "
+        "else",
+        domain_.memory_bytes >> 20U, *free_bytes >> 20U);
+    if (backing.allocate_at_start || backing.locked) {
+      note(Severity::kError, domain_.memory_line, std::move(text));
+    } else {
+      found_now_.push_back(placed(Severity::kWarning, domain_.memory_line, std::move(text)));
+    }
   }
 
   void check_boot_files() {
@@ -522,6 +529,7 @@ class HostChecker {
   std::vector<Opened> opened_;
   std::vector<std::unique_ptr<block::BlockDevice>> images_;  // together they have one engine
   std::vector<domain::Diagnostic> found_;
+  std::vector<domain::Diagnostic> found_now_;
   std::optional<ErrorKind> worst_;
 };
 

@@ -20,6 +20,9 @@ namespace vmm {
 
 struct HostCheck {
   std::vector<domain::Diagnostic> found;  // by line; those of no line first
+  // Warnings about the host's load now, which may be another when the guest starts: of no concern to
+  // --strict.
+  std::vector<domain::Diagnostic> found_now;
   // kConfiguration: an error of the command line or of the domain file is among them; kHost: errors, and all
   // are the host's; absent: there is none.
   std::optional<ErrorKind> worst;

@@ -6,10 +6,16 @@
 #include "vmm/base/log.h"
 #include "vmm/core/clock.h"
 #include "vmm/core/layout.h"
+#include "vmm/domain/domain.h"
 #include "vmm/machine/open_console.h"
 
 namespace vmm {
 namespace {
+
+// What files say and what the machine has.
+static_assert(domain::kDebugConsolePort == layout::kDebugPort);
+static_assert(domain::kPanicDevicePort == layout::kPanicPort);
+static_assert(domain::kExitPortEnd == layout::kPciIoStart);
 
 WallClock clock_with_offset(std::chrono::seconds offset) {
   return [clock = host_wall_clock(), offset] { return clock() + offset; };

@@ -75,6 +75,13 @@ class Check(CommandTest):
         self.finds("guest.xml:9: <hostdev>: devices of the host", "guest.xml:2: <memory>: ", "guest.xml:3: <os>/<kernel>: gone cannot be read",
                    "guest.xml:8: <disk>/<source>: none.qcow2 cannot be read", status=2)
 
+    def test_a_domain_of_another_hypervisor_and_the_host_in_one_run(self):
+        self.domain("<hostdev/>", kernel="<kernel>gone</kernel>")
+        with open(self.path("guest.xml"), encoding="utf-8") as file:
+            text = file.read()
+        self.write("guest.xml", text.replace("'kvm'", "'xen'").encode())
+        self.finds("guest.xml:7: <hostdev>", "guest.xml:3: <os>/<kernel>: gone cannot be read", status=2)
+
     def test_kernels(self):
         self.write("vmlinuz", b"no kernel at all" * 100)
         self.domain()
@@ -86,6 +93,13 @@ class Check(CommandTest):
         self.finds("vmm: guest.xml:7: <video>: vmm has no screen", status=2, options=["--strict"])
         self.assertEqual(self.check("--log-level", "error")[1], [])
         self.finds("vmm: guest.xml:7: <video>", status=2, options=["--strict", "--log-level", "error"])
+
+    def test_what_the_host_has_free_now_is_no_error_of_the_domain(self):
+        with open("/proc/meminfo", encoding="ascii") as file:
+            figures = {line.split(":")[0]: int(line.split()[1]) >> 10 for line in file}
+        self.assertGreater(figures["MemTotal"], figures["MemAvailable"] + 1)  # the kernel has some
+        self.domain(memory=figures["MemTotal"])
+        self.finds("vmm: warning: guest.xml:2: <memory>: the guest may use", status=0, options=["--strict"])
 
     def test_nothing_is_changed(self):
         self.image("base.qcow2")

@@ -41,6 +41,19 @@ class Messages(CommandTest):
         found = self.objects("run", "--kernel", "k", "--check", status=1)
         self.assertIn(("vmm run --print", "<os>/<kernel>"), [(each["file"], each["element"]) for each in found])
 
+    def test_json_of_a_setting(self):
+        """It stands in the place of the file, whoever found the error: the reader, or who makes the machine."""
+        self.write("right.xml", b"<domain type='kvm'><name>g</name><memory>65536</memory><os><type>hvm</type><kernel>k</kernel></os>"
+                                b"<features><acpi/></features></domain>")
+        for more in ((), ("--check",)):
+            for setting, status, element in (("memory=9TiB", 2, "<memory>"), ("memory=4000000MiB", 1, "<memory>")):
+                with self.subTest(setting=setting, more=more):
+                    found = [each for each in self.objects("--domain", "right.xml", "--set", setting, *more, status=status)
+                             if each["element"] == element]
+                    self.assertEqual([(each["severity"], each["file"], each["line"]) for each in found],
+                                     [("error", "--set " + setting, 0)], found)
+                    self.assertNotIn("--set", found[0]["message"])
+
     def test_json_of_the_command_line(self):
         self.assertEqual(self.objects("--domain", "none", status=2)[0]["file"], "")
         done = self.vmm("--message-format=json", "--nonsense")

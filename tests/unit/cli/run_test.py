@@ -1,5 +1,6 @@
 """vmm run --print: the domain file that its options are, and what it refuses."""
 
+import json
 import os
 import shutil
 import unittest
@@ -52,6 +53,16 @@ class Run(CommandTest):
         self.assertIn("type='raw'", done.stdout)
         self.assertEqual(done.stderr.count("add ,format=qcow2"), 1, done.stderr)
         self.assertEqual(self.succeed("run", "--disk", "image.img,format=raw", "--print").stderr, "")
+
+    def test_a_hint_is_told_as_all_warnings_are(self):
+        self.write("image.img", QCOW2_MAGIC)
+        arguments = ("run", "--disk", "image.img", "--print")
+        told = json.loads(self.succeed(*arguments, "--message-format=json").stderr)
+        self.assertEqual((told["severity"], told["hint"]), ("warning", "add ,format=qcow2 if it is one"))
+        self.assertEqual(self.succeed(*arguments, "--log-level", "error").stderr, "")
+        self.refuse("vmm: --disk image.img: is taken as raw", *arguments, "--strict")
+        checked = self.vmm("run", "--disk", "image.img", "--check").stderr
+        self.assertIn("vmm: warning: --disk image.img: is taken as raw", checked)
 
     def test_sizes(self):
         for text, mib in (("64", "64"), ("512M", "512"), ("2g", "2048"), ("1T", "1048576")):

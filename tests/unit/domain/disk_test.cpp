@@ -323,8 +323,8 @@ TEST(DomainDisk, AddressIsHonouredWhereItFitsAndElseReported) {
   };
   EXPECT_EQ(only_disk(with_disks(at("domain='0' bus='0' slot='5' function='0'"))).address->slot, 5);
   EXPECT_FALSE(only_disk(with_disks(at(""))).address);
-  for (const std::string elsewhere :
-       {"bus='0x01' slot='0x00'", "slot='0'", "slot='1'", "slot='4' function='1'", "domain='1' slot='4'"}) {
+  for (const std::string elsewhere : {"bus='0x03'", "function='1'", "bus='0x01' slot='0x00'", "slot='0'",
+                                      "slot='1'", "slot='4' function='1'", "domain='1' slot='4'"}) {
     const auto reading = with_disks(at(elsewhere));
     EXPECT_FALSE(only_disk(reading).address) << elsewhere;
     EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("vmm chooses a slot"))) << elsewhere;

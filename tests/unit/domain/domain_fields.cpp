@@ -188,10 +188,11 @@ class FieldsLister {
 
   void add(const std::string& name, const Disk& value) {
     const auto& [line, target, bus, device, ide_place, source_type, source, source_line, source_is_optional,
-                 tray_is_open, format, data_file, backing_stores, backing_ends, metadata_cache_bytes, secret,
-                 read_only, shareable, transient, kept_as, is_committed, serial, cache, io, discard,
-                 detect_zeroes, write_error, read_error, iothread, queues, queue_size, event_idx, ioeventfd,
-                 iotune, logical_block_bytes, physical_block_bytes, boot_order, address, alias] = value;
+                 tray_is_open, format, data_file, data_file_type, backing_stores, backing_ends,
+                 metadata_cache_bytes, secret, read_only, shareable, transient, kept_as, is_committed, serial,
+                 cache, io, discard, detect_zeroes, write_error, read_error, iothread, queues, queue_size,
+                 event_idx, ioeventfd, iotune, logical_block_bytes, physical_block_bytes, boot_order, address,
+                 alias] = value;
     add(name + ".target", target);
     add(name + ".bus", bus);
     add(name + ".device", device);
@@ -202,6 +203,7 @@ class FieldsLister {
     add(name + ".tray_is_open", tray_is_open);
     add(name + ".format", format);
     add(name + ".data_file", data_file);
+    add(name + ".data_file_type", data_file_type);
     add(name + ".backing_stores", backing_stores);
     add(name + ".backing_ends", backing_ends);
     add(name + ".metadata_cache_bytes", metadata_cache_bytes);
@@ -230,7 +232,8 @@ class FieldsLister {
   }
 
   void add(const std::string& name, const Balloon& value) {
-    const auto& [line, deflates_on_oom, reports_free_pages, address] = value;
+    const auto& [line, deflates_on_oom, reports_free_pages, address, alias] = value;
+    add(name + ".alias", alias);
     add(name + ".deflates_on_oom", deflates_on_oom);
     add(name + ".reports_free_pages", reports_free_pages);
     add(name + ".address", address);
@@ -247,7 +250,8 @@ class FieldsLister {
   }
 
   void add(const std::string& name, const Rng& value) {
-    const auto& [line, source, rate_bytes, rate_period_ms, address] = value;
+    const auto& [line, source, rate_bytes, rate_period_ms, address, alias] = value;
+    add(name + ".alias", alias);
     add(name + ".source", source);
     add(name + ".rate_bytes", rate_bytes);
     add(name + ".rate_period_ms", rate_period_ms);
@@ -262,9 +266,9 @@ class FieldsLister {
   }
 
   void add(const std::string& name, const PanicDevice& value) {
-    const auto& [line] = value;
-    static_cast<void>(line);
+    const auto& [line, alias] = value;
     fields[name] = "there";
+    add(name + ".alias", alias);
   }
 
   void add(const Domain& value) {

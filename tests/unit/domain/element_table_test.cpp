@@ -106,6 +106,82 @@ TEST(ElementTable, WhatIsLeftOutIsAWarningOnItsLine) {
   }
 }
 
+// Two attributes of one element: what one leaves out does not undo what the other refuses.
+TEST(ElementTable, WhatIsRefusedIsNotLeftOut) {
+  for (const Rule& refused : element_table()) {
+    if (refused.answer != Answer::kRefused || refused.attribute.empty() || refused.attribute == kTextOf ||
+        refused.path == "domain") {
+      continue;
+    }
+    for (const Rule& left_out : rules_of(refused.path)) {
+      if (left_out.answer != Answer::kLeftOut || left_out.attribute == refused.attribute) {
+        continue;
+      }
+      const auto attribute = [](const Rule& rule) {
+        return fmt::format(" {}='{}'", rule.attribute.substr(0, rule.attribute.find('|')),
+                           values_of(rule).front());
+      };
+      for (const std::string& attributes :
+           {attribute(refused) + attribute(left_out), attribute(left_out) + attribute(refused)}) {
+        std::string text = file_with(*rules_of(refused.path).data(), "");
+        const std::string name = parts_of(refused.path).back();
+        text.insert(text.find("\n<" + name) + name.size() + 2, attributes);
+        const auto reading = read(text);
+        EXPECT_TRUE(says(reading, Severity::kError, kLeafLine, refused.remark)) << text << all_lines(reading);
+        EXPECT_FALSE(says(reading, Severity::kWarning, kLeafLine, ""));
+      }
+    }
+  }
+}
+
+// Of libvirt's own names, what a dump or virt-manager may hold, and the answer.
+TEST(ElementTable, KnowsWhatLibvirtWrites) {
+  struct Case {
+    const char* others;
+    const char* devices;
+    const char* answer;  // what an error or a warning says; empty: neither
+  };
+  for (const Case& each : {
+           Case{"", "<disk><driver discard_no_unref='off'/><source file='a'/><target dev='vda'/></disk>", ""},
+           Case{"", "<disk><driver discard_no_unref='on'/><source file='a'/><target dev='vda'/></disk>",
+                "is free for other data"},
+           Case{"<iothreadids><iothread id='1'><poll min='1' max='9' grow='2' "
+                "shrink='2'/></iothread></iothreadids>",
+                "", "waits as vmm has it"},
+           Case{"<clock offset='absolute' start='0'/>", "", "offset='absolute'>: not there"},
+           Case{"<throttlegroups><throttlegroup/></throttlegroups>", "", "do not share limits"},
+           Case{"", "<controller type='ide' model='piix3'/>", ""},
+           Case{"", "<controller type='sata' index='0' ports='6'/>", ""},
+           Case{"",
+                "<console type='unix'><source path='c' mode='connect'><reconnect "
+                "enabled='no'/></source></console>",
+                ""},
+           Case{"",
+                "<console type='unix'><source path='c' mode='connect'><reconnect enabled='yes' "
+                "timeout='9'/></source></console>",
+                "then the other side may come and go"},
+           Case{"", "<input type='passthrough' bus='virtio'><source evdev='/dev/input/event1'/></input>",
+                "are not passed on"},
+       }) {
+    const testing::DomainText text = {.others = each.others, .devices = each.devices};
+    const auto reading = read(text);
+    if (std::string_view(each.answer).empty()) {
+      EXPECT_TRUE(reading.domain && reading.diagnostics.empty()) << text.text() << all_lines(reading);
+    } else {
+      EXPECT_EQ(reading.diagnostics.size(), 1U) << all_lines(reading);
+      EXPECT_THAT(all_lines(reading), ::testing::HasSubstr(each.answer));
+    }
+  }
+  for (const char* const features : {"<acpi/><ps2 state='on'/>", "<acpi/><ps2 state='off'/>"}) {
+    EXPECT_TRUE(
+        read(testing::DomainText{.features = fmt::format("<features>{}</features>", features)}).domain);
+  }
+  EXPECT_TRUE(
+      read(testing::DomainText{
+               .os = "<os><type>hvm</type><loader stateless='yes' format='raw' type='rom'>/b</loader></os>"})
+          .domain);
+}
+
 TEST(ElementTable, EveryValueThatIsDoneIsKnownToTheReaders) {
   for (const Rule& rule : element_table()) {
     if (rule.answer == Answer::kRefused || rule.attribute.empty() || rule.value.empty()) {

@@ -10,12 +10,16 @@
 namespace vmm::domain {
 namespace {
 
+using ::testing::_;
+using ::testing::Contains;
 using testing::DomainText;
 using ::testing::ElementsAre;
 using testing::errors;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using testing::read;
+using ::testing::StartsWith;
 using testing::warnings;
 
 TEST(DomainFile, SmallestOneHasLibvirtsDefaults) {
@@ -184,6 +188,81 @@ TEST(DomainFile, AllErrorsAreReportedInOneRunInTheOrderOfTheFile) {
                   HasSubstr("guest.xml:8: <interface>: the network is not there yet")));
 }
 
+// A slip hides nothing that stands inside, and brings no other message about what it may have been.
+TEST(DomainFile, AMistakeHidesNoOther) {
+  const auto subjects = [](const std::string& text) {
+    std::vector<std::string> result;
+    for (const std::string& line : errors(read(text))) {
+      result.push_back(line.substr(line.find(": ") + 2));
+    }
+    return result;
+  };
+  std::string foreign = DomainText{.devices = "<interface type='user'/>"}.text();
+  foreign.replace(foreign.find("kvm"), 3, "xen");
+  EXPECT_THAT(subjects(foreign), ElementsAre(StartsWith("<domain type='xen'>: vmm runs on KVM"),
+                                             StartsWith("<interface>: the network")));
+  foreign.replace(foreign.find("xen"), 3, "kmv");
+  EXPECT_THAT(subjects(foreign), ElementsAre(StartsWith("<domain type='kmv'>: unknown value"),
+                                             StartsWith("<interface>: the network")));
+  std::string misspelt = DomainText{}.text();
+  misspelt.replace(misspelt.find("type="), 5, "tpye=");
+  EXPECT_THAT(subjects(misspelt), ElementsAre(HasSubstr("unknown attribute; did you mean type=?")));
+
+  const std::string devices = DomainText{.devices = "<disk/>\n<dsik/>"}.text();
+  std::string named = devices;
+  named.replace(named.find("<devices>"), 9, "<devices foo='1'>");
+  EXPECT_THAT(subjects(named),
+              ElementsAre(StartsWith("<devices foo='1'>: unknown attribute"),
+                          StartsWith("<disk>: has no <source file='…'/>"),
+                          StartsWith("<disk>: has no <target"), StartsWith("<dsik>: unknown element")));
+  std::string told = devices;
+  told.replace(told.find("<devices>"), 9, "<devices>some");
+  EXPECT_THAT(subjects(told), ElementsAre(StartsWith("<devices>: holds the text 'some'"), _, _,
+                                          StartsWith("<dsik>: unknown element")));
+}
+
+TEST(DomainFile, AMistakenAttributeBringsNoMessageAboutWhatItMayHaveBeen) {
+  for (const auto& [part, found] : std::vector<std::pair<DomainText, std::vector<std::string>>>{
+           {{.devices = "<disk tpye='block'><driver tyep='qcow2'><metadata_cache><max_size>1</max_size>"
+                        "</metadata_cache></driver><source dev='/dev/sda'><dataStore tpye='block'><source "
+                        "dev='/dev/sdb'/></dataStore></source><target dev='vda' bsu='virtio'/></disk>"},
+            {"<disk tpye='block'>", "<disk>/<driver tyep='qcow2'>", "<dataStore tpye='block'>",
+             "<disk>/<target bsu='virtio'>"}},
+           {{.devices = "<disk type='file' deivce='cdrom'><target dev='hdc' bus='ide'/><readonly/></disk>"},
+            {"<disk deivce='cdrom'>"}},
+           {{.devices = "<disk type='flie'><source file='a'/><target dev='vda'/><boot odrer='1'/></disk>"},
+            {"<disk type='flie'>", "<disk>/<boot odrer='1'>"}},
+           {{.devices = "<memballoon modle='virtio'><stats period='1'/></memballoon>"},
+            {"<memballoon modle='virtio'>"}},
+           {{.devices = "<rng modle='virtio'><backend model='random'/></rng>"}, {"<rng modle='virtio'>"}},
+           {{.devices = "<serial tpye='file'><source path='a' append='on'/><target type='isa-debgu'><model "
+                        "name='isa-debugcon'/></target></serial>"},
+            {"<serial tpye='file'>", "<serial>/<target type='isa-debgu'>"}},
+           {{.others = "<cpu mdoe='host-model'><feature name='x2apic'/></cpu>"}, {"<cpu mdoe='host-model'>"}},
+           {{.others =
+                 "<vcpu plcement='auto'>2</vcpu><cpu><topology sockets='1' cores='2' threads='1'/></cpu>"},
+            {"<vcpu plcement='auto'>"}},
+           {{.devices = "<console/><console type='null'><target type='virtoi'/></console>"},
+            {"<console>/<target type='virtoi'>"}},
+           {{.others = "<clock ofset='timezone' timezone='Europe/Paris'><timer nmae='pit'/></clock>"},
+            {"<clock ofset='timezone'>", "<clock>/<timer nmae='pit'>"}}}) {
+    const auto reading = read(part);
+    const auto lines = errors(reading);
+    ASSERT_EQ(lines.size(), found.size()) << ::testing::PrintToString(lines);
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_THAT(lines[i], HasSubstr(found[i]));
+    }
+    EXPECT_TRUE(reading.incomplete);
+    EXPECT_THAT(warnings(reading), Not(Contains(HasSubstr("has a meaning only")))) << found.front();
+  }
+}
+
+// The root's own row of the table is none of a child's.
+TEST(DomainFile, ADomainInADomainIsUnknown) {
+  EXPECT_THAT(errors(read(DomainText{.others = "<domain type='kvm'><name>b</name></domain>"})),
+              ElementsAre(StartsWith("guest.xml:6: <domain>: unknown element")));
+}
+
 TEST(DomainFile, QemuDomainRunsUnderKvmWithAWarning) {
   std::string text = DomainText{}.text();
   text.replace(text.find("kvm"), 3, "qemu");
@@ -194,22 +273,24 @@ TEST(DomainFile, QemuDomainRunsUnderKvmWithAWarning) {
 }
 
 TEST(DomainMemory, UnitsAreLibvirts) {
-  EXPECT_EQ(scaled_bytes(5, ""), 5U);
-  EXPECT_EQ(scaled_bytes(5, "b"), 5U);
-  EXPECT_EQ(scaled_bytes(5, "bytes"), 5U);
-  EXPECT_EQ(scaled_bytes(5, "KB"), 5'000U);
-  EXPECT_EQ(scaled_bytes(5, "k"), 5'120U);
-  EXPECT_EQ(scaled_bytes(5, "KiB"), 5'120U);
-  EXPECT_EQ(scaled_bytes(5, "MB"), 5'000'000U);
-  EXPECT_EQ(scaled_bytes(5, "M"), 5 * kMiB);
-  EXPECT_EQ(scaled_bytes(5, "MiB"), 5 * kMiB);
-  EXPECT_EQ(scaled_bytes(5, "gb"), 5'000'000'000U);
-  EXPECT_EQ(scaled_bytes(5, "G"), 5 * 1024 * kMiB);
-  EXPECT_EQ(scaled_bytes(1, "TB"), 1'000'000'000'000U);
-  EXPECT_EQ(scaled_bytes(1, "TiB"), kMiB * kMiB);
-  EXPECT_FALSE(scaled_bytes(1, "KiBi"));
-  EXPECT_FALSE(scaled_bytes(1, "iB"));
-  EXPECT_FALSE(scaled_bytes(uint64_t{1} << 40, "TiB"));
+  EXPECT_EQ(scaled_bytes(5, "", "KiB"), 5'120U);
+  EXPECT_EQ(scaled_bytes(5, "", "bytes"), 5U);
+  EXPECT_FALSE(scaled_bytes(5, " ", "KiB"));
+  EXPECT_EQ(scaled_bytes(5, "b", "KiB"), 5U);
+  EXPECT_EQ(scaled_bytes(5, "bytes", "KiB"), 5U);
+  EXPECT_EQ(scaled_bytes(5, "KB", "KiB"), 5'000U);
+  EXPECT_EQ(scaled_bytes(5, "k", "KiB"), 5'120U);
+  EXPECT_EQ(scaled_bytes(5, "KiB", "KiB"), 5'120U);
+  EXPECT_EQ(scaled_bytes(5, "MB", "KiB"), 5'000'000U);
+  EXPECT_EQ(scaled_bytes(5, "M", "KiB"), 5 * kMiB);
+  EXPECT_EQ(scaled_bytes(5, "MiB", "KiB"), 5 * kMiB);
+  EXPECT_EQ(scaled_bytes(5, "gb", "KiB"), 5'000'000'000U);
+  EXPECT_EQ(scaled_bytes(5, "G", "KiB"), 5 * 1024 * kMiB);
+  EXPECT_EQ(scaled_bytes(1, "TB", "KiB"), 1'000'000'000'000U);
+  EXPECT_EQ(scaled_bytes(1, "TiB", "KiB"), kMiB * kMiB);
+  EXPECT_FALSE(scaled_bytes(1, "KiBi", "KiB"));
+  EXPECT_FALSE(scaled_bytes(1, "iB", "KiB"));
+  EXPECT_FALSE(scaled_bytes(uint64_t{1} << 40, "TiB", "KiB"));
 }
 
 TEST(DomainMemory, IsInKibibytesByDefaultAndRoundedUpToMebibytes) {
@@ -235,8 +316,25 @@ TEST(DomainMemory, LowerCurrentMemoryIsAWarning) {
   EXPECT_TRUE(reading.domain);
   EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("guest.xml:6: warning: <currentMemory>")));
   EXPECT_THAT(read(DomainText{.others = "<currentMemory>65536</currentMemory>"}).diagnostics, IsEmpty());
-  EXPECT_THAT(errors(read(DomainText{.others = "<currentMemory unit='GiB'>4</currentMemory>"})),
-              ElementsAre("guest.xml:6: <currentMemory>: more than <memory>; give at most as much"));
+}
+
+TEST(DomainMemory, CurrentMemoryOfNothingOrMoreThanAllIsAllAsInLibvirt) {
+  const auto nothing = read(DomainText{.others = "<currentMemory>0</currentMemory>"});
+  ASSERT_TRUE(nothing.domain);
+  EXPECT_THAT(nothing.diagnostics, IsEmpty());
+  EXPECT_EQ(nothing.domain->current_memory_bytes, nothing.domain->memory_bytes);
+  const auto more = read(DomainText{.others = "<currentMemory unit='GiB'>4</currentMemory>",
+                                    .devices = "<memballoon model='virtio'/>"});
+  ASSERT_TRUE(more.domain);
+  EXPECT_THAT(warnings(more),
+              ElementsAre("guest.xml:6: warning: <currentMemory>: more than <memory>; the guest has that"));
+  EXPECT_EQ(more.domain->current_memory_bytes, more.domain->memory_bytes);
+}
+
+TEST(DomainMemory, AnEmptyUnitIsTheUsualOne) {
+  EXPECT_EQ(
+      read(DomainText{.memory = "<memory unit=''>65536</memory>"}).domain.value_or(Domain{}).memory_bytes,
+      64 * kMiB);
 }
 
 TEST(DomainMemory, BackingIsRead) {
@@ -481,6 +579,30 @@ TEST(DomainClock, OffsetsAndTimersAreRead) {
   EXPECT_FALSE(clock.pit);
 }
 
+// libvirt calls such a clock 'variable' from then on.
+TEST(DomainClock, AnAdjustmentOfAnotherOffsetMakesItVariable) {
+  for (const bool is_localtime : {false, true}) {
+    const auto reading = read(DomainText{
+        .others = fmt::format("<clock offset='{}' adjustment='3600'/>", is_localtime ? "localtime" : "utc")});
+    ASSERT_TRUE(reading.domain) << errors(reading).front();
+    EXPECT_THAT(reading.diagnostics, IsEmpty());
+    EXPECT_EQ(reading.domain->clock.offset, ClockOffset::kVariable);
+    EXPECT_EQ(reading.domain->clock.adjustment_seconds, 3600);
+    EXPECT_EQ(reading.domain->clock.basis_is_localtime, is_localtime);
+  }
+  const auto reset = read(DomainText{.others = "<clock offset='localtime' adjustment='reset'/>"});
+  EXPECT_EQ(reset.domain.value_or(Domain{}).clock.offset, ClockOffset::kLocaltime);
+  const auto zone = read(DomainText{.others = "<clock offset='timezone' timezone='UTC' adjustment='1'/>"});
+  EXPECT_TRUE(zone.domain);
+  EXPECT_THAT(warnings(zone), ElementsAre(HasSubstr("has a meaning only with another offset=")));
+}
+
+TEST(DomainClock, NoTimerStandsTwice) {
+  EXPECT_THAT(errors(read(DomainText{
+                  .others = "<clock><timer name='pit'/>\n<timer name='pit' present='no'/></clock>"})),
+              ElementsAre("guest.xml:7: <clock>/<timer>: the timer 'pit' stands twice; remove one"));
+}
+
 TEST(DomainClock, TimezoneIsANameAndNotAPath) {
   EXPECT_EQ(read(DomainText{.others = "<clock offset='timezone' timezone='Europe/Paris'/>"})
                 .domain.value_or(Domain{})
@@ -497,10 +619,9 @@ TEST(DomainClock, TimezoneIsANameAndNotAPath) {
 TEST(DomainClock, WhatCannotBeDoneIsSaid) {
   EXPECT_THAT(warnings(read(DomainText{.others = "<clock><timer name='hpet'/></clock>"})),
               ElementsAre(HasSubstr("vmm has no HPET")));
-  for (const std::string clock :
-       {"<clock><timer name='rtc' present='no'/></clock>", "<clock><timer/></clock>",
-        "<clock adjustment='5'/>", "<clock offset='variable' adjustment='soon'/>",
-        "<clock offset='absolute' start='0'/>"}) {
+  for (const std::string clock : {"<clock><timer name='rtc' present='no'/></clock>",
+                                  "<clock><timer/></clock>", "<clock offset='variable' adjustment='soon'/>",
+                                  "<clock adjustment='soon'/>", "<clock offset='absolute' start='0'/>"}) {
     EXPECT_FALSE(read(DomainText{.others = clock}).domain) << clock;
   }
 }

@@ -33,7 +33,7 @@ class Generator {
     make_serials(domain);
     make_consoles(domain);
     if (coin()) {
-      domain.panic_device.emplace();
+      domain.panic_device = PanicDevice{.alias = alias()};
     }
     if (coin()) {
       domain.exit_port = ExitPort{.port = static_cast<uint16_t>(number(0, kExitPortEnd - 1))};
@@ -80,7 +80,7 @@ class Generator {
   void make_memory(Domain& domain) {
     domain.memory_bytes = number(2, coin() ? 4096 : 4U << 20U) * kMiB;
     domain.current_memory_bytes =
-        coin() ? domain.memory_bytes : number(0, static_cast<uint32_t>(domain.memory_bytes / kMiB)) * kMiB;
+        coin() ? domain.memory_bytes : number(1, static_cast<uint32_t>(domain.memory_bytes / kMiB)) * kMiB;
     MemoryBacking& backing = domain.memory_backing;
     backing.hugepages = coin();
     constexpr std::array<uint64_t, 3> kSizes = {0, 2 * kMiB, 1024 * kMiB};
@@ -212,7 +212,7 @@ class Generator {
     }
     os.loader = coin() ? path() : "";
     for (uint32_t i = number(0, 2); i > 0; --i) {
-      os.boot_devices.push_back(any<BootDevice>(4));
+      os.boot_devices.push_back(any<BootDevice>(2));
     }
     constexpr uint32_t kMostOfTheSchema = 32767;
     os.boot_menu_ms = coin() ? std::optional(number(0, 65535)) : std::nullopt;
@@ -263,7 +263,10 @@ class Generator {
     disk.source = path();
     disk.format = any<ImageFormat>(2);
     if (disk.format == ImageFormat::kQcow2) {
-      disk.data_file = coin() ? std::optional(path()) : std::nullopt;
+      if (coin()) {
+        disk.data_file = path();
+        disk.data_file_type = any<DiskSource>(2);
+      }
       for (uint32_t left = number(0, 3); left > 0; --left) {
         disk.backing_stores.push_back({.source_type = any<DiskSource>(2),
                                        .source = coin() ? path() : std::filesystem::path(),
@@ -327,6 +330,7 @@ class Generator {
     if (!disk.source_is_optional && coin()) {
       disk.source.clear();
       disk.data_file.reset();
+      disk.data_file_type = DiskSource::kFile;
     }
   }
 
@@ -337,6 +341,7 @@ class Generator {
     Balloon& balloon = domain.balloon.emplace();
     balloon.deflates_on_oom = coin();
     balloon.reports_free_pages = coin();
+    balloon.alias = alias();
     if (domain.os.machine == MachineType::kPc && coin()) {
       balloon.address = PciAddress{.slot = 31};
     }
@@ -348,6 +353,7 @@ class Generator {
     }
     Rng& rng = domain.rngs.emplace_back();
     rng.source = coin() ? "/dev/urandom" : "";
+    rng.alias = alias();
     if (coin()) {
       rng.rate_bytes = number(1, 1'000'000);
       rng.rate_period_ms = number(1, 2000);

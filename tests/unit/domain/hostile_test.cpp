@@ -1,4 +1,5 @@
 // Files made to harm: each gets one sentence, soon.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -113,6 +114,18 @@ TEST(HostileXml, DepthAndAttributesAreBounded) {
               ElementsAre(HasSubstr("longer than 65536")));
 }
 
+// A value of a file may be long; what it asks for must not grow with its ranges.
+TEST(HostileXml, WideRangesOfCpusTakeNoLongerThanTheirText) {
+  const std::string ranges = "0" + repeated(",0-8191,^1", 6'500);
+  std::string pins;
+  for (int vcpu = 0; vcpu < 15; ++vcpu) {
+    pins += fmt::format("<vcpupin vcpu='{}' cpuset='{}'/>", vcpu, ranges);
+  }
+  const auto reading = read(DomainText{.others = "<vcpu>15</vcpu><cputune>" + pins + "</cputune>"});
+  ASSERT_TRUE(reading.domain);
+  EXPECT_EQ(reading.domain->pins.vcpus.at(14).cpus.size(), 8191U);
+}
+
 // Where the table does not look, too.
 TEST(HostileXml, DepthIsBoundedInWhatIsPassedOver) {
   for (const std::string around : {"metadata", "qemu:commandline", "sound"}) {
@@ -162,7 +175,10 @@ TEST(HostileXml, ErrorsAndWarningsAreBounded) {
   EXPECT_THAT(errors(unknown).back(), HasSubstr("the rest of the file was not looked at"));
   const auto videos = read(DomainText{.devices = repeated("<video/>", 100'000)});
   EXPECT_TRUE(videos.domain);
-  EXPECT_THAT(videos.diagnostics, SizeIs(Reporter::kMaxWarnings));
+  EXPECT_THAT(videos.diagnostics, SizeIs(1));
+  const auto channels = read(DomainText{.devices = repeated("<channel/>", 100'000)});
+  EXPECT_TRUE(channels.domain);
+  EXPECT_THAT(channels.diagnostics, SizeIs(Reporter::kMaxWarnings));
   EXPECT_FALSE(
       read(DomainText{.devices = repeated("<disk><source file='a'/><target dev='vda'/></disk>", 20'000)})
           .domain);

@@ -1,4 +1,5 @@
 // A domain as text: what is read of it is the same domain, and libvirt's schema accepts it.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,7 +17,9 @@
 namespace vmm::domain {
 namespace {
 
+using ::testing::AllOf;
 using testing::DomainText;
+using ::testing::ElementsAre;
 using testing::errors;
 using testing::fields_of;
 using testing::generated_domain;
@@ -137,6 +140,45 @@ TEST(PrintedDomain, OfAnEncryptedDriveWithoutADiscIsReadBack) {
       {.devices = "<disk device='cdrom'><driver type='qcow2'/><target dev='hdc' bus='ide'/>"
                   "<encryption format='luks'><secret type='passphrase' usage='key'/></encryption></disk>"});
   EXPECT_EQ(fields_of(read_printed(printed_text(domain))), fields_of(domain));
+}
+
+// As it is printed, it warns of nothing that was passed over before.
+TEST(PrintedDomain, HasNoBootDevicesThatArePassedOver) {
+  const Domain domain =
+      read_to_print({.os = "<os><type>hvm</type><boot dev='network'/><boot dev='hd'/><boot dev='fd'/></os>",
+                     .devices = "<disk><source file='a'/><target dev='vda'/></disk>"});
+  EXPECT_THAT(domain.os.boot_devices, ElementsAre(BootDevice::kHardDisk));
+  EXPECT_THAT(read(printed_text(domain)).diagnostics, IsEmpty());
+}
+
+TEST(PrintedDomain, ThatCouldNotBeReadBackIsRefused) {
+  Domain domain = read_to_print({});
+  domain.file_name = "guest.xml";
+  domain.description = std::string(kMaxFileBytes / 4, '&');
+  const auto text = domain_text(domain);
+  ASSERT_FALSE(text);
+  EXPECT_EQ(text.error().kind(), ErrorKind::kConfiguration);
+  EXPECT_THAT(text.error().message(),
+              HasSubstr("guest.xml: cannot be printed as a domain file: it would have"));
+}
+
+TEST(PrintedDomain, HasTheAliasesOfAllDevices) {
+  const Domain domain =
+      read_to_print({.devices = "<rng model='virtio'><backend model='random'/><alias name='ua-r'/></rng>"
+                                "<memballoon model='virtio'><alias name='ua-b'/></memballoon>"
+                                "<panic model='isa'><alias name='ua-p'/></panic>"});
+  const std::string text = printed_text(domain);
+  for (const char* const alias : {"ua-r", "ua-b", "ua-p"}) {
+    EXPECT_THAT(text, HasSubstr(fmt::format("<alias name='{}'/>", alias)));
+  }
+}
+
+TEST(PrintedDomain, OfADataFileOnABlockDeviceSaysSo) {
+  const Domain domain = read_to_print(
+      {.devices = "<disk><driver type='qcow2'/><source file='/a'><dataStore type='block'><source "
+                  "dev='/dev/sdx'/></dataStore></source><target dev='vda'/></disk>"});
+  EXPECT_THAT(printed_text(domain),
+              AllOf(HasSubstr("<dataStore type='block'>"), HasSubstr("dev='/dev/sdx'")));
 }
 
 // What means nothing to the rest of the element would make two texts of one domain.

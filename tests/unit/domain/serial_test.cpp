@@ -68,16 +68,30 @@ TEST(DomainSerial, IsAPseudoterminalByDefaultAsInLibvirt) {
   EXPECT_EQ(found[0].port, 0U);
 }
 
-TEST(DomainSerial, PortWithoutNumberComesAfterTheHighest) {
+TEST(DomainSerial, PortWithoutNumberIsTheFirstThatIsFree) {
   const auto found =
       serials("<serial type='null'/><serial type='null'><target port='1'/></serial><serial type='stdio'/>");
   ASSERT_THAT(found, SizeIs(3));
-  EXPECT_EQ(found[0].port, 1U);
-  EXPECT_EQ(found[1].port, 2U);
-  EXPECT_EQ(found[2].port, 3U);
+  EXPECT_EQ(found[0].port, 0U);
+  EXPECT_EQ(found[1].port, 1U);
+  EXPECT_EQ(found[2].port, 2U);
   EXPECT_EQ(found[2].backend, CharBackend::kStdio);
-  EXPECT_THAT(errors(with_devices("<serial type='null'><target port='3'/></serial>\n<serial type='null'/>")),
-              ElementsAre(HasSubstr("guest.xml:9: <serial>: there is no port after 3")));
+  const auto last = serials("<serial type='null'><target port='3'/></serial><serial type='stdio'/>");
+  ASSERT_THAT(last, SizeIs(2));
+  EXPECT_EQ(last[0].port, 0U);
+  EXPECT_EQ(last[0].backend, CharBackend::kStdio);
+  EXPECT_EQ(last[1].port, 3U);
+}
+
+TEST(DomainSerial, WhatMeansNothingToItsTypeIsToldOf) {
+  for (const std::string type : {"stdio", "pty", "null"}) {
+    const auto reading = with_devices("<serial type='" + type +
+                                      "'><source path='/dev/pts/1' append='on' mode='bind'/></serial>");
+    EXPECT_TRUE(reading.domain) << type;
+    EXPECT_THAT(warnings(reading),
+                ElementsAre(HasSubstr("append='on'>: has a meaning only with type='file'"),
+                            HasSubstr("mode='bind'>: has a meaning only with type='unix'")));
+  }
 }
 
 TEST(DomainSerial, ConsoleIsTheFirstSerialPortSeenAgain) {
@@ -162,14 +176,13 @@ TEST(DomainDebugConsole, IsNoSerialPort) {
   EXPECT_EQ(reading.domain->debug_console->end.path, "/images/firmware.log");
 }
 
-TEST(DomainDebugConsole, IsWhereFirmwarePrintsAndCountsAsLibvirtCountsIt) {
+TEST(DomainDebugConsole, IsWhereFirmwarePrintsAndTakesNoPlaceOfAComPort) {
   const auto reading =
       with_devices("<serial type='null'><target type='isa-debug'/></serial><serial type='null'/>");
   ASSERT_TRUE(reading.domain && reading.domain->debug_console);
   EXPECT_EQ(reading.domain->debug_console->port, 0x402);
   ASSERT_THAT(reading.domain->serials, SizeIs(1));
-  EXPECT_EQ(reading.domain->serials[0].port, 1U);
-  // It takes no place of a COM port.
+  EXPECT_EQ(reading.domain->serials[0].port, 0U);
   EXPECT_TRUE(
       with_devices("<serial type='null'/><serial type='null'/><serial type='null'/><serial type='null'/>"
                    "<serial type='null'><target type='isa-debug'/></serial>")
@@ -225,14 +238,14 @@ TEST(DomainSerial, BadOnesAreRefused) {
               ElementsAre(HasSubstr("guest.xml:12: <serial>: more than 4 serial ports")));
 }
 
-TEST(DomainDevices, HarmlessOnesAreLeftOutWithOneWarningEach) {
+TEST(DomainDevices, HarmlessOnesAreLeftOutWithOneWarningForEachReason) {
   const auto reading = with_devices(
       "<emulator>/usr/bin/qemu-system-x86_64</emulator>\n"
       "<controller type='usb' index='0' model='qemu-xhci' ports='15'><address type='pci' "
       "slot='7'/></controller>\n"
       "<controller type='pci' index='0' model='pci-root'/>\n"
       "<input type='tablet' bus='usb'><address type='usb' bus='0' port='1'/></input>\n"
-      "<input type='keyboard' bus='ps2'/>\n"
+      "<input type='keyboard' bus='ps2'/><input type='mouse' bus='ps2'/><controller type='usb' index='1'/>\n"
       "<graphics type='spice' autoport='yes'><listen type='address'/></graphics>\n"
       "<video><model type='qxl' ram='65536'/></video>\n"
       "<memballoon model='virtio'><stats period='5'/></memballoon>\n"
@@ -242,10 +255,11 @@ TEST(DomainDevices, HarmlessOnesAreLeftOutWithOneWarningEach) {
   EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("guest.xml:9: warning: <controller type='usb'>"),
                                              HasSubstr("guest.xml:11: warning: <input type='tablet'>"),
                                              HasSubstr("guest.xml:13: warning: <graphics>"),
-                                             HasSubstr("guest.xml:14: warning: <video>"),
                                              HasSubstr("guest.xml:15: warning: <memballoon>/<stats>"),
                                              HasSubstr("guest.xml:16: warning: <channel>"),
                                              HasSubstr("guest.xml:17: warning: <sound>")));
+  EXPECT_THAT(warnings(with_devices("<input type='mouse' bus='ps2'/>")),
+              ElementsAre(HasSubstr("<input type='mouse'>: there is no screen to point at")));
   EXPECT_THAT(testing::lines(reading, Severity::kNote),
               ElementsAre("guest.xml:8: note: <emulator>: vmm is the emulator"));
 }

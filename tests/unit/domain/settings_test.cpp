@@ -4,16 +4,21 @@
 
 #include <filesystem>
 #include <set>
+#include <utility>
 
 #include "tests/unit/domain/domain_fields.h"
 #include "tests/unit/domain/domain_text.h"
 #include "vmm/domain/element_table.h"
 #include "vmm/domain/setting_table.h"
+#include "vmm/domain/write_domain.h"
 
 namespace vmm::domain {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::AnyOf;
+using ::testing::Contains;
+using testing::DomainFields;
 using testing::DomainText;
 using ::testing::ElementsAre;
 using testing::errors;
@@ -53,6 +58,8 @@ struct SettingExample {
   std::string setting;
   std::vector<std::string> others = {};  // what goes together with it
   DomainText text = kGuestToSet;
+  // Where there is no domain without it: a field, and what it is with it.
+  std::pair<std::string, std::string> becomes = {};
 };
 
 DomainText from_firmware() {
@@ -98,10 +105,22 @@ std::vector<SettingExample> setting_examples() {
       {"cpu.mode=host-model"},
       {"cpu.model=Westmere"},
       {"cpu.migratable=off", {"cpu.mode=host-passthrough"}},
-      {"cpu.topology.sockets=1", {"cpu.topology.cores=2", "cpu.topology.threads=1"}},
-      {"cpu.topology.dies=2", {"cpu.topology.sockets=1", "cpu.topology.cores=1", "cpu.topology.threads=1"}},
-      {"cpu.topology.cores=2", {"cpu.topology.sockets=1", "cpu.topology.threads=1"}},
-      {"cpu.topology.threads=2", {"cpu.topology.sockets=1", "cpu.topology.cores=1"}},
+      {"cpu.topology.sockets=1",
+       {"cpu.topology.cores=2", "cpu.topology.threads=1"},
+       kGuestToSet,
+       {"topology", "1 1 2 1"}},
+      {"cpu.topology.dies=2",
+       {"cpu.topology.sockets=1", "cpu.topology.cores=1", "cpu.topology.threads=1"},
+       kGuestToSet,
+       {"topology", "1 2 1 1"}},
+      {"cpu.topology.cores=2",
+       {"cpu.topology.sockets=1", "cpu.topology.threads=1"},
+       kGuestToSet,
+       {"topology", "1 1 2 1"}},
+      {"cpu.topology.threads=2",
+       {"cpu.topology.sockets=1", "cpu.topology.cores=1"},
+       kGuestToSet,
+       {"topology", "1 1 1 2"}},
       {"os.machine=microvm", {}, {.devices = ""}},
       {"os.kernel=/other"},
       {"os.initrd=/initrd"},
@@ -116,7 +135,10 @@ std::vector<SettingExample> setting_examples() {
       {"features.kvm.hidden=on"},
       {"features.pmu=off"},
       {"clock.offset=localtime"},
-      {"clock.timezone=Europe/Paris", {"clock.offset=timezone"}},
+      {"clock.timezone=Europe/Paris",
+       {"clock.offset=timezone"},
+       kGuestToSet,
+       {"clock.timezone", "'Europe/Paris'"}},
       {"clock.adjustment=-5", {"clock.offset=variable"}},
       {"clock.basis=localtime", {"clock.offset=variable"}},
       {"on_poweroff=restart"},
@@ -147,19 +169,35 @@ std::vector<SettingExample> setting_examples() {
       {"disk.vda.blockio.logical_block_size=512"},
       {"disk.vda.blockio.physical_block_size=4096"},
       {"serial.0.type=null"},
-      {"serial.3.path=/log", {"serial.3.type=file"}},
+      {"serial.3.path=/log", {"serial.3.type=file"}, kGuestToSet, {"serials[1].path", "'/log'"}},
       {"serial.3.append=on", {"serial.3.type=file", "serial.3.path=/log"}},
       {"serial.3.mode=connect", {"serial.3.type=unix", "serial.3.path=/socket"}},
       {"memballoon.model=virtio"},
       {"memballoon.autodeflate=on", {"memballoon.model=virtio"}},
       {"memballoon.freePageReporting=on", {"memballoon.model=virtio"}},
-      {"rng.model=virtio", {"rng.backend.model=random"}},
+      {"rng.model=virtio", {"rng.backend.model=random"}, kGuestToSet, {"rngs.size", "1"}},
       {"rng.backend=/dev/hwrng", {"rng.model=virtio", "rng.backend.model=random"}},
-      {"rng.backend.model=random", {"rng.model=virtio"}},
+      {"rng.backend.model=random", {"rng.model=virtio"}, kGuestToSet, {"rngs.size", "1"}},
       {"rng.rate.bytes=1000", {"rng.model=virtio", "rng.backend.model=random"}},
       {"rng.rate.period=500", {"rng.model=virtio", "rng.backend.model=random", "rng.rate.bytes=1000"}}};
   add_examples_of_limits(examples);
   return examples;
+}
+
+// Without these there is no domain, or none of this kind.
+bool is_needed(const std::string& setting) {
+  constexpr std::string_view kNeeded[] = {"name",
+                                          "memory",
+                                          "cpu.topology.sockets",
+                                          "cpu.topology.dies",
+                                          "cpu.topology.cores",
+                                          "cpu.topology.threads",
+                                          "clock.timezone",
+                                          "disk.vda.source",
+                                          "serial.3.path",
+                                          "rng.backend.model"};
+  const std::string path = setting.substr(0, setting.find('='));
+  return path.ends_with("_max") || std::ranges::find(kNeeded, path) != std::end(kNeeded);
 }
 
 // The row that the setting is of.
@@ -183,13 +221,95 @@ TEST(Settings, EveryOneOfTheTableHasAnExample) {
 TEST(Settings, EveryOneOfTheTableChangesTheDomain) {
   for (const SettingExample& example : setting_examples()) {
     std::vector<std::string> settings = example.others;
-    auto without = read_with_settings(example.text, settings);
+    const auto without = read_with_settings(example.text, settings);
     settings.push_back(example.setting);
     const auto with = read_with_settings(example.text, settings);
     ASSERT_TRUE(with.domain) << example.setting << ": " << ::testing::PrintToString(errors(with));
-    // Some are needed beside others: then there is nothing without them.
-    const bool is_another = !without.domain || fields_of(*without.domain) != fields_of(*with.domain);
-    EXPECT_TRUE(is_another) << example.setting;
+    const DomainFields fields = fields_of(*with.domain);
+    const auto& [field, value] = example.becomes;
+    if (field.empty()) {
+      ASSERT_TRUE(without.domain) << example.setting << ": " << ::testing::PrintToString(errors(without));
+      EXPECT_NE(fields_of(*without.domain), fields) << example.setting;
+    } else {
+      EXPECT_FALSE(without.domain) << example.setting;
+      EXPECT_EQ(fields.at(field), value) << example.setting;
+    }
+  }
+}
+
+// Of the file that the domain is printed as.
+Reading read_printed_with(const Domain& domain, const std::string& setting) {
+  const auto text = domain_text(domain);
+  EXPECT_TRUE(text);
+  return parse_domain(text.value_or(""), "guest.xml", "/images", std::vector{setting});
+}
+
+TEST(Settings, WithoutAValueMakeNothing) {
+  const DomainText text = {
+      .features = "", .devices = "<disk><source file='a'/><target dev='vda'/></disk><serial type='pty'/>"};
+  const DomainFields plain = fields_of(domain_with({}, text));
+  constexpr std::string_view kAreThere[] = {"name", "memory", "os.kernel", "disk.*.source"};
+  for (const SettingRule& rule : setting_table()) {
+    if (std::ranges::find(kAreThere, rule.path) != std::end(kAreThere)) {
+      continue;
+    }
+    const std::string setting = setting_path(rule, rule.path.starts_with("disk.") ? "vda" : "0") + "=";
+    EXPECT_EQ(fields_of(domain_with({setting}, text)), plain) << setting;
+  }
+}
+
+TEST(Settings, WithoutAValueAreTheDefaultOrSayWhatIsMissing) {
+  for (const SettingExample& example : setting_examples()) {
+    std::vector<std::string> settings = example.others;
+    settings.push_back(example.setting);
+    const Domain domain = domain_with(settings, example.text);
+    const std::string setting = example.setting.substr(0, example.setting.find('=') + 1);
+    const auto reading = read_printed_with(domain, setting);
+    if (is_needed(setting)) {
+      ASSERT_FALSE(reading.domain) << setting;
+      EXPECT_THAT(errors(reading), Contains("--set " + setting + ": the file is right without it"));
+      EXPECT_THAT(errors(reading), Contains(AnyOf(HasSubstr("has no "), HasSubstr("needs "),
+                                                  HasSubstr("make them agree"), HasSubstr("give that too"))))
+          << setting;
+    } else {
+      ASSERT_TRUE(reading.domain) << setting << ::testing::PrintToString(errors(reading));
+      const bool is_default = setting == "features.acpi=";  // its example is
+      EXPECT_EQ(fields_of(*reading.domain) == fields_of(domain), is_default) << setting;
+    }
+  }
+}
+
+TEST(Settings, WithoutAValueLeaveTheRestOfTheFile) {
+  const DomainText text = {.os = "<os><type>hvm</type><boot dev='cdrom'/></os>",
+                           .features = "<features><acpi/><kvm><hidden state='on'/></kvm></features>",
+                           .others = "<vcpu cpuset='1' current='2'>2</vcpu>",
+                           .devices =
+                               "<disk><driver cache='none'/><source file='a'/><target dev='vda'/></disk>"
+                               "<disk device='cdrom'><target dev='hdc'/></disk>"
+                               "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"};
+  EXPECT_THAT(domain_with({"disk.vda.boot.order="}, text).os.boot_devices, ElementsAre(BootDevice::kCdrom));
+  EXPECT_THAT(domain_with({"vcpu.cpuset=3"}, {}).pins.all->cpus, ElementsAre(3));
+  EXPECT_FALSE(domain_with({"features.kvm.hidden="}, text).features.hide_kvm);
+  EXPECT_FALSE(domain_with({"features.acpi=", "vcpu="}, text).features.acpi);
+  const Domain one = domain_with({"vcpu="}, text);
+  EXPECT_EQ(one.vcpus, 1U);
+  EXPECT_THAT(one.pins.all->cpus, ElementsAre(1));
+  const Domain random = domain_with({"rng.backend="}, text);
+  ASSERT_EQ(random.rngs.size(), 1U);
+  EXPECT_EQ(random.rngs[0].source, "");
+  EXPECT_THAT(domain_with({"rng.model="}, text).rngs, IsEmpty());
+}
+
+TEST(Settings, OfASourceStandInPlaceOfANetworksToo) {
+  const DomainText text = {
+      .devices =
+          "<disk type='network'><driver type='raw'/><source protocol='iscsi' name='iqn:x/1'>"
+          "<host name='h' port='1'/><auth username='u'/></source><auth username='u'/>"
+          "<target dev='vda'/></disk>"};
+  for (const auto& settings :
+       std::vector<std::vector<std::string>>{{"disk.vda.type=file", "disk.vda.source=/x.img"},
+                                             {"disk.vda.source=/x.img", "disk.vda.type=file"}}) {
+    EXPECT_EQ(domain_with(settings, text).disks.at(0).source, "/x.img");
   }
 }
 
@@ -270,10 +390,16 @@ TEST(Settings, OfTheBootOrderStandInPlaceOfTheFiles) {
 
 TEST(Settings, OfASerialPortFindItAsItIsNumbered) {
   EXPECT_EQ(domain_with({"serial.3.type=null"}).serials.back().backend, CharBackend::kNull);
-  const DomainText text = {.devices = "<serial type='pty'><target port='1'/></serial><serial type='pty'/>"};
-  const Domain domain = domain_with({"serial.2.type=null"}, text);
-  EXPECT_EQ(domain.serials[1].backend, CharBackend::kNull);
-  EXPECT_EQ(domain.serials[0].backend, CharBackend::kPty);
+  const DomainText text = {.devices =
+                               "<serial type='pty'><target type='isa-debug'/></serial>"
+                               "<serial type='pty'><target port='3'/></serial><serial type='pty'/>"};
+  const Domain domain = domain_with({"serial.0.type=null"}, text);
+  EXPECT_EQ(domain.serials[0].backend, CharBackend::kNull);
+  EXPECT_EQ(domain.serials[1].backend, CharBackend::kPty);
+  EXPECT_THAT(errors_with({"serial.1.type=null"}, text), ElementsAre(HasSubstr("no serial port 1")));
+  // What is left of another type would mean nothing.
+  const DomainText file = {.devices = "<serial type='file'><source path='a' append='on'/></serial>"};
+  EXPECT_THAT(read_with_settings(file, {"serial.0.type=null"}).diagnostics, IsEmpty());
   const DomainText console = {.devices = "<console type='pty'/>"};
   EXPECT_EQ(domain_with({"serial.0.type=stdio"}, console).serials[0].backend, CharBackend::kStdio);
   EXPECT_THAT(errors_with({"serial.1.type=null"}, console),
