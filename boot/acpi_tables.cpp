@@ -430,7 +430,7 @@ Result<GuestAddress> install_acpi(const GuestMemory& memory, const AcpiConfig& c
   // The RSDP first: who looks for it searches every 16 bytes of this area (section 5.2.5.1).
   constexpr GuestAddress kRsdp(layout::kHighBiosStart);
   constexpr GuestAddress kTables(layout::kHighBiosStart + AcpiBlobs::kTablesAlignment);
-  const uint64_t room = layout::kOneMiB - kTables.value();
+  constexpr uint64_t room = layout::kSmbiosStart - kTables.value();
   if (blobs.tables.size() > room) {
     return fail_configuration(
         "<vcpu>: the ACPI tables of {} CPUs need {} bytes, and there is room for {}; give the "

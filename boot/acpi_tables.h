@@ -64,8 +64,8 @@ inline constexpr size_t kMaximumAcpiProcessors = 0x1000;
 // REQUIRES: 1 to kMaximumAcpiProcessors CPUs.
 AcpiBlobs build_acpi(const AcpiConfig& config);
 
-// Writes the tables into the area below 1 MiB (layout::kHighBiosStart) and gives the RSDP's address. An error
-// where they do not fit (about 2,000 CPUs).
+// Writes the tables into the area from layout::kHighBiosStart up to layout::kSmbiosStart and gives the RSDP's
+// address. An error where they do not fit (about 1,000 CPUs).
 Result<GuestAddress> install_acpi(const GuestMemory& memory, const AcpiConfig& config);
 
 }  // namespace vmm::boot

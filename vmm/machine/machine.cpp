@@ -15,6 +15,7 @@
 #include "vmm/core/layout.h"
 #include "vmm/machine/cpu_plan.h"
 #include "vmm/machine/memory_builder.h"
+#include "vmm/machine/smbios.h"
 
 namespace vmm {
 namespace {
@@ -183,6 +184,7 @@ Result<EntryState> Machine::read_kernel(uint32_t mmio_mask) const {
   } else {
     direct.command_line += boot::virtio_mmio_arguments(mmio_mask);
   }
+  VMM_TRY(boot::install_smbios(memory_, smbios_config(domain_)));
   VMM_ASSIGN_OR_RETURN(const boot::MemoryMap map, boot::make_memory_map(domain_.memory_bytes));
   auto entry = boot::load_direct(memory_, direct, map, rsdp);
   if (!entry) {

@@ -83,10 +83,10 @@ class Disk:
 
 
 class Guest:
-    """Use as a context. `before` and `after` are elements of the domain before and after its <os>."""
+    """Use as a context. `before` and `after` are elements of the domain before and after its <os>, `os_elements` in it."""
 
     def __init__(self, script="", *, machine="pc", cpus=1, memory_mib=256, acpi=True, cmdline="", disks=(), before="", after="",
-                 serials=STDIO, modules=MODULES, files=None, kernel=None, folder=None):
+                 os_elements="", serials=STDIO, modules=MODULES, files=None, kernel=None, folder=None):
         self._temporary = tempfile.TemporaryDirectory(prefix="vmm-linux.", dir=folder or os.environ.get("VMM_LAB_SCRATCH"))
         self.folder = self._temporary.name
         self.domain = self.path("domain.xml")
@@ -108,6 +108,7 @@ class Guest:
     <kernel>{escape(kernel or kernel_path())}</kernel>
     <initrd>initrd.img</initrd>
     <cmdline>console=ttyS0 quiet loglevel=1 panic=-1 {escape(cmdline)}</cmdline>
+    {os_elements}
   </os>
   <features>{'<acpi/>' if acpi else ''}</features>
   {after}

@@ -393,6 +393,18 @@ TEST(DomainOs, SysinfoIsReadWhereItIsAskedFor) {
               ElementsAre(HasSubstr("is not the <uuid> of the domain")));
 }
 
+TEST(DomainOs, WhatIsForFirmwareAndStandsBesideAKernelIsTold) {
+  const auto warnings_of = [](const std::string& elements) {
+    return warnings(read(DomainText{.os = "<os><type>hvm</type><kernel>/k</kernel>" + elements + "</os>"}));
+  };
+  EXPECT_THAT(warnings_of("<loader type='rom'>/bios</loader><bootmenu enable='yes'/><bios useserial='yes'/>"),
+              ElementsAre("guest.xml:4: warning: <os>/<loader>: without effect where there is a <kernel>",
+                          "guest.xml:4: warning: <os>/<bootmenu>: without effect where there is a <kernel>",
+                          "guest.xml:4: warning: <os>/<bios>: without effect where there is a <kernel>"));
+  EXPECT_THAT(warnings_of("<bios rebootTimeout='100'/>"), ElementsAre(HasSubstr("<os>/<bios>")));
+  EXPECT_THAT(warnings_of("<bootmenu enable='no'/><bios useserial='no' rebootTimeout='-1'/>"), IsEmpty());
+}
+
 TEST(DomainOs, SysinfoThatSaysNothingOrTooMuchIsRefused) {
   const auto refused = [](const std::string& sysinfo) {
     return errors(
