@@ -118,7 +118,7 @@ struct Cpu {
   int line = 0;  // 0: the file has no <cpu>
   CpuMode mode = CpuMode::kHostPassthrough;
   std::string model;  // with kCustom only, and then never empty
-  bool migratable = true;
+  bool migratable = true;  // false: with kHostPassthrough only; also what ties the guest to its host
   std::vector<CpuFeature> features;  // no name twice
 };
 

@@ -126,7 +126,7 @@ constexpr Rule kRules[] = {
   {"cpu", "match", "minimum", kRefused, "not there; use mode='host-model' for what the host has"},
   {"cpu", "match", "strict", kRefused, "not there; use match='exact'"},
   {"cpu", "check", "none|partial|full", kSkipped, ""},
-  {"cpu", "migratable", "on|off", kDone, ""},
+  {"cpu", "migratable", "on|off", kDone, "with mode='host-passthrough' or 'maximum'; 'on' if absent: the guest does not see invtsc, unless a <feature> asks for it"},
   {"cpu/model", kElement, kOnce, kDone, ""},
   {"cpu/model", kTextOf, kAny, kDone, "with mode='custom'"},
   {"cpu/model", "fallback", "allow|forbid", kSkipped, ""},

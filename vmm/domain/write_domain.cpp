@@ -149,7 +149,7 @@ void write_cpu(const Domain& domain, XmlWriter& writer) {
   if (cpu.mode == CpuMode::kCustom) {
     attributes.emplace_back("match", "exact");
   }
-  if (cpu.mode == CpuMode::kHostPassthrough || !cpu.migratable) {
+  if (cpu.mode == CpuMode::kHostPassthrough) {
     attributes.emplace_back("migratable", on_or_off(cpu.migratable));
   }
   writer.open("cpu", attributes);

@@ -104,7 +104,7 @@ class Generator {
     }
     domain.cpu.mode = any<CpuMode>(3);
     domain.cpu.model = domain.cpu.mode == CpuMode::kCustom ? "Skylake-Client" : "";
-    domain.cpu.migratable = coin();
+    domain.cpu.migratable = domain.cpu.mode != CpuMode::kHostPassthrough || coin();
     for (uint32_t i = number(0, 3); i > 0; --i) {
       domain.cpu.features.push_back({.name = fmt::format("feature-{}", i), .policy = any<FeaturePolicy>(5)});
     }
