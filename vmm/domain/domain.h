@@ -117,7 +117,7 @@ struct CpuPins {
 struct Cpu {
   int line = 0;  // 0: the file has no <cpu>
   CpuMode mode = CpuMode::kHostPassthrough;
-  std::string model;  // with kCustom only, and then never empty
+  std::string model;       // with kCustom only, and then never empty
   bool migratable = true;  // false: with kHostPassthrough only; also what ties the guest to its host
   std::vector<CpuFeature> features;  // no name twice
 };
@@ -187,6 +187,17 @@ struct IoTune {
   uint64_t operation_bytes = 0;  // size_iops_sec: a longer operation counts as several; 0: as one
 };
 
+// How firmware counts the cylinders of an IDE disk: as the disk does, or so that all of it can be named.
+enum class ChsTranslation : uint8_t { kAuto, kNone, kLba };
+
+// <geometry>: what the guest is told of a disk's cylinders, whatever its size.
+struct DiskGeometry {
+  uint32_t cylinders = 0;                              // 1 to 65535
+  uint32_t heads = 0;                                  // 1 to 16 with kIde, to 255 with kVirtio
+  uint32_t sectors_per_track = 0;                      // 1 to 255
+  ChsTranslation translation = ChsTranslation::kAuto;  // with kIde
+};
+
 struct Disk {
   int line = 0;
   std::string target;  // "vda"; no two disks have the same
@@ -212,6 +223,8 @@ struct Disk {
   std::filesystem::path kept_as;  // with transient: it gets this name instead; empty: none
   bool is_committed = false;  // with transient: it gets into the image when the guest has switched itself off
   std::string serial;         // at most 20 bytes, what VIRTIO_BLK_T_GET_ID can carry
+  std::optional<uint64_t> world_wide_name;  // <wwn>; with kIde only
+  std::optional<DiskGeometry> geometry;     // not with kCdrom
   CacheMode cache = CacheMode::kWriteback;
   IoMode io = IoMode::kIoUring;
   DiscardMode discard = DiscardMode::kIgnore;

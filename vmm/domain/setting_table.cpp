@@ -78,6 +78,7 @@ constexpr SettingRule kSettings[] = {
   {"disk.*.bus", "devices/disk/target", "bus", kValue, ""},
   {"disk.*.tray", "devices/disk/target", "tray", kValue, ""},
   {"disk.*.serial", "devices/disk/serial", kTextOf, kValue, ""},
+  {"disk.*.wwn", "devices/disk/wwn", kTextOf, kValue, ""},
   {"disk.*.readonly", "devices/disk/readonly", "", kSwitch, ""},
   {"disk.*.shareable", "devices/disk/shareable", "", kSwitch, ""},
   {"disk.*.transient", "devices/disk/transient", "", kSwitch, ""},

@@ -161,6 +161,16 @@ void write_blockio(const Disk& disk, XmlWriter& writer) {
   }
 }
 
+void write_geometry(const DiskGeometry& geometry, XmlWriter& writer) {
+  XmlAttributes attributes = {{"cyls", fmt::format("{}", geometry.cylinders)},
+                              {"heads", fmt::format("{}", geometry.heads)},
+                              {"secs", fmt::format("{}", geometry.sectors_per_track)}};
+  if (geometry.translation != ChsTranslation::kAuto) {
+    attributes.emplace_back("trans", geometry.translation == ChsTranslation::kLba ? "lba" : "none");
+  }
+  writer.add("geometry", attributes);
+}
+
 void write_number(const std::string& name, uint64_t value, XmlWriter& writer) {
   if (value != 0) {
     writer.add_text(name, fmt::format("{}", value));
@@ -266,6 +276,12 @@ void write_disk(const Disk& disk, XmlWriter& writer) {
   }
   if (!disk.serial.empty()) {
     writer.add_text("serial", disk.serial);
+  }
+  if (disk.world_wide_name) {
+    writer.add_text("wwn", fmt::format("{:016x}", *disk.world_wide_name));
+  }
+  if (disk.geometry) {
+    write_geometry(*disk.geometry, writer);
   }
   if (disk.boot_order) {
     writer.add("boot", {{"order", fmt::format("{}", *disk.boot_order)}});

@@ -179,12 +179,19 @@ class FieldsLister {
     add(name + ".operation_bytes", operation_bytes);
   }
 
+  void add(const std::string& name, const DiskGeometry& value) {
+    const auto& [cylinders, heads, sectors_per_track, translation] = value;
+    fields[name] = fmt::format("{} {} {}", cylinders, heads, sectors_per_track);
+    add(name + ".translation", translation);
+  }
+
   void add(const std::string& name, const Disk& value) {
     const auto& [line, target, bus, device, ide_place, source_type, source, source_line, source_is_optional,
                  tray_is_open, format, data_file, backing_format, metadata_cache_bytes, secret, read_only,
-                 shareable, transient, kept_as, is_committed, serial, cache, io, discard, detect_zeroes,
-                 write_error, read_error, iothread, queues, queue_size, event_idx, ioeventfd, iotune,
-                 logical_block_bytes, physical_block_bytes, boot_order, address, alias] = value;
+                 shareable, transient, kept_as, is_committed, serial, world_wide_name, geometry, cache, io,
+                 discard, detect_zeroes, write_error, read_error, iothread, queues, queue_size, event_idx,
+                 ioeventfd, iotune, logical_block_bytes, physical_block_bytes, boot_order, address, alias] =
+        value;
     add(name + ".target", target);
     add(name + ".bus", bus);
     add(name + ".device", device);
@@ -202,6 +209,8 @@ class FieldsLister {
     add(name + ".shareable", shareable);
     add(name + ".transient", transient);
     add(name + ".serial", serial);
+    add(name + ".world_wide_name", world_wide_name);
+    add(name + ".geometry", geometry);
     add(name + ".cache", cache);
     add(name + ".io", io);
     add(name + ".discard", discard);

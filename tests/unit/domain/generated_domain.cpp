@@ -299,17 +299,29 @@ class Generator {
     disk.ioeventfd = coin();
     disk.logical_block_bytes = coin() ? 1U << number(9, 12) : 0;
     disk.physical_block_bytes = coin() ? 1U << number(12, 15) : 0;
+    disk.geometry = coin() ? std::optional(geometry(255)) : std::nullopt;
     if (domain.os.machine == MachineType::kPc && coin()) {
       disk.address = PciAddress{.slot = static_cast<uint8_t>(kFirstSlot + index)};
     }
+  }
+
+  DiskGeometry geometry(uint32_t most_heads) {
+    return {
+        .cylinders = number(1, 65535), .heads = number(1, most_heads), .sectors_per_track = number(1, 255)};
   }
 
   void make_ide(uint32_t place, Disk& disk) {
     disk.bus = DiskBus::kIde;
     disk.ide_place = {.channel = static_cast<uint8_t>(place / 2), .drive = static_cast<uint8_t>(place % 2)};
     disk.serial = disk.serial.empty() ? ide_serial(disk.ide_place) : disk.serial;
+    disk.world_wide_name =
+        coin() ? std::optional(uint64_t{number(0, UINT32_MAX)} << 32 | number(0, UINT32_MAX)) : std::nullopt;
     disk.shareable = coin();
     if (coin()) {
+      if (coin()) {
+        disk.geometry = geometry(16);
+        disk.geometry->translation = any<ChsTranslation>(3);
+      }
       disk.transient = !disk.shareable && coin();
       disk.logical_block_bytes = coin() ? 512 : 0;
       disk.physical_block_bytes = coin() ? 4096 : 0;

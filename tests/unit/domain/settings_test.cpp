@@ -140,6 +140,7 @@ std::vector<SettingExample> setting_examples() {
       {"disk.vda.bus=ide"},
       {"disk.hdc.tray=open"},
       {"disk.vda.serial=0001"},
+      {"disk.hdc.wwn=5000c500a0b1c2d3"},
       {"disk.vda.readonly=yes"},
       {"disk.vda.shareable=yes"},
       {"disk.vda.transient=yes"},
