@@ -12,6 +12,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "vmm/base/error.h"
@@ -279,6 +280,18 @@ struct PanicDevice {
   int line = 0;
 };
 
+enum class WatchdogModel : uint8_t { kIb700, kI6300esb };
+enum class WatchdogAction : uint8_t { kReset, kShutdown, kPoweroff, kPause, kInjectNmi, kNone };
+
+// <watchdog>: what is done with a guest whose watchdog runs out.
+struct Watchdog {
+  int line = 0;
+  WatchdogModel model = WatchdogModel::kIb700;  // kI6300esb: machine='pc' only
+  WatchdogAction action = WatchdogAction::kReset;
+  std::optional<PciAddress> address;  // with kI6300esb; absent: vmm's choice
+};
+std::string_view name_of(WatchdogAction action);
+
 enum class CharBackend : uint8_t { kStdio, kFile, kPty, kUnix, kNull };
 
 struct Serial {
@@ -346,6 +359,7 @@ struct Domain {
   std::vector<Serial> virtio_consoles;
   std::optional<DebugConsole> debug_console;
   std::optional<PanicDevice> panic_device;
+  std::optional<Watchdog> watchdog;
   std::optional<ExitPort> exit_port;
 
   // "guest.xml:14" or "--set memory=2GiB", to begin a message about what stands there.

@@ -116,6 +116,8 @@ constexpr SettingRule kSettings[] = {
   {"rng.backend.model", "devices/rng/backend", "model", kValue, ""},
   {"rng.rate.bytes", "devices/rng/rate", "bytes", kValue, ""},
   {"rng.rate.period", "devices/rng/rate", "period", kValue, ""},
+  {"watchdog.model", "devices/watchdog", "model", kValue, "of the first <watchdog>, as is the next"},
+  {"watchdog.action", "devices/watchdog", "action", kValue, ""},
 };
 // clang-format on
 

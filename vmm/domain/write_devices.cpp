@@ -344,4 +344,31 @@ void write_debug_console(const DebugConsole& console, XmlWriter& writer) {
   writer.close();
 }
 
+std::string_view name_of(WatchdogAction action) {
+  switch (action) {
+    case WatchdogAction::kReset:
+      return "reset";
+    case WatchdogAction::kShutdown:
+      return "shutdown";
+    case WatchdogAction::kPoweroff:
+      return "poweroff";
+    case WatchdogAction::kPause:
+      return "pause";
+    case WatchdogAction::kInjectNmi:
+      return "inject-nmi";
+    case WatchdogAction::kNone:
+      break;
+  }
+  return "none";
+}
+
+void write_watchdog(const Watchdog& watchdog, XmlWriter& writer) {
+  writer.open("watchdog", {{"model", watchdog.model == WatchdogModel::kIb700 ? "ib700" : "i6300esb"},
+                           {"action", std::string(name_of(watchdog.action))}});
+  if (watchdog.address) {
+    write_pci_address(*watchdog.address, writer);
+  }
+  writer.close();
+}
+
 }  // namespace vmm::domain

@@ -242,6 +242,9 @@ void write_devices(const Domain& domain, XmlWriter& writer) {
     write_rng(rng, writer);
   }
   write_balloon(domain, writer);
+  if (domain.watchdog) {
+    write_watchdog(*domain.watchdog, writer);
+  }
   if (domain.panic_device) {
     writer.add("panic", {{"model", "isa"}});
   }

@@ -105,6 +105,8 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
                               }}));
   VMM_ASSIGN_OR_RETURN(balloon_, Balloon::create(domain_, *virtio_places_));
   VMM_ASSIGN_OR_RETURN(extras_, VirtioExtras::create(domain_, *virtio_places_, main_loop_, switches.quit));
+  VMM_ASSIGN_OR_RETURN(watchdog_,
+                       Watchdog::create(domain_, main_loop_, ports_, *virtio_places_, [this] { bark(); }));
   VMM_TRY(assign_resources());
   if (domain_.os.kernel.empty()) {
     VMM_ASSIGN_OR_RETURN(firmware_, Firmware::create(domain_, memory_, ports_, *vm_));
@@ -318,6 +320,9 @@ void Machine::flush_consoles() {
 }
 
 void Machine::resume_vcpus() {
+  if (watchdog_ != nullptr) {
+    watchdog_->go_on();
+  }
   for (const auto& vcpu : vcpus_) {
     vcpu->resume();
   }
@@ -329,6 +334,46 @@ void Machine::park_vcpus() {
   }
   for (const auto& vcpu : vcpus_) {
     vcpu->wait_parked();
+  }
+  if (watchdog_ != nullptr) {
+    watchdog_->hold();
+  }
+}
+
+// The watchdog has run out.
+void Machine::bark() {
+  if (has_ended_ || event_ != Event::kNone) {
+    return;
+  }
+  if (watchdog_log_limit_.allows()) {
+    log::warning("the guest's watchdog has run out: action '{}'", domain::name_of(domain_.watchdog->action));
+  }
+  switch (domain_.watchdog->action) {
+    case domain::WatchdogAction::kReset:
+      return raise(Event::kReset, 0);
+    case domain::WatchdogAction::kShutdown:
+      static_cast<void>(platform_->power().press_power_button());
+      return;
+    case domain::WatchdogAction::kPoweroff:
+      return raise(Event::kWatchdogOff, 0);
+    case domain::WatchdogAction::kPause:
+      return raise(Event::kWatchdogPause, 0);
+    case domain::WatchdogAction::kInjectNmi:
+      return press_nmi();
+    case domain::WatchdogAction::kNone:
+      return;
+  }
+}
+
+void Machine::press_nmi() {
+  park_vcpus();
+  for (const auto& vcpu : vcpus_) {
+    if (const Status status = vcpu->vcpu().press_nmi(); !status && watchdog_log_limit_.allows()) {
+      log::warning("{}", status.error().message());
+    }
+  }
+  if (event_ == Event::kNone) {  // else it is to be handled, and they stay where they are
+    resume_vcpus();
   }
 }
 
@@ -366,6 +411,11 @@ void Machine::handle_event() {
     case Event::kReset:
       log_end(domain_.on_reboot, "the guest is reset");
       return obey(domain_.on_reboot, MachineEnd::kPowerOff);
+    case Event::kWatchdogOff:
+      log_end(domain_.on_poweroff, "the guest is switched off");
+      return obey(domain_.on_poweroff, MachineEnd::kPowerOff);
+    case Event::kWatchdogPause:
+      return obey(domain::LifecycleAction::kPreserve, MachineEnd::kPowerOff);
     case Event::kExit:
       log::info("the guest ended itself with status {}", exit_status_.load());
       return end(MachineEnd::kExit);
@@ -468,6 +518,9 @@ Status Machine::reset() {
     chipset_->reset();
   }
   platform_->reset();
+  if (watchdog_ != nullptr) {
+    watchdog_->reset();
+  }
   VMM_TRY(vm_->reset_irqchip());
   for (const auto& vcpu : vcpus_) {
     VMM_TRY(vcpu->vcpu().reset());

@@ -35,6 +35,7 @@
 #include "vmm/machine/vcpu_thread.h"
 #include "vmm/machine/virtio_extras.h"
 #include "vmm/machine/virtio_places.h"
+#include "vmm/machine/watchdog.h"
 
 namespace vmm {
 
@@ -85,7 +86,17 @@ class Machine {
 
  private:
   // What the guest did that stops all vCPUs. The first one counts.
-  enum class Event : uint8_t { kNone, kPowerOff, kReset, kExit, kPanic, kTripleFault, kCrash };
+  enum class Event : uint8_t {
+    kNone,
+    kPowerOff,
+    kReset,
+    kExit,
+    kPanic,
+    kWatchdogOff,
+    kWatchdogPause,
+    kTripleFault,
+    kCrash
+  };
 
   Machine(const domain::Domain& domain, EventLoop& main_loop, const ThreadPins& pins, Kvm kvm,
           GuestMemory memory);
@@ -105,6 +116,8 @@ class Machine {
   void handle_event();
   void report_crash(unsigned vcpu_index);
   void report_panic();
+  void bark();
+  void press_nmi();
   bool is_crash_told();
   void log_end(domain::LifecycleAction action, std::string_view what);
   void obey(domain::LifecycleAction action, MachineEnd end);
@@ -140,6 +153,7 @@ class Machine {
   std::unique_ptr<Disks> disks_;
   std::unique_ptr<Balloon> balloon_;      // null: the domain has none
   std::unique_ptr<VirtioExtras> extras_;  // null: the domain has none of these
+  std::unique_ptr<Watchdog> watchdog_;    // null: the domain has none
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 
   std::atomic<Event> event_{Event::kNone};
@@ -158,6 +172,7 @@ class Machine {
   EventLoop::Timer restart_timer_;
   log::RateLimit pause_log_limit_;
   log::RateLimit end_log_limit_;
+  log::RateLimit watchdog_log_limit_;
 };
 
 }  // namespace vmm

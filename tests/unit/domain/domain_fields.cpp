@@ -247,6 +247,13 @@ class FieldsLister {
     add(name + ".alias", alias);
   }
 
+  void add(const std::string& name, const Watchdog& value) {
+    const auto& [line, model, action, address] = value;
+    add(name + ".model", model);
+    add(name + ".action", action);
+    add(name + ".address", address);
+  }
+
   void add(const std::string& name, const Rng& value) {
     const auto& [line, source, rate_bytes, rate_period_ms, address] = value;
     add(name + ".source", source);
@@ -272,7 +279,8 @@ class FieldsLister {
     const auto& [file_name, settings, is_strict, name, uuid, title, description, memory_bytes, memory_line,
                  current_memory_bytes, current_memory_line, memory_backing, vcpus, vcpus_line, topology, cpu,
                  iothread_ids, pins, os, features, clock, on_poweroff, on_reboot, on_crash, disks, throwaway,
-                 balloon, rngs, serials, virtio_consoles, debug_console, panic_device, exit_port] = value;
+                 balloon, rngs, serials, virtio_consoles, debug_console, panic_device, watchdog, exit_port] =
+        value;
     static_cast<void>(is_strict);
     add("name", name);
     add("uuid", uuid);
@@ -299,6 +307,7 @@ class FieldsLister {
     add("virtio_consoles", virtio_consoles);
     add("debug_console", debug_console);
     add("panic_device", panic_device);
+    add("watchdog", watchdog);
     add("exit_port", exit_port);
   }
 

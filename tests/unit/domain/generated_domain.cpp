@@ -35,6 +35,7 @@ class Generator {
     if (coin()) {
       domain.panic_device.emplace();
     }
+    make_watchdog(domain);
     if (coin()) {
       domain.exit_port = ExitPort{.port = static_cast<uint16_t>(number(0, kExitPortEnd - 1))};
     }
@@ -346,6 +347,19 @@ class Generator {
     balloon.reports_free_pages = coin();
     if (domain.os.machine == MachineType::kPc && coin()) {
       balloon.address = PciAddress{.slot = 31};
+    }
+  }
+
+  void make_watchdog(Domain& domain) {
+    if (coin()) {
+      return;
+    }
+    const bool is_pc = domain.os.machine == MachineType::kPc;
+    Watchdog& watchdog = domain.watchdog.emplace();
+    watchdog.model = is_pc ? any<WatchdogModel>(2) : WatchdogModel::kIb700;
+    watchdog.action = any<WatchdogAction>(6);
+    if (watchdog.model == WatchdogModel::kI6300esb && coin()) {
+      watchdog.address = PciAddress{.slot = 29};
     }
   }
 

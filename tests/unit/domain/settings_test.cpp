@@ -158,7 +158,9 @@ std::vector<SettingExample> setting_examples() {
       {"rng.backend=/dev/hwrng", {"rng.model=virtio", "rng.backend.model=random"}},
       {"rng.backend.model=random", {"rng.model=virtio"}},
       {"rng.rate.bytes=1000", {"rng.model=virtio", "rng.backend.model=random"}},
-      {"rng.rate.period=500", {"rng.model=virtio", "rng.backend.model=random", "rng.rate.bytes=1000"}}};
+      {"rng.rate.period=500", {"rng.model=virtio", "rng.backend.model=random", "rng.rate.bytes=1000"}},
+      {"watchdog.model=i6300esb"},
+      {"watchdog.action=pause", {"watchdog.model=ib700"}}};
   add_examples_of_limits(examples);
   return examples;
 }

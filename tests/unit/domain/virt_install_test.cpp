@@ -73,7 +73,6 @@ const std::map<std::string, std::vector<std::string>> kRefusedFiles = {
     {"tpm", {"<tpm>"}},
     {"uefi", {"<os firmware='efi'>"}},
     {"vsock", {"<vsock>"}},
-    {"watchdog", {"<watchdog>"}},
 };
 
 // What the diagnostics are about, without files, lines and reasons.
