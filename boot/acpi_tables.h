@@ -25,6 +25,7 @@ struct AcpiConfig {
   uint32_t virtio_mmio_mask = 0;        // bit n: slot n of layout::kVirtioMmioStart exists (microvm)
   bool has_i8042 = true;                // keyboard and mouse
   bool has_panic_device = false;        // at layout::kPanicPort
+  std::optional<GuestAddress> generation_id = std::nullopt;  // where the 16 bytes are
   uint64_t pci_window32_start =
       layout::kPciMmioStart;  // pc: memory window for 32-bit BARs, up to kPciMmioEnd
   std::optional<GuestRange> pci_window64 = std::nullopt;  // pc: memory window for 64-bit BARs above RAM

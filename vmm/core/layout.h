@@ -26,6 +26,7 @@ inline constexpr uint32_t kVirtioMmioSlots = 8;
 inline constexpr uint32_t kVirtioMmioFirstGsi = 16;  // slot n: GSI 16 + n, edge
 inline constexpr uint64_t kIoApicAddress = 0xfec0'0000;
 inline constexpr uint64_t kLocalApicAddress = 0xfee0'0000;
+inline constexpr uint64_t kGenerationIdPage = 0xfeff'b000;  // where the domain has a <genid>; read-only
 inline constexpr uint64_t kKvmIdentityMapAddress =
     0xfeff'c000;                                         // one page, KVM's own (real mode on old Intel)
 inline constexpr uint64_t kKvmTssAddress = 0xfeff'd000;  // three pages, KVM's own

@@ -225,6 +225,10 @@ void check_acpi(const ReadContext& context, const Element& root, const Domain& d
     context.report.warning(domain.panic_device->line,
                            "<panic>: without <features><acpi/></features> the guest does not find it");
   }
+  if (domain.generation_id) {
+    context.report.warning(domain.generation_id->line,
+                           "<genid>: without <features><acpi/></features> the guest does not find it");
+  }
   if (domain.watchdog && domain.watchdog->action == WatchdogAction::kShutdown) {
     context.report.warning(
         domain.watchdog->line,

@@ -311,6 +311,12 @@ struct DebugConsole {
 };
 inline constexpr uint16_t kDebugConsolePort = 0x402;  // where SeaBIOS and OVMF print
 
+// <genid>: by which a guest knows that its disks were copied, or went back in time.
+struct GenerationId {
+  int line = 0;
+  std::optional<std::array<uint8_t, 16>> value;  // in the order of its text; absent: another at each start
+};
+
 // A port at which the guest ends its run with an exit status; <vmm:exit> in <metadata>.
 struct ExitPort {
   int line = 0;
@@ -325,6 +331,7 @@ struct Domain {
   bool is_strict = false;             // --strict; see warn()
   std::string name;
   std::optional<std::array<uint8_t, 16>> uuid;  // in the order of its text
+  std::optional<GenerationId> generation_id;
   std::string title;
   std::string description;
 

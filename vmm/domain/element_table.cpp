@@ -48,7 +48,8 @@ constexpr Rule kRules[] = {
   {"metadata", kElement, kOnce, kDone, "elements of other programs are passed over"},
   {"metadata/vmm:exit", kElement, kOnce, kDone, "of the namespace urn:vmm:domain:1: the guest may end its run with an exit status (docs/commands.md)"},
   {"metadata/vmm:exit", "port", kAny, kDone, "of one byte, below 0xc000, where the machine has none; 0xf4 is usual"},
-  {"genid", kElement, kOnce, kRefused, "the generation id device is not there yet; remove it"},
+  {"genid", kElement, kOnce, kDone, "another one at each start if it is empty, or if a disk is throwaway: its time goes back"},
+  {"genid", kTextOf, kAny, kDone, "32 hexadecimal digits, or nothing"},
 
   // --- Memory ---
   {"memory", kElement, kOnce, kDone, ""},

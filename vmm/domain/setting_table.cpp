@@ -17,6 +17,7 @@ constexpr std::string_view kBootsInstead =
 constexpr SettingRule kSettings[] = {
   {"name", "name", kTextOf, kValue, ""},
   {"uuid", "uuid", kTextOf, kValue, ""},
+  {"genid", "genid", kTextOf, kValue, ""},
   {"title", "title", kTextOf, kValue, ""},
   {"description", "description", kTextOf, kValue, ""},
   {"memory", "memory", kTextOf, kSize, "with its unit; the file's <currentMemory> goes with it"},

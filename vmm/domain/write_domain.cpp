@@ -15,6 +15,11 @@ void write_identity(const Domain& domain, XmlWriter& writer) {
   if (domain.uuid) {
     writer.add_text("uuid", uuid_text(*domain.uuid));
   }
+  if (domain.generation_id && domain.generation_id->value) {
+    writer.add_text("genid", uuid_text(*domain.generation_id->value));
+  } else if (domain.generation_id) {
+    writer.add("genid");
+  }
   if (!domain.title.empty()) {
     writer.add_text("title", domain.title);
   }

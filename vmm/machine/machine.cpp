@@ -14,6 +14,7 @@
 #include "vmm/base/log.h"
 #include "vmm/core/layout.h"
 #include "vmm/machine/cpu_plan.h"
+#include "vmm/machine/generation_id.h"
 #include "vmm/machine/memory_builder.h"
 #include "vmm/machine/smbios.h"
 
@@ -33,6 +34,9 @@ boot::AcpiConfig make_acpi_config(const domain::Domain& domain, const CpuPlan& p
     config.serial_mask |= 1U << serial.port;
   }
   config.virtio_mmio_mask = mmio_mask;
+  if (domain.generation_id) {
+    config.generation_id = GuestAddress(layout::kGenerationIdPage);
+  }
   config.has_panic_device = domain.panic_device.has_value();
   return config;
 }
@@ -107,6 +111,10 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
   VMM_ASSIGN_OR_RETURN(extras_, VirtioExtras::create(domain_, *virtio_places_, main_loop_, switches.quit));
   VMM_ASSIGN_OR_RETURN(watchdog_,
                        Watchdog::create(domain_, main_loop_, ports_, *virtio_places_, [this] { bark(); }));
+  if (domain_.generation_id) {
+    VMM_ASSIGN_OR_RETURN(generation_id_, make_generation_id_page(domain_));
+    VMM_TRY(vm_->add_rom(GuestAddress(layout::kGenerationIdPage), generation_id_));
+  }
   VMM_TRY(assign_resources());
   if (domain_.os.kernel.empty()) {
     VMM_ASSIGN_OR_RETURN(firmware_, Firmware::create(domain_, memory_, ports_, *vm_));

@@ -17,6 +17,7 @@
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
 #include "vmm/base/log.h"
+#include "vmm/base/mapping.h"
 #include "vmm/core/cpu_entry.h"
 #include "vmm/core/guest_memory.h"
 #include "vmm/core/io_bus.h"
@@ -145,6 +146,7 @@ class Machine {
   IoBus ports_;
   IoBus mmio_;
   std::unique_ptr<Vm> vm_;
+  Mapping generation_id_;               // empty: the domain has no <genid>
   std::unique_ptr<Firmware> firmware_;  // where there is no <kernel>
   std::unique_ptr<IsaInterrupts> interrupts_;
   std::unique_ptr<Platform> platform_;

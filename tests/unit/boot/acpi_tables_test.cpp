@@ -313,6 +313,18 @@ class Disassembly {
   int status_ = -1;
 };
 
+TEST_P(AcpiTables, TheGenerationIdIsFoundByItsCompatibleNameAndOnlyWhereThereIsOne) {
+  AcpiConfig config = config_with_cpus(GetParam(), 1);
+  EXPECT_THAT(Disassembly(AcpiGuest(config)).text("SSDT"), Not(HasSubstr("VGEN")));
+  config.generation_id = GuestAddress(0x1'fedc'b000);
+  const Disassembly tables((AcpiGuest(config)));
+  EXPECT_EQ(tables.status(), 0) << tables.messages();
+  EXPECT_THAT(tables.section("SSDT", "Device (VGEN)", "Device (C000)"),
+              AllOf(HasSubstr("Name (_HID, \"VMMG0001\")"), HasSubstr("Name (_CID, \"VM_Gen_Counter\")"),
+                    HasSubstr("Name (_DDN, \"VM_Gen_Counter\")"),
+                    testing::ContainsRegex("ADDR, Package \\(0x02\\)[^{]*\\{[^0]*0xFEDCB000,[^O]*One")));
+}
+
 TEST_P(AcpiTables, ReferenceDisassemblerReadsThemWithoutComplaint) {
   const Disassembly tables(AcpiGuest(config_with_cpus(GetParam(), 2)));
   EXPECT_EQ(tables.status(), 0) << tables.messages();

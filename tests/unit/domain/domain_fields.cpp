@@ -60,6 +60,10 @@ class FieldsLister {
     const auto& [channel, drive] = value;
     fields[name] = fmt::format("{}.{}", channel, drive);
   }
+  void add(const std::string& name, const GenerationId& value) {
+    const auto& [line, id] = value;
+    add(name + ".value", id);
+  }
   void add(const std::string& name, const ExitPort& value) {
     const auto& [line, port] = value;
     fields[name] = std::to_string(port);
@@ -276,14 +280,15 @@ class FieldsLister {
   }
 
   void add(const Domain& value) {
-    const auto& [file_name, settings, is_strict, name, uuid, title, description, memory_bytes, memory_line,
-                 current_memory_bytes, current_memory_line, memory_backing, vcpus, vcpus_line, topology, cpu,
-                 iothread_ids, pins, os, features, clock, on_poweroff, on_reboot, on_crash, disks, throwaway,
-                 balloon, rngs, serials, virtio_consoles, debug_console, panic_device, watchdog, exit_port] =
-        value;
+    const auto& [file_name, settings, is_strict, name, uuid, generation_id, title, description, memory_bytes,
+                 memory_line, current_memory_bytes, current_memory_line, memory_backing, vcpus, vcpus_line,
+                 topology, cpu, iothread_ids, pins, os, features, clock, on_poweroff, on_reboot, on_crash,
+                 disks, throwaway, balloon, rngs, serials, virtio_consoles, debug_console, panic_device,
+                 watchdog, exit_port] = value;
     static_cast<void>(is_strict);
     add("name", name);
     add("uuid", uuid);
+    add("generation_id", generation_id);
     add("title", title);
     add("description", description);
     add("memory_bytes", memory_bytes);

@@ -327,6 +327,22 @@ TEST(DomainOs, FirmwareAndItsMenuAreRead) {
   EXPECT_EQ(os.reboot_after_ms, 0U);
 }
 
+TEST(DomainGenerationId, IsSaidOrLeftToEachStart) {
+  const auto with_id = [](const std::string& id) { return read(DomainText{.others = id}); };
+  EXPECT_FALSE(with_id("").domain->generation_id);
+  const auto empty = with_id("<genid/>");
+  EXPECT_THAT(empty.diagnostics, IsEmpty());
+  ASSERT_TRUE(empty.domain && empty.domain->generation_id);
+  EXPECT_FALSE(empty.domain->generation_id->value);
+  const auto said = with_id("<genid>00010203-0405-0607-0809-0a0b0c0d0e0f</genid>");
+  ASSERT_TRUE(said.domain && said.domain->generation_id && said.domain->generation_id->value);
+  EXPECT_EQ(said.domain->generation_id->value->at(3), 3);
+  EXPECT_THAT(errors(with_id("<genid>1234</genid>")),
+              ElementsAre("guest.xml:6: <genid>: '1234' is not 32 hexadecimal digits"));
+  EXPECT_THAT(warnings(read(DomainText{.features = "", .others = "<genid/>"})),
+              ::testing::Contains(HasSubstr("<genid>: without <features><acpi/></features>")));
+}
+
 TEST(DomainOs, ARebootTimeoutIsANumberOrMinusOne) {
   for (const std::string value : {"-2", "65536", "", "soon"}) {
     const auto reading =

@@ -74,6 +74,12 @@ class Generator {
       auto& uuid = domain.uuid.emplace();
       std::ranges::generate(uuid, [this] { return static_cast<uint8_t>(number(0, 255)); });
     }
+    if (coin()) {
+      auto& id = domain.generation_id.emplace();
+      if (coin()) {
+        std::ranges::generate(id.value.emplace(), [this] { return static_cast<uint8_t>(number(0, 255)); });
+      }
+    }
     domain.title = coin() ? text() : "";
     domain.description = coin() ? lines() : "";
   }

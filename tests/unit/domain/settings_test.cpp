@@ -79,6 +79,7 @@ std::vector<SettingExample> setting_examples() {
   std::vector<SettingExample> examples = {
       {"name=other"},
       {"uuid=6a2f6f0e-8c55-4a5e-9f0c-0d3b8f1c2a77"},
+      {"genid=6a2f6f0e-8c55-4a5e-9f0c-0d3b8f1c2a78"},
       {"title=A title"},
       {"description=What it is"},
       {"memory=2GiB"},
