@@ -126,8 +126,8 @@ class BlockDevice {
   // Requests not yet completed.
   virtual uint32_t in_flight() const = 0;
 
-  // Nobody wants what was submitted any more: the guest has reset its device. What was not begun yet, because
-  // a limit made it wait, ends now, in kIoError.
+  // Nobody wants what was submitted any more: the guest has reset its device. What waits, for its turn within
+  // a limit or for the host to be able to do it, ends now, with an error.
   virtual void drop_waiting() {}
 
   // For tools; nullptr: nothing is known of this disk but what it reads as.

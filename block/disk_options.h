@@ -59,6 +59,14 @@ struct DiskOptions {
   std::vector<std::string> data_files;
   // The format of the image's backing file, where the image names none.
   std::optional<Format> backing_format;
+  // What the image stands on, from the first file on, as its domain file says; and whether it says that there
+  // are no more. Where the images say otherwise they are refused.
+  struct BackingStore {
+    std::string path;  // empty: any
+    Format format = Format::kRaw;
+  };
+  std::vector<BackingStore> backing_stores;
+  bool backing_ends = false;
   // For the tables of each layer in memory; 0: a default that is enough for 256 GiB in clusters of 64 KiB.
   uint64_t metadata_cache_bytes = 0;
   // So many images, this one and those that it stands on; 0: all. Below them there are zeroes, which the

@@ -96,6 +96,11 @@ void ErrorPolicyDevice::give_up() {
   }
 }
 
+void ErrorPolicyDevice::drop_waiting() {
+  disk_->drop_waiting();
+  give_up();  // what ends there with an error, too
+}
+
 ErrorPolicy ErrorPolicyDevice::policy_for(BlockOp op) const {
   return op == BlockOp::kRead ? policies_.read : policies_.write;
 }

@@ -43,6 +43,7 @@ class ErrorPolicyDevice final : public BlockDevice {
   // Completes them with the errors that they had: before a reset of the guest, or the end of the run.
   void give_up();
   bool is_holding() const { return !held_.empty(); }
+  void drop_waiting() override;
 
   uint64_t size_bytes() const override { return disk_->size_bytes(); }
   bool is_read_only() const override { return disk_->is_read_only(); }

@@ -63,7 +63,9 @@ Result<struct stat> look_at(const DiskOptions& options) {
 Result<UniqueFd> open_fd(const DiskOptions& options, bool direct) {
   const bool is_only_read = options.read_only || options.is_trial;
   const bool leaves_times = options.overlay != nullptr || options.is_trial;
-  const int flags = (is_only_read ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | (direct ? O_DIRECT : 0);
+  // O_NONBLOCK: a drive of the host does not draw its tray in.
+  const int flags = (is_only_read ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | (direct ? O_DIRECT : 0) |
+                    (options.is_trial ? O_NONBLOCK : 0);
   UniqueFd fd(::open(options.path.c_str(), flags | (leaves_times ? O_NOATIME : 0)));
   if (!fd && errno == EPERM && leaves_times) {
     fd = UniqueFd(::open(options.path.c_str(), flags));  // only a file's owner may ask for that

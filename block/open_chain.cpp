@@ -74,6 +74,7 @@ class ChainOpener {
       if (!next) {
         return std::unexpected(layers_.empty() ? next.error() : within_chain(next.error()));
       }
+      VMM_TRY(check_backing_store(*next));
       if (!next->has_value()) {
         break;
       }
@@ -88,6 +89,33 @@ class ChainOpener {
  private:
   // What the layer stands on, if anything.
   using Next = std::optional<DiskOptions>;
+
+  // What the layer that was opened last says of what it stands on, beside what the domain file says.
+  Status check_backing_store(const Next& next) const {
+    const auto& wanted = options_.backing_stores;
+    const size_t index = layers_.size() - 1;
+    const std::string& image = names_.back();
+    if (index >= wanted.size()) {
+      return index == wanted.size() && options_.backing_ends && next
+                 ? fail("{}: stands on {}, and <backingStore/> says on nothing; make them agree", image,
+                        next->path)
+                 : Status();
+    }
+    const DiskOptions::BackingStore& store = wanted[index];
+    if (!next) {
+      return fail("{}: stands on nothing, and <backingStore> says otherwise; make them agree", image);
+    }
+    std::error_code error;
+    if (!store.path.empty() && !std::filesystem::equivalent(store.path, next->path, error)) {
+      return fail("{}: stands on {}, and <backingStore> says on {}; make them agree", image, next->path,
+                  store.path);
+    }
+    if (store.format != next->format) {
+      return fail("{}: says that its backing file {} is {}, and <backingStore> says {}; make them agree",
+                  image, next->path, name_of(next->format), name_of(store.format));
+    }
+    return {};
+  }
 
   Result<Next> open_layer(const DiskOptions& options) {
     names_.push_back(options.path);

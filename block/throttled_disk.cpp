@@ -40,26 +40,24 @@ Result<std::unique_ptr<ThrottledDisk>> ThrottledDisk::create(EventLoop& loop,
 
 ThrottledDisk::ThrottledDisk(EventLoop& loop, std::unique_ptr<BlockDevice> disk, const IoLimits& limits,
                              Time time)
-    : loop_(loop), disk_(std::move(disk)), time_(std::move(time)), slots_(kMostWaiting) {
+    : loop_(loop),
+      disk_(std::move(disk)),
+      time_(std::move(time)),
+      operation_bytes_(limits.operation_bytes),
+      total_bytes_(limits.total_bytes),
+      total_operations_(limits.total_operations),
+      bytes_{TokenBucket(limits.read_bytes), TokenBucket(limits.write_bytes)},
+      operations_{TokenBucket(limits.read_operations), TokenBucket(limits.write_operations)},
+      slots_(kMostWaiting) {
   for (Slot& slot : slots_) {
     slot.next = std::exchange(free_slots_, &slot);
   }
-  set_limits(limits);
   loop_.add_poller(*this);
 }
 
 ThrottledDisk::~ThrottledDisk() {
   VMM_CHECK(waiting_count_ == 0, "a disk was closed while requests wait for it");
   loop_.remove_poller(*this);
-}
-
-void ThrottledDisk::set_limits(const IoLimits& limits) {
-  operation_bytes_ = limits.operation_bytes;
-  total_bytes_ = TokenBucket(limits.total_bytes);
-  total_operations_ = TokenBucket(limits.total_operations);
-  bytes_ = {TokenBucket(limits.read_bytes), TokenBucket(limits.write_bytes)};
-  operations_ = {TokenBucket(limits.read_operations), TokenBucket(limits.write_operations)};
-  let_go();
 }
 
 void ThrottledDisk::let_through() {
@@ -158,9 +156,8 @@ BlockRequest ThrottledDisk::pop(Direction direction) {
   return std::move(slot->request);
 }
 
-// Those that come meanwhile are not meant.
 void ThrottledDisk::drop_waiting() {
-  std::array<uint32_t, kDirections> counts{};
+  std::array<uint32_t, kDirections> counts{};  // those that come meanwhile are not meant
   for (const Direction direction : {kReads, kWrites}) {
     for (const Slot* slot = lines_[direction].first; slot != nullptr; slot = slot->next) {
       ++counts[direction];
@@ -172,6 +169,7 @@ void ThrottledDisk::drop_waiting() {
       request.completion.finish(IoStatus::kIoError);
     }
   }
+  disk_->drop_waiting();
 }
 
 }  // namespace vmm::block

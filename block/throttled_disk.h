@@ -6,8 +6,8 @@
 // - A flush never waits, and counts as nothing: it covers what is done, and what waits is not.
 // - At most kRequestsInFlight requests wait before the disk is full, and what is in front of it stops taking
 //   more.
-// - A guest's reset of its device ends what waits (drop_waiting()). Before the machine is reset or ends, what
-//   waits is let through at once (let_through()), and counts: the limit holds over the reset too.
+// - A guest's reset, of its device or of all, ends what waits (drop_waiting()): what it has used up of its
+//   limit stays used up. Before the disk is closed what waits is let through at once (let_through()).
 //
 // Threads: as for every BlockDevice; so are the other methods.
 #pragma once
@@ -54,12 +54,8 @@ class ThrottledDisk final : public BlockDevice, private EventLoop::Poller {
   ThrottledDisk(const ThrottledDisk&) = delete;
   ThrottledDisk& operator=(const ThrottledDisk&) = delete;
 
-  // From now on; what went before is forgiven, and what waits goes by the new ones.
-  void set_limits(const IoLimits& limits);
-
-  // Until limit_again() nothing waits, as long as the disk takes it.
+  // From now on nothing waits, as long as the disk takes it.
   void let_through();
-  void limit_again() { lets_through_ = false; }
 
   uint64_t size_bytes() const override { return disk_->size_bytes(); }
   bool is_read_only() const override { return disk_->is_read_only(); }
@@ -94,7 +90,7 @@ class ThrottledDisk final : public BlockDevice, private EventLoop::Poller {
   const std::unique_ptr<BlockDevice> disk_;
   EventLoop::Timer timer_;
   Time time_;
-  uint64_t operation_bytes_ = 0;
+  const uint64_t operation_bytes_;
   TokenBucket total_bytes_, total_operations_;
   std::array<TokenBucket, kDirections> bytes_, operations_;  // of reads, of writes
 

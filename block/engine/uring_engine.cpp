@@ -2,6 +2,7 @@
 
 #include <linux/falloc.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -138,8 +139,12 @@ bool UringEngine::poll() {
 
 bool UringEngine::sleep(int epoll_fd, EventLoop::Duration timeout) {
   use_this_thread();
+  watch_epoll(epoll_fd);
+  if (!are_workers_placed_) {
+    place_workers();
+  }
   FileOperation* lone = lone_operation();
-  fill_submission_queue(epoll_fd);
+  fill_submission_queue();
   if (lone != nullptr) {
     do_here(*lone);
     timeout = EventLoop::Duration(0);
@@ -194,6 +199,7 @@ void UringEngine::use_this_thread() {
   }
   VMM_CHECK(enable_ring(ring_), "a new io_uring could not be enabled");
   is_enabled_ = true;
+  are_workers_placed_ = false;
   thread_ = ::pthread_self();
 }
 
@@ -253,14 +259,29 @@ void UringEngine::take_edge(size_t index, int result, bool is_last) {
   }
 }
 
-void UringEngine::fill_submission_queue(int epoll_fd) {
-  if (!is_epoll_watched_) {
-    if (io_uring_sqe* sqe = io_uring_get_sqe(&ring_)) {
-      io_uring_prep_poll_add(sqe, epoll_fd, POLLIN);
-      io_uring_sqe_set_data64(sqe, kEpollTag);
-      is_epoll_watched_ = true;
-    }
+void UringEngine::watch_epoll(int epoll_fd) {
+  if (is_epoll_watched_) {
+    return;
   }
+  if (io_uring_sqe* sqe = io_uring_get_sqe(&ring_)) {
+    io_uring_prep_poll_add(sqe, epoll_fd, POLLIN);
+    io_uring_sqe_set_data64(sqe, kEpollTag);
+    is_epoll_watched_ = true;
+  }
+}
+
+// The kernel's own threads, for what it cannot begin without waiting, run where this thread does: before
+// Linux 6.2 they would run anywhere. It has them from the first submission on. Where it does not know of this
+// call (before Linux 5.14) they stay anywhere.
+void UringEngine::place_workers() {
+  are_workers_placed_ = true;
+  cpu_set_t cpus;
+  if (io_uring_submit(&ring_) >= 0 && ::sched_getaffinity(0, sizeof(cpus), &cpus) == 0) {
+    static_cast<void>(io_uring_register_iowq_aff(&ring_, sizeof(cpus), &cpus));
+  }
+}
+
+void UringEngine::fill_submission_queue() {
   if (edges_changed_) {
     arm_edges();
   }

@@ -54,7 +54,9 @@ class UringEngine final : public Engine, private EventLoop::Poller, private Even
   void use_this_thread();
   void arm_edges();
   void take_edge(size_t index, int result, bool is_last);
-  void fill_submission_queue(int epoll_fd);
+  void watch_epoll(int epoll_fd);
+  void place_workers();
+  void fill_submission_queue();
   void hand_over();
   FileOperation* lone_operation();
   void do_here(FileOperation& operation);
@@ -79,6 +81,7 @@ class UringEngine final : public Engine, private EventLoop::Poller, private Even
   uint32_t in_ring_ = 0;  // operations that the kernel holds
   LoneOperations lone_operations_;
   bool is_epoll_watched_ = false;
+  bool are_workers_placed_ = false;
   bool is_epoll_ready_ = false;
   // A place is free when it has no sink and is not armed.
   std::vector<Edge> edges_;

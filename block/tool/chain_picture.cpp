@@ -1,5 +1,6 @@
 #include "block/tool/chain_picture.h"
 #include "vmm/base/printable.h"
+#include "vmm/base/size.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -19,6 +19,7 @@
 #include "block/tool/secrets.h"
 #include "block/tool/snapshot_list.h"
 #include "vmm/base/printable.h"
+#include "vmm/base/size.h"
 
 namespace vmm::block::tool {
 namespace {

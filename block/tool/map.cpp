@@ -15,6 +15,7 @@
 #include "block/tool/create_options.h"
 #include "block/tool/image_options.h"
 #include "vmm/base/printable.h"
+#include "vmm/base/size.h"
 
 namespace vmm::block::tool {
 namespace {

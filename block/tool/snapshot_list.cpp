@@ -1,5 +1,6 @@
 #include "block/tool/snapshot_list.h"
 #include "vmm/base/printable.h"
+#include "vmm/base/size.h"
 
 #include <array>
 #include <cstdio>

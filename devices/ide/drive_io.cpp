@@ -13,10 +13,14 @@ void DriveIo::start(DiskJob job) {
     orders_.newest_number = job.number;
     orders_.job = std::move(job);
   }
+  outdate_current();
+  wake_loop();
+}
+
+void DriveIo::outdate_current() {
   if (has_current_ && !drops_soon_.exchange(true)) {
     loop_.post([this] { drop_outdated(); });
   }
-  wake_loop();
 }
 
 void DriveIo::drop_outdated() {
@@ -59,6 +63,7 @@ void DriveIo::change_disk(block::BlockDevice* disk, uint64_t void_jobs, std::fun
     }
     orders_.changes.push_back({.disk = disk, .on_changed = std::move(on_changed)});
   }
+  outdate_current();
   wake_loop();
 }
 

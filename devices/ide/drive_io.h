@@ -39,7 +39,8 @@ class DriveIo {
 
   // Runs the job after the one that runs now. It takes the place of one that has not begun; where a later one
   // is known already, this one is void: it is dropped, and nobody hears of it. One that runs is outdated by
-  // it: a limit of the disk does not keep that any longer.
+  // it: if it waits, for a limit of the disk or for the host, it waits no longer
+  // (BlockDevice::drop_waiting()).
   void start(DiskJob job) VMM_EXCLUDES(mutex_);
 
   // Begins no more jobs, and calls back when none runs. In turns with resume().
@@ -47,7 +48,9 @@ class DriveIo {
   void resume() VMM_EXCLUDES(mutex_);
 
   // From on_changed on, the disk before is not used any more. Happens while quiesced too. Jobs up to number
-  // void_jobs were meant for the disk before: one that has not begun is dropped, whenever it arrives here.
+  // void_jobs were meant for the disk before: one that has not begun is dropped, whenever it arrives here;
+  // one that runs is outdated. on_changed may be called from within the disk before, which it must not
+  // destroy.
   void change_disk(block::BlockDevice* disk, uint64_t void_jobs, std::function<void()> on_changed)
       VMM_EXCLUDES(mutex_);
 
@@ -72,6 +75,7 @@ class DriveIo {
   bool follow_orders() VMM_EXCLUDES(mutex_);
   void submit();
   void finished(block::IoStatus status);
+  void outdate_current();
   void drop_outdated() VMM_EXCLUDES(mutex_);
 
   EventLoop& loop_;

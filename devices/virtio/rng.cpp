@@ -8,11 +8,12 @@
 
 namespace vmm::virtio {
 
-VirtioRng::VirtioRng(Source source, std::optional<Rate> rate, Alarm& alarm)
-    : source_(std::move(source)), rate_(rate), alarm_(alarm) {
+VirtioRng::VirtioRng(Source source, std::optional<Rate> rate, const Alarms& alarms)
+    : source_(std::move(source)), rate_(rate), alarms_(alarms) {
   VMM_CHECK(!rate_ || (rate_->bytes > 0 && rate_->period.count() > 0), "a rate of nothing");
   allowance_ = rate_ ? rate_->bytes : std::numeric_limits<uint64_t>::max();
-  alarm_.set_handler([this] { on_alarm(); });
+  alarms_.period.set_handler([this] { on_period(); });
+  alarms_.retry.set_handler([this] { on_retry(); });
 }
 
 void VirtioRng::read_config(uint32_t /*offset*/, std::span<std::byte> data) const {
@@ -21,9 +22,8 @@ void VirtioRng::read_config(uint32_t /*offset*/, std::span<std::byte> data) cons
 
 void VirtioRng::start(ChainReturn& chains, uint64_t /*features*/, std::span<const uint16_t> /*queue_sizes*/) {
   chains_ = &chains;
-  // Not before a driver is there. Where the alarm is armed, it will do it: else a guest that resets its
-  // device would hurry the source, or the period.
-  if (!is_armed_) {
+  // Not before a driver is there; nor does one that resets its device hurry the source.
+  if (!waits_for_source_) {
     refill();
   }
 }
@@ -47,7 +47,7 @@ void VirtioRng::take(size_t bytes) {
   pool_left_ -= bytes;
   if (rate_ && bytes > 0) {
     allowance_ -= bytes;
-    arm(rate_->period);
+    begin_period();
   }
   if (pool_left_ == 0) {
     refill();
@@ -63,25 +63,28 @@ void VirtioRng::refill() {
     if (log_limit_.allows()) {
       log::warning("rng: the host's source has no random numbers at present; the guest waits");
     }
-    arm(kRetryTime);
+    waits_for_source_ = true;
+    alarms_.retry.arm(kRetryTime);
     return;
   }
   std::ranges::copy_backward(std::span(pool_).first(count), pool_.end());
   pool_left_ = count;
 }
 
-// A period begins with its first byte. While the source is waited for, none is given.
-void VirtioRng::arm(std::chrono::nanoseconds delay) {
-  if (!std::exchange(is_armed_, true)) {
-    alarm_.arm(delay);
+// One begins with its first byte.
+void VirtioRng::begin_period() {
+  if (!std::exchange(is_in_period_, true)) {
+    alarms_.period.arm(rate_->period);
   }
 }
 
-void VirtioRng::on_alarm() {
-  is_armed_ = false;
-  if (rate_) {
-    allowance_ = rate_->bytes;
-  }
+void VirtioRng::on_period() {
+  is_in_period_ = false;
+  allowance_ = rate_->bytes;
+}
+
+void VirtioRng::on_retry() {
+  waits_for_source_ = false;
   if (chains_ != nullptr) {
     refill();
   }

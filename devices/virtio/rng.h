@@ -33,11 +33,16 @@ class VirtioRng final : public VirtioDevice {
     uint64_t bytes = 0;  // at least 1
     std::chrono::milliseconds period{1000};
   };
-  // Fills the front of `to` and returns how many bytes; 0: there is nothing at present. It does not wait.
+  // Fills the front of `to` and returns how many bytes; 0: there is nothing at present. It should not
+  // wait.
   using Source = std::function<size_t(std::span<std::byte> to)>;
 
-  // The alarm goes off on the thread of the loop that the device belongs to, and outlives the device.
-  VirtioRng(Source source, std::optional<Rate> rate, Alarm& alarm);
+  // These go off on the thread of the loop that the device belongs to, and outlive the device.
+  struct Alarms {
+    Alarm& period;  // a period of the rate is over
+    Alarm& retry;   // the source is asked again
+  };
+  VirtioRng(Source source, std::optional<Rate> rate, const Alarms& alarms);
 
   std::string_view name() const override { return "rng"; }
   uint32_t device_id() const override { return 4; }
@@ -59,19 +64,21 @@ class VirtioRng final : public VirtioDevice {
 
   void refill();
   void take(size_t bytes);
-  void arm(std::chrono::nanoseconds delay);
-  void on_alarm();
+  void begin_period();
+  void on_period();
+  void on_retry();
 
   const Source source_;
   const std::optional<Rate> rate_;
-  Alarm& alarm_;
+  const Alarms alarms_;
 
   // The I/O thread only.
   ChainReturn* chains_ = nullptr;
   std::array<std::byte, kPoolBytes> pool_{};
   size_t pool_left_ = 0;    // at its end
   uint64_t allowance_ = 0;  // of this period
-  bool is_armed_ = false;
+  bool is_in_period_ = false;
+  bool waits_for_source_ = false;
   log::RateLimit log_limit_;
 };
 

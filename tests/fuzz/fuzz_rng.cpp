@@ -29,8 +29,8 @@ class RngFuzzer {
           source_bytes_ = input_.take<uint16_t>();
           break;
         case 0xfe:
-          VMM_CHECK(alarm_.run_for(std::chrono::milliseconds(input_.take<uint16_t>())) <= 1000,
-                    "the alarm goes off too often");
+          VMM_CHECK(pass(std::chrono::milliseconds(input_.take<uint16_t>())) <= 1000,
+                    "the alarms go off too often");
           driver_.serve();
           break;
         default:
@@ -40,11 +40,12 @@ class RngFuzzer {
     driver_.stop();
     // The rest of what is asked for comes in time.
     source_bytes_ = VirtioRng::kPoolBytes;
-    alarm_.run_for(kPeriod);
+    pass(kPeriod);
     VMM_CHECK(device_.can_accept(0), "the guest waits for ever");
   }
 
  private:
+  int pass(std::chrono::nanoseconds time) { return run_for(clock_, {&period_alarm_, &retry_alarm_}, time); }
   size_t fill(std::span<std::byte> to) {
     const size_t count = std::min(to.size(), source_bytes_);
     std::ranges::fill(to.first(count), std::byte{0x5a});
@@ -53,13 +54,15 @@ class RngFuzzer {
 
   fuzz::Input& input_;
   FakeClock clock_;
-  FakeAlarm alarm_{clock_};
+  FakeAlarm period_alarm_{clock_}, retry_alarm_{clock_};
   size_t source_bytes_ = VirtioRng::kPoolBytes;
   std::optional<VirtioRng::Rate> rate_ =
       input_.chance()
           ? std::optional(VirtioRng::Rate{.bytes = input_.take<uint8_t>() + uint64_t{1}, .period = kPeriod})
           : std::nullopt;
-  VirtioRng device_{[this](std::span<std::byte> to) { return fill(to); }, rate_, alarm_};
+  VirtioRng device_{[this](std::span<std::byte> to) { return fill(to); },
+                    rate_,
+                    {.period = period_alarm_, .retry = retry_alarm_}};
   fuzzing::QueueDriver driver_{input_, device_};
 };
 

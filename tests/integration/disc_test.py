@@ -132,6 +132,28 @@ class Disc(FirmwareTest):
         self.assertFalse(os.path.exists(self.path("control")))
         self.assertIn("control", self.ctl("status", status=1))
 
+    def test_leaves_the_drive_while_a_read_waits_for_a_limit(self):
+        def limited(text):
+            text = text.replace("<readonly/>", "<readonly/><iotune><total_bytes_sec>1</total_bytes_sec></iotune>")
+            # Nothing but the disc keeps its thread's engine.
+            return text.replace("type='raw'/><source file='disk'", "type='raw' iothread='1'/><source file='disk'").replace(
+                "</vcpu>", "</vcpu><iothreads>1</iothreads>")
+
+        with self.run_guest(limited) as session:
+            self.wait_until_it_runs(session)
+            session.wait_for(rb"the first disk", SECONDS)
+            self.ctl("boot-once", "hdc")
+            self.ctl("reset")
+            session.wait_for(rb"Booting from DVD/CD", SECONDS)
+            time.sleep(0.5)  # the first read goes at once
+            self.ctl("eject", "hdc", "--force")
+            self.assertIn("(no disc) (the tray is open)", self.ctl("status"))
+            session.wait_for(rb"the first disk", SECONDS)
+            self.ctl("insert", self.path("two.iso"))
+            self.assertIn("two.iso", self.ctl("status"))
+            self.ctl("kill")
+            self.assertEqual(session.wait_end(SECONDS), 0)
+
     def test_an_image_that_cannot_be_opened_leaves_the_old_one(self):
         with self.run_guest() as session:
             self.wait_until_it_runs(session)

@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib
 from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
 
 # A sector in 512 s: the first read goes, and the next one waits for longer than any test.
+WAITS = 3  # seconds, in which a disk without a limit is read many times
 ALMOST_NOTHING = "<iotune><total_bytes_sec>1</total_bytes_sec></iotune>"
 
 
@@ -21,6 +22,8 @@ class Limit(FirmwareTest):
             session.wait_for(rb"the first disk", SECONDS)
             session.type("x")  # a reset; then firmware reads the disk again, which waits
             session.wait_for(rb"Booting from Hard Disk", SECONDS)
+            with self.assertRaisesRegex(AssertionError, "did not come"):
+                session.wait_for(rb"the first disk", WAITS)
             session.type("\x01x")
             self.assertEqual(session.wait_end(SECONDS), 0)
 

@@ -33,8 +33,8 @@ class Console : public ByteSink {
   // guest starts.
   virtual Status begin() { return {}; }
 
-  // Writes what is still in the buffer, waiting for the reader at most half a second. At the end of a run,
-  // when the loop does not turn any more; the destructor does not.
+  // Writes what is still in the buffer, waiting for the reader at most half a second. At the end of a run;
+  // the destructor does not. Where the loop turns on, it goes on with what is left.
   virtual void flush() = 0;
 };
 
@@ -48,6 +48,9 @@ Result<std::unique_ptr<Console>> open_stdio_console(EventLoop& loop, std::functi
 // Output only, into a file. begin() creates it (mode 0600), or empties it unless is_append. An error where
 // somebody has it locked: another console that is not is_append, or a disk, here or in another process.
 Result<std::unique_ptr<Console>> open_file_console(EventLoop& loop, const std::string& path, bool is_append);
+
+// Whether that would work now. Nothing is made, changed or locked.
+Status check_file_console(const std::string& path);
 
 // A new pseudo-terminal in raw mode; the path of its other end is given to on_path.
 Result<std::unique_ptr<Console>> open_pty_console(EventLoop& loop,

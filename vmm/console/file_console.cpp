@@ -15,6 +15,36 @@
 namespace vmm {
 namespace {
 
+struct flock whole_file() {
+  struct flock range{};
+  range.l_type = F_WRLCK;
+  range.l_whence = SEEK_SET;
+  return range;
+}
+
+bool is_unlocked(const UniqueFd& file) {
+  struct flock range = whole_file();
+  return ::fcntl(file.get(), F_OFD_GETLK, &range) != 0 || range.l_type == F_UNLCK;
+}
+
+std::unexpected<Error> in_use(const std::string& path) {
+  return fail(
+      "cannot open {} for a console: it is in use, by another guest's console or as a disk image; give "
+      "another "
+      "path",
+      path);
+}
+
+bool is_new_file(const std::string& path) {
+  std::error_code error;
+  return !std::filesystem::exists(std::filesystem::symlink_status(path, error));
+}
+
+bool can_be_created(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  return ::access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) == 0;
+}
+
 class FileConsole final : public StreamConsole {
  public:
   FileConsole(EventLoop& loop, const std::string& path, bool is_append)
@@ -23,9 +53,7 @@ class FileConsole final : public StreamConsole {
   // A file that is there is opened and stays as it is; one that is not there is not made yet.
   Status open() {
     VMM_TRY(start());
-    std::error_code error;
-    const bool is_new = !std::filesystem::exists(std::filesystem::symlink_status(path_, error));
-    return is_new && can_be_created() ? Status() : open_file(0);
+    return is_new_file(path_) && can_be_created(path_) ? Status() : open_file(0);
   }
 
   Status begin() override {
@@ -52,23 +80,11 @@ class FileConsole final : public StreamConsole {
 
   // Two that append to one file may share it; nobody shares one that he has locked.
   Status lock(const UniqueFd& file) const {
-    struct flock range{};
-    range.l_type = F_WRLCK;
-    range.l_whence = SEEK_SET;
+    struct flock range = whole_file();
     const bool is_free =
-        is_append_ ? ::fcntl(file.get(), F_OFD_GETLK, &range) != 0 || range.l_type == F_UNLCK
+        is_append_ ? is_unlocked(file)
                    : ::fcntl(file.get(), F_OFD_SETLK, &range) == 0 || (errno != EAGAIN && errno != EACCES);
-    return is_free ? Status()
-                   : fail(
-                         "cannot open {} for a console: it is in use, by another guest's console or as a "
-                         "disk image; "
-                         "give another path",
-                         path_);
-  }
-
-  bool can_be_created() const {
-    const std::filesystem::path folder = std::filesystem::path(path_).parent_path();
-    return ::access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) == 0;
+    return is_free ? Status() : Status(in_use(path_));
   }
 
   const std::string path_;
@@ -90,6 +106,14 @@ Result<std::unique_ptr<Console>> open_file_console(EventLoop& loop, const std::s
   auto console = std::make_unique<FileConsole>(loop, path, is_append);
   VMM_TRY(console->open());
   return console;
+}
+
+Status check_file_console(const std::string& path) {
+  if (is_new_file(path) && can_be_created(path)) {
+    return {};
+  }
+  VMM_ASSIGN_OR_RETURN(const UniqueFd file, open_output(path, 0, 0600, path + " for a console"));
+  return is_unlocked(file) ? Status() : Status(in_use(path));
 }
 
 std::unique_ptr<Console> make_null_console() { return std::make_unique<NullConsole>(); }

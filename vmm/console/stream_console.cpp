@@ -126,10 +126,14 @@ bool StreamConsole::write_out() {
     return false;
   }
   note_progress();
-  if (output_buffer_.consume(static_cast<size_t>(written)) && receiver_ != nullptr) {
+  note_written(static_cast<size_t>(written));
+  return true;
+}
+
+void StreamConsole::note_written(size_t bytes) {
+  if (output_buffer_.consume(bytes) && receiver_ != nullptr) {
     receiver_->output_room();
   }
-  return true;
 }
 
 void StreamConsole::output_blocked() {
@@ -222,11 +226,11 @@ void StreamConsole::flush() {
     const auto left = std::chrono::ceil<milliseconds>(end - steady_clock::now()).count();
     pollfd ready{.fd = output_->fd(), .events = POLLOUT, .revents = 0};
     if (left <= 0 || ::poll(&ready, 1, static_cast<int>(left)) == 0) {
-      return;
+      return output_blocked();
     }
     const ssize_t written = output_->write(output_buffer_.pending());
     if (written >= 0) {
-      output_buffer_.consume(static_cast<size_t>(written));
+      note_written(static_cast<size_t>(written));
     } else if (is_about_space(errno)) {
       return output_has_no_space(errno);
     } else if (errno != EAGAIN) {

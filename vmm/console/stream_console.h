@@ -67,6 +67,7 @@ class StreamConsole : public Console {
   void on_wake();
   void flush_output();
   bool write_out();
+  void note_written(size_t bytes);
   void output_blocked();
   void output_has_no_space(int error_number);
   void try_for_space();

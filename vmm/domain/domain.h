@@ -199,6 +199,12 @@ struct DiskGeometry {
   ChsTranslation translation = ChsTranslation::kAuto;  // with kIde
 };
 
+struct BackingStore {
+  DiskSource source_type = DiskSource::kFile;
+  std::filesystem::path source;  // empty: whatever the image above names
+  ImageFormat format = ImageFormat::kRaw;
+};
+
 struct Disk {
   int line = 0;
   std::string target;  // "vda"; no two disks have the same
@@ -213,8 +219,10 @@ struct Disk {
   ImageFormat format = ImageFormat::kRaw;
   std::optional<std::filesystem::path>
       data_file;  // <dataStore>: where the image's data are; only with kQcow2
-  // <backingStore>: of what the image stands on, where the image does not say it; only with kQcow2.
-  std::optional<ImageFormat> backing_format;
+  // <backingStore>s: what the image stands on, and what that stands on, as far as the file says it. The
+  // images themselves say it too, and must agree. Only with kQcow2.
+  std::vector<BackingStore> backing_stores;
+  bool backing_ends = false;          // nothing more is below those
   uint64_t metadata_cache_bytes = 0;  // with kQcow2; 0: the default
   // <encryption><secret>: the name of the passphrase, which the command line brings. Only with kQcow2.
   std::optional<std::string> secret;

@@ -58,7 +58,8 @@ Status insert_install_disc(Domain& domain, const std::filesystem::path& image) {
   drive->source_type = DiskSource::kFile;
   drive->format = ImageFormat::kRaw;
   drive->data_file.reset();
-  drive->backing_format.reset();
+  drive->backing_stores.clear();
+  drive->backing_ends = false;
   drive->source_is_optional = false;
   drive->tray_is_open = false;
   drive->secret.reset();

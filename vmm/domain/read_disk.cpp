@@ -168,20 +168,48 @@ void read_data_store(const ReadContext& context, const Element& element, Disk& d
   disk.data_file = context.complete(*source, source->value_of(wanted));
 }
 
-void read_backing_store(const ReadContext& context, const Element& element, Disk& disk) {
-  const Element* store = element.child("backingStore");
-  const Element* format = store == nullptr ? nullptr : store->child("format");
-  if (format == nullptr || format->attribute("type") == nullptr) {
-    return;
+BackingStore read_backing_store(const ReadContext& context, const Element& element) {
+  BackingStore store;
+  store.source_type = read_choice(context, element, "type", DiskSource::kFile,
+                                  {{"file", DiskSource::kFile}, {"block", DiskSource::kBlock}});
+  const Element* format = element.child("format");
+  if (format != nullptr && format->attribute("type") != nullptr) {
+    store.format = read_choice(context, *format, "type", ImageFormat::kRaw,
+                               {{"raw", ImageFormat::kRaw}, {"qcow2", ImageFormat::kQcow2}});
+  } else if (!element.has_refused_children) {
+    context.report.error(element.line,
+                         fmt::format("{}: has no <format type='…'/>; say 'raw' or 'qcow2'", element.place));
   }
-  if (disk.format != ImageFormat::kQcow2) {
-    context.report.error(
-        format->line,
-        fmt::format("{}: only images of type='qcow2' stand on another; remove it", format->place));
-    return;
+  const Element* source = element.child("source");
+  if (source == nullptr) {
+    return store;
   }
-  disk.backing_format = read_choice(context, *format, "type", ImageFormat::kRaw,
-                                    {{"raw", ImageFormat::kRaw}, {"qcow2", ImageFormat::kQcow2}});
+  const std::string_view wanted = store.source_type == DiskSource::kFile ? "file" : "dev";
+  if (source->value_of(wanted).empty()) {
+    context.report.error(source->line, fmt::format("{}: has no {}=; say where it is", source->place, wanted));
+  } else {
+    store.source = context.complete(*source, source->value_of(wanted));
+  }
+  return store;
+}
+
+// An empty one ends the chain; one that has no other in it says nothing about what follows.
+void read_backing_stores(const ReadContext& context, const Element& disk_element, Disk& disk) {
+  for (const Element* element = disk_element.child("backingStore"); element != nullptr;
+       element = element->child("backingStore")) {
+    if (element->children.empty() && element->attribute("type") == nullptr &&
+        !element->has_refused_children) {
+      disk.backing_ends = true;
+      return;
+    }
+    if (disk.format != ImageFormat::kQcow2) {
+      context.report.error(
+          element->line,
+          fmt::format("{}: only images of type='qcow2' stand on another; remove it", element->place));
+      return;
+    }
+    disk.backing_stores.push_back(read_backing_store(context, *element));
+  }
 }
 
 // In <source>, or where libvirt had it before.
@@ -425,7 +453,7 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
   }
   read_source(context, element, disk);
   read_data_store(context, element, disk);
-  read_backing_store(context, element, disk);
+  read_backing_stores(context, element, disk);
   read_encryption(context, element, disk);
   read_target(context, element, disk);
   read_serial_number(context, element, disk);
@@ -459,19 +487,18 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
 
 void read_disks(const ReadContext& context, const Element& devices, Domain& domain) {
   const bool is_microvm = domain.os.machine == MachineType::kMicrovm;
-  uint32_t virtio_left = is_microvm ? kMaxMicrovmDisks : kMaxPcDisks;
+  const uint32_t most = is_microvm ? kMaxMicrovmDisks : kMaxPcDisks;
+  uint32_t virtio_disks = 0;
   std::vector<const Element*> elements;
   for (const Element& each : devices.children) {
     if (each.name != "disk") {
       continue;
     }
     Disk disk = read_disk(context, each, domain);
-    if (disk.bus == DiskBus::kVirtio && virtio_left-- == 0) {
-      context.report.error(
-          each.line,
-          fmt::format("{}: more than {} virtio disks; machine='{}' has no place for it", each.place,
-                      is_microvm ? kMaxMicrovmDisks : kMaxPcDisks, is_microvm ? "microvm" : "pc"));
-      return;
+    if (disk.bus == DiskBus::kVirtio && virtio_disks++ == most) {
+      context.report.error(each.line,
+                           fmt::format("{}: more than {} virtio disks; machine='{}' has no place for it",
+                                       each.place, most, is_microvm ? "microvm" : "pc"));
     }
     domain.disks.push_back(std::move(disk));
     elements.push_back(&each);

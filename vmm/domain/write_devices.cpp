@@ -252,6 +252,24 @@ XmlAttributes target_attributes(const Disk& disk) {
   return attributes;
 }
 
+// Each within the one that stands on it.
+void write_backing_stores(const Disk& disk, XmlWriter& writer) {
+  for (const BackingStore& store : disk.backing_stores) {
+    const bool is_file = store.source_type == DiskSource::kFile;
+    writer.open("backingStore", {{"type", is_file ? "file" : "block"}});
+    writer.add("format", {{"type", std::string(name_of(store.format))}});
+    if (!store.source.empty()) {
+      writer.add("source", {{is_file ? "file" : "dev", written_path(store.source)}});
+    }
+  }
+  if (disk.backing_ends) {
+    writer.add("backingStore");
+  }
+  for (size_t i = 0; i < disk.backing_stores.size(); ++i) {
+    writer.close();
+  }
+}
+
 }  // namespace
 
 void write_disk(const Disk& disk, XmlWriter& writer) {
@@ -259,11 +277,7 @@ void write_disk(const Disk& disk, XmlWriter& writer) {
                        {"device", disk.device == DiskDevice::kCdrom ? "cdrom" : "disk"}});
   write_driver(disk, writer);
   write_source(disk, writer);
-  if (disk.backing_format) {
-    writer.open("backingStore", {{"type", "file"}});  // the image names it, whatever it is
-    writer.add("format", {{"type", std::string(name_of(*disk.backing_format))}});
-    writer.close();
-  }
+  write_backing_stores(disk, writer);
   writer.add("target", target_attributes(disk));
   if (disk.read_only) {
     writer.add("readonly");

@@ -266,6 +266,15 @@ class TreeReader {
     return std::nullopt;
   }
 
+  // What an image stands on may stand on another, in the file too: the table has one level of it.
+  static std::string path_of_child(const std::string& path, const std::string& name) {
+    constexpr std::string_view kNested = "devices/disk/backingStore";
+    if (path == "domain") {
+      return name;
+    }
+    return path == kNested && name == "backingStore" ? path : fmt::format("{}/{}", path, name);
+  }
+
   // NOLINTNEXTLINE(misc-no-recursion)
   void read_children(const tinyxml2::XMLElement& node, const std::string& path, Element& element) {
     std::set<std::string> seen;
@@ -275,7 +284,7 @@ class TreeReader {
       if (!name) {
         continue;
       }
-      const std::string child_path = path == "domain" ? *name : fmt::format("{}/{}", path, *name);
+      const std::string child_path = path_of_child(path, *name);
       const auto rules = rules_of(child_path);
       if (!seen.insert(*name).second && !rules.empty() && rules.front().value != kMany) {
         report_.error(child->GetLineNum(),

@@ -21,8 +21,8 @@ Result<std::unique_ptr<Balloon>> Balloon::create(const domain::Domain& domain, V
   if (!domain.balloon) {
     return nullptr;
   }
-  std::unique_ptr<Balloon> balloon(new Balloon());
-  VMM_ASSIGN_OR_RETURN(balloon->thread_, IoThread::create("balloon"));
+  VMM_ASSIGN_OR_RETURN(auto thread, IoThread::create("balloon"));
+  std::unique_ptr<Balloon> balloon(new Balloon(std::move(thread)));
   balloon->device_ = std::make_unique<virtio::VirtioBalloon>(
       places.world().memory, options_of(domain),
       [&backing = domain.memory_backing](const iovec& pages) { give_back_memory(backing, pages); });

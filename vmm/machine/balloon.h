@@ -30,9 +30,9 @@ class Balloon {
   void reset() const { transport_.reset(); }
 
  private:
-  Balloon() = default;
+  explicit Balloon(std::unique_ptr<IoThread> thread) : thread_(std::move(thread)) {}
 
-  std::unique_ptr<IoThread> thread_;
+  const std::unique_ptr<IoThread> thread_;
   std::unique_ptr<virtio::VirtioBalloon> device_;
   VirtioTransport transport_;
   bool is_quiesced_ = false;

@@ -41,18 +41,14 @@ Status Disks::close_tray(std::string_view target) {
   return {};
 }
 
-// A read that waits for the host, or for a limit, would keep the disc in the drive.
+// The drive may be told from within the image, by the end of its last request: that goes when nobody is in
+// it.
 void Disks::take_out(Disk& disk) {
   disk.file.clear();
-  disk.thread->loop().post([&disk] {
-    if (disk.medium.throttle != nullptr) {
-      disk.medium.throttle->let_through();
-    }
-    if (disk.medium.policy != nullptr) {
-      disk.medium.policy->give_up();
-    }
+  disk.tray->remove([&disk] {
+    disk.old_media.push_back(std::exchange(disk.medium, {}));
+    disk.thread->loop().post([&disk] { disk.old_media.clear(); });
   });
-  disk.tray->remove([&disk] { disk.medium = {}; });
 }
 
 Status Disks::remove_disc(std::string_view target) {
@@ -71,7 +67,8 @@ Status Disks::change_disc(std::string_view target, const std::filesystem::path& 
   wanted.source = file;
   wanted.source_type = domain::DiskSource::kFile;
   wanted.data_file.reset();
-  wanted.backing_format.reset();
+  wanted.backing_stores.clear();
+  wanted.backing_ends = false;
   wanted.format = format.value_or(wanted.format);
 
   Status opened;

@@ -269,29 +269,35 @@ std::vector<std::string> Disks::boot_paths(std::string_view first) const {
 
 Status Disks::start() {
   for (const auto& [id, thread] : io_threads_) {
+    // It begins where this one is, and so do the threads that the kernel begins for it.
+    VMM_TRY(world_.pins.pin_iothread(id, ::pthread_self()));
     thread->start();
-    VMM_TRY(world_.pins.pin_iothread(id, thread->handle()));
+    VMM_TRY(world_.pins.pin_emulator());
   }
   return {};
 }
 
-// On the disk's thread. What waits for a limit goes at once, what waits for the host is given up.
-void Disks::stop_waiting(Disk& disk) {
-  if (disk.medium.throttle != nullptr) {
-    disk.medium.throttle->let_through();
-  }
-  block::ErrorPolicyDevice* const policy = disk.medium.policy;
-  if (policy == nullptr) {
-    return;
-  }
-  if (policy->is_holding()) {
+// On the disk's thread. What waits for the host is given up either way.
+void Disks::stop_waiting(Disk& disk, Waiting waiting) {
+  if (disk.medium.policy != nullptr && disk.medium.policy->is_holding()) {
     log::warning("{}: requests that waited for the host are given up; what they would have written is lost",
                  disk.name);
   }
-  policy->give_up();
+  if (waiting == Waiting::kDropped) {
+    if (disk.medium.image != nullptr) {
+      disk.medium.image->drop_waiting();
+    }
+    return;
+  }
+  if (disk.medium.throttle != nullptr) {
+    disk.medium.throttle->let_through();
+  }
+  if (disk.medium.policy != nullptr) {
+    disk.medium.policy->give_up();
+  }
 }
 
-void Disks::quiesce() {
+void Disks::quiesce(Waiting waiting) {
   if (std::exchange(is_quiesced_, true)) {
     return;
   }
@@ -303,7 +309,7 @@ void Disks::quiesce() {
     } else {
       disks_[i].virtio.core().quiesce([&quiet, i] { quiet[i].set_value(); });
     }
-    disks_[i].thread->loop().post([&disk = disks_[i]] { stop_waiting(disk); });
+    disks_[i].thread->loop().post([&disk = disks_[i], waiting] { stop_waiting(disk, waiting); });
   }
   for (std::promise<void>& promise : quiet) {
     promise.get_future().wait();
@@ -314,11 +320,6 @@ void Disks::resume() {
   if (std::exchange(is_quiesced_, false)) {
     gives_up_ = false;
     for (const Disk& disk : disks_) {
-      disk.thread->loop().post([&disk] {
-        if (disk.medium.throttle != nullptr) {
-          disk.medium.throttle->limit_again();
-        }
-      });
       if (disk.ide != nullptr) {
         disk.ide->resume();
       } else {

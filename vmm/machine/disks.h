@@ -60,8 +60,11 @@ class Disks {
   Status start();
 
   // Stops taking requests and waits for those in flight. In turns with resume().
-  void quiesce();
-  void resume();
+  // waiting: what becomes of those that wait for a limit. Before a reset they are dropped, as by a reset of
+  // their device alone: a guest gains nothing by it. kDone: they are done at once, and it is the end.
+  enum class Waiting : uint8_t { kDone, kDropped };
+  void quiesce(Waiting waiting);
+  void resume();  // REQUIRES: kDropped before
   // Requests that are held are tried again.
   void retry_held();
   // virtio-mmio devices to their power-on state; those on PCI are reset with their bus. REQUIRES: quiesced,
@@ -126,6 +129,7 @@ class Disks {
     std::shared_ptr<std::vector<block::FileState>> files = std::make_shared<std::vector<block::FileState>>();
     Medium medium;                  // that of a CD-ROM drive changes, on its thread only
     std::deque<Medium> next_media;  // opened, and not yet in the drive; on its thread only
+    std::vector<Medium> old_media;  // out of the drive, and to be closed; on its thread only
     std::filesystem::path file;     // of the medium, or of the last of the next ones
     domain::ImageFormat format = domain::ImageFormat::kRaw;
     std::unique_ptr<virtio::VirtioBlock> device;
@@ -145,7 +149,7 @@ class Disks {
   Result<Medium> open_medium(const domain::Disk& wanted, const Disk& disk, size_t index);
   void add_error_policy(const domain::Disk& wanted, size_t index, Medium& medium);
   static Status add_limits(const domain::Disk& wanted, const Disk& disk, Medium& medium);
-  static void stop_waiting(Disk& disk);
+  static void stop_waiting(Disk& disk, Waiting waiting);
   std::string reason_for(block::IoStatus status, bool is_throwaway) const;
   Status make_overlay(const domain::Disk& disk, Disk& made);
   Status check_commits() const;

@@ -16,6 +16,7 @@
 
 #include "block/block_device.h"
 #include "block/file_state.h"
+#include "block/image_file.h"
 #include "boot/bzimage.h"
 #include "boot/elf_file.h"
 #include "boot/firmware.h"
@@ -26,10 +27,12 @@
 #include "vmm/kvm/kvm.h"
 #include "vmm/machine/cpu_plan.h"
 #include "vmm/machine/disk_source.h"
+#include "vmm/machine/entropy.h"
 #include "vmm/machine/image_options.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/memory_builder.h"
 #include "vmm/machine/output_files.h"
+#include "vmm/machine/thread_pins.h"
 
 namespace vmm {
 namespace {
@@ -49,6 +52,19 @@ std::optional<uint64_t> memory_figure(std::string_view name) {
   return std::nullopt;
 }
 
+uint64_t number_in(const fs::path& file) {
+  uint64_t number = 0;
+  std::ifstream(file) >> number;
+  return number;
+}
+
+// Free, and promised to nobody (hugetlbpage.rst).
+uint64_t free_hugepages(uint64_t page_bytes) {
+  const fs::path folder = fmt::format("/sys/kernel/mm/hugepages/hugepages-{}kB", page_bytes >> 10U);
+  const uint64_t free = number_in(folder / "free_hugepages");
+  return free - std::min(free, number_in(folder / "resv_hugepages"));
+}
+
 // The host's ends of serial ports and consoles, each with its element as a run calls it.
 template <typename Guest, typename Action>
 void for_each_end(Guest& domain, const Action& action) {
@@ -63,7 +79,8 @@ void for_each_end(Guest& domain, const Action& action) {
   }
 }
 
-// Without its disks, the host's ends of its devices, and what takes memory from others.
+// Without its disks, the host's ends of its devices, and what takes memory from others: these are looked at
+// one by one.
 domain::Domain without_host_files(const domain::Domain& domain) {
   domain::Domain bare = domain;
   bare.disks.clear();
@@ -71,8 +88,13 @@ domain::Domain without_host_files(const domain::Domain& domain) {
   for_each_end(bare, [](domain::Serial& end, std::string_view /*element*/) {
     end.backend = domain::CharBackend::kNull;
   });
+  for (domain::Rng& rng : bare.rngs) {
+    rng.source.clear();
+  }
+  bare.pins = {};
   bare.memory_backing.locked = false;
   bare.memory_backing.allocate_at_start = false;
+  bare.memory_backing.hugepages = false;
   return bare;
 }
 
@@ -131,17 +153,16 @@ Status check_socket_to_connect(const fs::path& path) {
   return S_ISSOCK(info.st_mode) ? Status() : fail("{} is no socket; name one", path.native());
 }
 
-// A file that is there is opened and stays as it is. A pipe's reader would see that.
-Status check_output_file(EventLoop& loop, const domain::Serial& end) {
+// A pipe's reader would see it opened.
+Status check_output_file(const domain::Serial& end) {
   std::error_code error;
   const fs::file_status status = fs::status(end.path, error);
-  if (fs::is_other(status)) {
-    return ::access(end.path.c_str(), W_OK) == 0
-               ? Status()
-               : fail("cannot open {} for a console: {}", end.path.native(), errno_text(errno));
+  if (!fs::is_other(status)) {
+    return check_file_console(end.path);
   }
-  VMM_TRY(open_file_console(loop, end.path, end.append));
-  return {};
+  return ::access(end.path.c_str(), W_OK) == 0
+             ? Status()
+             : fail("cannot open {} for a console: {}", end.path.native(), errno_text(errno));
 }
 
 class HostChecker {
@@ -156,6 +177,8 @@ class HostChecker {
     const bool is_machine_possible = !worst_;
     check_disks();
     check_consoles();
+    check_entropy();
+    note(check_pins());
     if (is_machine_possible) {
       check_machine();
     }
@@ -247,7 +270,28 @@ class HostChecker {
       return;
     }
     check_locking(*memory);
-    check_free_memory();
+    if (domain_.memory_backing.hugepages) {
+      check_free_hugepages();
+    } else {
+      check_free_memory();
+    }
+  }
+
+  // They are counted, and none is taken from who starts meanwhile.
+  void check_free_hugepages() {
+    const domain::MemoryBacking& backing = domain_.memory_backing;
+    const auto usual_bytes = memory_figure("Hugepagesize:");
+    const uint64_t page_bytes =
+        backing.hugepage_bytes != 0 ? backing.hugepage_bytes : usual_bytes.value_or(0);
+    const uint64_t wanted = page_bytes == 0 ? 1 : (domain_.memory_bytes + page_bytes - 1) / page_bytes;
+    const uint64_t free = free_hugepages(page_bytes);
+    if (free < wanted) {
+      note(Severity::kError, backing.line,
+           fmt::format(
+               "<memoryBacking>/<hugepages>: the guest needs {} of {} KiB, the host has {} free; reserve "
+               "more (/sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages), or remove the element",
+               wanted, page_bytes >> 10U, free, page_bytes >> 10U));
+    }
   }
 
   void check_locking(const GuestMemory& memory) {
@@ -267,7 +311,7 @@ class HostChecker {
   void check_free_memory() {
     const domain::MemoryBacking& backing = domain_.memory_backing;
     const auto free_bytes = memory_figure("MemAvailable:");
-    if (backing.hugepages || !free_bytes || domain_.memory_bytes <= *free_bytes) {
+    if (!free_bytes || domain_.memory_bytes <= *free_bytes) {
       return;
     }
     const bool is_needed_now = backing.allocate_at_start || backing.locked;
@@ -378,15 +422,27 @@ class HostChecker {
   }
 
   static bool writes_under(const Opened& one, const Opened& other) {
-    const domain::Disk& disk = *one.disk;
-    if (disk.read_only || (disk.transient && !disk.is_committed)) {
-      return false;
-    }
-    const block::FileState& written = one.files.front();
-    const bool may_share = disk.shareable && other.disk->shareable;
+    const bool may_share = one.disk->shareable && other.disk->shareable;
     const auto first = other.files.begin() + (may_share ? 1 : 0);
-    return std::any_of(first, other.files.end(),
-                       [&](const block::FileState& file) { return file.is_same_file(written); });
+    return std::ranges::any_of(written_by(one), [&](const block::FileState& written) {
+      return std::any_of(first, other.files.end(),
+                         [&](const block::FileState& file) { return file.is_same_file(written); });
+    });
+  }
+
+  static std::vector<block::FileState> written_by(const Opened& opened) {
+    const domain::Disk& disk = *opened.disk;
+    if (disk.read_only || (disk.transient && !disk.is_committed)) {
+      return {};
+    }
+    std::vector<block::FileState> written{opened.files.front()};
+    if (!disk.data_file) {
+      return written;
+    }
+    if (const auto data = block::state_of_file(*disk.data_file)) {
+      written.push_back(*data);
+    }
+    return written;
   }
 
   // A disc that firmware will pass over.
@@ -412,21 +468,16 @@ class HostChecker {
   // --- Consoles ---
 
   void check_consoles() {
-    const auto loop = EventLoop::create();
-    if (!loop) {
-      note(std::unexpected(loop.error()));
-      return;
-    }
     for_each_end(domain_, [&](const domain::Serial& end, std::string_view element) {
-      note(end.line, element, check_console(**loop, end));
+      note(end.line, element, check_console(end));
     });
   }
 
-  Status check_console(EventLoop& loop, const domain::Serial& end) const {
+  Status check_console(const domain::Serial& end) const {
     switch (end.backend) {
       case domain::CharBackend::kFile:
         VMM_TRY(refuse_as_output(domain_, end.path));
-        return check_output_file(loop, end);
+        return check_output_file(end);
       case domain::CharBackend::kUnix:
         return end.listen ? check_socket_path(end.path) : check_socket_to_connect(end.path);
       case domain::CharBackend::kStdio:
@@ -435,6 +486,19 @@ class HostChecker {
         break;
     }
     return {};
+  }
+
+  Status check_pins() const {
+    VMM_TRY(ThreadPins::create(domain_));
+    return {};
+  }
+
+  void check_entropy() {
+    for (const domain::Rng& rng : domain_.rngs) {
+      if (const auto source = open_entropy(rng.source); !source) {
+        note(rng.line, "<rng>", std::unexpected(source.error()));
+      }
+    }
   }
 
   // --- The rest ---

@@ -61,8 +61,12 @@ block::DiskOptions to_block(const domain::Disk& disk) {
   block::DiskOptions options;
   options.path = disk.source;
   options.format = to_block(disk.format);
-  if (disk.backing_format) {
-    options.backing_format = to_block(*disk.backing_format);
+  for (const domain::BackingStore& store : disk.backing_stores) {
+    options.backing_stores.push_back({.path = store.source, .format = to_block(store.format)});
+  }
+  options.backing_ends = disk.backing_ends;
+  if (!options.backing_stores.empty()) {
+    options.backing_format = options.backing_stores.front().format;
   }
   options.metadata_cache_bytes = disk.metadata_cache_bytes;
   options.read_only = disk.read_only;

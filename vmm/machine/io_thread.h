@@ -3,8 +3,6 @@
 // Threads: made, asked and destroyed by the main thread.
 #pragma once
 
-#include <pthread.h>
-
 #include <functional>
 #include <memory>
 #include <string>
@@ -25,8 +23,6 @@ class IoThread {
   IoThread& operator=(const IoThread&) = delete;
 
   EventLoop& loop() { return *loop_; }
-  // REQUIRES: started, and not stopped.
-  pthread_t handle() { return thread_.native_handle(); }
   void start();
   // Runs the task on the loop's thread and waits for it.
   void run_and_wait(const std::function<void()>& task);

@@ -226,7 +226,7 @@ Result<MachineEnd> Machine::run() {
   main_loop_.run();
   park_vcpus();
   platform_->flush_consoles();
-  quiesce_devices();
+  quiesce_devices(Disks::Waiting::kDone);
   if (extras_ != nullptr) {
     extras_->flush_consoles();
   }
@@ -310,8 +310,8 @@ void Machine::go_on_after_pause() {
 }
 
 // They leave the guest's memory alone from then on.
-void Machine::quiesce_devices() {
-  disks_->quiesce();
+void Machine::quiesce_devices(Disks::Waiting waiting) {
+  disks_->quiesce(waiting);
   if (balloon_ != nullptr) {
     balloon_->quiesce();
   }
@@ -514,7 +514,7 @@ void Machine::restart() {
 }
 
 Status Machine::reset() {
-  quiesce_devices();
+  quiesce_devices(Disks::Waiting::kDropped);
   disks_->reset();
   if (balloon_ != nullptr) {
     balloon_->reset();

@@ -130,7 +130,7 @@ class Machine {
   void pause_for_disk(const std::string& disk, const std::string& reason);
   void go_on_after_pause();
 
-  void quiesce_devices();
+  void quiesce_devices(Disks::Waiting waiting);
   void flush_consoles();
   void resume_vcpus();
   void park_vcpus();

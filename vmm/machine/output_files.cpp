@@ -33,7 +33,7 @@ Status refuse_as_output(const domain::Domain& domain, const std::filesystem::pat
     return refuse(path, "the firmware");
   }
   for (const domain::Disk& disk : domain.disks) {
-    if (are_same(path, disk.source)) {
+    if (are_same(path, disk.source) || (disk.data_file && are_same(path, *disk.data_file))) {
       return refuse(path, "disk " + disk.target);
     }
   }

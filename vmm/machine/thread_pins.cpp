@@ -44,11 +44,31 @@ Result<std::vector<uint32_t>> cpus_of_this_thread() {
   return cpus;
 }
 
-Status move_thread(pthread_t thread, const std::vector<uint32_t>& cpus) {
+KernelSet set_of(const std::vector<uint32_t>& cpus) {
   KernelSet set;
   for (const uint32_t cpu : cpus) {
     set.add(cpu);
   }
+  return set;
+}
+
+// More than where vmm was begun (taskset(1)), as for libvirt: what the host's administrator leaves it
+// (cpuset(7)). Asked by a wish for all.
+Result<std::vector<uint32_t>> cpus_allowed(const std::vector<uint32_t>& begun_on) {
+  KernelSet all;
+  for (uint32_t cpu = 0; cpu < domain::kMaxHostCpus; ++cpu) {
+    all.add(cpu);
+  }
+  if (::sched_setaffinity(0, kSetBytes, all.get()) != 0) {
+    return begun_on;
+  }
+  auto allowed = cpus_of_this_thread();
+  static_cast<void>(::sched_setaffinity(0, kSetBytes, set_of(begun_on).get()));
+  return allowed;
+}
+
+Status move_thread(pthread_t thread, const std::vector<uint32_t>& cpus) {
+  const KernelSet set = set_of(cpus);
   const int error = ::pthread_setaffinity_np(thread, kSetBytes, set.get());
   return error == 0 ? Status()
                     : fail("cannot pin a thread to the host's CPUs {}: {}", domain::cpu_set_text(cpus),
@@ -63,7 +83,8 @@ Result<ThreadPins> ThreadPins::create(const domain::Domain& domain) {
   if (!wanted.all && !wanted.emulator && wanted.vcpus.empty() && wanted.iothreads.empty()) {
     return pins;
   }
-  VMM_ASSIGN_OR_RETURN(pins.usable_, cpus_of_this_thread());
+  VMM_ASSIGN_OR_RETURN(pins.begun_on_, cpus_of_this_thread());
+  VMM_ASSIGN_OR_RETURN(pins.allowed_, cpus_allowed(pins.begun_on_));
   VMM_TRY(pins.check_all());
   return pins;
 }
@@ -87,7 +108,7 @@ Status ThreadPins::check_all() const {
 
 Status ThreadPins::check(const domain::CpuSet& wanted, const std::string& element) const {
   std::vector<uint32_t> missing;
-  std::ranges::set_difference(wanted.cpus, usable_, std::back_inserter(missing));
+  std::ranges::set_difference(wanted.cpus, allowed_, std::back_inserter(missing));
   if (missing.empty()) {
     return {};
   }
@@ -95,16 +116,16 @@ Status ThreadPins::check(const domain::CpuSet& wanted, const std::string& elemen
                                         domain::cpu_set_text(wanted.cpus));
   if (missing.size() == wanted.cpus.size()) {
     return fail_configuration("{}: vmm may not use any of these CPUs here; it may use {}", place,
-                              domain::cpu_set_text(usable_));
+                              domain::cpu_set_text(allowed_));
   }
   return domain_->warn(fmt::format("{}: vmm may not use {} here; it may use {}", place,
-                                   domain::cpu_set_text(missing), domain::cpu_set_text(usable_)));
+                                   domain::cpu_set_text(missing), domain::cpu_set_text(allowed_)));
 }
 
 Status ThreadPins::pin(pthread_t thread, const domain::CpuSet* own) const {
   const domain::CpuSet* const all = domain_->pins.all ? &*domain_->pins.all : nullptr;
   const domain::CpuSet* const cpus = own != nullptr ? own : all;
-  return move_thread(thread, cpus != nullptr ? cpus->cpus : usable_);
+  return move_thread(thread, cpus != nullptr ? cpus->cpus : begun_on_);
 }
 
 Status ThreadPins::pin_emulator() const {

@@ -35,11 +35,12 @@ class ThreadPins {
   explicit ThreadPins(const domain::Domain& domain) : domain_(&domain) {}
   Status check(const domain::CpuSet& wanted, const std::string& element) const;
   Status check_all() const;
-  bool is_idle() const { return usable_.empty(); }
+  bool is_idle() const { return begun_on_.empty(); }
   Status pin(pthread_t thread, const domain::CpuSet* own) const;
 
   const domain::Domain* domain_;
-  std::vector<uint32_t> usable_;  // what vmm was given; empty: the domain pins nothing
+  std::vector<uint32_t> begun_on_;  // for threads that are not pinned; empty: the domain pins nothing
+  std::vector<uint32_t> allowed_;
 };
 
 }  // namespace vmm

@@ -27,8 +27,8 @@ Result<std::unique_ptr<VirtioExtras>> VirtioExtras::create(const domain::Domain&
   if (domain.rngs.empty() && domain.virtio_consoles.empty()) {
     return nullptr;
   }
-  std::unique_ptr<VirtioExtras> extras(new VirtioExtras());
-  VMM_ASSIGN_OR_RETURN(extras->thread_, IoThread::create("virtio"));
+  VMM_ASSIGN_OR_RETURN(auto thread, IoThread::create("virtio"));
+  std::unique_ptr<VirtioExtras> extras(new VirtioExtras(std::move(thread)));
   for (const domain::Rng& rng : domain.rngs) {
     if (const Status added = extras->add_rng(rng, places); !added) {
       return std::unexpected(added.error().within(fmt::format("{}: <rng>", domain.where(rng.line))));
@@ -47,8 +47,11 @@ VirtioExtras::~VirtioExtras() { thread_->stop(); }
 Status VirtioExtras::add_rng(const domain::Rng& rng, VirtioPlaces& places) {
   Rng added;
   VMM_ASSIGN_OR_RETURN(virtio::VirtioRng::Source source, open_entropy(rng.source));
-  VMM_ASSIGN_OR_RETURN(added.alarm, make_loop_alarm(thread_->loop()));
-  added.device = std::make_unique<virtio::VirtioRng>(std::move(source), rate_of(rng), *added.alarm);
+  VMM_ASSIGN_OR_RETURN(added.period, make_loop_alarm(thread_->loop()));
+  VMM_ASSIGN_OR_RETURN(added.retry, make_loop_alarm(thread_->loop()));
+  added.device = std::make_unique<virtio::VirtioRng>(
+      std::move(source), rate_of(rng),
+      virtio::VirtioRng::Alarms{.period = *added.period, .retry = *added.retry});
   VMM_ASSIGN_OR_RETURN(added.transport,
                        places.attach(*added.device, thread_->loop(), {.address = rng.address}));
   rngs_.push_back(std::move(added));

@@ -1,5 +1,6 @@
 // VirtioExtras: the domain's <rng>s and its <console>s of virtio, on one thread of their own: none of them
-// has much to do, and none may wait for another's work.
+// has much to do. A source of random numbers that makes its reader wait (some chips behind /dev/hwrng) makes
+// all of these wait, and nothing else.
 //
 // Threads: the methods are the main thread's; the devices belong to their thread from start() on, the host's
 // ends of consoles to the main loop.
@@ -46,7 +47,7 @@ class VirtioExtras {
 
  private:
   struct Rng {
-    std::unique_ptr<Alarm> alarm;
+    std::unique_ptr<Alarm> period, retry;
     std::unique_ptr<virtio::VirtioRng> device;
     VirtioTransport transport;
   };
@@ -56,14 +57,14 @@ class VirtioExtras {
     VirtioTransport transport;
   };
 
-  VirtioExtras() = default;
+  explicit VirtioExtras(std::unique_ptr<IoThread> thread) : thread_(std::move(thread)) {}
   Status add_rng(const domain::Rng& rng, VirtioPlaces& places);
   Status add_console(const domain::Domain& domain, const domain::Serial& end, VirtioPlaces& places,
                      EventLoop& main_loop, const std::function<void()>& on_quit);
   template <typename Action>
   void for_each_core(const Action& action) const;
 
-  std::unique_ptr<IoThread> thread_;
+  const std::unique_ptr<IoThread> thread_;
   std::vector<Rng> rngs_;
   std::vector<GuestConsole> consoles_;
   bool is_quiesced_ = false;

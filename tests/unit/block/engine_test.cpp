@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -13,7 +14,11 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/unit/block/disk_harness.h"
 
@@ -73,6 +78,57 @@ TEST_P(Engines, TakeMoreOperationsThanTheyHavePlacesFor) {
     ASSERT_EQ(reads[i].end, IoStatus::kOk);
     ASSERT_TRUE(std::ranges::equal(reads[i].bytes, std::span(content_).subspan(i * 32, 32)));
   }
+}
+
+// Where the kernel's threads of the calling thread's io_uring may run, each as proc(5) tells it.
+std::vector<std::string> places_of_workers() {
+  const std::string name = "iou-wrk-" + std::to_string(::gettid());
+  std::vector<std::string> places;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string comm;
+    std::getline(std::ifstream(task.path() / "comm"), comm);
+    if (comm != name) {
+      continue;
+    }
+    std::ifstream status(task.path() / "status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("Cpus_allowed_list:")) {
+        places.push_back(line.substr(line.find_first_not_of("\t ", line.find(':') + 1)));
+      }
+    }
+  }
+  return places;
+}
+
+TEST(Engine, TheKernelsThreadsRunWhereTheLoopDoes) {
+  TemporaryFolder folder;
+  const std::string path = folder.file("file");
+  write_file(path, pattern_bytes(4096, 1));
+  std::thread([&] {
+    cpu_set_t cpus;
+    ASSERT_EQ(::sched_getaffinity(0, sizeof(cpus), &cpus), 0);
+    int cpu = 0;
+    while (!CPU_ISSET(cpu, &cpus)) {
+      ++cpu;
+    }
+    CPU_ZERO(&cpus);
+    CPU_SET(cpu, &cpus);
+    ASSERT_EQ(::sched_setaffinity(0, sizeof(cpus), &cpus), 0);
+    Loop loop;
+    const auto engine = Engine::for_loop(*loop, EngineKind::kIoUring).value();
+    OpenFile file;
+    file.fd = UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    Read sync;  // the kernel always gives these to a thread of its own
+    sync.file = &file;
+    sync.op = FileOp::kSync;
+    sync.done = [](FileOperation& operation, IoStatus result) { static_cast<Read&>(operation).end = result; };
+    engine->submit(sync);
+    loop.run_until([&] { return sync.end.has_value(); });
+    for (const std::string& place : places_of_workers()) {
+      EXPECT_EQ(place, std::to_string(cpu));
+    }
+    RecordProperty("workers", static_cast<int>(places_of_workers().size()));
+  }).join();
 }
 
 // Some of them are handed over while others are queued.

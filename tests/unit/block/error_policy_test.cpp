@@ -131,6 +131,19 @@ TEST_F(ErrorPolicyTest, GivingUpReportsTheErrorsThatWereHeld) {
   EXPECT_EQ(device_->in_flight(), 0U);
 }
 
+TEST_F(ErrorPolicyTest, WhatNobodyWantsAnyMoreIsHeldNoLonger) {
+  make({.write = ErrorPolicy::kStop, .read = ErrorPolicy::kStop});
+  disk_->fail_next(BlockOp::kWrite, IoStatus::kNoSpace);
+  submit(BlockOp::kWrite);
+  disk_->set_deferred(true);
+  disk_->set_limited(true);
+  submit(BlockOp::kRead);
+  EXPECT_TRUE(ends_.empty());
+  device_->drop_waiting();
+  EXPECT_EQ(ends_, (std::vector{IoStatus::kNoSpace, IoStatus::kIoError}));
+  EXPECT_FALSE(device_->is_holding());
+}
+
 TEST_F(ErrorPolicyTest, HeldRequestsFillTheDisk) {
   make({.write = ErrorPolicy::kStop});
   disk_->fail_next(BlockOp::kWrite, IoStatus::kNoSpace, 10'000);

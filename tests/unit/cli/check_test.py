@@ -91,9 +91,11 @@ class Check(CommandTest):
         self.image("base.qcow2")
         self.image("a.qcow2", "-b", "base.qcow2", "-F", "qcow2")
         self.write("console.log", b"what it said last")
-        self.domain(disk("a.qcow2") + "<serial type='file'><source path='console.log'/></serial><serial type='unix'><source path='s'/></serial>")
+        self.write("disc.iso", bytes(MIB))
+        self.domain(disk("a.qcow2") + "<disk type='file' device='cdrom'><source file='disc.iso'/><target dev='hdc' bus='ide'/></disk>"
+                    "<serial type='file'><source path='console.log'/></serial><serial type='unix'><source path='s'/></serial>")
 
-        images = ("a.qcow2", "base.qcow2")
+        images = ("a.qcow2", "base.qcow2", "disc.iso")
         before = self.state()
         for name in images:
             os.utime(self.path(name), (1000, 1000))
@@ -161,6 +163,38 @@ class Check(CommandTest):
         self.domain(disk("base.qcow2", more="<shareable/>") + disk("same.qcow2", "vdb", more="<shareable/>"))
         self.finds(status=0)
 
+    def test_two_disks_and_one_data_file(self):
+        self.image("a.qcow2", "-o", "data_file=a.raw,data_file_raw=on")
+        two = (disk("a.qcow2").replace("a.qcow2'/>", "a.qcow2'><dataStore type='file'><source file='a.raw'/></dataStore></source>") +
+               disk("a.raw", "vdb", "raw", more="<readonly/>"))
+        self.domain(two)
+        self.finds("<disk> vdb: vdb and vda (line 7) have an image in common")
+        self.domain(two.replace("<target dev='vda'", "<readonly/><target dev='vda'"))
+        self.finds(status=0)
+
+    def test_what_images_stand_on_is_what_the_file_says(self):
+        self.image("base.qcow2")
+        self.image("other.qcow2")
+        self.image("middle.qcow2", "-b", "base.qcow2", "-F", "qcow2")
+        self.image("top.qcow2", "-b", "middle.qcow2", "-F", "qcow2")
+
+        def store(name, inner="", form="qcow2"):
+            return f"<backingStore type='file' index='2'><format type='{form}'/><source file='{name}'/>{inner}</backingStore>"
+
+        for says, wanted in (
+                (store("middle.qcow2", store("base.qcow2", "<backingStore/>")), None), (store("middle.qcow2"), None),
+                (store("middle.qcow2", store(self.path("base.qcow2"))), None),
+                ("<backingStore/>", "top.qcow2: stands on middle.qcow2, and <backingStore/> says on nothing"),
+                (store("other.qcow2"), "top.qcow2: stands on middle.qcow2, and <backingStore> says on other.qcow2"),
+                (store("none.qcow2"), "and <backingStore> says on none.qcow2"),
+                (store("middle.qcow2", "<backingStore/>"), "middle.qcow2: stands on base.qcow2, and <backingStore/> says on nothing"),
+                (store("middle.qcow2", store("base.qcow2", form="raw")), "base.qcow2 is qcow2, and <backingStore> says raw"),
+                (store("middle.qcow2", store("base.qcow2", store("other.qcow2"))), "base.qcow2: stands on nothing, and <backingStore> says otherwise")):
+            self.domain(disk("top.qcow2", more=says))
+            self.finds(*([wanted] if wanted else []), status=1 if wanted else 0)
+        self.domain(disk("base.qcow2", more="<backingStore/>"))
+        self.finds(status=0)
+
     def test_images_that_stand_on_each_other_in_a_ring(self):
         self.image("a.qcow2")
         self.image("b.qcow2", "-b", "a.qcow2", "-F", "qcow2")
@@ -205,6 +239,10 @@ class Check(CommandTest):
         self.finds("the folder ", options=["--ephemeral", "--ephemeral-dir", "none"])
         self.finds("--secret", status=2, options=["--secret", "id=a"])
         self.finds("is disk vda of this domain, and would be overwritten", status=2, options=["--log", "a.img"])
+        self.image("b.qcow2", "-o", "data_file=b.raw,data_file_raw=on")
+        self.domain(disk("b.qcow2").replace("b.qcow2'/>", "b.qcow2'><dataStore type='file'><source file='b.raw'/></dataStore></source>"))
+        self.finds("is disk vda of this domain, and would be overwritten", status=2, options=["--log", "b.raw"])
+        self.domain(disk("a.img", form="raw"))
         self.finds("--control: a.img is there already, and is no socket", options=["--control", "a.img"])
         self.finds("--control: the folder none cannot be used", options=["--control", "none/c"])
 
@@ -233,6 +271,19 @@ class Check(CommandTest):
             self.finds(status=0)
             listener.setblocking(False)
             self.assertRaises(BlockingIOError, listener.accept)
+
+    def test_a_console_file_that_another_has_is_found_and_not_taken(self):
+        self.write("log", b"said")
+        self.domain("<serial type='file'><source path='log'/></serial>")
+        with self.held_by_another("log", fcntl.F_WRLCK, 0):
+            self.finds("log for a console: it is in use")
+        self.finds(status=0)
+
+    def test_all_that_the_host_lacks_in_one_run(self):
+        self.domain("<rng model='virtio'><backend model='random'>/nowhere</backend></rng>", kernel="<kernel>gone</kernel>",
+                    more="<cputune><emulatorpin cpuset='8000'/></cputune>")
+        self.finds("<os>/<kernel>: cannot open the kernel gone", "<cputune>/<emulatorpin cpuset='8000'>: vmm may not use any of these CPUs",
+                   "<rng>: /nowhere: cannot be opened", status=2)
 
     def test_consoles_of_virtio_and_the_debug_console(self):
         console = "<console type='{}'><source path='{}'/><target type='virtio'/></console>\n"

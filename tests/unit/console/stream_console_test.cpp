@@ -163,6 +163,21 @@ TEST_F(StreamConsoleTest, FlushDoesNotWaitForEverForAStalledReader) {
   EXPECT_GT(read_available(reader_).size(), 0U);
 }
 
+TEST_F(StreamConsoleTest, WhatAFlushCouldNotWriteGoesOnWhereTheLoopTurnsOn) {
+  console_.connect(guest_);
+  size_t written = fill();
+  settle();
+  written += fill();
+  guest_.output_room_calls = 0;
+  console_.flush();
+  size_t seen = 0;
+  EXPECT_TRUE(turn_until([&] {
+    seen += read_available(reader_).size();
+    return seen == written;
+  }));
+  EXPECT_GT(guest_.output_room_calls, 0);
+}
+
 TEST_F(StreamConsoleTest, InputReachesTheGuest) {
   console_.connect(guest_);
   type(writer_, "ls\n");

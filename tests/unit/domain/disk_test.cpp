@@ -188,8 +188,6 @@ TEST(DomainDisk, OtherKindsAreRefusedWithWhatToDo) {
               ElementsAre(HasSubstr("<disk type='network'>: not there; use type='file' or 'block'")));
   EXPECT_THAT(errors(with_disks(disk("<encryption format='luks'/>"))),
               ElementsAre(HasSubstr("<disk>/<encryption>")));
-  EXPECT_THAT(errors(with_disks(disk("<backingStore type='file'><source file='b'/></backingStore>"))),
-              ElementsAre(HasSubstr("the image itself names its backing file")));
 }
 
 TEST(DomainDisk, ADataFileIsNamedInTheSource) {
@@ -213,14 +211,55 @@ TEST(DomainDisk, ADataFileIsNamedInTheSource) {
       ElementsAre(HasSubstr("use type='raw'")));
 }
 
+// As libvirt writes it of a guest that runs.
+TEST(DomainDisk, AChainIsReadToItsEnd) {
+  const Disk disk = only_disk(with_disks(
+      "<disk><driver type='qcow2'/><source file='a' index='1'/>"
+      "<backingStore type='file' index='2'><format type='qcow2'/><source file='b'/>"
+      "<backingStore type='block' index='3'><format type='raw'/><source dev='/dev/c'/><backingStore/>"
+      "</backingStore></backingStore><target dev='vda'/></disk>"));
+  ASSERT_THAT(disk.backing_stores, SizeIs(2));
+  EXPECT_EQ(disk.backing_stores[0].source, "/images/b");
+  EXPECT_EQ(disk.backing_stores[0].format, ImageFormat::kQcow2);
+  EXPECT_EQ(disk.backing_stores[1].source_type, DiskSource::kBlock);
+  EXPECT_EQ(disk.backing_stores[1].source, "/dev/c");
+  EXPECT_TRUE(disk.backing_ends);
+}
+
+TEST(DomainDisk, AnEmptyBackingStoreIsTheEndAndAnAbsentOneSaysNothing) {
+  const auto with_store = [](const std::string& store) {
+    return only_disk(with_disks(disk("<driver type='qcow2'/>" + store)));
+  };
+  EXPECT_TRUE(with_store("<backingStore/>").backing_ends);
+  EXPECT_FALSE(with_store("").backing_ends);
+  EXPECT_FALSE(with_store("<backingStore type='file'><format type='raw'/><source file='b'/></backingStore>")
+                   .backing_ends);
+  EXPECT_TRUE(only_disk(with_disks(disk("<backingStore/>"))).backing_ends);  // of a raw image: what it is
+}
+
+TEST(DomainDisk, BackingStoresOfOtherKindsAreRefused) {
+  const auto errors_of = [](const std::string& store) {
+    return errors(with_disks(disk("<driver type='qcow2'/>" + store)));
+  };
+  EXPECT_THAT(errors_of("<backingStore type='network'><source protocol='nbd'/></backingStore>"),
+              ElementsAre(HasSubstr("images stand on files and block devices")));
+  EXPECT_THAT(errors_of("<backingStore type='file'><source file='b'/></backingStore>"),
+              ElementsAre(HasSubstr("<disk>/<backingStore>: has no <format type='…'/>")));
+  EXPECT_THAT(errors_of("<backingStore type='block'><format type='raw'/><source file='b'/></backingStore>"),
+              ElementsAre(HasSubstr("<disk>/<backingStore>/<source>: has no dev=")));
+  EXPECT_THAT(
+      errors_of("<backingStore type='file'><format type='raw'/><source file='b'/><backingStore type='file'>"
+                "<nonsense/></backingStore></backingStore>"),
+      ElementsAre(HasSubstr("<nonsense>: unknown element")));
+}
+
 TEST(DomainDisk, TheFormatOfTheBackingFileCanBeSaid) {
   const auto with_format = [](const std::string& format, const std::string& type = "qcow2") {
     return with_disks(disk("<driver type='" + type + "'/><backingStore type='file'><format type='" + format +
                            "'/></backingStore>"));
   };
-  EXPECT_EQ(only_disk(with_format("raw")).backing_format, ImageFormat::kRaw);
-  EXPECT_EQ(only_disk(with_format("qcow2")).backing_format, ImageFormat::kQcow2);
-  EXPECT_FALSE(only_disk(with_disks(disk("<driver type='qcow2'/><backingStore/>"))).backing_format);
+  EXPECT_EQ(only_disk(with_format("raw")).backing_stores.at(0).format, ImageFormat::kRaw);
+  EXPECT_EQ(only_disk(with_format("qcow2")).backing_stores.at(0).format, ImageFormat::kQcow2);
   EXPECT_THAT(errors(with_format("vmdk")), ElementsAre(HasSubstr("'raw' or 'qcow2'")));
   EXPECT_THAT(errors(with_format("qcow2", "raw")), ElementsAre(HasSubstr("only images of type='qcow2'")));
 }

@@ -189,13 +189,20 @@ class FieldsLister {
     add(name + ".translation", translation);
   }
 
+  void add(const std::string& name, const BackingStore& value) {
+    const auto& [source_type, source, format] = value;
+    add(name + ".source_type", source_type);
+    add(name + ".source", source);
+    add(name + ".format", format);
+  }
+
   void add(const std::string& name, const Disk& value) {
     const auto& [line, target, bus, device, ide_place, source_type, source, source_line, source_is_optional,
-                 tray_is_open, format, data_file, backing_format, metadata_cache_bytes, secret, read_only,
-                 shareable, transient, kept_as, is_committed, serial, world_wide_name, geometry, cache, io,
-                 discard, detect_zeroes, write_error, read_error, iothread, queues, queue_size, event_idx,
-                 ioeventfd, iotune, logical_block_bytes, physical_block_bytes, boot_order, address, alias] =
-        value;
+                 tray_is_open, format, data_file, backing_stores, backing_ends, metadata_cache_bytes, secret,
+                 read_only, shareable, transient, kept_as, is_committed, serial, world_wide_name, geometry,
+                 cache, io, discard, detect_zeroes, write_error, read_error, iothread, queues, queue_size,
+                 event_idx, ioeventfd, iotune, logical_block_bytes, physical_block_bytes, boot_order, address,
+                 alias] = value;
     add(name + ".target", target);
     add(name + ".bus", bus);
     add(name + ".device", device);
@@ -206,7 +213,8 @@ class FieldsLister {
     add(name + ".tray_is_open", tray_is_open);
     add(name + ".format", format);
     add(name + ".data_file", data_file);
-    add(name + ".backing_format", backing_format);
+    add(name + ".backing_stores", backing_stores);
+    add(name + ".backing_ends", backing_ends);
     add(name + ".metadata_cache_bytes", metadata_cache_bytes);
     add(name + ".secret", secret);
     add(name + ".read_only", read_only);

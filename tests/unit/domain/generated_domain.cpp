@@ -271,10 +271,15 @@ class Generator {
     disk.format = any<ImageFormat>(2);
     if (disk.format == ImageFormat::kQcow2) {
       disk.data_file = coin() ? std::optional(path()) : std::nullopt;
-      disk.backing_format = coin() ? std::optional(any<ImageFormat>(2)) : std::nullopt;
+      for (uint32_t left = number(0, 3); left > 0; --left) {
+        disk.backing_stores.push_back({.source_type = any<DiskSource>(2),
+                                       .source = coin() ? path() : std::filesystem::path(),
+                                       .format = any<ImageFormat>(2)});
+      }
       disk.metadata_cache_bytes = coin() ? number(1, 1U << 30U) : 0;
       disk.secret = coin() ? std::optional(secret()) : std::nullopt;
     }
+    disk.backing_ends = coin();
     disk.cache = any<CacheMode>(5);
     disk.io = any<IoMode>(2);
     disk.discard = any<DiscardMode>(2);

@@ -1,8 +1,10 @@
 // A clock that a test moves by hand, and an alarm that goes off by it.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <utility>
 
@@ -38,24 +40,43 @@ class FakeAlarm final : public Alarm {
   void disarm() override { due_.reset(); }
 
   bool is_armed() const { return due_.has_value(); }
-
-  // Moves the clock on, and calls the handler at each moment at which the alarm is due. Returns how often.
-  int run_for(std::chrono::nanoseconds time) {
-    const auto end = clock_.now() + time;
-    int calls = 0;
-    while (due_ && *due_ <= end) {
-      clock_.advance(std::exchange(due_, std::nullopt).value() - clock_.now());
-      handler_();
-      ++calls;
-    }
-    clock_.advance(end - clock_.now());
-    return calls;
+  std::optional<std::chrono::nanoseconds> due() const { return due_; }
+  void go_off() {
+    due_.reset();
+    handler_();
   }
+
+  // See below.
+  int run_for(std::chrono::nanoseconds time);
 
  private:
   FakeClock& clock_;
   std::function<void()> handler_;
   std::optional<std::chrono::nanoseconds> due_;
 };
+
+// Moves the clock on, and calls the handler of each alarm at each moment at which it is due. Returns how
+// often.
+inline int run_for(FakeClock& clock, std::initializer_list<FakeAlarm*> alarms,
+                   std::chrono::nanoseconds time) {
+  const auto end = clock.now() + time;
+  const auto due = [](const FakeAlarm* alarm) {
+    return alarm->due().value_or(std::chrono::nanoseconds::max());
+  };
+  int calls = 0;
+  while (true) {
+    FakeAlarm* const next = *std::ranges::min_element(alarms, {}, due);
+    if (due(next) > end) {
+      break;
+    }
+    clock.advance(due(next) - clock.now());
+    next->go_off();
+    ++calls;
+  }
+  clock.advance(end - clock.now());
+  return calls;
+}
+
+inline int FakeAlarm::run_for(std::chrono::nanoseconds time) { return vmm::run_for(clock_, {this}, time); }
 
 }  // namespace vmm

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -233,35 +234,53 @@ TEST(HostileConsoleDriver, GigabytesInOneRequestLeaveOthersTheirTurn) {
   EXPECT_TRUE(is_quiet);
 }
 
-TEST(VirtioConsoleThreads, BothWaysAtOnce) {
-  constexpr size_t kBytes = 200'000;
+// Bytes that tell their position.
+std::string counted(size_t first, size_t count) {
+  std::string text(count, ' ');
+  for (size_t i = 0; i < count; ++i) {
+    text[i] = static_cast<char>('0' + (first + i) % 67);
+  }
+  return text;
+}
+
+TEST(VirtioConsoleThreads, BothWaysAtOnceAndInOrder) {
+  constexpr size_t kBytes = 100'000;
+  constexpr size_t kPrinted = 500;
   ConsoleRig rig;
   rig.guest.start();
-  const LoopThread thread(*rig.loop);
   std::string got;
-  size_t typed = 0;
-  const std::string text(64, 't');
-  uint16_t head = 0;
-  EXPECT_TRUE(eventually([&] {
-    // One buffer at a time; the typist goes on whenever there is room.
-    rig.guest.queues[kInput].add(head, {{kInputData, 512, true}});
-    rig.guest.driver->notify(kInput);
-    std::optional<FakeVirtqueue::Used> used;
-    const bool came = eventually([&] {
-      if (typed < kBytes) {
-        typed += rig.device.receive(
-            as_bytes(std::string_view(text).substr(0, std::min(text.size(), kBytes - typed))));
+  {
+    const LoopThread thread(*rig.loop);
+    size_t typed = 0;
+    size_t printed = 0;
+    bool prints = false;
+    bool reads = false;
+    EXPECT_TRUE(eventually([&] {
+      if (prints && rig.guest.queues[kOutput].take_used()) {
+        prints = false;
+        printed += kPrinted;
       }
-      used = rig.guest.queues[kInput].take_used();
-      return used.has_value();
-    });
-    if (came) {
-      got.append(used->length, 't');
-    }
-    head = static_cast<uint16_t>((head + 1) % 64);
-    return !came || got.size() == kBytes;
-  }));
-  EXPECT_EQ(got.size(), kBytes);
+      if (!prints && printed < kBytes) {
+        prints = true;
+        rig.write(counted(printed, kPrinted));
+        rig.guest.queues[kOutput].add(0, {{kOutputData, kPrinted, false}});
+        rig.guest.driver->notify(kOutput);
+      }
+      typed += rig.device.receive(as_bytes(counted(typed, std::min<size_t>(64, kBytes - typed))));
+      if (const std::string came = reads ? rig.take_input() : "-"; came != "-") {
+        reads = false;
+        got += came;
+      }
+      if (!reads) {
+        reads = true;
+        rig.guest.queues[kInput].add(0, {{kInputData, 512, true}});
+        rig.guest.driver->notify(kInput);
+      }
+      return printed == kBytes && got.size() >= kBytes;
+    }));
+  }
+  EXPECT_TRUE(got == counted(0, kBytes));
+  EXPECT_TRUE(rig.sink.text == counted(0, kBytes));
 }
 
 }  // namespace

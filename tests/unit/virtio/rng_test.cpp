@@ -44,7 +44,8 @@ class FakeSource {
 
 struct RngRig {
   explicit RngRig(Transport transport = Transport::kPci, std::optional<VirtioRng::Rate> rate = std::nullopt)
-      : device([this](std::span<std::byte> to) { return source.fill(to); }, rate, alarm),
+      : device([this](std::span<std::byte> to) { return source.fill(to); }, rate,
+               {.period = period_alarm, .retry = retry_alarm}),
         guest(device, transport, *loop) {}
 
   // The length that the device gave back.
@@ -55,13 +56,13 @@ struct RngRig {
     return used ? used->length : UINT32_MAX;
   }
   void pass(milliseconds time) {
-    alarm.run_for(time);
+    run_for(clock, {&period_alarm, &retry_alarm}, time);
     guest.turn();
   }
 
   std::unique_ptr<EventLoop> loop = *EventLoop::create();
   FakeClock clock;
-  FakeAlarm alarm{clock};
+  FakeAlarm period_alarm{clock}, retry_alarm{clock};
   FakeSource source;
   VirtioRng device;
   SmallDeviceRig guest;
@@ -133,6 +134,19 @@ TEST(Rng, ASourceThatHasNothingIsAskedAgainLater) {
   rig.source.room = 2;
   rig.pass(VirtioRng::kRetryTime);
   EXPECT_EQ(rig.guest.queues[0].take_used()->length, 2U);
+}
+
+TEST(Rng, ASourceThatHasNothingIsAskedAgainWhateverTheRate) {
+  RngRig rig(Transport::kPci, VirtioRng::Rate{.bytes = 1000, .period = milliseconds(60'000)});
+  rig.source.room = 4;
+  rig.guest.start();
+  EXPECT_EQ(rig.ask(3), 3U);
+  rig.source.room = 0;
+  EXPECT_EQ(rig.ask(1), 1U);
+  EXPECT_EQ(rig.ask(5), UINT32_MAX);
+  rig.source.room = 5;
+  rig.pass(VirtioRng::kRetryTime);
+  EXPECT_EQ(rig.guest.queues[0].take_used()->length, 5U);
 }
 
 TEST(HostileRngDriver, GetsNothingWithoutRoomAndNothingOutsideOfMemory) {

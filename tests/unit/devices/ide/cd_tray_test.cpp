@@ -173,6 +173,22 @@ TEST_F(CdTrayTest, AReadThatArrivesLateDoesNotBeginOnAnotherDisc) {
   EXPECT_EQ(other.history().size(), 1U);
 }
 
+TEST_F(CdTrayTest, AReadThatALimitMakesWaitKeepsNoDiscInTheDrive) {
+  add(200);
+  rig.medium->set_deferred(true);
+  rig.medium->set_limited(true);
+  FakeAtaDriver::Result result;
+  ASSERT_TRUE(driver.send_packet(result, {0x28, 0, 0, 0, 0, 0, 0, 0, 10}, 0x8000, 0));
+  rig.turn();
+  ASSERT_EQ(rig.medium->in_flight(), 1U);
+  EXPECT_EQ(tray->open(true), CdTray::Opened::kOpen);
+  bool is_removed = false;
+  tray->remove([&] { is_removed = true; });
+  rig.turn();
+  EXPECT_EQ(rig.medium->in_flight(), 0U);
+  EXPECT_TRUE(is_removed);
+}
+
 TEST_F(CdTrayTest, ADiscThatIsOutAgainBeforeItIsInIsNotSeen) {
   add(200);
   auto& other = rig.image(20 * kCdBlockBytes);
