@@ -268,6 +268,17 @@ Bytes make_madt(const AcpiConfig& config) {
 
 std::string processor_name(size_t index) { return fmt::format("C{:03X}", index); }
 
+// Microsoft, "Virtual Machine Generation ID": the id never changes while the guest runs, so that no event
+// tells of it. iasl takes no such _CID, hence it is not in the DSDT.
+Bytes generation_id_device(GuestAddress address) {
+  constexpr std::string_view kName = "VM_Gen_Counter";
+  Bytes body = aml::name_string("_HID", "VMMG0001");
+  aml::append(body, aml::name_string("_CID", kName));
+  aml::append(body, aml::name_string("_DDN", kName));
+  aml::append(body, aml::name_integers("ADDR", {address.value() & 0xffff'ffff, address.value() >> 32U}));
+  return aml::device("VGEN", body);
+}
+
 // The processors, and the integers that the DSDT looks at: what differs between guests of one machine kind.
 Bytes make_ssdt(const AcpiConfig& config) {
   Bytes body;
@@ -282,13 +293,16 @@ Bytes make_ssdt(const AcpiConfig& config) {
   } else {
     aml::append(body, aml::name_integer("VMIO", config.virtio_mmio_mask));
   }
-  Bytes processors;
+  Bytes devices;
+  if (config.generation_id) {
+    aml::append(devices, generation_id_device(*config.generation_id));
+  }
   for (size_t i = 0; i < config.apic_ids.size(); ++i) {
     Bytes processor = aml::name_string("_HID", "ACPI0007");
     aml::append(processor, aml::name_integer("_UID", i));
-    aml::append(processors, aml::device(processor_name(i), processor));
+    aml::append(devices, aml::device(processor_name(i), processor));
   }
-  aml::append(body, aml::scope("_SB_", processors));
+  aml::append(body, aml::scope("_SB_", devices));
   Bytes ssdt = begin_table("SSDT", 2);
   aml::append(ssdt, body);
   return ssdt;
@@ -430,7 +444,7 @@ Result<GuestAddress> install_acpi(const GuestMemory& memory, const AcpiConfig& c
   // The RSDP first: who looks for it searches every 16 bytes of this area (section 5.2.5.1).
   constexpr GuestAddress kRsdp(layout::kHighBiosStart);
   constexpr GuestAddress kTables(layout::kHighBiosStart + AcpiBlobs::kTablesAlignment);
-  const uint64_t room = layout::kOneMiB - kTables.value();
+  constexpr uint64_t room = layout::kSmbiosStart - kTables.value();
   if (blobs.tables.size() > room) {
     return fail_configuration(
         "<vcpu>: the ACPI tables of {} CPUs need {} bytes, and there is room for {}; give the "

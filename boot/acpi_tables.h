@@ -25,6 +25,7 @@ struct AcpiConfig {
   uint32_t virtio_mmio_mask = 0;        // bit n: slot n of layout::kVirtioMmioStart exists (microvm)
   bool has_i8042 = true;                // keyboard and mouse
   bool has_panic_device = false;        // at layout::kPanicPort
+  std::optional<GuestAddress> generation_id = std::nullopt;  // where the 16 bytes are
   uint64_t pci_window32_start =
       layout::kPciMmioStart;  // pc: memory window for 32-bit BARs, up to kPciMmioEnd
   std::optional<GuestRange> pci_window64 = std::nullopt;  // pc: memory window for 64-bit BARs above RAM
@@ -64,8 +65,8 @@ inline constexpr size_t kMaximumAcpiProcessors = 0x1000;
 // REQUIRES: 1 to kMaximumAcpiProcessors CPUs.
 AcpiBlobs build_acpi(const AcpiConfig& config);
 
-// Writes the tables into the area below 1 MiB (layout::kHighBiosStart) and gives the RSDP's address. An error
-// where they do not fit (about 2,000 CPUs).
+// Writes the tables into the area from layout::kHighBiosStart up to layout::kSmbiosStart and gives the RSDP's
+// address. An error where they do not fit (about 1,000 CPUs).
 Result<GuestAddress> install_acpi(const GuestMemory& memory, const AcpiConfig& config);
 
 }  // namespace vmm::boot

@@ -14,6 +14,7 @@ constexpr uint8_t kDWordPrefix = 0x0c;
 constexpr uint8_t kStringPrefix = 0x0d;
 constexpr uint8_t kQWordPrefix = 0x0e;
 constexpr uint8_t kScopeOp = 0x10;
+constexpr uint8_t kPackageOp = 0x12;
 constexpr uint8_t kExtendedPrefix = 0x5b;
 constexpr uint8_t kDeviceOp = 0x82;
 constexpr uint8_t kRootChar = '\\';
@@ -89,6 +90,21 @@ Bytes name_string(std::string_view name, std::string_view text) {
   append(bytes, kStringPrefix);
   put_text(bytes, text);
   append(bytes, 0);
+  return bytes;
+}
+
+Bytes name_integers(std::string_view name, std::initializer_list<uint64_t> values) {
+  Bytes elements;
+  append(elements, static_cast<uint8_t>(values.size()));
+  for (const uint64_t value : values) {
+    put_integer(elements, value);
+  }
+  Bytes bytes;
+  append(bytes, kNameOp);
+  put_name(bytes, name);
+  append(bytes, kPackageOp);
+  put_package_length(bytes, elements.size());
+  append(bytes, elements);
   return bytes;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string_view>
 #include <vector>
 
@@ -18,6 +19,8 @@ using Bytes = std::vector<std::byte>;
 Bytes name_integer(std::string_view name, uint64_t value);
 // Name (name, "text")
 Bytes name_string(std::string_view name, std::string_view text);
+// Name (name, Package () {values…})
+Bytes name_integers(std::string_view name, std::initializer_list<uint64_t> values);
 // Device (name) { body }. REQUIRES: body shorter than 2^28 - 8 bytes.
 Bytes device(std::string_view name, const Bytes& body);
 // Scope (\name) { body }

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <charconv>
 #include <concepts>
+#include <numeric>
 #include <span>
 #include <string_view>
 #include <utility>
 
 #include "vmm/base/bytes.h"
+#include "vmm/base/check.h"
 #include "vmm/core/layout.h"
 
 namespace vmm::boot {
@@ -34,6 +36,16 @@ constexpr uint8_t kUnknown = 2;
 constexpr uint8_t kSafe = 3;
 constexpr uint64_t kKiB = 1024;
 constexpr size_t kMaxTextBytes = 64;
+
+// The entry point (section 5.2.1, version 2.8), and what of it is due when the tables have their place.
+constexpr uint8_t kAnchorBytes = 31;
+constexpr size_t kAnchorChecksum = 4;
+constexpr size_t kIntermediateAnchor = 16;
+constexpr size_t kIntermediateChecksum = 21;
+constexpr size_t kIntermediateBytes = 15;
+constexpr size_t kTablesAddress = 24;
+// Behind it, with direct boot.
+constexpr uint64_t kTablesPlace = align_up(layout::kSmbiosStart + kAnchorBytes, 16);
 
 // One structure: its formatted part, then its strings (section 6.1).
 class Structure {
@@ -87,6 +99,7 @@ class Tables {
     longest_ = std::max(longest_, bytes.size());
     ++count_;
   }
+  size_t size() const { return bytes_.size(); }
   SmbiosTables take();
 
  private:
@@ -95,7 +108,6 @@ class Tables {
   uint16_t count_ = 0;
 };
 
-// Section 5.2.1, version 2.8.
 SmbiosTables Tables::take() {
   std::vector<std::byte> anchor;
   const auto put = [&anchor](std::string_view text) {
@@ -106,7 +118,6 @@ SmbiosTables Tables::take() {
     anchor.resize(anchor.size() + sizeof value);
     store_le<T>(anchor.data() + anchor.size() - sizeof value, value);
   };
-  constexpr uint8_t kAnchorBytes = 31;
   put("_SM_");
   number(uint8_t{0});
   number(kAnchorBytes);
@@ -262,6 +273,20 @@ Structure boot_status() {
   return structure;
 }
 
+std::byte checksum_of(std::span<const std::byte> bytes) {
+  const auto sum = std::accumulate(bytes.begin(), bytes.end(), 0U, [](unsigned total, std::byte byte) {
+    return total + std::to_integer<unsigned>(byte);
+  });
+  return static_cast<std::byte>((0U - sum) & 0xff);
+}
+
+// The checksum of the whole covers the intermediate one.
+void bind_anchor(std::span<std::byte> anchor) {
+  store_le<uint32_t>(anchor.data() + kTablesAddress, static_cast<uint32_t>(kTablesPlace));
+  anchor[kIntermediateChecksum] = checksum_of(anchor.subspan(kIntermediateAnchor, kIntermediateBytes));
+  anchor[kAnchorChecksum] = checksum_of(anchor);
+}
+
 }  // namespace
 
 SmbiosTables build_smbios(const SmbiosConfig& config) {
@@ -289,7 +314,18 @@ SmbiosTables build_smbios(const SmbiosConfig& config) {
   }
   tables.add(boot_status());
   tables.add(Structure(127, kEndHandle));
+  VMM_CHECK(tables.size() <= layout::kOneMiB - kTablesPlace, "the SMBIOS tables do not fit");
   return tables.take();
+}
+
+Status install_smbios(const GuestMemory& memory, const SmbiosConfig& config) {
+  SmbiosTables smbios = build_smbios(config);
+  bind_anchor(smbios.anchor);
+  if (!memory.write_bytes(GuestAddress(kTablesPlace), smbios.tables) ||
+      !memory.write_bytes(GuestAddress(layout::kSmbiosStart), smbios.anchor)) {
+    return fail_configuration("<memory>: the SMBIOS tables need memory up to 1 MiB; give the guest more");
+  }
+  return {};
 }
 
 }  // namespace vmm::boot

@@ -10,6 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "vmm/base/error.h"
+#include "vmm/core/guest_memory.h"
+
 namespace vmm::boot {
 
 struct SmbiosConfig {
@@ -45,6 +48,12 @@ struct SmbiosTables {
   std::vector<std::byte> tables;
 };
 
+// REQUIRES: at most 255 sockets; then all that a domain file can say fits into the 64 KiB behind
+// layout::kSmbiosStart, and the entry point can tell its length.
 SmbiosTables build_smbios(const SmbiosConfig& config);
+
+// With direct boot, where no firmware does it: writes them to layout::kSmbiosStart, where systems look for
+// the entry point, with its address and checksums. An error where the guest has no memory there.
+Status install_smbios(const GuestMemory& memory, const SmbiosConfig& config);
 
 }  // namespace vmm::boot

@@ -71,6 +71,7 @@ constexpr uint8_t kChecksum = 0x2e;  // big-endian
 constexpr uint8_t kExtendedMemoryAgain = 0x30;
 constexpr uint8_t kMemoryAbove16MiB = 0x34;  // in 64 KiB
 constexpr uint8_t kThirdBootChoice = 0x38;   // in the upper half
+constexpr uint8_t kDiskTranslations = 0x39;
 constexpr uint8_t kBootChoices = 0x3d;
 constexpr uint8_t kMemoryAbove4GiB = 0x5b;  // in 64 KiB, three bytes
 constexpr uint8_t kCpusLessOne = 0x5f;
@@ -518,6 +519,7 @@ void CmosRtc::describe_machine() {
   memory[kCpusLessOne] = static_cast<uint8_t>(contents_.cpu_count - 1);
   memory[kBootChoices] = static_cast<uint8_t>(contents_.boot_order[0] | (contents_.boot_order[1] << 4));
   memory[kThirdBootChoice] = static_cast<uint8_t>(contents_.boot_order[2] << 4);
+  memory[kDiskTranslations] = contents_.disk_translations;
   unsigned sum = 0;
   for (unsigned i = kFirstChecksummed; i <= kLastChecksummed; ++i) {
     sum += memory[i];

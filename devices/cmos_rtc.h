@@ -30,6 +30,9 @@ struct CmosContents {
   // The three boot choices of bytes 0x3d and 0x38 (1 floppy, 2 hard disk, 3 CD-ROM, 4 network; 0 none), first
   // choice first.
   std::array<uint8_t, 3> boot_order{};
+  // How firmware is to make the cylinders of INT 13h out of an IDE disk's own: 0 as they are, 1 LBA. Two bits
+  // for each drive, from channel 0's master up.
+  uint8_t disk_translations = 0;
 };
 
 class CmosRtc final : public ByteDevice {

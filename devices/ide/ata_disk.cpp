@@ -353,11 +353,19 @@ void AtaDisk::set_multiple_mode() {
   succeed();
 }
 
+AtaDisk::Geometry AtaDisk::geometry() const {
+  const uint64_t cylinders = sectors_ / (uint64_t{kDefaultHeads} * kDefaultSectorsPerTrack);
+  return options_.geometry.value_or(
+      Geometry{.cylinders = static_cast<uint16_t>(std::min(cylinders, kMaxCylinders)),
+               .heads = kDefaultHeads,
+               .sectors_per_track = kDefaultSectorsPerTrack});
+}
+
 void AtaDisk::default_translation() {
-  disk_.heads = kDefaultHeads;
-  disk_.sectors_per_track = kDefaultSectorsPerTrack;
-  disk_.cylinders = static_cast<uint16_t>(
-      std::min(sectors_ / (uint64_t{kDefaultHeads} * kDefaultSectorsPerTrack), kMaxCylinders));
+  const Geometry own = geometry();
+  disk_.heads = own.heads;
+  disk_.sectors_per_track = own.sectors_per_track;
+  disk_.cylinders = own.cylinders;
 }
 
 // INITIALIZE DEVICE PARAMETERS (ATA/ATAPI-5, section 8.16): what old firmware wants CHS to mean.
@@ -456,6 +464,9 @@ void AtaDisk::identify() {
   data.set_transfer_modes(state_.multiword_dma, state_.ultra_dma);
   data.set_reset_result(options_.is_device_1);
   put_features(data);
+  if (options_.world_wide_name) {
+    data.set_world_wide_name(*options_.world_wide_name);
+  }
   data.seal();
   fill_buffer(data.bytes());
   disk_.block_bytes = IdentifyData::kBytes;
@@ -463,15 +474,16 @@ void AtaDisk::identify() {
 }
 
 void AtaDisk::put_capacity(IdentifyData& data) const {
-  const uint64_t cylinders =
-      std::min(sectors_ / (uint64_t{kDefaultHeads} * kDefaultSectorsPerTrack), kMaxCylinders);
-  data.set(1, static_cast<uint32_t>(cylinders));
-  data.set(3, kDefaultHeads);
-  data.set(6, kDefaultSectorsPerTrack);
+  const Geometry own = geometry();
+  data.set(1, own.cylinders);
+  data.set(3, own.heads);
+  data.set(6, own.sectors_per_track);
   data.set(54, disk_.cylinders);
   data.set(55, disk_.heads);
   data.set(56, disk_.sectors_per_track);
-  data.set_u32(57, uint32_t{disk_.cylinders} * disk_.heads * disk_.sectors_per_track);
+  // No more than there are, whatever the domain file says.
+  const uint64_t translated = uint64_t{disk_.cylinders} * disk_.heads * disk_.sectors_per_track;
+  data.set_u32(57, static_cast<uint32_t>(std::min(translated, sectors_)));
   data.set_u32(60, static_cast<uint32_t>(std::min(sectors_, kMaxShortSectors)));
   data.set_u64(100, sectors_);
   const auto sectors_per_block = static_cast<uint32_t>(physical_block_bytes_ / kSectorBytes);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,16 @@ class AtaDisk final : public IdeDrive {
   static constexpr uint32_t kMaxTrimBlocks = 8;
   static constexpr uint8_t kMaxMultiple = 16;  // sectors in a block of READ MULTIPLE
 
+  // What the disk says of its cylinders, and how CHS is read until a driver changes that.
+  struct Geometry {
+    uint16_t cylinders = 0;         // from 1
+    uint8_t heads = 0;              // 1 to 16
+    uint8_t sectors_per_track = 0;  // from 1
+  };
   struct Options {
     std::string serial;  // 20 characters of ASCII are shown
+    std::optional<uint64_t> world_wide_name = std::nullopt;
+    std::optional<Geometry> geometry = std::nullopt;  // absent: after the disk's size
     std::string model = "VMM HARDDISK";
     bool is_device_1 = false;
     bool has_write_cache = true;   // at power-on; the driver may change it
@@ -102,6 +111,7 @@ class AtaDisk final : public IdeDrive {
   void set_features();
   void set_multiple_mode();
   void set_translation();
+  Geometry geometry() const;
   void default_translation();
   void verify(Addressing addressing);
   void flush();

@@ -70,6 +70,9 @@ void AtapiDrive::identify() {
   data.set(85, 0x0218);
   data.set(87, 0x4000);
   data.set_reset_result(options_.is_device_1);
+  if (options_.world_wide_name) {
+    data.set_world_wide_name(*options_.world_wide_name);
+  }
   data.seal();
   fill_buffer(data.bytes());
   packet_ = PacketState{};

@@ -20,6 +20,7 @@ class AtapiDrive final : public IdeDrive {
     std::string serial;  // 20 characters of ASCII are shown
     std::string model = "VMM CD/DVD-ROM";
     bool is_device_1 = false;
+    std::optional<uint64_t> world_wide_name = std::nullopt;
   };
   struct PacketState {
     bool is_dma = false;         // bit 0 of the features register

@@ -20,6 +20,16 @@ void IdentifyData::set_text(size_t word, size_t words, std::string_view text) {
   }
 }
 
+void IdentifyData::set_world_wide_name(uint64_t name) {
+  constexpr uint32_t kHasName = 1U << 8;
+  for (const size_t word : {84U, 87U}) {
+    set(word, load_le<uint16_t>(&bytes_[2 * word]) | kHasName);
+  }
+  for (size_t i = 0; i < 4; ++i) {  // the first word has the most significant digits
+    set(108 + i, static_cast<uint32_t>(name >> (48 - 16 * i) & 0xffff));
+  }
+}
+
 void IdentifyData::seal() {
   constexpr uint8_t kSignature = 0xa5;
   bytes_[510] = std::byte{kSignature};

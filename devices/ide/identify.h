@@ -28,6 +28,8 @@ class IdentifyData {
   void set_u64(size_t word, uint64_t value) { store_le<uint64_t>(&bytes_[2 * word], value); }
   // ASCII, two characters in a word, the first in the high byte; filled with spaces.
   void set_text(size_t word, size_t words, std::string_view text);
+  // The World Wide Name (words 108 to 111, bit 8 of words 84 and 87). After these two words are set.
+  void set_world_wide_name(uint64_t name);
   // The last word: a signature, and a checksum over all. After everything else.
   void seal();
 

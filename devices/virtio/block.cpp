@@ -12,6 +12,7 @@ namespace {
 
 // Section 5.2.3.
 constexpr uint8_t kFeatureSegMax = 2;
+constexpr uint8_t kFeatureGeometry = 4;
 constexpr uint8_t kFeatureReadOnly = 5;
 constexpr uint8_t kFeatureBlockSize = 6;
 constexpr uint8_t kFeatureFlush = 9;
@@ -50,6 +51,9 @@ uint64_t offered_features(const block::BlockDevice& disk, const VirtioBlock::Opt
       feature_mask(kFeatureSegMax) | feature_mask(kFeatureBlockSize) | feature_mask(kFeatureTopology);
   if (!options.is_cache_unsafe) {
     features |= feature_mask(kFeatureFlush) | feature_mask(kFeatureConfigWce);
+  }
+  if (options.geometry) {
+    features |= feature_mask(kFeatureGeometry);
   }
   if (options.queue_count > 1) {
     features |= feature_mask(kFeatureMultiQueue);
@@ -91,6 +95,11 @@ void VirtioBlock::read_config(uint32_t offset, std::span<std::byte> data) const 
   std::array<std::byte, kConfigBytes> config{};
   store_le<uint64_t>(&config[0], disk_.size_bytes() / kSectorBytes);
   store_le<uint32_t>(&config[12], options_.queue_size - 2U);  // seg_max: all but header and status
+  if (options_.geometry) {
+    store_le<uint16_t>(&config[16], options_.geometry->cylinders);
+    store_le<uint8_t>(&config[18], options_.geometry->heads);
+    store_le<uint8_t>(&config[19], options_.geometry->sectors_per_track);
+  }
   store_le<uint32_t>(&config[20], logical);
   store_le<uint8_t>(&config[24], static_cast<uint8_t>(std::bit_width(physical / logical) - 1));
   store_le<uint16_t>(&config[26], saturated16(physical / logical));

@@ -21,6 +21,12 @@ class VirtioBlock final : public VirtioDevice {
  public:
   static constexpr size_t kSerialBytes = 20;
 
+  // What drivers may tell old systems of the disk; nothing here is addressed by it.
+  struct Geometry {
+    uint16_t cylinders = 0;
+    uint8_t heads = 0;
+    uint8_t sectors_per_track = 0;
+  };
   struct Options {
     std::string name = "disk";  // for the log
     std::string serial{};       // what get-id answers; at most kSerialBytes are used
@@ -36,6 +42,7 @@ class VirtioBlock final : public VirtioDevice {
     // 512.
     uint32_t logical_block_bytes = 0;
     uint32_t physical_block_bytes = 0;
+    std::optional<Geometry> geometry = std::nullopt;  // present: VIRTIO_BLK_F_GEOMETRY is offered
   };
   // What a saved machine must hold, beside queues and registers.
   struct State {

@@ -135,6 +135,35 @@ void exit_with_status() {
   out8(kExitPort, static_cast<uint8_t>(option_number("status", 0)));
 }
 
+// The ib700's port that starts its countdown: 30 seconds, less two for each unit.
+constexpr uint16_t kWatchdogStart = 0x443;
+constexpr uint16_t kWatchdogStop = 0x441;
+constexpr uint8_t kTwoSeconds = 14;
+constexpr uint8_t kAtOnce = 15;
+constexpr uint8_t kNmiVector = 2;
+constinit volatile uint32_t nmi_count = 0;
+
+void on_nmi(InterruptFrame&) { nmi_count = nmi_count + 1; }
+
+void feed_the_watchdog() {
+  for (int i = 0; i < 6; i++) {
+    out8(kWatchdogStart, kTwoSeconds);
+    wait_microseconds(500'000);
+  }
+  out8(kWatchdogStop, 0);
+  wait_microseconds(2'200'000);
+  pass("a watchdog that is fed, and one that is stopped, let the guest live");
+}
+
+void wait_for_nmi() {
+  set_handler(kNmiVector, on_nmi);
+  for (uint32_t i = 1; i <= 3; i++) {
+    out8(kWatchdogStart, kAtOnce);
+    wait_until([i] { return nmi_count >= i; }, 5000);
+    check_equal("NMIs by the watchdog", nmi_count, i);
+  }
+}
+
 struct Mode {
   const char* name;
   void (*function)();
@@ -180,6 +209,16 @@ constexpr Mode kModes[] = {
        print("panicking");
        out8(kPanicPort, 0x01);
        stop();
+     }},
+    {"watchdog-reset", [] { restart([] { out8(kWatchdogStart, kAtOnce); }); }},
+    {"watchdog-fed", feed_the_watchdog},
+    {"watchdog-nmi", wait_for_nmi},
+    {"watchdog-off",
+     [] {
+       print("starving");
+       out8(kWatchdogStart, kAtOnce);
+       wait_microseconds(5'000'000);
+       fail("power off", "the machine goes on");
      }},
     {"exit", exit_with_status},
     {"exit-twice",

@@ -55,6 +55,7 @@ def parse_arguments():
     parser.add_argument("--debug-console", metavar="PORT", help="goes to a file; see --expect-debug")
     parser.add_argument("--expect-debug", action="append", default=[], metavar="REGEX", help="in all that the debug console got")
     parser.add_argument("--panic", action="store_true", help="a panic device")
+    parser.add_argument("--watchdog", metavar="ACTION", help="an ib700")
     parser.add_argument("--exit-port", metavar="PORT", help="vmm only: the guest may end the run there")
     parser.add_argument("--vmm-option", action="append", default=[], metavar="OPTION", help="one more for vmm")
     parser.add_argument("--on-crash", choices=("restart", "destroy"), default="destroy")
@@ -144,6 +145,7 @@ def small_devices(options):
     if options.debug_console:
         elements += (f"<serial type='file'><source path='{options.debug_file}'/><target type='isa-debug'/>"
                      f"<address type='isa' iobase='{options.debug_console}'/></serial>")
+    elements += f"<watchdog model='ib700' action='{options.watchdog}'/>" if options.watchdog else ""
     return elements + ("<panic model='isa'/>" if options.panic else "")
 
 
@@ -159,6 +161,7 @@ def qemu_small_devices(options):
     if options.debug_console:
         words += ["-chardev", f"file,id=debug0,path={options.debug_file}",
                   "-device", f"isa-debugcon,iobase={options.debug_console},chardev=debug0"]
+    words += ["-device", "ib700", "-action", f"watchdog={options.watchdog}"] if options.watchdog else []
     return words + (["-device", "pvpanic"] if options.panic else [])
 
 

@@ -9,7 +9,9 @@ namespace vmm::layout {
 // Guest-physical memory, as i440FX chipsets lay it out (Intel 290549, section 3.2).
 inline constexpr uint64_t kEbdaStart = 0x9fc00;  // end of conventional memory; the RSDP lies here
 inline constexpr uint64_t kHighBiosStart =
-    0xe0000;  // 0xe0000-0xfffff: ACPI tables with direct boot, firmware otherwise
+    0xe0000;  // 0xe0000-0xfffff: ACPI and SMBIOS tables with direct boot, firmware otherwise
+inline constexpr uint64_t kSmbiosStart =
+    0xf0000;  // with direct boot; 0xf0000-0xfffff is searched for the entry point (DSP0134, section 5.2)
 inline constexpr uint64_t kOneMiB = 0x100000;
 inline constexpr uint64_t kMmioHoleStart =
     0xc000'0000;  // RAM below 4 GiB ends here at the latest; the rest is above 4 GiB
@@ -24,6 +26,7 @@ inline constexpr uint32_t kVirtioMmioSlots = 8;
 inline constexpr uint32_t kVirtioMmioFirstGsi = 16;  // slot n: GSI 16 + n, edge
 inline constexpr uint64_t kIoApicAddress = 0xfec0'0000;
 inline constexpr uint64_t kLocalApicAddress = 0xfee0'0000;
+inline constexpr uint64_t kGenerationIdPage = 0xfeff'b000;  // where the domain has a <genid>; read-only
 inline constexpr uint64_t kKvmIdentityMapAddress =
     0xfeff'c000;                                         // one page, KVM's own (real mode on old Intel)
 inline constexpr uint64_t kKvmTssAddress = 0xfeff'd000;  // three pages, KVM's own

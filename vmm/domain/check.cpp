@@ -33,6 +33,15 @@ void check_targets(const ReadContext& context, const Domain& domain) {
   if (domain.balloon && domain.balloon->address) {
     slots.take(domain.balloon->address->slot, domain.balloon->line);
   }
+  if (domain.watchdog && domain.watchdog->address) {
+    const Watchdog& watchdog = *domain.watchdog;
+    if (const auto line = slots.take(watchdog.address->slot, watchdog.line)) {
+      context.report.error(watchdog.line,
+                           fmt::format("<watchdog>/<address slot='{:#04x}'>: the device of line {} stands "
+                                       "there; give another slot, or remove the address",
+                                       watchdog.address->slot, *line));
+    }
+  }
   for (const Rng& rng : domain.rngs) {
     if (const auto line = rng.address ? slots.take(rng.address->slot, rng.line) : std::nullopt) {
       context.report.error(rng.line,
@@ -195,6 +204,9 @@ void check_places(const ReadContext& context, const Domain& domain) {
   for (const Serial& console : domain.virtio_consoles) {
     take(console.line, "<console>");
   }
+  if (domain.watchdog && domain.watchdog->model == WatchdogModel::kI6300esb) {
+    take(domain.watchdog->line, "<watchdog>");
+  }
 }
 
 void check_balloon(const ReadContext& context, const Domain& domain) {
@@ -213,6 +225,16 @@ void check_acpi(const ReadContext& context, const Element& root, const Domain& d
   if (domain.panic_device) {
     context.report.warning(domain.panic_device->line,
                            "<panic>: without <features><acpi/></features> the guest does not find it");
+  }
+  if (domain.generation_id) {
+    context.report.warning(domain.generation_id->line,
+                           "<genid>: without <features><acpi/></features> the guest does not find it");
+  }
+  if (domain.watchdog && domain.watchdog->action == WatchdogAction::kShutdown) {
+    context.report.warning(
+        domain.watchdog->line,
+        "<watchdog action='shutdown'>: without <features><acpi/></features> the guest has no "
+        "power button, and nothing happens");
   }
   if (domain.vcpus > 1) {
     context.report.error(

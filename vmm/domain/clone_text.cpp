@@ -91,6 +91,9 @@ class CloneEditor {
       root.InsertAfterChild(name, uuid);
     }
     set_text(*uuid, uuid_text(options_.uuid));
+    if (XMLElement* const generation_id = root.FirstChildElement("genid")) {
+      generation_id->DeleteChildren();  // another at each start
+    }
     // The same again, for the SMBIOS tables.
     XMLElement* const sysinfo = root.FirstChildElement("sysinfo");
     XMLElement* const system = sysinfo == nullptr ? nullptr : sysinfo->FirstChildElement("system");

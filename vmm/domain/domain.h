@@ -12,6 +12,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "vmm/base/error.h"
@@ -117,8 +118,8 @@ struct CpuPins {
 struct Cpu {
   int line = 0;  // 0: the file has no <cpu>
   CpuMode mode = CpuMode::kHostPassthrough;
-  std::string model;  // with kCustom only, and then never empty
-  bool migratable = true;
+  std::string model;       // with kCustom only, and then never empty
+  bool migratable = true;  // false: with kHostPassthrough only; also what ties the guest to its host
   std::vector<CpuFeature> features;  // no name twice
 };
 
@@ -187,6 +188,17 @@ struct IoTune {
   uint64_t operation_bytes = 0;  // size_iops_sec: a longer operation counts as several; 0: as one
 };
 
+// How firmware counts the cylinders of an IDE disk: as the disk does, or so that all of it can be named.
+enum class ChsTranslation : uint8_t { kAuto, kNone, kLba };
+
+// <geometry>: what the guest is told of a disk's cylinders, whatever its size.
+struct DiskGeometry {
+  uint32_t cylinders = 0;                              // 1 to 65535
+  uint32_t heads = 0;                                  // 1 to 16 with kIde, to 255 with kVirtio
+  uint32_t sectors_per_track = 0;                      // 1 to 255
+  ChsTranslation translation = ChsTranslation::kAuto;  // with kIde
+};
+
 struct BackingStore {
   DiskSource source_type = DiskSource::kFile;
   std::filesystem::path source;  // empty: whatever the image above names
@@ -221,6 +233,8 @@ struct Disk {
   std::filesystem::path kept_as;  // with transient: it gets this name instead; empty: none
   bool is_committed = false;  // with transient: it gets into the image when the guest has switched itself off
   std::string serial;         // at most 20 bytes, what VIRTIO_BLK_T_GET_ID can carry
+  std::optional<uint64_t> world_wide_name;  // <wwn>; with kIde only
+  std::optional<DiskGeometry> geometry;     // not with kCdrom
   CacheMode cache = CacheMode::kWriteback;
   IoMode io = IoMode::kIoUring;
   DiscardMode discard = DiscardMode::kIgnore;
@@ -279,6 +293,18 @@ struct PanicDevice {
 };
 inline constexpr uint16_t kPanicDevicePort = 0x505;  // where guests find it
 
+enum class WatchdogModel : uint8_t { kIb700, kI6300esb };
+enum class WatchdogAction : uint8_t { kReset, kShutdown, kPoweroff, kPause, kInjectNmi, kNone };
+
+// <watchdog>: what is done with a guest whose watchdog runs out.
+struct Watchdog {
+  int line = 0;
+  WatchdogModel model = WatchdogModel::kIb700;  // kI6300esb: machine='pc' only
+  WatchdogAction action = WatchdogAction::kReset;
+  std::optional<PciAddress> address;  // with kI6300esb; absent: vmm's choice
+};
+std::string_view name_of(WatchdogAction action);
+
 enum class CharBackend : uint8_t { kStdio, kFile, kPty, kUnix, kNull };
 
 struct Serial {
@@ -298,6 +324,12 @@ struct DebugConsole {
 };
 inline constexpr uint16_t kDebugConsolePort = 0x402;  // where SeaBIOS and OVMF print
 
+// <genid>: by which a guest knows that its disks were copied, or went back in time.
+struct GenerationId {
+  int line = 0;
+  std::optional<std::array<uint8_t, 16>> value;  // in the order of its text; absent: another at each start
+};
+
 // A port at which the guest ends its run with an exit status; <vmm:exit> in <metadata>.
 struct ExitPort {
   int line = 0;
@@ -312,6 +344,7 @@ struct Domain {
   bool is_strict = false;             // --strict; see warn()
   std::string name;
   std::optional<std::array<uint8_t, 16>> uuid;  // in the order of its text
+  std::optional<GenerationId> generation_id;
   std::string title;
   std::string description;
 
@@ -346,6 +379,7 @@ struct Domain {
   std::vector<Serial> virtio_consoles;
   std::optional<DebugConsole> debug_console;
   std::optional<PanicDevice> panic_device;
+  std::optional<Watchdog> watchdog;
   std::optional<ExitPort> exit_port;
 
   // "guest.xml:14" or "--set memory=2GiB", to begin a message about what stands there.

@@ -66,6 +66,19 @@ void read_boot_devices(const ReadContext& context, const Element& element, Os& o
   }
 }
 
+// With a <kernel> no firmware runs.
+void warn_of_unused_firmware(const ReadContext& context, const Element& element, const Os& os) {
+  const Element* menu = os.boot_menu_ms ? element.child("bootmenu") : nullptr;
+  const Element* bios = element.child("bios");
+  const bool wants_bios = bios != nullptr && (bios->value_of("useserial") == "yes" || os.reboot_after_ms);
+  for (const Element* each : {element.child("loader"), menu, wants_bios ? bios : nullptr}) {
+    if (each != nullptr) {
+      context.report.warning(each->line,
+                             fmt::format("{}: without effect where there is a <kernel>", each->place));
+    }
+  }
+}
+
 void read_firmware(const ReadContext& context, const Element& element, Os& os) {
   read_path(context, element, "loader", os.loader, os.loader_line);
   if (const Element* menu = element.child("bootmenu");
@@ -77,7 +90,10 @@ void read_firmware(const ReadContext& context, const Element& element, Os& os) {
     os.firmware_uses_serial = read_flag(context, *bios, "useserial", true);
     os.reboot_after_ms = reboot_timeout(context, *bios);
   }
-  if (element.child("kernel") != nullptr || element.has_refused_children) {
+  if (element.child("kernel") != nullptr) {
+    return warn_of_unused_firmware(context, element, os);
+  }
+  if (element.has_refused_children) {
     return;
   }
   if (os.machine == MachineType::kMicrovm) {

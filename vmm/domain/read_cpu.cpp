@@ -103,16 +103,30 @@ void read_feature(const ReadContext& context, const Element& element, std::set<s
   cpu.features.push_back(std::move(feature));
 }
 
+// QEMU's processors of the host are migratable where nothing else is said, and libvirt takes it for no other.
+bool read_migratable(const ReadContext& context, const Element& element) {
+  const Attribute* migratable = element.attribute("migratable");
+  const std::string_view mode = element.value_of("mode");
+  if (migratable != nullptr && mode != "host-passthrough" && mode != "maximum") {
+    context.report.error(
+        migratable->line,
+        fmt::format("{}: has a meaning only with mode='host-passthrough' or 'maximum'; remove "
+                    "it, or change mode=",
+                    element.place_of(*migratable)));
+    return true;
+  }
+  return read_flag(context, element, "migratable", true);
+}
+
 // libvirt takes mode='custom' where there is no mode; and without a model that is the hypervisor's own
 // choice.
 void read_mode(const ReadContext& context, const Element& element, Cpu& cpu) {
-  const bool is_maximum = element.value_of("mode") == "maximum";
   cpu.mode = read_choice(context, element, "mode", CpuMode::kCustom,
                          {{"host-passthrough", CpuMode::kHostPassthrough},
                           {"maximum", CpuMode::kHostPassthrough},
                           {"host-model", CpuMode::kHostModel},
                           {"custom", CpuMode::kCustom}});
-  cpu.migratable = read_flag(context, element, "migratable", !is_maximum);
+  cpu.migratable = read_migratable(context, element);
   if (cpu.mode != CpuMode::kCustom) {
     return;
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -356,6 +358,63 @@ void read_serial_number(const ReadContext& context, const Element& element, Disk
   }
 }
 
+// libvirt's schema: 16 hexadecimal digits, "0x" before them or not.
+void read_world_wide_name(const ReadContext& context, const Element& element, Disk& disk) {
+  constexpr size_t kDigits = 16;
+  const Element* name = element.child("wwn");
+  if (name == nullptr) {
+    return;
+  }
+  if (disk.bus == DiskBus::kVirtio) {
+    context.report.error(name->line, fmt::format("{}: virtio disks have no world wide name; use <serial>, or "
+                                                 "bus='ide'",
+                                                 name->place));
+    return;
+  }
+  std::string_view digits = name->text;
+  digits.remove_prefix(digits.starts_with("0x") ? 2 : 0);
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+  if (digits.size() != kDigits || error != std::errc() || end != digits.data() + digits.size()) {
+    context.report.error(name->line, fmt::format("{}: give 16 hexadecimal digits", name->place));
+    return;
+  }
+  disk.world_wide_name = value;
+}
+
+uint32_t read_part_of_geometry(const ReadContext& context, const Element& geometry, std::string_view name,
+                               uint32_t most) {
+  if (geometry.attribute(name) == nullptr) {
+    context.report.error(geometry.line,
+                         fmt::format("{}: has no {}=; give cyls=, heads= and secs=", geometry.place, name));
+  }
+  return read_number(context, geometry, name, 1, most).value_or(1);
+}
+
+void read_geometry(const ReadContext& context, const Element& element, Disk& disk) {
+  const Element* geometry = element.child("geometry");
+  if (geometry == nullptr) {
+    return;
+  }
+  if (disk.device == DiskDevice::kCdrom) {
+    context.report.error(geometry->line,
+                         fmt::format("{}: CD-ROM drives have no cylinders; remove it", geometry->place));
+    return;
+  }
+  const bool is_ide = disk.bus == DiskBus::kIde;
+  if (const Attribute* translation = geometry->attribute("trans"); translation != nullptr && !is_ide) {
+    context.report.error(translation->line,
+                         fmt::format("{}: is for IDE disks; remove it", geometry->place_of(*translation)));
+  }
+  DiskGeometry& values = disk.geometry.emplace();
+  values.cylinders = read_part_of_geometry(context, *geometry, "cyls", 65535);
+  values.heads = read_part_of_geometry(context, *geometry, "heads", is_ide ? 16 : 255);
+  values.sectors_per_track = read_part_of_geometry(context, *geometry, "secs", 255);
+  values.translation = read_choice(
+      context, *geometry, "trans", ChsTranslation::kAuto,
+      {{"auto", ChsTranslation::kAuto}, {"none", ChsTranslation::kNone}, {"lba", ChsTranslation::kLba}});
+}
+
 uint32_t read_block_size(const ReadContext& context, const Element& blockio, std::string_view name) {
   const auto bytes = read_number(context, blockio, name, 0, 32768);
   if (bytes && *bytes != 0 && (*bytes < 512 || !is_power_of_two(*bytes))) {
@@ -431,6 +490,8 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
   read_encryption(context, element, disk);
   read_target(context, element, disk);
   read_serial_number(context, element, disk);
+  read_world_wide_name(context, element, disk);
+  read_geometry(context, element, disk);
   read_blockio(context, element, disk);
   disk.iotune = read_iotune(context, element);
   disk.read_only = disk.device == DiskDevice::kCdrom || element.child("readonly") != nullptr;

@@ -258,6 +258,13 @@ void read_identity(const ReadContext& context, const Element& root, Domain& doma
                                                    printable(uuid->text)));
     }
   }
+  if (const Element* id = root.child("genid")) {
+    domain.generation_id = GenerationId{.line = id->line, .value = parse_uuid(id->text)};
+    if (!domain.generation_id->value && !id->text.empty()) {
+      context.report.error(
+          id->line, fmt::format("{}: '{}' is not 32 hexadecimal digits", id->place, printable(id->text)));
+    }
+  }
   if (const Element* title = root.child("title")) {
     domain.title = title->text;
     if (domain.title.find('\n') != std::string::npos) {

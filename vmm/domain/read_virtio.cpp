@@ -1,4 +1,4 @@
-// What virtio devices have in common; the balloon, random numbers, and the panic device.
+// What virtio devices have in common; the balloon, random numbers, the panic device and the watchdog.
 #include <fmt/format.h>
 
 #include <array>
@@ -164,6 +164,54 @@ void read_panic_device(const ReadContext& context, const Element& devices, Domai
                            fmt::format("{}: the panic device stands at port {:#x}; write that, or "
                                        "remove it",
                                        address->place_of(*port), kPanicDevicePort));
+    }
+  }
+}
+
+std::optional<PciAddress> read_watchdog_address(const ReadContext& context, const Element& element,
+                                                WatchdogModel model) {
+  const Element* address = element.child("address");
+  if (address == nullptr || address->value_of("type") != "pci") {
+    return std::nullopt;
+  }
+  if (model == WatchdogModel::kIb700) {
+    context.report.error(address->line,
+                         fmt::format("{}: an ib700 stands at its ports; remove it", address->place));
+    return std::nullopt;
+  }
+  return read_pci_address(context, *address);
+}
+
+void read_watchdog(const ReadContext& context, const Element& devices, Domain& domain) {
+  for (const Element& element : devices.children) {
+    if (element.name != "watchdog") {
+      continue;
+    }
+    if (domain.watchdog) {
+      context.report.error(element.line, fmt::format("{}: the one of line {} is enough; remove it",
+                                                     element.place, domain.watchdog->line));
+      return;
+    }
+    if (element.attribute("model") == nullptr) {
+      context.report.error(
+          element.line, fmt::format("{}: has no model=; write model='i6300esb' or 'ib700'", element.place));
+    }
+    Watchdog& watchdog = domain.watchdog.emplace();
+    watchdog.line = element.line;
+    watchdog.model = read_choice(context, element, "model", WatchdogModel::kIb700,
+                                 {{"ib700", WatchdogModel::kIb700}, {"i6300esb", WatchdogModel::kI6300esb}});
+    watchdog.action = read_choice(context, element, "action", WatchdogAction::kReset,
+                                  {{"reset", WatchdogAction::kReset},
+                                   {"shutdown", WatchdogAction::kShutdown},
+                                   {"poweroff", WatchdogAction::kPoweroff},
+                                   {"pause", WatchdogAction::kPause},
+                                   {"inject-nmi", WatchdogAction::kInjectNmi},
+                                   {"none", WatchdogAction::kNone}});
+    watchdog.address = read_watchdog_address(context, element, watchdog.model);
+    if (watchdog.model == WatchdogModel::kI6300esb && domain.os.machine == MachineType::kMicrovm) {
+      context.report.error(element.line, fmt::format("{}: an i6300esb stands on PCI, which machine='microvm' "
+                                                     "does not have; use model='ib700'",
+                                                     element.place));
     }
   }
 }

@@ -23,6 +23,7 @@ Domain read_domain(const ReadContext& context, const Element& root) {
     read_balloon(context, *devices, domain);
     read_rngs(context, *devices, domain);
     read_panic_device(context, *devices, domain);
+    read_watchdog(context, *devices, domain);
     read_serials(context, *devices, domain);
   }
   check_domain(context, root, domain);

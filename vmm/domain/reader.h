@@ -32,6 +32,7 @@ std::optional<IoTune> read_iotune(const ReadContext& context, const Element& dis
 void read_balloon(const ReadContext& context, const Element& devices, Domain& domain);
 void read_rngs(const ReadContext& context, const Element& devices, Domain& domain);
 void read_panic_device(const ReadContext& context, const Element& devices, Domain& domain);
+void read_watchdog(const ReadContext& context, const Element& devices, Domain& domain);
 // elements: those of domain.disks.
 void place_ide_drives(const ReadContext& context, std::span<const Element* const> elements, Domain& domain);
 void read_serials(const ReadContext& context, const Element& devices, Domain& domain);

@@ -17,6 +17,7 @@ constexpr std::string_view kBootsInstead =
 constexpr SettingRule kSettings[] = {
   {"name", "name", kTextOf, kValue, ""},
   {"uuid", "uuid", kTextOf, kValue, ""},
+  {"genid", "genid", kTextOf, kValue, ""},
   {"title", "title", kTextOf, kValue, ""},
   {"description", "description", kTextOf, kValue, ""},
   {"memory", "memory", kTextOf, kSize, "with its unit; the file's <currentMemory> goes with it"},
@@ -78,6 +79,7 @@ constexpr SettingRule kSettings[] = {
   {"disk.*.bus", "devices/disk/target", "bus", kValue, ""},
   {"disk.*.tray", "devices/disk/target", "tray", kValue, ""},
   {"disk.*.serial", "devices/disk/serial", kTextOf, kValue, ""},
+  {"disk.*.wwn", "devices/disk/wwn", kTextOf, kValue, ""},
   {"disk.*.readonly", "devices/disk/readonly", "", kSwitch, ""},
   {"disk.*.shareable", "devices/disk/shareable", "", kSwitch, ""},
   {"disk.*.transient", "devices/disk/transient", "", kSwitch, ""},
@@ -115,6 +117,8 @@ constexpr SettingRule kSettings[] = {
   {"rng.backend.model", "devices/rng/backend", "model", kValue, ""},
   {"rng.rate.bytes", "devices/rng/rate", "bytes", kMain, ""},
   {"rng.rate.period", "devices/rng/rate", "period", kValue, ""},
+  {"watchdog.model", "devices/watchdog", "model", kValue, "of the first <watchdog>, as is the next"},
+  {"watchdog.action", "devices/watchdog", "action", kValue, ""},
 };
 // clang-format on
 

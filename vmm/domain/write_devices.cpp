@@ -162,6 +162,16 @@ void write_blockio(const Disk& disk, XmlWriter& writer) {
   }
 }
 
+void write_geometry(const DiskGeometry& geometry, XmlWriter& writer) {
+  XmlAttributes attributes = {{"cyls", fmt::format("{}", geometry.cylinders)},
+                              {"heads", fmt::format("{}", geometry.heads)},
+                              {"secs", fmt::format("{}", geometry.sectors_per_track)}};
+  if (geometry.translation != ChsTranslation::kAuto) {
+    attributes.emplace_back("trans", geometry.translation == ChsTranslation::kLba ? "lba" : "none");
+  }
+  writer.add("geometry", attributes);
+}
+
 void write_number(const std::string& name, uint64_t value, XmlWriter& writer) {
   if (value != 0) {
     writer.add_text(name, fmt::format("{}", value));
@@ -282,6 +292,12 @@ void write_disk(const Disk& disk, XmlWriter& writer) {
   if (!disk.serial.empty()) {
     writer.add_text("serial", disk.serial);
   }
+  if (disk.world_wide_name) {
+    writer.add_text("wwn", fmt::format("{:016x}", *disk.world_wide_name));
+  }
+  if (disk.geometry) {
+    write_geometry(*disk.geometry, writer);
+  }
   if (disk.boot_order) {
     writer.add("boot", {{"order", fmt::format("{}", *disk.boot_order)}});
   }
@@ -348,6 +364,33 @@ void write_virtio_console(const Serial& console, XmlWriter& writer) {
 void write_debug_console(const DebugConsole& console, XmlWriter& writer) {
   write_end("serial", console.end, {{"type", "isa-debug"}}, writer);
   writer.add("address", {{"type", "isa"}, {"iobase", fmt::format("{:#x}", unsigned{console.port})}});
+  writer.close();
+}
+
+std::string_view name_of(WatchdogAction action) {
+  switch (action) {
+    case WatchdogAction::kReset:
+      return "reset";
+    case WatchdogAction::kShutdown:
+      return "shutdown";
+    case WatchdogAction::kPoweroff:
+      return "poweroff";
+    case WatchdogAction::kPause:
+      return "pause";
+    case WatchdogAction::kInjectNmi:
+      return "inject-nmi";
+    case WatchdogAction::kNone:
+      break;
+  }
+  return "none";
+}
+
+void write_watchdog(const Watchdog& watchdog, XmlWriter& writer) {
+  writer.open("watchdog", {{"model", watchdog.model == WatchdogModel::kIb700 ? "ib700" : "i6300esb"},
+                           {"action", std::string(name_of(watchdog.action))}});
+  if (watchdog.address) {
+    write_pci_address(*watchdog.address, writer);
+  }
   writer.close();
 }
 

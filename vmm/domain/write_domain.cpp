@@ -17,6 +17,11 @@ void write_identity(const Domain& domain, XmlWriter& writer) {
   if (domain.uuid) {
     writer.add_text("uuid", uuid_text(*domain.uuid));
   }
+  if (domain.generation_id && domain.generation_id->value) {
+    writer.add_text("genid", uuid_text(*domain.generation_id->value));
+  } else if (domain.generation_id) {
+    writer.add("genid");
+  }
   if (!domain.title.empty()) {
     writer.add_text("title", domain.title);
   }
@@ -151,7 +156,7 @@ void write_cpu(const Domain& domain, XmlWriter& writer) {
   if (cpu.mode == CpuMode::kCustom) {
     attributes.emplace_back("match", "exact");
   }
-  if (cpu.mode == CpuMode::kHostPassthrough || !cpu.migratable) {
+  if (cpu.mode == CpuMode::kHostPassthrough) {
     attributes.emplace_back("migratable", on_or_off(cpu.migratable));
   }
   writer.open("cpu", attributes);
@@ -244,6 +249,9 @@ void write_devices(const Domain& domain, XmlWriter& writer) {
     write_rng(rng, writer);
   }
   write_balloon(domain, writer);
+  if (domain.watchdog) {
+    write_watchdog(*domain.watchdog, writer);
+  }
   if (domain.panic_device) {
     write_panic_device(*domain.panic_device, writer);
   }

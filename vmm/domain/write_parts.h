@@ -15,6 +15,7 @@ void write_disk(const Disk& disk, XmlWriter& writer);
 void write_balloon(const Domain& domain, XmlWriter& writer);
 void write_rng(const Rng& rng, XmlWriter& writer);
 void write_panic_device(const PanicDevice& device, XmlWriter& writer);
+void write_watchdog(const Watchdog& watchdog, XmlWriter& writer);
 void write_serial(const Serial& serial, XmlWriter& writer);
 void write_virtio_console(const Serial& console, XmlWriter& writer);
 void write_debug_console(const DebugConsole& console, XmlWriter& writer);

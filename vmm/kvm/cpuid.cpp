@@ -153,6 +153,18 @@ Status apply_feature(Entries& entries, const CpuPlan::Feature& asked) {
   return {};
 }
 
+// A TSC that always runs at one rate does so on one host only.
+void hide_what_cannot_migrate(Entries& entries, const CpuPlan& plan) {
+  const CpuFeatureBit& invariant_tsc = *find_cpu_feature("invtsc");
+  const bool is_asked_for = std::ranges::any_of(plan.features, [&](const CpuPlan::Feature& feature) {
+    return find_cpu_feature(feature.name) == &invariant_tsc && feature.policy != CpuPlan::Policy::kDisable &&
+           feature.policy != CpuPlan::Policy::kForbid;
+  });
+  if (plan.migratable && !is_asked_for) {
+    remove_feature(entries, invariant_tsc);
+  }
+}
+
 struct TopologyBits {
   uint32_t thread;
   uint32_t core;
@@ -358,6 +370,7 @@ Status apply_cpu_plan(Cpuid& entries, const CpuPlan& plan, bool has_tsc_deadline
   for (const CpuPlan::Feature& feature : plan.features) {
     VMM_TRY(apply_feature(entries, feature));
   }
+  hide_what_cannot_migrate(entries, plan);
   apply_topology(entries, plan.topology);
   return {};
 }

@@ -34,6 +34,7 @@ struct CpuPlan {
   std::string model;  // kCustom
   std::vector<Feature> features;
   Topology topology;
+  bool migratable = true;  // without what would keep a guest on its host, unless a feature asks for it
   bool hide_kvm = false;
   bool kvmclock = true;
   bool pmu = true;

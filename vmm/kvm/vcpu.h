@@ -50,6 +50,10 @@ class Vcpu {
   // REQUIRES: after create() or reset().
   Status set_entry(const EntryState& entry);
 
+  // As a PC's NMI button: where the guest listens for it, at LINT1 of this local APIC. REQUIRES: it does not
+  // run.
+  Status press_nmi() const;
+
   // Runs the guest until something other than a device access happens. Device accesses are answered here.
   VcpuStop run();
 

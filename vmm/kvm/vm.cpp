@@ -88,7 +88,8 @@ Status Vm::set_up_memory(const GuestMemory& memory) {
 
 Status Vm::add_rom(GuestAddress start, const Mapping& content) {
   if (kvm_.capability(KVM_CAP_READONLY_MEM) <= 0) {
-    return fail("this host's KVM has no read-only memory (KVM_CAP_READONLY_MEM), which firmware needs");
+    return fail(
+        "this host's KVM has no read-only memory (KVM_CAP_READONLY_MEM), which firmware and <genid> need");
   }
   return add_slot(start, content, KVM_MEM_READONLY);
 }

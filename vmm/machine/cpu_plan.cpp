@@ -42,6 +42,7 @@ CpuPlan make_cpu_plan(const domain::Domain& domain) {
   }
   const domain::CpuTopology& topology = domain.topology;
   plan.topology = {topology.sockets, topology.dies, topology.cores, topology.threads};
+  plan.migratable = domain.cpu.migratable;
   plan.hide_kvm = domain.features.hide_kvm;
   plan.kvmclock = domain.clock.kvmclock;
   plan.pmu = domain.features.pmu;

@@ -21,6 +21,17 @@ namespace {
 
 constexpr uint16_t kDefaultQueueSize = 256;
 
+// The reader has seen to it that the numbers fit.
+template <typename Geometry>
+std::optional<Geometry> geometry_of(const domain::Disk& disk) {
+  if (!disk.geometry) {
+    return std::nullopt;
+  }
+  return Geometry{.cylinders = static_cast<uint16_t>(disk.geometry->cylinders),
+                  .heads = static_cast<uint8_t>(disk.geometry->heads),
+                  .sectors_per_track = static_cast<uint8_t>(disk.geometry->sectors_per_track)};
+}
+
 }  // namespace
 
 Disks::Disks(const domain::Domain& domain, const World& world)
@@ -163,6 +174,7 @@ void Disks::make_virtio_block(const domain::Disk& disk, Disk& made) const {
   options.offers_event_index = disk.event_idx;
   options.logical_block_bytes = disk.logical_block_bytes;
   options.physical_block_bytes = disk.physical_block_bytes;
+  options.geometry = geometry_of<virtio::VirtioBlock::Geometry>(disk);
   made.device = std::make_unique<virtio::VirtioBlock>(*made.medium.image, options);
 }
 
@@ -216,8 +228,8 @@ Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
   ide::IdeChannel& channel = controller->channel(channel_index);
   EventLoop& loop = made.thread->loop();
   if (disk.device == domain::DiskDevice::kCdrom) {
-    auto cdrom = std::make_unique<ide::AtapiDrive>(
-        ide::AtapiDrive::Options{.serial = disk.serial, .is_device_1 = drive == 1});
+    auto cdrom = std::make_unique<ide::AtapiDrive>(ide::AtapiDrive::Options{
+        .serial = disk.serial, .is_device_1 = drive == 1, .world_wide_name = disk.world_wide_name});
     made.tray = &channel.attach_cdrom(drive, std::move(cdrom), loop, made.medium.image.get());
     if (disk.tray_is_open) {
       made.tray->open(/*is_forced=*/true);
@@ -225,6 +237,8 @@ Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
   } else {
     ide::AtaDisk::Options options;
     options.serial = disk.serial;
+    options.world_wide_name = disk.world_wide_name;
+    options.geometry = geometry_of<ide::AtaDisk::Geometry>(disk);
     options.is_device_1 = drive == 1;
     options.has_write_cache =
         disk.cache != domain::CacheMode::kWritethrough && disk.cache != domain::CacheMode::kDirectsync;

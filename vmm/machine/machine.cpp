@@ -14,7 +14,9 @@
 #include "vmm/base/log.h"
 #include "vmm/core/layout.h"
 #include "vmm/machine/cpu_plan.h"
+#include "vmm/machine/generation_id.h"
 #include "vmm/machine/memory_builder.h"
+#include "vmm/machine/smbios.h"
 
 namespace vmm {
 namespace {
@@ -32,6 +34,9 @@ boot::AcpiConfig make_acpi_config(const domain::Domain& domain, const CpuPlan& p
     config.serial_mask |= 1U << serial.port;
   }
   config.virtio_mmio_mask = mmio_mask;
+  if (domain.generation_id) {
+    config.generation_id = GuestAddress(layout::kGenerationIdPage);
+  }
   config.has_panic_device = domain.panic_device.has_value();
   return config;
 }
@@ -104,6 +109,12 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
                               }}));
   VMM_ASSIGN_OR_RETURN(balloon_, Balloon::create(domain_, *virtio_places_));
   VMM_ASSIGN_OR_RETURN(extras_, VirtioExtras::create(domain_, *virtio_places_, main_loop_, switches.quit));
+  VMM_ASSIGN_OR_RETURN(watchdog_,
+                       Watchdog::create(domain_, main_loop_, ports_, *virtio_places_, [this] { bark(); }));
+  if (domain_.generation_id) {
+    VMM_ASSIGN_OR_RETURN(generation_id_, make_generation_id_page(domain_));
+    VMM_TRY(vm_->add_rom(GuestAddress(layout::kGenerationIdPage), generation_id_));
+  }
   VMM_TRY(assign_resources());
   if (domain_.os.kernel.empty()) {
     VMM_ASSIGN_OR_RETURN(firmware_, Firmware::create(domain_, memory_, ports_, *vm_));
@@ -183,6 +194,7 @@ Result<EntryState> Machine::read_kernel(uint32_t mmio_mask) const {
   } else {
     direct.command_line += boot::virtio_mmio_arguments(mmio_mask);
   }
+  VMM_TRY(boot::install_smbios(memory_, smbios_config(domain_)));
   VMM_ASSIGN_OR_RETURN(const boot::MemoryMap map, boot::make_memory_map(domain_.memory_bytes));
   auto entry = boot::load_direct(memory_, direct, map, rsdp);
   if (!entry) {
@@ -316,6 +328,9 @@ void Machine::flush_consoles() {
 }
 
 void Machine::resume_vcpus() {
+  if (watchdog_ != nullptr) {
+    watchdog_->go_on();
+  }
   for (const auto& vcpu : vcpus_) {
     vcpu->resume();
   }
@@ -327,6 +342,46 @@ void Machine::park_vcpus() {
   }
   for (const auto& vcpu : vcpus_) {
     vcpu->wait_parked();
+  }
+  if (watchdog_ != nullptr) {
+    watchdog_->hold();
+  }
+}
+
+// The watchdog has run out.
+void Machine::bark() {
+  if (has_ended_ || event_ != Event::kNone) {
+    return;
+  }
+  if (watchdog_log_limit_.allows()) {
+    log::warning("the guest's watchdog has run out: action '{}'", domain::name_of(domain_.watchdog->action));
+  }
+  switch (domain_.watchdog->action) {
+    case domain::WatchdogAction::kReset:
+      return raise(Event::kReset, 0);
+    case domain::WatchdogAction::kShutdown:
+      static_cast<void>(platform_->power().press_power_button());
+      return;
+    case domain::WatchdogAction::kPoweroff:
+      return raise(Event::kWatchdogOff, 0);
+    case domain::WatchdogAction::kPause:
+      return raise(Event::kWatchdogPause, 0);
+    case domain::WatchdogAction::kInjectNmi:
+      return press_nmi();
+    case domain::WatchdogAction::kNone:
+      return;
+  }
+}
+
+void Machine::press_nmi() {
+  park_vcpus();
+  for (const auto& vcpu : vcpus_) {
+    if (const Status status = vcpu->vcpu().press_nmi(); !status && watchdog_log_limit_.allows()) {
+      log::warning("{}", status.error().message());
+    }
+  }
+  if (event_ == Event::kNone) {  // else it is to be handled, and they stay where they are
+    resume_vcpus();
   }
 }
 
@@ -364,6 +419,11 @@ void Machine::handle_event() {
     case Event::kReset:
       log_end(domain_.on_reboot, "the guest is reset");
       return obey(domain_.on_reboot, MachineEnd::kPowerOff);
+    case Event::kWatchdogOff:
+      log_end(domain_.on_poweroff, "the guest is switched off");
+      return obey(domain_.on_poweroff, MachineEnd::kPowerOff);
+    case Event::kWatchdogPause:
+      return obey(domain::LifecycleAction::kPreserve, MachineEnd::kPowerOff);
     case Event::kExit:
       log::info("the guest ended itself with status {}", exit_status_.load());
       return end(MachineEnd::kExit);
@@ -466,6 +526,9 @@ Status Machine::reset() {
     chipset_->reset();
   }
   platform_->reset();
+  if (watchdog_ != nullptr) {
+    watchdog_->reset();
+  }
   VMM_TRY(vm_->reset_irqchip());
   for (const auto& vcpu : vcpus_) {
     VMM_TRY(vcpu->vcpu().reset());

@@ -17,6 +17,7 @@
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
 #include "vmm/base/log.h"
+#include "vmm/base/mapping.h"
 #include "vmm/core/cpu_entry.h"
 #include "vmm/core/guest_memory.h"
 #include "vmm/core/io_bus.h"
@@ -35,6 +36,7 @@
 #include "vmm/machine/vcpu_thread.h"
 #include "vmm/machine/virtio_extras.h"
 #include "vmm/machine/virtio_places.h"
+#include "vmm/machine/watchdog.h"
 
 namespace vmm {
 
@@ -85,7 +87,17 @@ class Machine {
 
  private:
   // What the guest did that stops all vCPUs. The first one counts.
-  enum class Event : uint8_t { kNone, kPowerOff, kReset, kExit, kPanic, kTripleFault, kCrash };
+  enum class Event : uint8_t {
+    kNone,
+    kPowerOff,
+    kReset,
+    kExit,
+    kPanic,
+    kWatchdogOff,
+    kWatchdogPause,
+    kTripleFault,
+    kCrash
+  };
 
   Machine(const domain::Domain& domain, EventLoop& main_loop, const ThreadPins& pins, Kvm kvm,
           GuestMemory memory);
@@ -105,6 +117,8 @@ class Machine {
   void handle_event();
   void report_crash(unsigned vcpu_index);
   void report_panic();
+  void bark();
+  void press_nmi();
   bool is_crash_told();
   void log_end(domain::LifecycleAction action, std::string_view what);
   void obey(domain::LifecycleAction action, MachineEnd end);
@@ -132,6 +146,7 @@ class Machine {
   IoBus ports_;
   IoBus mmio_;
   std::unique_ptr<Vm> vm_;
+  Mapping generation_id_;               // empty: the domain has no <genid>
   std::unique_ptr<Firmware> firmware_;  // where there is no <kernel>
   std::unique_ptr<IsaInterrupts> interrupts_;
   std::unique_ptr<Platform> platform_;
@@ -140,6 +155,7 @@ class Machine {
   std::unique_ptr<Disks> disks_;
   std::unique_ptr<Balloon> balloon_;      // null: the domain has none
   std::unique_ptr<VirtioExtras> extras_;  // null: the domain has none of these
+  std::unique_ptr<Watchdog> watchdog_;    // null: the domain has none
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 
   std::atomic<Event> event_{Event::kNone};
@@ -158,6 +174,7 @@ class Machine {
   EventLoop::Timer restart_timer_;
   log::RateLimit pause_log_limit_;
   log::RateLimit end_log_limit_;
+  log::RateLimit watchdog_log_limit_;
 };
 
 }  // namespace vmm

@@ -50,10 +50,30 @@ Result<std::chrono::seconds> clock_offset(const domain::Domain& domain) {
   return std::chrono::seconds(0);
 }
 
+// As QEMU tells SeaBIOS, which asks for it.
+bool is_translated(const domain::DiskGeometry& geometry) {
+  constexpr uint32_t kCylindersOfInt13h = 1024;
+  constexpr uint32_t kSectorsOfInt13h = 63;
+  return geometry.translation == domain::ChsTranslation::kLba ||
+         (geometry.translation == domain::ChsTranslation::kAuto &&
+          (geometry.cylinders > kCylindersOfInt13h || geometry.sectors_per_track > kSectorsOfInt13h));
+}
+
+uint8_t disk_translations(const domain::Domain& domain) {
+  unsigned translations = 0;
+  for (const domain::Disk& disk : domain.disks) {
+    if (disk.bus == domain::DiskBus::kIde && disk.geometry && is_translated(*disk.geometry)) {
+      translations |= 1U << (2 * (2 * disk.ide_place.channel + disk.ide_place.drive));
+    }
+  }
+  return static_cast<uint8_t>(translations);
+}
+
 CmosContents cmos_contents(const domain::Domain& domain, const GuestMemory& memory) {
   CmosContents contents;
   contents.low_memory_bytes = memory.bytes_below(GuestAddress(layout::kFourGiB));
   contents.high_memory_bytes = memory.size_bytes() - contents.low_memory_bytes;
+  contents.disk_translations = disk_translations(domain);
   contents.cpu_count = static_cast<uint8_t>(std::min<uint32_t>(domain.vcpus, 255));
   return contents;
 }

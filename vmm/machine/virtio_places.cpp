@@ -39,7 +39,7 @@ DoorbellRegistry& VirtioPlaces::doorbells_for(const Wish& wish) const {
 bool VirtioPlaces::is_wished(uint8_t slot) const {
   const auto names_it = [slot](const auto& device) { return device.address && device.address->slot == slot; };
   return std::ranges::any_of(domain_.disks, names_it) || std::ranges::any_of(domain_.rngs, names_it) ||
-         (domain_.balloon && names_it(*domain_.balloon));
+         (domain_.balloon && names_it(*domain_.balloon)) || (domain_.watchdog && names_it(*domain_.watchdog));
 }
 
 uint8_t VirtioPlaces::free_slot() const {
@@ -51,13 +51,18 @@ uint8_t VirtioPlaces::free_slot() const {
   return slot;
 }
 
+Result<uint8_t> VirtioPlaces::pci_slot(const std::optional<domain::PciAddress>& wish) const {
+  const uint8_t slot = wish ? wish->slot : free_slot();
+  if (slot > kLastSlot) {
+    return fail("the PCI bus has no slot left");
+  }
+  return slot;
+}
+
 Result<VirtioTransport> VirtioPlaces::attach_to_pci(virtio::VirtioDevice& device, EventLoop& loop,
                                                     const Wish& wish) {
   VirtioTransport transport;
-  transport.slot = wish.address ? wish.address->slot : free_slot();
-  if (transport.slot > kLastSlot) {
-    return fail("the PCI bus has no slot left");
-  }
+  VMM_ASSIGN_OR_RETURN(transport.slot, pci_slot(wish.address));
   VMM_ASSIGN_OR_RETURN(transport.pci,
                        virtio::VirtioPci::create(device, {.loop = loop,
                                                           .memory = world_.memory,

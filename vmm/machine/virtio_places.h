@@ -53,6 +53,9 @@ class VirtioPlaces {
   // The device belongs to the loop from when that turns, and outlives the transport.
   Result<VirtioTransport> attach(virtio::VirtioDevice& device, EventLoop& loop, const Wish& wish);
 
+  // The wished slot of the PCI bus, or the first that is free. An error where there is none. REQUIRES: pc.
+  Result<uint8_t> pci_slot(const std::optional<domain::PciAddress>& wish) const;
+
   const World& world() const { return world_; }
   // Bit n: virtio-mmio slot n is taken.
   uint32_t mmio_mask() const { return mmio_mask_; }

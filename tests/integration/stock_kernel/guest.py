@@ -43,14 +43,14 @@ poweroff -f
 """
 
 
-def kernel_path():
-    folder, version = initramfs.kernel("cloud")
+def kernel_path(flavour="cloud"):
+    folder, version = initramfs.kernel(flavour)
     return f"{folder}/boot/vmlinuz-{version}"
 
 
-def build_initramfs(script, modules=MODULES, files=None):
+def build_initramfs(script, modules=MODULES, files=None, flavour="cloud"):
     """`files`: more of them, text by path."""
-    folder, version = initramfs.kernel("cloud")
+    folder, version = initramfs.kernel(flavour)
     archive = initramfs.Archive()
     archive.folder("dev")
     archive.device("dev/console", 5, 1)
@@ -83,15 +83,15 @@ class Disk:
 
 
 class Guest:
-    """Use as a context. `before` and `after` are elements of the domain before and after its <os>."""
+    """Use as a context. `before` and `after` are elements of the domain before and after its <os>, `os_elements` in it."""
 
     def __init__(self, script="", *, machine="pc", cpus=1, memory_mib=256, acpi=True, cmdline="", disks=(), before="", after="",
-                 serials=STDIO, modules=MODULES, files=None, kernel=None, folder=None):
+                 os_elements="", serials=STDIO, modules=MODULES, files=None, kernel=None, folder=None, flavour="cloud"):
         self._temporary = tempfile.TemporaryDirectory(prefix="vmm-linux.", dir=folder or os.environ.get("VMM_LAB_SCRATCH"))
         self.folder = self._temporary.name
         self.domain = self.path("domain.xml")
         with open(self.path("initrd.img"), "wb") as file:
-            file.write(build_initramfs(script, modules, files))
+            file.write(build_initramfs(script, modules, files, flavour))
         for disk in disks:
             if disk.size_bytes is not None:
                 with open(self.path(disk.name), "wb") as file:
@@ -105,9 +105,10 @@ class Guest:
   {before}
   <os>
     <type arch='x86_64' machine='{machine}'>hvm</type>
-    <kernel>{escape(kernel or kernel_path())}</kernel>
+    <kernel>{escape(kernel or kernel_path(flavour))}</kernel>
     <initrd>initrd.img</initrd>
     <cmdline>console=ttyS0 quiet loglevel=1 panic=-1 {escape(cmdline)}</cmdline>
+    {os_elements}
   </os>
   <features>{'<acpi/>' if acpi else ''}</features>
   {after}

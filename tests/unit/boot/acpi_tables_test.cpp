@@ -251,10 +251,10 @@ TEST_P(AcpiTables, TooManyCpusAreAFaultOfTheDomainFile) {
   }
 }
 
-TEST_P(AcpiTables, NothingIsWrittenOutsideTheHighBiosArea) {
+TEST_P(AcpiTables, NothingIsWrittenOutsideTheirPartOfTheHighBiosArea) {
   const AcpiGuest guest(config_with_cpus(GetParam(), 288));
   EXPECT_EQ(guest.ram().bytes(0, 0xe0000), Bytes(0xe0000));
-  EXPECT_EQ(guest.ram().bytes(kMiB, kMiB), Bytes(kMiB));
+  EXPECT_EQ(guest.ram().bytes(0xf0000, 0x10000 + kMiB), Bytes(0x10000 + kMiB));  // SMBIOS has the rest of it
 }
 
 // A firmware relocates the same tables elsewhere.
@@ -312,6 +312,18 @@ class Disassembly {
   TempFolder folder_;
   int status_ = -1;
 };
+
+TEST_P(AcpiTables, TheGenerationIdIsFoundByItsCompatibleNameAndOnlyWhereThereIsOne) {
+  AcpiConfig config = config_with_cpus(GetParam(), 1);
+  EXPECT_THAT(Disassembly(AcpiGuest(config)).text("SSDT"), Not(HasSubstr("VGEN")));
+  config.generation_id = GuestAddress(0x1'fedc'b000);
+  const Disassembly tables((AcpiGuest(config)));
+  EXPECT_EQ(tables.status(), 0) << tables.messages();
+  EXPECT_THAT(tables.section("SSDT", "Device (VGEN)", "Device (C000)"),
+              AllOf(HasSubstr("Name (_HID, \"VMMG0001\")"), HasSubstr("Name (_CID, \"VM_Gen_Counter\")"),
+                    HasSubstr("Name (_DDN, \"VM_Gen_Counter\")"),
+                    testing::ContainsRegex("ADDR, Package \\(0x02\\)[^{]*\\{[^0]*0xFEDCB000,[^O]*One")));
+}
 
 TEST_P(AcpiTables, ReferenceDisassemblerReadsThemWithoutComplaint) {
   const Disassembly tables(AcpiGuest(config_with_cpus(GetParam(), 2)));

@@ -34,6 +34,11 @@ TEST(Aml, StringsEndWithNul) {
   EXPECT_EQ(name_string("_HID", "AB"), bytes({0x08, '_', 'H', 'I', 'D', 0x0d, 'A', 'B', 0}));
 }
 
+TEST(Aml, IntegersInAPackageAreCounted) {
+  EXPECT_EQ(name_integers("ADDR", {0xfe, 0}),
+            bytes({0x08, 'A', 'D', 'D', 'R', 0x12, 5, 2, 0x0a, 0xfe, 0x00}));
+}
+
 TEST(Aml, ShortPackageLengthIsOneByte) {
   EXPECT_EQ(device("DEV0", {}), bytes({0x5b, 0x82, 5, 'D', 'E', 'V', '0'}));
   EXPECT_EQ(scope("_SB_", bytes({0xa3})), bytes({0x10, 7, '\\', '_', 'S', 'B', '_', 0xa3}));

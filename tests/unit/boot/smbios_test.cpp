@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
+#include <numeric>
+#include <optional>
 #include <string>
 
 #include "tests/unit/boot/boot_test_support.h"
@@ -150,6 +153,64 @@ TEST(Smbios, WhatTheDomainSaysOfBiosBoardAndOemIsThere) {
   EXPECT_EQ(types.at(2).front().text(10), "L");
   EXPECT_THAT(types.at(11).front().strings, ElementsAre("first", "second"));
   EXPECT_EQ(types.at(11).front().formatted[4], std::byte{2});
+}
+
+// As long as a domain file can make them.
+SmbiosConfig longest_config() {
+  const std::string text(64, 'x');
+  SmbiosConfig config;
+  config.bios = SmbiosConfig::Bios{.vendor = text, .version = text, .date = text, .release = text};
+  config.system = {text, text, text, text, text, text};
+  config.board = SmbiosConfig::Board{text, text, text, text, text, text};
+  config.chassis = {text, text, text, text, text};
+  config.oem_strings.assign(255, text);
+  config.low_memory_bytes = 0xc000'0000;
+  config.high_memory_bytes = 4ULL << 40U;
+  config.sockets = 255;
+  return config;
+}
+
+unsigned sum(const Bytes& bytes) {
+  return std::accumulate(
+             bytes.begin(), bytes.end(), 0U,
+             [](unsigned total, std::byte byte) { return total + std::to_integer<unsigned>(byte); }) &
+         0xff;
+}
+
+// The address of the entry point, found as a system finds it (section 5.2.1).
+std::optional<uint64_t> find_entry_point(const Guest& guest) {
+  for (uint64_t at = 0xf0000; at < 0x100000; at += 16) {
+    const bool is_named = guest.u32(at) == 0x5f4d'535f;  // "_SM_"
+    if (is_named && sum(guest.bytes(at, guest.u8(at + 5))) == 0 && sum(guest.bytes(at + 16, 15)) == 0) {
+      return at;
+    }
+  }
+  return std::nullopt;
+}
+
+TEST(InstalledSmbios, IsFoundWhereSystemsLookAndReadAsItWasBuilt) {
+  const Guest guest(2 * kMiB);
+  ASSERT_TRUE(install_smbios(guest.memory, config()));
+  const auto entry_point = find_entry_point(guest);
+  ASSERT_TRUE(entry_point);
+  const Bytes tables = guest.bytes(guest.u32(*entry_point + 24), guest.u16(*entry_point + 22));
+  EXPECT_EQ(tables, build_smbios(config()).tables);
+  const auto found = walk(tables);
+  EXPECT_EQ(found.size(), guest.u16(*entry_point + 28));
+  EXPECT_EQ(found.front().text(7), "S1");
+}
+
+TEST(InstalledSmbios, AsLongAsItCanBeLiesInMemoryThatSystemsLeaveAloneBesideTheAcpiTables) {
+  const Guest guest(2 * kMiB);
+  ASSERT_TRUE(install_smbios(guest.memory, longest_config()));
+  EXPECT_EQ(walk(build_smbios(longest_config()).tables).size(), guest.u16(0xf0000 + 28));
+  EXPECT_EQ(guest.bytes(0, 0xf0000), Bytes(0xf0000));  // where the ACPI tables are, too
+  EXPECT_EQ(guest.bytes(kMiB, kMiB), Bytes(kMiB));
+  const bool is_reserved = std::ranges::any_of(guest.map, [](const MemoryMapEntry& entry) {
+    return entry.type == MemoryType::kReserved && entry.range.start.value() <= 0xf0000 &&
+           entry.range.start.value() + entry.range.length_bytes >= 0x100000;
+  });
+  EXPECT_TRUE(is_reserved);
 }
 
 }  // namespace

@@ -47,7 +47,8 @@ class CmosRtcTest : public testing::Test {
   CmosContents contents_{.low_memory_bytes = 0xc000'0000ULL,
                          .high_memory_bytes = 5ULL << 30,
                          .cpu_count = 4,
-                         .boot_order = {3, 2, 4}};
+                         .boot_order = {3, 2, 4},
+                         .disk_translations = 0x44};
   std::unique_ptr<CmosRtc> rtc_ = std::make_unique<CmosRtc>(line_, clock_.function(), alarm_, contents_);
 };
 
@@ -298,6 +299,7 @@ TEST_F(CmosRtcTest, TellsFirmwareAboutMemoryCpusAndBootOrder) {
   EXPECT_EQ(read(0x5f), 3);
   EXPECT_EQ(read(0x3d), 0x23);
   EXPECT_EQ(read(0x38), 0x40);
+  EXPECT_EQ(read(0x39), 0x44);
 }
 
 TEST_F(CmosRtcTest, SmallMemoriesDoNotWrapAround) {

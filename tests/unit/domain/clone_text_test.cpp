@@ -57,6 +57,13 @@ TEST(CloneText, HasANameAndAUuidOfItsOwn) {
   EXPECT_EQ(domain.uuid, options_for().uuid);
 }
 
+TEST(CloneText, HasNoGenerationIdOfAnother) {
+  const CloneText made =
+      clone(DomainText{.others = "<genid>ffffffff-ffff-ffff-ffff-ffffffffffff</genid>"}.text());
+  ASSERT_TRUE(parsed(made).generation_id);
+  EXPECT_FALSE(parsed(made).generation_id->value);
+}
+
 TEST(CloneText, TheUuidOfTheSmbiosTablesFollows) {
   const std::string others =
       "<uuid>ffffffffffffffffffffffffffffffff</uuid><sysinfo type='smbios'><system>"

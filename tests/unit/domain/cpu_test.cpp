@@ -72,7 +72,30 @@ TEST(DomainCpu, ModesAndFeaturesAreRead) {
   EXPECT_EQ(cpu.features[0].line, 6);
   EXPECT_EQ(cpu.features[1].policy, FeaturePolicy::kRequire);
   EXPECT_EQ(with("<cpu mode='host-model'/>").domain.value_or(Domain{}).cpu.mode, CpuMode::kHostModel);
-  EXPECT_FALSE(with("<cpu mode='maximum'/>").domain.value_or(Domain{}).cpu.migratable);
+}
+
+TEST(DomainCpu, IsMigratableUnlessTheFileSaysOtherwise) {
+  const auto is_migratable = [](const std::string& cpu) {
+    const auto reading = with(cpu);
+    EXPECT_TRUE(reading.domain) << cpu;
+    return reading.domain.value_or(Domain{}).cpu.migratable;
+  };
+  for (const std::string mode : {"host-passthrough", "maximum"}) {
+    EXPECT_TRUE(is_migratable("<cpu mode='" + mode + "'/>"));
+    EXPECT_TRUE(is_migratable("<cpu mode='" + mode + "' migratable='on'/>"));
+    EXPECT_FALSE(is_migratable("<cpu mode='" + mode + "' migratable='off'/>"));
+  }
+  EXPECT_TRUE(is_migratable(""));
+  EXPECT_TRUE(is_migratable("<cpu mode='host-model'/>"));
+}
+
+TEST(DomainCpu, MigratableIsSaidOfTheHostsProcessorsOnly) {
+  for (const std::string cpu : {"<cpu mode='host-model' migratable='on'/>", "<cpu migratable='off'/>",
+                                "<cpu mode='custom' migratable='off'><model>Westmere</model></cpu>"}) {
+    EXPECT_THAT(errors(with(cpu)),
+                ElementsAre(HasSubstr("has a meaning only with mode='host-passthrough' or 'maximum'")))
+        << cpu;
+  }
 }
 
 TEST(DomainCpu, WithoutModeAndModelItIsTheHosts) {

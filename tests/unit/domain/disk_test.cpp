@@ -422,6 +422,51 @@ TEST(DomainIde, AnAddressSaysAnotherPlace) {
   EXPECT_EQ(only_disk(reading).ide_place, (IdePlace{.channel = 1, .drive = 0}));
 }
 
+TEST(DomainIde, AWorldWideNameIsOf16Digits) {
+  const auto named = [](const std::string& name) { return with_disks(ide("", "hda", kSource + name)); };
+  EXPECT_EQ(only_disk(named("<wwn>5000c500A0B1C2D3</wwn>")).world_wide_name, 0x5000'c500'a0b1'c2d3);
+  EXPECT_EQ(only_disk(named("<wwn>0x0000000000000001</wwn>")).world_wide_name, 1U);
+  EXPECT_FALSE(only_disk(named("")).world_wide_name);
+  for (const std::string name : {"", "5000c500a0b1c2d", "5000c500a0b1c2d30", "5000c500a0b1c2dg",
+                                 "-000c500a0b1c2d3", "0x5000c500a0b1c2", "0x0x00c500a0b1c2"}) {
+    EXPECT_THAT(errors(named("<wwn>" + name + "</wwn>")),
+                ElementsAre(HasSubstr("<disk>/<wwn>: give 16 hexadecimal digits")))
+        << name;
+  }
+  EXPECT_THAT(errors(with_disks(disk("<wwn>5000c500a0b1c2d3</wwn>"))),
+              ElementsAre(HasSubstr("virtio disks have no world wide name; use <serial>")));
+}
+
+TEST(DomainDisk, GeometryIsReadWithinTheBoundsOfItsBus) {
+  const DiskGeometry small =
+      only_disk(
+          with_disks(ide("", "hda", kSource + "<geometry cyls='1' heads='16' secs='255' trans='lba'/>")))
+          .geometry.value_or(DiskGeometry{});
+  EXPECT_EQ(small.cylinders, 1U);
+  EXPECT_EQ(small.heads, 16U);
+  EXPECT_EQ(small.sectors_per_track, 255U);
+  EXPECT_EQ(small.translation, ChsTranslation::kLba);
+  const DiskGeometry large = only_disk(with_disks(disk("<geometry cyls='65535' heads='255' secs='63'/>")))
+                                 .geometry.value_or(DiskGeometry{});
+  EXPECT_EQ(large.cylinders, 65535U);
+  EXPECT_EQ(large.heads, 255U);
+  EXPECT_EQ(large.translation, ChsTranslation::kAuto);
+}
+
+TEST(DomainDisk, AGeometryThatTheDiskCannotHaveIsRefused) {
+  const auto of_ide = [](const std::string& numbers) {
+    return errors(with_disks(ide("", "hda", kSource + "<geometry " + numbers + "/>")));
+  };
+  EXPECT_THAT(of_ide("cyls='1' heads='17' secs='1'"), ElementsAre(HasSubstr("<geometry heads='17'>")));
+  EXPECT_THAT(of_ide("cyls='65536' heads='1' secs='1'"), ElementsAre(HasSubstr("<geometry cyls='65536'>")));
+  EXPECT_THAT(of_ide("cyls='0' heads='1' secs='256'"), SizeIs(2));
+  EXPECT_THAT(of_ide("cyls='1' heads='1'"), ElementsAre(HasSubstr("<disk>/<geometry>: has no secs=")));
+  EXPECT_THAT(errors(with_disks(disk("<geometry cyls='1' heads='1' secs='1' trans='none'/>"))),
+              ElementsAre(HasSubstr("<geometry trans='none'>: is for IDE disks")));
+  EXPECT_THAT(errors(with_disks(ide("device='cdrom'", "hdc", "<geometry cyls='1' heads='1' secs='1'/>"))),
+              ElementsAre(HasSubstr("CD-ROM drives have no cylinders")));
+}
+
 TEST(DomainIde, TwoDrivesAtOnePlaceAreRefused) {
   const std::string address = "<address type='drive' bus='0' unit='0'/>";
   EXPECT_THAT(errors(with_disks(ide("", "hda", kSource) + ide("", "hdb", "<source file='b'/>" + address))),

@@ -60,6 +60,10 @@ class FieldsLister {
     const auto& [channel, drive] = value;
     fields[name] = fmt::format("{}.{}", channel, drive);
   }
+  void add(const std::string& name, const GenerationId& value) {
+    const auto& [line, id] = value;
+    add(name + ".value", id);
+  }
   void add(const std::string& name, const ExitPort& value) {
     const auto& [line, port] = value;
     fields[name] = std::to_string(port);
@@ -179,6 +183,12 @@ class FieldsLister {
     add(name + ".operation_bytes", operation_bytes);
   }
 
+  void add(const std::string& name, const DiskGeometry& value) {
+    const auto& [cylinders, heads, sectors_per_track, translation] = value;
+    fields[name] = fmt::format("{} {} {}", cylinders, heads, sectors_per_track);
+    add(name + ".translation", translation);
+  }
+
   void add(const std::string& name, const BackingStore& value) {
     const auto& [source_type, source, format] = value;
     add(name + ".source_type", source_type);
@@ -190,9 +200,9 @@ class FieldsLister {
     const auto& [line, target, bus, device, ide_place, source_type, source, source_line, source_is_optional,
                  tray_is_open, format, data_file, data_file_type, backing_stores, backing_ends,
                  metadata_cache_bytes, secret, read_only, shareable, transient, kept_as, is_committed, serial,
-                 cache, io, discard, detect_zeroes, write_error, read_error, iothread, queues, queue_size,
-                 event_idx, ioeventfd, iotune, logical_block_bytes, physical_block_bytes, boot_order, address,
-                 alias] = value;
+                 world_wide_name, geometry, cache, io, discard, detect_zeroes, write_error, read_error,
+                 iothread, queues, queue_size, event_idx, ioeventfd, iotune, logical_block_bytes,
+                 physical_block_bytes, boot_order, address, alias] = value;
     add(name + ".target", target);
     add(name + ".bus", bus);
     add(name + ".device", device);
@@ -212,6 +222,8 @@ class FieldsLister {
     add(name + ".shareable", shareable);
     add(name + ".transient", transient);
     add(name + ".serial", serial);
+    add(name + ".world_wide_name", world_wide_name);
+    add(name + ".geometry", geometry);
     add(name + ".cache", cache);
     add(name + ".io", io);
     add(name + ".discard", discard);
@@ -249,6 +261,13 @@ class FieldsLister {
     add(name + ".alias", alias);
   }
 
+  void add(const std::string& name, const Watchdog& value) {
+    const auto& [line, model, action, address] = value;
+    add(name + ".model", model);
+    add(name + ".action", action);
+    add(name + ".address", address);
+  }
+
   void add(const std::string& name, const Rng& value) {
     const auto& [line, source, rate_bytes, rate_period_ms, address, alias] = value;
     add(name + ".alias", alias);
@@ -272,13 +291,15 @@ class FieldsLister {
   }
 
   void add(const Domain& value) {
-    const auto& [file_name, settings, is_strict, name, uuid, title, description, memory_bytes, memory_line,
-                 current_memory_bytes, current_memory_line, memory_backing, vcpus, vcpus_line, topology, cpu,
-                 iothread_ids, pins, os, features, clock, on_poweroff, on_reboot, on_crash, disks, throwaway,
-                 balloon, rngs, serials, virtio_consoles, debug_console, panic_device, exit_port] = value;
+    const auto& [file_name, settings, is_strict, name, uuid, generation_id, title, description, memory_bytes,
+                 memory_line, current_memory_bytes, current_memory_line, memory_backing, vcpus, vcpus_line,
+                 topology, cpu, iothread_ids, pins, os, features, clock, on_poweroff, on_reboot, on_crash,
+                 disks, throwaway, balloon, rngs, serials, virtio_consoles, debug_console, panic_device,
+                 watchdog, exit_port] = value;
     static_cast<void>(is_strict);
     add("name", name);
     add("uuid", uuid);
+    add("generation_id", generation_id);
     add("title", title);
     add("description", description);
     add("memory_bytes", memory_bytes);
@@ -302,6 +323,7 @@ class FieldsLister {
     add("virtio_consoles", virtio_consoles);
     add("debug_console", debug_console);
     add("panic_device", panic_device);
+    add("watchdog", watchdog);
     add("exit_port", exit_port);
   }
 

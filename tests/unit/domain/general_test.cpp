@@ -425,6 +425,22 @@ TEST(DomainOs, FirmwareAndItsMenuAreRead) {
   EXPECT_EQ(os.reboot_after_ms, 0U);
 }
 
+TEST(DomainGenerationId, IsSaidOrLeftToEachStart) {
+  const auto with_id = [](const std::string& id) { return read(DomainText{.others = id}); };
+  EXPECT_FALSE(with_id("").domain->generation_id);
+  const auto empty = with_id("<genid/>");
+  EXPECT_THAT(empty.diagnostics, IsEmpty());
+  ASSERT_TRUE(empty.domain && empty.domain->generation_id);
+  EXPECT_FALSE(empty.domain->generation_id->value);
+  const auto said = with_id("<genid>00010203-0405-0607-0809-0a0b0c0d0e0f</genid>");
+  ASSERT_TRUE(said.domain && said.domain->generation_id && said.domain->generation_id->value);
+  EXPECT_EQ(said.domain->generation_id->value->at(3), 3);
+  EXPECT_THAT(errors(with_id("<genid>1234</genid>")),
+              ElementsAre("guest.xml:6: <genid>: '1234' is not 32 hexadecimal digits"));
+  EXPECT_THAT(warnings(read(DomainText{.features = "", .others = "<genid/>"})),
+              ::testing::Contains(HasSubstr("<genid>: without <features><acpi/></features>")));
+}
+
 TEST(DomainOs, ARebootTimeoutIsANumberOrMinusOne) {
   for (const std::string value : {"-2", "65536", "", "soon"}) {
     const auto reading =
@@ -489,6 +505,18 @@ TEST(DomainOs, SysinfoIsReadWhereItIsAskedFor) {
   EXPECT_FALSE(read(text("", "0")).domain.value_or(Domain{}).os.smbios);
   EXPECT_THAT(errors(read(text("<smbios mode='sysinfo'/>", "00234567-89ab-cdef-0123-456789abcdef"))),
               ElementsAre(HasSubstr("is not the <uuid> of the domain")));
+}
+
+TEST(DomainOs, WhatIsForFirmwareAndStandsBesideAKernelIsTold) {
+  const auto warnings_of = [](const std::string& elements) {
+    return warnings(read(DomainText{.os = "<os><type>hvm</type><kernel>/k</kernel>" + elements + "</os>"}));
+  };
+  EXPECT_THAT(warnings_of("<loader type='rom'>/bios</loader><bootmenu enable='yes'/><bios useserial='yes'/>"),
+              ElementsAre("guest.xml:4: warning: <os>/<loader>: without effect where there is a <kernel>",
+                          "guest.xml:4: warning: <os>/<bootmenu>: without effect where there is a <kernel>",
+                          "guest.xml:4: warning: <os>/<bios>: without effect where there is a <kernel>"));
+  EXPECT_THAT(warnings_of("<bios rebootTimeout='100'/>"), ElementsAre(HasSubstr("<os>/<bios>")));
+  EXPECT_THAT(warnings_of("<bootmenu enable='no'/><bios useserial='no' rebootTimeout='-1'/>"), IsEmpty());
 }
 
 TEST(DomainOs, SysinfoThatSaysNothingOrTooMuchIsRefused) {

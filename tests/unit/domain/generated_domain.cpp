@@ -35,6 +35,7 @@ class Generator {
     if (coin()) {
       domain.panic_device = PanicDevice{.alias = alias()};
     }
+    make_watchdog(domain);
     if (coin()) {
       domain.exit_port = ExitPort{.port = static_cast<uint16_t>(number(0, kExitPortEnd - 1))};
     }
@@ -73,6 +74,12 @@ class Generator {
       auto& uuid = domain.uuid.emplace();
       std::ranges::generate(uuid, [this] { return static_cast<uint8_t>(number(0, 255)); });
     }
+    if (coin()) {
+      auto& id = domain.generation_id.emplace();
+      if (coin()) {
+        std::ranges::generate(id.value.emplace(), [this] { return static_cast<uint8_t>(number(0, 255)); });
+      }
+    }
     domain.title = coin() ? text() : "";
     domain.description = coin() ? lines() : "";
   }
@@ -104,7 +111,7 @@ class Generator {
     }
     domain.cpu.mode = any<CpuMode>(3);
     domain.cpu.model = domain.cpu.mode == CpuMode::kCustom ? "Skylake-Client" : "";
-    domain.cpu.migratable = coin();
+    domain.cpu.migratable = domain.cpu.mode != CpuMode::kHostPassthrough || coin();
     for (uint32_t i = number(0, 3); i > 0; --i) {
       domain.cpu.features.push_back({.name = fmt::format("feature-{}", i), .policy = any<FeaturePolicy>(5)});
     }
@@ -307,17 +314,29 @@ class Generator {
     disk.ioeventfd = coin();
     disk.logical_block_bytes = coin() ? 1U << number(9, 12) : 0;
     disk.physical_block_bytes = coin() ? 1U << number(12, 15) : 0;
+    disk.geometry = coin() ? std::optional(geometry(255)) : std::nullopt;
     if (domain.os.machine == MachineType::kPc && coin()) {
       disk.address = PciAddress{.slot = static_cast<uint8_t>(kFirstSlot + index)};
     }
+  }
+
+  DiskGeometry geometry(uint32_t most_heads) {
+    return {
+        .cylinders = number(1, 65535), .heads = number(1, most_heads), .sectors_per_track = number(1, 255)};
   }
 
   void make_ide(uint32_t place, Disk& disk) {
     disk.bus = DiskBus::kIde;
     disk.ide_place = {.channel = static_cast<uint8_t>(place / 2), .drive = static_cast<uint8_t>(place % 2)};
     disk.serial = disk.serial.empty() ? ide_serial(disk.ide_place) : disk.serial;
+    disk.world_wide_name =
+        coin() ? std::optional(uint64_t{number(0, UINT32_MAX)} << 32 | number(0, UINT32_MAX)) : std::nullopt;
     disk.shareable = coin();
     if (coin()) {
+      if (coin()) {
+        disk.geometry = geometry(16);
+        disk.geometry->translation = any<ChsTranslation>(3);
+      }
       disk.transient = !disk.shareable && coin();
       disk.logical_block_bytes = coin() ? 512 : 0;
       disk.physical_block_bytes = coin() ? 4096 : 0;
@@ -344,6 +363,19 @@ class Generator {
     balloon.alias = alias();
     if (domain.os.machine == MachineType::kPc && coin()) {
       balloon.address = PciAddress{.slot = 31};
+    }
+  }
+
+  void make_watchdog(Domain& domain) {
+    if (coin()) {
+      return;
+    }
+    const bool is_pc = domain.os.machine == MachineType::kPc;
+    Watchdog& watchdog = domain.watchdog.emplace();
+    watchdog.model = is_pc ? any<WatchdogModel>(2) : WatchdogModel::kIb700;
+    watchdog.action = any<WatchdogAction>(6);
+    if (watchdog.model == WatchdogModel::kI6300esb && coin()) {
+      watchdog.address = PciAddress{.slot = 29};
     }
   }
 

@@ -1,4 +1,4 @@
-// <rng> and <panic>.
+// <rng>, <panic> and <watchdog>.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,6 +12,7 @@
 namespace vmm::domain {
 namespace {
 
+using ::testing::Contains;
 using testing::DomainText;
 using ::testing::ElementsAre;
 using testing::errors;
@@ -94,6 +95,66 @@ TEST(DomainRng, NeedsAPlace) {
   }
   EXPECT_THAT(errors(with_small_devices(devices)),
               ElementsAre(HasSubstr("guest.xml:38: <rng>: the 30 places")));
+}
+
+TEST(DomainWatchdog, IsReadWithItsModelActionAndPlace) {
+  EXPECT_FALSE(with_small_devices("").domain->watchdog);
+  const auto reading = with_small_devices(
+      "<watchdog model='i6300esb' action='inject-nmi'><address type='pci' slot='0x07'/></watchdog>");
+  EXPECT_THAT(reading.diagnostics, IsEmpty());
+  ASSERT_TRUE(reading.domain && reading.domain->watchdog);
+  EXPECT_EQ(reading.domain->watchdog->model, WatchdogModel::kI6300esb);
+  EXPECT_EQ(reading.domain->watchdog->action, WatchdogAction::kInjectNmi);
+  ASSERT_TRUE(reading.domain->watchdog->address);
+  EXPECT_EQ(reading.domain->watchdog->address->slot, 7);
+  const auto small = with_small_devices("<watchdog model='ib700'/>");
+  EXPECT_THAT(small.diagnostics, IsEmpty());
+  EXPECT_EQ(small.domain->watchdog->action, WatchdogAction::kReset);
+}
+
+TEST(DomainWatchdog, ThatOfQ35IsLeftOut) {
+  const auto reading = with_small_devices("<watchdog model='itco' action='reset'/><watchdog model='ib700'/>");
+  EXPECT_THAT(warnings(reading), ElementsAre(HasSubstr("it is part of machine='q35'")));
+  ASSERT_TRUE(reading.domain && reading.domain->watchdog);
+  EXPECT_EQ(reading.domain->watchdog->model, WatchdogModel::kIb700);
+}
+
+TEST(DomainWatchdog, MistakesAreRefused) {
+  for (const auto& [watchdog, message] : std::vector<std::pair<std::string, std::string>>{
+           {"<watchdog/>", "<watchdog>: has no model="},
+           {"<watchdog model='diag288'/>", "not of this machine"},
+           {"<watchdog model='ib700' action='dump'/>", "vmm takes no dumps of guests"},
+           {"<watchdog model='ib700' action='bark'/>", "<watchdog action='bark'>"},
+           {"<watchdog model='ib700'><address type='pci' slot='4'/></watchdog>", "stands at its ports"},
+           {"<watchdog model='i6300esb'><address type='isa'/></watchdog>", "stands on PCI"},
+           {"<watchdog model='ib700'/>\n<watchdog model='i6300esb'/>",
+            "guest.xml:9: <watchdog>: the one of line 8 is enough"},
+           {"<memballoon model='virtio'><address type='pci' slot='4'/></memballoon>\n"
+            "<watchdog model='i6300esb'><address type='pci' slot='4'/></watchdog>",
+            "guest.xml:9: <watchdog>/<address slot='0x04'>: the device of line 8"}}) {
+    EXPECT_THAT(errors(with_small_devices(watchdog)), ElementsAre(HasSubstr(message))) << watchdog;
+  }
+  DomainText microvm{.os = "<os><type machine='microvm'>hvm</type><kernel>/k</kernel></os>",
+                     .devices = "<watchdog model='i6300esb'/>"};
+  EXPECT_THAT(errors(read(microvm)), ElementsAre(HasSubstr("use model='ib700'")));
+  microvm.devices = "<watchdog model='ib700'/>";
+  EXPECT_THAT(errors(read(microvm)), IsEmpty());
+}
+
+TEST(DomainWatchdog, WithoutAcpiThereIsNoPowerButtonToPress) {
+  const auto reading =
+      read(DomainText{.features = "", .devices = "<watchdog model='ib700' action='shutdown'/>"});
+  EXPECT_THAT(warnings(reading), Contains(HasSubstr("<watchdog action='shutdown'>: without <features>")));
+}
+
+TEST(DomainWatchdog, ThatOnPciTakesAPlace) {
+  std::string devices;
+  for (int i = 0; i < 30; ++i) {
+    devices += std::string(kRng) + "\n";
+  }
+  EXPECT_THAT(errors(with_small_devices(devices + "<watchdog model='ib700'/>")), IsEmpty());
+  EXPECT_THAT(errors(with_small_devices(devices + "<watchdog model='i6300esb'/>")),
+              ElementsAre(HasSubstr("guest.xml:38: <watchdog>: the 30 places")));
 }
 
 TEST(DomainPanic, IsThereWhereTheFileHasIt) {

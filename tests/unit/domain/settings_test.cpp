@@ -86,6 +86,7 @@ std::vector<SettingExample> setting_examples() {
   std::vector<SettingExample> examples = {
       {"name=other"},
       {"uuid=6a2f6f0e-8c55-4a5e-9f0c-0d3b8f1c2a77"},
+      {"genid=6a2f6f0e-8c55-4a5e-9f0c-0d3b8f1c2a78"},
       {"title=A title"},
       {"description=What it is"},
       {"memory=2GiB"},
@@ -162,6 +163,7 @@ std::vector<SettingExample> setting_examples() {
       {"disk.vda.bus=ide"},
       {"disk.hdc.tray=open"},
       {"disk.vda.serial=0001"},
+      {"disk.hdc.wwn=5000c500a0b1c2d3"},
       {"disk.vda.readonly=yes"},
       {"disk.vda.shareable=yes"},
       {"disk.vda.transient=yes"},
@@ -179,7 +181,9 @@ std::vector<SettingExample> setting_examples() {
       {"rng.backend=/dev/hwrng", {"rng.model=virtio", "rng.backend.model=random"}},
       {"rng.backend.model=random", {"rng.model=virtio"}, kGuestToSet, {"rngs.size", "1"}},
       {"rng.rate.bytes=1000", {"rng.model=virtio", "rng.backend.model=random"}},
-      {"rng.rate.period=500", {"rng.model=virtio", "rng.backend.model=random", "rng.rate.bytes=1000"}}};
+      {"rng.rate.period=500", {"rng.model=virtio", "rng.backend.model=random", "rng.rate.bytes=1000"}},
+      {"watchdog.model=i6300esb"},
+      {"watchdog.action=pause", {"watchdog.model=ib700"}}};
   add_examples_of_limits(examples);
   return examples;
 }

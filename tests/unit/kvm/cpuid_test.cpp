@@ -24,6 +24,7 @@ Cpuid full_host() {
   cpuid.push_back({.leaf = 0x40000000, .eax = 0x40000001, .ebx = 0x4b4d564b, .ecx = 0x564b4d56, .edx = 0x4d});
   cpuid.push_back({.leaf = 0x40000001, .eax = ~0U});
   cpuid.push_back({.leaf = 0x80000001, .ecx = ~0U, .edx = ~0U});
+  cpuid.push_back({.leaf = 0x80000007, .edx = ~0U});
   cpuid.push_back({.leaf = 0x80000008, .eax = 0x3030, .ebx = ~0U, .ecx = 0x700f});
   cpuid.push_back({.leaf = 0x8000001d, .subleaf = 3, .has_subleaves = true, .eax = 0x3c163});
   cpuid.push_back({.leaf = 0x8000001e, .eax = 99});
@@ -158,6 +159,31 @@ TEST(Cpuid, EveryModelNamesKnownFeaturesOnly) {
       EXPECT_NE(find_cpu_feature(feature), nullptr) << model << " " << feature;
     }
   }
+}
+
+using enum CpuPlan::Policy;
+
+TEST(Cpuid, OfAMigratableGuestHasNoInvariantTsc) {
+  const Cpuid migratable = planned({.migratable = true});
+  const Cpuid not_migratable = planned({.migratable = false});
+  EXPECT_FALSE(cpuid_has_feature(migratable, "invtsc"));
+  EXPECT_TRUE(cpuid_has_feature(not_migratable, "invtsc"));
+  for (const CpuFeatureBit& feature : cpu_features()) {
+    EXPECT_TRUE(feature.name == "invtsc" || cpuid_has_feature(migratable, feature.name) ==
+                                                cpuid_has_feature(not_migratable, feature.name))
+        << feature.name;
+  }
+}
+
+TEST(Cpuid, InvariantTscIsThereWhereAFeatureAsksForIt) {
+  for (const CpuPlan::Policy policy : {kForce, kRequire, kOptional}) {
+    EXPECT_TRUE(cpuid_has_feature(planned({.features = {{"invtsc", policy}}}), "invtsc"));
+    EXPECT_TRUE(cpuid_has_feature(
+        planned({.mode = CpuPlan::Mode::kHostModel, .features = {{"invtsc", policy}}}), "invtsc"));
+  }
+  EXPECT_FALSE(
+      cpuid_has_feature(planned({.features = {{"invtsc", kDisable}}, .migratable = false}), "invtsc"));
+  EXPECT_NE(error_of(full_host(), {.features = {{"invtsc", kForbid}}}), "");  // it is the host that counts
 }
 
 TEST(Cpuid, HiddenKvmLeavesNoKvmLeaf) {

@@ -365,6 +365,17 @@ TEST_F(Block, ConfigurationDescribesTheDisk) {
   EXPECT_EQ(driver.config32(0x0f00), 0U);
 }
 
+TEST_F(Block, TellsTheGeometryThatItIsGivenAndNoneOfItsOwn) {
+  constexpr uint64_t kGeometry = 1U << 4;
+  const VirtioBlock::Geometry geometry{.cylinders = 0x1234, .heads = 200, .sectors_per_track = 63};
+  Rig& told = make({.block = {.geometry = geometry}});
+  EXPECT_EQ(told.driver->device_features() & kGeometry, kGeometry);
+  EXPECT_EQ(told.driver->config32(16), 0x3fc8'1234U);
+  Rig& silent = make();
+  EXPECT_EQ(silent.driver->device_features() & kGeometry, 0U);
+  EXPECT_EQ(silent.driver->config32(16), 0U);
+}
+
 TEST_F(Block, OnlyTheWritebackFieldIsWritable) {
   Rig& rig = make();
   for (uint32_t offset = 0; offset < 64; ++offset) {

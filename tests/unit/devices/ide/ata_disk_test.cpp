@@ -214,6 +214,49 @@ TEST_P(AtaDiskTest, ReadsByCylinderHeadAndSector) {
   EXPECT_EQ(result.data, IdeRig::pattern(sector * kSector, 512));
 }
 
+TEST_P(AtaDiskTest, HasTheWorldWideNameThatItIsGiven) {
+  rig.add_disk(8 * kMiB, 0, {.serial = "S", .world_wide_name = 0x5000'c500'a0b1'c2d3});
+  const Bytes data = identify();
+  EXPECT_EQ(word(data, 84), 0x4140);
+  EXPECT_EQ(word(data, 87), 0x4140);
+  EXPECT_EQ(word(data, 108), 0x5000);
+  EXPECT_EQ(word(data, 109), 0xc500);
+  EXPECT_EQ(word(data, 110), 0xa0b1);
+  EXPECT_EQ(word(data, 111), 0xc2d3);
+}
+
+TEST_P(AtaDiskTest, HasNoWorldWideNameOfItsOwn) {
+  rig.add_disk(8 * kMiB);
+  const Bytes data = identify();
+  EXPECT_EQ((word(data, 84) | word(data, 87)) & 0x0100, 0);
+  EXPECT_EQ(word(data, 108), 0);
+}
+
+TEST_P(AtaDiskTest, HasTheGeometryThatItIsGivenAndReadsChsByIt) {
+  rig.add_disk(8 * kMiB, 0,
+               {.geometry = AtaDisk::Geometry{.cylinders = 100, .heads = 4, .sectors_per_track = 17}});
+  const Bytes data = identify();
+  for (const auto& [own, current] : {std::pair{1, 54}, {3, 55}, {6, 56}}) {
+    EXPECT_EQ(word(data, static_cast<size_t>(own)), word(data, static_cast<size_t>(current)));
+  }
+  EXPECT_EQ(word(data, 1), 100);
+  EXPECT_EQ(word(data, 3), 4);
+  EXPECT_EQ(word(data, 6), 17);
+  EXPECT_EQ(dword(data, 57), 100U * 4 * 17);
+  EXPECT_EQ(dword(data, 60), 16'384U);  // LBA reaches all of it
+  // Cylinder 1, head 1, sector 1; and cylinder 100, which there is none of.
+  const auto result = driver.pio_in({.code = 0x20, .device = 0xa1, .count = 1, .lba = 1 << 8 | 1}, 512);
+  EXPECT_EQ(result.data, IdeRig::pattern(85 * kSector, 512));
+  EXPECT_EQ(driver.no_data({.code = 0x20, .device = 0xa0, .count = 1, .lba = 100 << 8 | 1}).error, 0x10);
+}
+
+TEST_P(AtaDiskTest, AGeometryLargerThanTheDiskEndsWhereTheDiskDoes) {
+  rig.add_disk(kMiB, 0,
+               {.geometry = AtaDisk::Geometry{.cylinders = 65535, .heads = 16, .sectors_per_track = 255}});
+  EXPECT_EQ(dword(identify(), 57), 2048U);
+  EXPECT_EQ(driver.no_data({.code = 0x20, .device = 0xa0, .count = 1, .lba = 1 << 8 | 1}).error, 0x10);
+}
+
 TEST_P(AtaDiskTest, AnotherTranslationIsObeyed) {
   rig.add_disk(8 * kMiB);
   EXPECT_TRUE(driver.no_data({.code = 0x91, .device = 0xa3, .count = 17}).is_good());  // 4 heads, 17 sectors

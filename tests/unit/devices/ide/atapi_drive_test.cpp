@@ -38,6 +38,16 @@ TEST_P(AtapiDriveTest, IdentifiesItselfAsAPacketDevice) {
   EXPECT_EQ(result.data[250], 0);
 }
 
+TEST_P(AtapiDriveTest, HasTheWorldWideNameThatItIsGiven) {
+  IdeRig named;
+  named.add_cdrom(100, 0, 0, 0x5000'c500'a0b1'c2d3);
+  const Bytes data = named.driver.pio_in({.code = 0xa1}, 512).data;
+  ASSERT_EQ(data.size(), 512U);
+  EXPECT_EQ(data[2 * 87 + 1], 0x41);
+  EXPECT_EQ(data[2 * 108 + 1] << 8 | data[2 * 108], 0x5000);
+  EXPECT_EQ(data[2 * 111 + 1] << 8 | data[2 * 111], 0xc2d3);
+}
+
 TEST_P(AtapiDriveTest, IdentifyDeviceIsAbortedWithTheSignature) {
   add(100);
   driver.put(reg::kLbaMid, 0);

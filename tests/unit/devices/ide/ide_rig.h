@@ -57,13 +57,16 @@ class IdeRig {
     return disk;
   }
   // blocks: 0 for an empty drive.
-  CdTray& add_cdrom(uint32_t blocks, uint8_t drive = 0, size_t channel = 0) {
+  CdTray& add_cdrom(uint32_t blocks, uint8_t drive = 0, size_t channel = 0,
+                    std::optional<uint64_t> world_wide_name = std::nullopt) {
     medium = blocks == 0 ? nullptr : &image(uint64_t{blocks} * kCdBlockBytes);
     if (medium != nullptr) {
       medium->set_read_only(true);
     }
     return controller.channel(channel).attach_cdrom(
-        drive, std::make_unique<AtapiDrive>(AtapiDrive::Options{.serial = "CD1", .is_device_1 = drive == 1}),
+        drive,
+        std::make_unique<AtapiDrive>(AtapiDrive::Options{
+            .serial = "CD1", .is_device_1 = drive == 1, .world_wide_name = world_wide_name}),
         *loop, medium);
   }
 
