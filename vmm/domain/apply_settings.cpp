@@ -442,9 +442,10 @@ class SettingsEditor {
     if (value != "yes" && value != "no") {
       return refuse("yes and no can be");
     }
-    XMLElement& element = make_element(rule, base);
     if (value == "no") {
-      element.Parent()->DeleteChild(&element);
+      take_away(rule, base);
+    } else {
+      make_element(rule, base);
     }
   }
 

@@ -83,8 +83,8 @@ class TreeReader {
  public:
   TreeReader(const Origins& origins, Reporter& report) : origins_(origins), report_(report) {}
 
-  // Fills `element` from the node; rules: its own, none if it is unknown. Depth is bounded: scan_xml() has
-  // seen the text. NOLINTNEXTLINE(misc-no-recursion)
+  // Fills `element` from the node; rules: its own, none if it is unknown. scan_xml() has bounded the depth.
+  // NOLINTNEXTLINE(misc-no-recursion)
   Fate read(const tinyxml2::XMLElement& node, const std::string& path, std::string_view parent_path,
             std::span<const Rule> rules, Element& element) {
     element.name = path.substr(path.rfind('/') + 1);

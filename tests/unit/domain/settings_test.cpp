@@ -293,6 +293,7 @@ TEST(Settings, WithoutAValueLeaveTheRestOfTheFile) {
                                "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"};
   EXPECT_THAT(domain_with({"disk.vda.boot.order="}, text).os.boot_devices, ElementsAre(BootDevice::kCdrom));
   EXPECT_THAT(domain_with({"vcpu.cpuset=3"}, {}).pins.all->cpus, ElementsAre(3));
+  EXPECT_EQ(domain_with({"memoryBacking.locked=no"}, {}).memory_backing.line, 0);
   EXPECT_FALSE(domain_with({"features.kvm.hidden="}, text).features.hide_kvm);
   EXPECT_FALSE(domain_with({"features.acpi=", "vcpu="}, text).features.acpi);
   const Domain one = domain_with({"vcpu="}, text);
