@@ -71,6 +71,11 @@ def domains():
         "<console type='pty'><target type='virtio' port='0'/><address type='virtio-serial' controller='0' bus='0' port='0'/></console>"
         "<serial type='file'><source path='log'/><target type='isa-debug' port='1'><model name='isa-debugcon'/></target>"
         "<address type='isa' iobase='0xe9'/></serial><panic model='isa'><address type='isa' iobase='0x505'/></panic>")))
+    save("domain_xml", "identity.xml", domain(general="<genid>00010203-0405-0607-0809-0a0b0c0d0e0f</genid>\n", devices=(
+        "<disk type='file' device='disk'><source file='a.img'/><target dev='hda' bus='ide'/><wwn>5000c500a0b1c2d3</wwn>"
+        "<geometry cyls='1024' heads='16' secs='63' trans='lba'/></disk>\n"
+        + disk("vda", "<geometry cyls='65535' heads='255' secs='63'/>")
+        + "<watchdog model='itco'/><watchdog model='i6300esb' action='inject-nmi'><address type='pci' slot='0x06'/></watchdog>")))
     save("domain_xml", "disks.xml", domain(general="<vcpu placement='static'>4</vcpu>\n<iothreads>2</iothreads>\n", devices=(
         disk("vda", "<serial>root-1</serial><boot order='1'/><alias name='ua-1'/>",
              "type='raw' cache='none' io='io_uring' discard='unmap' detect_zeroes='unmap' queues='4' queue_size='256' iothread='1'"
