@@ -117,7 +117,7 @@ constexpr SettingRule kSettings[] = {
   {"rng.backend.model", "devices/rng/backend", "model", kValue, ""},
   {"rng.rate.bytes", "devices/rng/rate", "bytes", kMain, ""},
   {"rng.rate.period", "devices/rng/rate", "period", kValue, ""},
-  {"watchdog.model", "devices/watchdog", "model", kValue, "of the first <watchdog>, as is the next"},
+  {"watchdog.model", "devices/watchdog", "model", kMain, "of the first <watchdog>, as is the next; empty: without that"},
   {"watchdog.action", "devices/watchdog", "action", kValue, ""},
 };
 // clang-format on
