@@ -1,6 +1,7 @@
-// The small devices of a PC at their ports, with accesses of any width at any port, while time passes and the
-// host types, presses the power button and reads the console slowly. Nothing is printed that was not written,
-// no output and no input gets stuck, and after a reset no line is high.
+// The small devices of a PC at their ports and both watchdogs, with accesses of any width at any port, while
+// time passes and the host types, presses the power button and reads the console slowly. Nothing is printed
+// that was not written, no output and no input gets stuck, no watchdog runs out that nobody has started, and
+// after a reset no line is high.
 //
 // Input: operations (see Machine::step).
 #include <algorithm>
@@ -12,6 +13,8 @@
 #include "devices/debug_console.h"
 #include "devices/exit_port.h"
 #include "devices/i8042.h"
+#include "devices/ib700.h"
+#include "devices/pci/i6300esb.h"
 #include "devices/pv_panic.h"
 #include "devices/serial.h"
 #include "devices/system_control.h"
@@ -51,6 +54,8 @@ class Machine {
     add(kExitPort, ExitPort::kPorts, exit_port_);
     add(layout::kPanicPort, PvPanic::kPorts, panic_device_);
     add(kDebugConsole, DebugConsole::kPorts, debug_console_);
+    add(Ib700::kStopPort, 1, ib700_.stop_port());
+    add(Ib700::kStartPort, 1, ib700_.start_port());
   }
 
   void run() {
@@ -59,6 +64,7 @@ class Machine {
       VMM_CHECK(sink_.text.size() <= bytes_written_, "more was printed than the guest wrote");
       VMM_CHECK(debug_sink_.text.size() + panics_ <= bytes_written_, "more was told than the guest wrote");
       VMM_CHECK(exits_ <= 1, "a guest that ended once more");
+      VMM_CHECK(barks_ <= bytes_written_, "a watchdog that nobody has started ran out");
       VMM_CHECK(resets_ + power_offs_ <= bytes_written_, "a reset without a write");
     }
     check_output();
@@ -99,6 +105,10 @@ class Machine {
         return power_.raise_gpe(input_.below(16));
       case 9:
         return reset();
+      case 10:
+        return access_i6300esb();
+      case 11:
+        return let_time_stand(input_.chance());
       default:
         return access(static_cast<uint16_t>(windows_[input_.below(static_cast<unsigned>(window_count_))] +
                                             (operation >> 4)));
@@ -118,10 +128,38 @@ class Machine {
     ports_.write(port, data);
   }
 
-  // The clock's alarm goes off meanwhile, but not more often than the fastest periodic interrupt.
+  void access_i6300esb() {
+    constexpr std::array<uint8_t, 6> kConfigRegisters = {0x04, 0x10, 0x60, 0x61, 0x66, 0x68};
+    const uint8_t kind = input_.take<uint8_t>();
+    std::array<std::byte, 8> bytes{};
+    const std::span data = std::span(bytes).first(size_t{1} << (kind & 3));
+    store_le_sized(data, input_.take<uint32_t>());
+    bytes_written_ += data.size();
+    if ((kind & 8) != 0) {
+      const uint8_t offset = kConfigRegisters[input_.below(kConfigRegisters.size())];
+      return i6300esb_.write_config(offset, data.first(std::min<size_t>(data.size(), 4U - (offset & 3U))));
+    }
+    BusDevice& bar = *i6300esb_.bars()[0].device;
+    const uint64_t offset = input_.below(pci::I6300Esb::kBarBytes + 1 - data.size());
+    (kind & 4) != 0 ? bar.read(offset, data) : bar.write(offset, data);
+  }
+
+  void let_time_stand(bool stands) {
+    holds_ += 2;  // of either watchdog
+    for (Countdown* countdown : {&ib700_.countdown(), &i6300esb_.countdown()}) {
+      stands ? countdown->hold() : countdown->go_on();
+    }
+  }
+
+  // The clock's alarm goes off meanwhile, but not more often than the fastest periodic interrupt; those of
+  // the watchdogs once for each of their starts, and once for nothing.
   void pass_time(std::chrono::nanoseconds time) {
-    const int most = static_cast<int>(time / kFastestPeriod) + 2;
-    VMM_CHECK(alarm_.run_for(time) <= most, "the clock wakes the host more often than it ticks");
+    const uint64_t ticks = alarm_.calls();
+    run_for(clock_, {&alarm_, &ib700_alarm_, &i6300esb_alarm_}, time);
+    const auto most = static_cast<uint64_t>(time / kFastestPeriod) + 2;
+    VMM_CHECK(alarm_.calls() - ticks <= most, "the clock wakes the host more often than it ticks");
+    VMM_CHECK(ib700_alarm_.calls() + i6300esb_alarm_.calls() <= 2 * bytes_written_ + holds_,
+              "a watchdog wakes the host more often than its guest");
   }
 
   void type(std::span<const std::byte> bytes) {
@@ -146,6 +184,8 @@ class Machine {
     exits_ = 0;
     power_.reset();
     serial_.reset();
+    ib700_.reset();
+    i6300esb_.reset();
   }
 
   // Once the console has room again, the transmitter runs empty.
@@ -204,8 +244,13 @@ class Machine {
   PvPanic panic_device_{{.panicked = [this] { ++panics_; }, .crash_loaded = [this] { ++panics_; }}};
   FakeByteSink debug_sink_;
   DebugConsole debug_console_{debug_sink_};
+  uint64_t barks_ = 0;
+  uint64_t holds_ = 0;
+  FakeAlarm ib700_alarm_{clock_}, i6300esb_alarm_{clock_};
+  Ib700 ib700_{clock_.function(), ib700_alarm_, [this] { ++barks_; }};
+  pci::I6300Esb i6300esb_{clock_.function(), i6300esb_alarm_, [this] { ++barks_; }};
   IoBus ports_;
-  std::array<uint16_t, 14> windows_{};
+  std::array<uint16_t, 16> windows_{};
   size_t window_count_ = 0;
 };
 

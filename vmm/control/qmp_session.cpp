@@ -429,16 +429,16 @@ std::string QmpSession::greeting() {
 }
 
 std::string QmpSession::answer(std::string_view message) {
-  const Json json = Json::parse(message, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) {
+  const Json request = Json::parse(message, nullptr, /*allow_exceptions=*/false);
+  if (request.is_discarded()) {
     return complaint("JSON parse error");
   }
-  if (auto wrong = malformed(json)) {
+  if (auto wrong = malformed(request)) {
     return line_of(std::unexpected(*std::move(wrong)), std::nullopt);
   }
-  const std::optional<Json> id = json.contains("id") ? std::optional<Json>(json["id"]) : std::nullopt;
-  const std::string name = json["execute"].get<std::string>();
-  const Json values = json.value("arguments", Json::object());
+  const std::optional<Json> id = request.contains("id") ? std::optional<Json>(request["id"]) : std::nullopt;
+  const std::string name = request["execute"].get<std::string>();
+  const Json values = request.value("arguments", Json::object());
   if (name == kNegotiate && !has_negotiated_) {
     const Answer answer = negotiate(values);
     has_negotiated_ = answer.has_value();

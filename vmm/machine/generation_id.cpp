@@ -12,7 +12,7 @@ namespace {
 
 using Guid = std::array<uint8_t, 16>;
 
-constexpr size_t kPageBytes = 4096;
+constexpr size_t kIdPageBytes = 4096;
 
 // A GUID in memory: the first three fields of the text are numbers, and stand little-endian.
 void put_guid(const Guid& guid, std::byte* to) {
@@ -33,7 +33,7 @@ Result<Guid> random_guid() {
 }  // namespace
 
 Result<Mapping> make_generation_id_page(const domain::Domain& domain) {
-  VMM_ASSIGN_OR_RETURN(Mapping page, Mapping::map("the generation id", kPageBytes, PROT_READ | PROT_WRITE,
+  VMM_ASSIGN_OR_RETURN(Mapping page, Mapping::map("the generation id", kIdPageBytes, PROT_READ | PROT_WRITE,
                                                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   VMM_ASSIGN_OR_RETURN(Guid guid, random_guid());
   const bool goes_back_in_time = std::ranges::any_of(domain.disks, &domain::Disk::transient);

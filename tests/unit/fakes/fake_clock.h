@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <optional>
@@ -43,8 +44,11 @@ class FakeAlarm final : public Alarm {
   std::optional<std::chrono::nanoseconds> due() const { return due_; }
   void go_off() {
     due_.reset();
+    ++calls_;
     handler_();
   }
+
+  uint64_t calls() const { return calls_; }
 
   // See below.
   int run_for(std::chrono::nanoseconds time);
@@ -53,6 +57,7 @@ class FakeAlarm final : public Alarm {
   FakeClock& clock_;
   std::function<void()> handler_;
   std::optional<std::chrono::nanoseconds> due_;
+  uint64_t calls_ = 0;
 };
 
 // Moves the clock on, and calls the handler of each alarm at each moment at which it is due. Returns how
