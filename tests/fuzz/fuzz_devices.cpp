@@ -140,7 +140,7 @@ class Machine {
       return i6300esb_.write_config(offset, data.first(std::min<size_t>(data.size(), 4U - (offset & 3U))));
     }
     BusDevice& bar = *i6300esb_.bars()[0].device;
-    const uint64_t offset = input_.below(pci::I6300Esb::kBarBytes + 1 - data.size());
+    const uint64_t offset = input_.below(static_cast<unsigned>(pci::I6300Esb::kBarBytes + 1 - data.size()));
     (kind & 4) != 0 ? bar.read(offset, data) : bar.write(offset, data);
   }
 

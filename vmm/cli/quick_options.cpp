@@ -1,11 +1,9 @@
 #include "vmm/cli/quick_options.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdint>
@@ -17,9 +15,9 @@
 #include <vector>
 
 #include "vmm/base/option_words.h"
-#include "vmm/base/unique_fd.h"
 #include "vmm/domain/diagnostics.h"
 #include "vmm/domain/quick_domain.h"
+#include "vmm/machine/disk_source.h"
 
 namespace vmm::cli {
 
@@ -146,18 +144,6 @@ Status check_format(const domain::QuickDisk& disk, std::string_view text) {
                               disk.secret.empty() ? "data-file=" : "secret=");
   }
   return {};
-}
-
-// Nothing depends on it but a warning: what the bytes are, the guest may have decided.
-bool begins_as_qcow2(const fs::path& file) {
-  constexpr std::array<char, 4> kMagic = {'Q', 'F', 'I', '\xfb'};
-  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
-  UniqueFd fd(::open(file.c_str(), kFlags | O_NOATIME));
-  if (!fd) {
-    fd = UniqueFd(::open(file.c_str(), kFlags));  // of another user
-  }
-  std::array<char, 4> bytes{};
-  return fd && ::pread(fd.get(), bytes.data(), bytes.size(), 0) == ssize_t{bytes.size()} && bytes == kMagic;
 }
 
 Status read_disk(std::string_view text, domain::QuickDomain& quick,

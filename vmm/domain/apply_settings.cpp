@@ -469,6 +469,7 @@ class SettingsEditor {
     delete_attributes_but(source, {"startupPolicy"});
     delete_children_but(source, {"encryption", "dataStore", "seclabel"});
     remove(disk, "auth");
+    remove(disk, "backingStore");  // what the file before stood on
     origins_.note(&source, line_);
     set_attribute(source, source_attribute(disk), absolute(value));
   }

@@ -369,7 +369,7 @@ struct Domain {
   LifecycleAction on_reboot = LifecycleAction::kRestart;
   LifecycleAction on_crash = LifecycleAction::kDestroy;
 
-  std::vector<Disk> disks;  // in the order of the file
+  std::vector<Disk> disks;  // those of a bus together, by their targets' names
   Throwaway throwaway;
   std::optional<Balloon> balloon;
   std::vector<Rng> rngs;

@@ -49,6 +49,7 @@ std::optional<uint32_t> reboot_timeout(const ReadContext& context, const Element
 }
 
 void read_boot_devices(const ReadContext& context, const Element& element, Os& os) {
+  const Element* passed_over = nullptr;
   for (const Element& each : element.children) {
     if (each.name != "boot") {
       continue;
@@ -59,10 +60,17 @@ void read_boot_devices(const ReadContext& context, const Element& element, Os& o
       continue;
     }
     const std::string_view dev = each.value_of("dev");
-    if (dev != "fd" && dev != "network") {  // those are passed over, and that has been said
+    if (dev == "fd" || dev == "network") {
+      passed_over = &each;  // and that has been said
+    } else {
       os.boot_devices.push_back(read_choice(context, each, "dev", BootDevice::kHardDisk,
                                             {{"hd", BootDevice::kHardDisk}, {"cdrom", BootDevice::kCdrom}}));
     }
+  }
+  if (passed_over != nullptr && os.boot_devices.empty() && element.child("kernel") == nullptr) {
+    context.report.error(passed_over->line, fmt::format("{}: there is nothing else that the guest may boot "
+                                                        "from; write dev='hd' or dev='cdrom'",
+                                                        passed_over->place));
   }
 }
 

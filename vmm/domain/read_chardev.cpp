@@ -27,6 +27,9 @@ void read_path(const ReadContext& context, const Element& element, Serial& seria
     if (source != nullptr && !element.is_mistaken("type")) {
       warn_if_there(context, *source, "append", "type='file'");
       warn_if_there(context, *source, "mode", "type='unix'");
+      if (serial.backend != CharBackend::kPty) {
+        warn_if_there(context, *source, "path", "type='file' or 'unix'");
+      }
     }
     return;
   }

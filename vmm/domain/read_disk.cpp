@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <span>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -514,6 +515,42 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
   return disk;
 }
 
+// "vda" is 0, "hdz" 25, "vdaa" 26.
+uint64_t index_of_name(std::string_view target) {
+  constexpr std::array<std::string_view, 2> kLongBeginnings = {"xvd", "ubd"};
+  const bool is_long = std::ranges::any_of(
+      kLongBeginnings, [target](std::string_view beginning) { return target.starts_with(beginning); });
+  uint64_t index = 0;
+  for (const char letter : target.substr(std::min<size_t>(target.size(), is_long ? 3 : 2))) {
+    index = index * 26 + static_cast<uint64_t>(letter - 'a') + 1;
+  }
+  return index == 0 ? 0 : index - 1;
+}
+
+bool is_on_sata(const Element& disk) {
+  const Element* const target = disk.child("target");
+  return target != nullptr && target->value_of("bus") == "sata";
+}
+
+// As libvirt: the disks of a bus stand together, by their names, whatever their order in the file. What is
+// booted first goes by it, and where each stands on PCI, and so what the guest calls it. elements: those of
+// the disks.
+size_t place_among(const std::vector<Disk>& disks, std::span<const Element* const> elements, const Disk& disk,
+                   const Element& element) {
+  std::optional<size_t> place;
+  for (size_t i = disks.size(); i-- > 0;) {
+    if (disks[i].bus != disk.bus || is_on_sata(*elements[i]) != is_on_sata(element)) {
+      continue;
+    }
+    if (index_of_name(disks[i].target) > index_of_name(disk.target)) {
+      place = i;
+    } else if (!place) {
+      place = i + 1;
+    }
+  }
+  return place.value_or(disks.size());
+}
+
 }  // namespace
 
 void read_disks(const ReadContext& context, const Element& devices, Domain& domain) {
@@ -531,8 +568,9 @@ void read_disks(const ReadContext& context, const Element& devices, Domain& doma
                            fmt::format("{}: more than {} virtio disks; machine='{}' has no place for it",
                                        each.place, most, is_microvm ? "microvm" : "pc"));
     }
-    domain.disks.push_back(std::move(disk));
-    elements.push_back(&each);
+    const auto place = static_cast<ptrdiff_t>(place_among(domain.disks, elements, disk, each));
+    domain.disks.insert(domain.disks.begin() + place, std::move(disk));
+    elements.insert(elements.begin() + place, &each);
   }
   place_ide_drives(context, elements, domain);
 }

@@ -33,8 +33,10 @@ Names that the table does not have are refused, with the nearest name that it ha
 (`qemu:commandline`) are refused outside of `<metadata>`. In it, elements of the namespace `urn:vmm:domain:1` (any prefix; `vmm:`
 below) are vmm's own: `<metadata><vmm:exit xmlns:vmm='urn:vmm:domain:1' port='0xf4'/></metadata>`.
 
-Added to libvirt's format: paths of kernels, images, logs and sockets may be relative; they are taken relative to the folder
-of the file. libvirt's own choices are kept where they surprise: a disk without `<driver type=…>` is raw, sizes are in KiB
+Added to libvirt's format: paths of kernels, images, logs and sockets may be relative (libvirt's schema wants them
+absolute, which `--print` makes them); they are taken relative to the folder of the file. A file without any `<boot>` boots its
+disks and, where none of them boots, its discs; libvirt would try the first disk alone, as `<boot dev='hd'/>` does.
+libvirt's own choices are kept where they surprise: the disks of a bus stand in the order of their names, a disk without `<driver type=…>` is raw, sizes are in KiB
 and rounded up to whole MiB, a serial port without a type is a pseudoterminal, the first `<console>` is the first
 `<serial>` seen again, and without `<features><acpi/>` the guest has no ACPI. Without `<cpu>`, which libvirt leaves to the
 hypervisor, the guest has the host's.

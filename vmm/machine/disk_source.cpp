@@ -1,9 +1,14 @@
 #include "vmm/machine/disk_source.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
 #include <system_error>
 #include <utility>
 
 #include "block/open.h"
+#include "vmm/base/unique_fd.h"
 #include "vmm/machine/image_options.h"
 
 namespace vmm {
@@ -46,6 +51,17 @@ Result<OpenedSource> open_source(EventLoop& loop, const domain::Disk& disk,
                 source.image->size_bytes(), disk.logical_block_bytes);
   }
   return source;
+}
+
+bool begins_as_qcow2(const std::filesystem::path& file) {
+  constexpr std::array<char, 4> kMagic = {'Q', 'F', 'I', '\xfb'};
+  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+  UniqueFd fd(::open(file.c_str(), kFlags | O_NOATIME));
+  if (!fd) {
+    fd = UniqueFd(::open(file.c_str(), kFlags));  // of another user
+  }
+  std::array<char, 4> bytes{};
+  return fd && ::pread(fd.get(), bytes.data(), bytes.size(), 0) == ssize_t{bytes.size()} && bytes == kMagic;
 }
 
 bool is_there(const std::filesystem::path& file) {

@@ -33,4 +33,8 @@ Result<OpenedSource> open_source(EventLoop& loop, const domain::Disk& disk,
 // Whether there is anything of that name, as far as this process may know.
 bool is_there(const std::filesystem::path& file);
 
+// Nothing may depend on it but a warning about what is taken as raw: what the bytes are, a guest may have
+// decided.
+bool begins_as_qcow2(const std::filesystem::path& file);
+
 }  // namespace vmm

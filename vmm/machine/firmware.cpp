@@ -71,9 +71,9 @@ void Firmware::describe(const domain::Domain& domain) {
     fw_cfg_.set_number<uint16_t>(FwCfg::Item::kBootMenu, 1);
     add(boot::number_file("etc/boot-menu-wait", *domain.os.boot_menu_ms, sizeof(uint16_t)));
   }
-  if (domain.os.reboot_after_ms) {
-    add(boot::number_file("etc/boot-fail-wait", *domain.os.reboot_after_ms, sizeof(uint32_t)));
-  }
+  // Where it is not said SeaBIOS would wait for a minute.
+  constexpr uint32_t kNever = UINT32_MAX;
+  add(boot::number_file("etc/boot-fail-wait", domain.os.reboot_after_ms.value_or(kNever), sizeof(uint32_t)));
   const bool has_com1 =
       std::ranges::any_of(domain.serials, [](const auto& serial) { return serial.port == 0; });
   if (has_com1 && domain.os.firmware_uses_serial) {

@@ -379,6 +379,12 @@ class HostChecker {
            fmt::format("<disk> {}: {} is not there; the drive is empty", disk.target, disk.source.native()));
       return;
     }
+    if (disk.format == domain::ImageFormat::kRaw && begins_as_qcow2(disk.source)) {
+      note(Severity::kWarning, disk.source_line,
+           fmt::format("<disk> {}: {} is taken as raw, and begins as a qcow2 image does; write <driver "
+                       "type='qcow2'/> if it is one",
+                       disk.target, disk.source.native()));
+    }
     Opened opened{.disk = &disk};
     const Status status = open_for_trial(loop, disk, opened);
     note_of(disk, status);

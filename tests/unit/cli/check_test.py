@@ -237,6 +237,12 @@ class Check(CommandTest):
         self.domain(disk("a.qcow2", more="<readonly/>"))
         self.finds(status=0)
 
+    def test_a_raw_disk_that_begins_as_a_qcow2_image(self):
+        self.image("a.qcow2")
+        os.truncate(self.path("a.qcow2"), MIB)
+        self.domain(disk("a.qcow2", form="raw"))
+        self.finds("vmm: warning: guest.xml:8: <disk> vda: a.qcow2 is taken as raw, and begins as a qcow2 image does", status=0)
+
     def test_discs(self):
         self.write("disc.iso", bytes(MIB))
         cdrom = "<disk type='file' device='cdrom'><source file='{}'{}/><target dev='hdc' bus='ide'/></disk>"

@@ -211,6 +211,23 @@ TEST(DomainDisk, ADataFileIsNamedInTheSource) {
       ElementsAre(HasSubstr("use type='raw'")));
 }
 
+// As libvirt inserts them, so that vda is the first for firmware and guest.
+TEST(DomainDisk, ThoseOfABusStandByTheirNamesWhateverTheirOrderInTheFile) {
+  const auto one = [](const std::string& target, const std::string& bus) {
+    return "<disk><source file='" + target + "'/><target dev='" + target + "' bus='" + bus + "'/></disk>";
+  };
+  const auto domain = with_disks(one("vdb", "virtio") + one("hdb", "ide") + one("vdaa", "virtio") +
+                                 one("vda", "virtio") + one("vdz", "virtio") + one("hda", "ide"))
+                          .domain;
+  ASSERT_TRUE(domain);
+  std::vector<std::string> targets;
+  for (const Disk& disk : domain->disks) {
+    targets.push_back(disk.target);
+    EXPECT_EQ(disk.source.filename(), disk.target);
+  }
+  EXPECT_THAT(targets, ElementsAre("vda", "vdb", "vdz", "vdaa", "hda", "hdb"));
+}
+
 // As libvirt writes it of a guest that runs.
 TEST(DomainDisk, AChainIsReadToItsEnd) {
   const Disk disk = only_disk(with_disks(

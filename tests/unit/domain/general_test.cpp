@@ -463,16 +463,26 @@ TEST(DomainOs, WhatCannotBeBootedFromIsReported) {
   };
   const std::string disk = "<disk><source file='a'/><target dev='vda'/></disk>";
   const std::string cdrom = "<disk device='cdrom'><target dev='hdc'/></disk>";
-  EXPECT_THAT(warnings_of("network", disk),
+  EXPECT_THAT(warnings_of("network'/><boot dev='hd", disk),
               ElementsAre(HasSubstr("guest.xml:4: warning: <os>/<boot dev='network'>: "
                                     "vmm has no network yet; it is passed over")));
-  EXPECT_THAT(warnings_of("fd", disk), ElementsAre(HasSubstr("vmm has no floppy drives")));
+  EXPECT_THAT(warnings_of("fd'/><boot dev='hd", disk), ElementsAre(HasSubstr("vmm has no floppy drives")));
   EXPECT_THAT(warnings_of("cdrom", disk),
               ElementsAre(HasSubstr("guest.xml:4: warning: <os>/<boot dev='cdrom'>: there "
                                     "is no CD-ROM drive in the file")));
   EXPECT_THAT(warnings_of("hd", cdrom), ElementsAre(HasSubstr("there is no disk in the file")));
   EXPECT_THAT(warnings_of("cdrom", cdrom), IsEmpty());
   EXPECT_THAT(warnings_of("hd", disk), IsEmpty());
+}
+
+TEST(DomainOs, AGuestThatIsToBootFromWhatIsNotThereAloneIsRefused) {
+  for (const std::string dev : {"network", "fd"}) {
+    const std::string boot = "<boot dev='" + dev + "'/>";
+    EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type>" + boot + boot + "</os>"})),
+                ElementsAre(HasSubstr("<os>/<boot>: there is nothing else that the guest may boot from")));
+    EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type><kernel>k</kernel>" + boot + "</os>"})),
+                IsEmpty());
+  }
 }
 
 TEST(DomainOs, TheMenuWaitsThreeSecondsAndARebootTimeoutOfMinusOneIsNever) {

@@ -246,10 +246,11 @@ class Generator {
 
   void make_disks(Domain& domain) {
     const bool is_pc = domain.os.machine == MachineType::kPc;
+    const bool has_long_names = coin();
     const uint32_t virtio_disks = number(0, is_pc ? 6 : 4);
     for (uint32_t i = 0; i < virtio_disks; ++i) {
       Disk disk = any_disk(domain, i);
-      disk.target = coin() ? fmt::format("vd{}", letter(i)) : fmt::format("vda{}", letter(i));
+      disk.target = fmt::format("vd{}{}", has_long_names ? "a" : "", letter(i));
       make_virtio(domain, i, disk);
       domain.disks.push_back(std::move(disk));
     }

@@ -84,14 +84,20 @@ TEST(DomainSerial, PortWithoutNumberIsTheFirstThatIsFree) {
 }
 
 TEST(DomainSerial, WhatMeansNothingToItsTypeIsToldOf) {
-  for (const std::string type : {"stdio", "pty", "null"}) {
-    const auto reading = with_devices("<serial type='" + type +
-                                      "'><source path='/dev/pts/1' append='on' mode='bind'/></serial>");
+  const auto warnings_of = [](const std::string& type, const std::string& path) {
+    const auto reading =
+        with_devices("<serial type='" + type + "'><source" + path + " append='on' mode='bind'/></serial>");
     EXPECT_TRUE(reading.domain) << type;
-    EXPECT_THAT(warnings(reading),
-                ElementsAre(HasSubstr("append='on'>: has a meaning only with type='file'"),
-                            HasSubstr("mode='bind'>: has a meaning only with type='unix'")));
+    return warnings(reading);
+  };
+  const auto append = HasSubstr("append='on'>: has a meaning only with type='file'");
+  const auto mode = HasSubstr("mode='bind'>: has a meaning only with type='unix'");
+  for (const std::string type : {"stdio", "null"}) {
+    EXPECT_THAT(warnings_of(type, ""), ElementsAre(append, mode));
+    EXPECT_THAT(warnings_of(type, " path='/x'"),
+                ElementsAre(append, mode, HasSubstr("path='/x'>: has a meaning only with type='file' or")));
   }
+  EXPECT_THAT(warnings_of("pty", " path='/dev/pts/1'"), ElementsAre(append, mode));
 }
 
 TEST(DomainSerial, ConsoleIsTheFirstSerialPortSeenAgain) {

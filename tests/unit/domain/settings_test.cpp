@@ -305,6 +305,16 @@ TEST(Settings, WithoutAValueLeaveTheRestOfTheFile) {
   EXPECT_THAT(domain_with({"rng.model="}, text).rngs, IsEmpty());
 }
 
+TEST(Settings, OfASourceForgetWhatTheOtherStoodOn) {
+  const DomainText text = {.devices =
+                               "<disk><driver type='qcow2'/><source file='a'/><backingStore type='file'>"
+                               "<format type='raw'/><source file='b'/><backingStore/></backingStore>"
+                               "<target dev='vda'/></disk>"};
+  const Domain domain = domain_with({"disk.vda.source=/c.img", "disk.vda.format=raw"}, text);
+  EXPECT_THAT(domain.disks.at(0).backing_stores, IsEmpty());
+  EXPECT_FALSE(domain.disks.at(0).backing_ends);
+}
+
 TEST(Settings, OfASourceStandInPlaceOfANetworksToo) {
   const DomainText text = {
       .devices =
