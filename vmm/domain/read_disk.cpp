@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <span>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -527,19 +526,12 @@ uint64_t index_of_name(std::string_view target) {
   return index == 0 ? 0 : index - 1;
 }
 
-bool is_on_sata(const Element& disk) {
-  const Element* const target = disk.child("target");
-  return target != nullptr && target->value_of("bus") == "sata";
-}
-
 // As libvirt: the disks of a bus stand together, by their names, whatever their order in the file. What is
-// booted first goes by it, and where each stands on PCI, and so what the guest calls it. elements: those of
-// the disks.
-size_t place_among(const std::vector<Disk>& disks, std::span<const Element* const> elements, const Disk& disk,
-                   const Element& element) {
+// booted first goes by it, and where each stands on PCI, and so what the guest calls it.
+size_t place_among(const std::vector<Disk>& disks, const Disk& disk) {
   std::optional<size_t> place;
   for (size_t i = disks.size(); i-- > 0;) {
-    if (disks[i].bus != disk.bus || is_on_sata(*elements[i]) != is_on_sata(element)) {
+    if (disks[i].bus != disk.bus) {
       continue;
     }
     if (index_of_name(disks[i].target) > index_of_name(disk.target)) {
@@ -568,7 +560,7 @@ void read_disks(const ReadContext& context, const Element& devices, Domain& doma
                            fmt::format("{}: more than {} virtio disks; machine='{}' has no place for it",
                                        each.place, most, is_microvm ? "microvm" : "pc"));
     }
-    const auto place = static_cast<ptrdiff_t>(place_among(domain.disks, elements, disk, each));
+    const auto place = static_cast<ptrdiff_t>(place_among(domain.disks, disk));
     domain.disks.insert(domain.disks.begin() + place, std::move(disk));
     elements.insert(elements.begin() + place, &each);
   }

@@ -520,7 +520,7 @@ TEST(DomainIde, ASataDriveTakesThePlaceOfItsLetterOrTheFirstFreeOne) {
   EXPECT_THAT(places(with_disks(sata("sda") + ide("", "hda", kSource))),
               ElementsAre(IdePlace{0, 1}, IdePlace{0, 0}));
   EXPECT_THAT(places(with_disks(sata("sda") + sata("sdb") + ide("", "hda", kSource))),
-              ElementsAre(IdePlace{0, 1}, IdePlace{1, 0}, IdePlace{0, 0}));
+              ElementsAre(IdePlace{0, 1}, IdePlace{0, 0}, IdePlace{1, 0}));  // sda, hda, sdb
   EXPECT_THAT(places(with_disks(sata("sdq"))), ElementsAre(IdePlace{0, 0}));
   EXPECT_THAT(errors(with_disks(sata("sda") + sata("sdb") + sata("sdc") + sata("sdd") + sata("sde"))),
               ElementsAre(HasSubstr("guest.xml:12: <disk>: stands on IDE, whose four places are taken")));
