@@ -43,6 +43,14 @@ LAB_STARTED = "started"  # left in the shared folder by the lab, to tell a lab t
 PROGRESS = re.compile(r"^ *\d+/\d+ Test +#\d+: (\S+) .*?(Passed|\*\*\*\w[\w ]*?) +[\d.]+ sec", re.MULTILINE)
 
 
+def telling_lines(lines):
+    """Of a failed test's output: what its first failure says, where GoogleTest marks it, and how it ended."""
+    last = lines[-LINES_OF_A_FAILURE:]
+    first = next((number for number, line in enumerate(lines) if line.endswith(": Failure")), len(lines))
+    said = lines[first:first + LINES_OF_A_FAILURE]
+    return said + lines[max(first + LINES_OF_A_FAILURE, len(lines) - LINES_OF_A_FAILURE):] if said else last
+
+
 class Run:
     def __init__(self):
         self.passed = self.skipped = 0
@@ -63,7 +71,7 @@ class Run:
         self.skipped += skipped
 
     def fail(self, name, printed=""):
-        self.failures.append((self._phase, name, printed.strip().splitlines()[-LINES_OF_A_FAILURE:]))
+        self.failures.append((self._phase, name, telling_lines(printed.strip().splitlines())))
 
     def count(self, name, result, printed=""):
         if result == "passed":

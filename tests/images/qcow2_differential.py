@@ -88,7 +88,9 @@ class Image:
             options.append(f"preallocation={rng.choice(['metadata', 'falloc', 'full'])}")
         self.options = ",".join(options)
         self.held = {}  # what each snapshot holds
-        for _ in range(20):  # making a LUKS header, qemu-img measures its processor, and on a busy machine may fail to
+        # Making a LUKS header, qemu-img measures its processor, and fails where its thread's clock does not tick.
+        for attempt in range(500):
+            time.sleep(attempt * 3 % 17 / 1000)
             made = run(words + ["-o", self.options, self.path, str(self.size)], ok=(0, 1))
             if "accurate CPU usage" not in made.stderr:
                 break

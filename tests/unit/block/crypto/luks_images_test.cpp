@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <vector>
 
@@ -41,16 +43,18 @@ class QemuImages : public testing::Test {
   std::string passphrase_file() const { return folder_.file("passphrase"); }
   std::string secret() const { return "secret,id=s,file=" + passphrase_file(); }
 
-  // With as few iterations as qemu-img takes. It measures its processor first, and on a busy machine may fail
-  // to.
+  // With as few iterations as qemu-img takes. It measures its processor first, and fails where the kernel's
+  // clock of its thread did not tick meanwhile: often, and many times in a row where its starts fall in step
+  // with the ticks. So the pauses between the attempts differ.
   void create(const std::string& format, const std::string& options) const {
     ToolResult result;
-    for (int attempt = 0; attempt < 20 && result.status != 0; ++attempt) {
+    for (int attempt = 0; attempt < 500 && result.status != 0; ++attempt) {
       result = run_tool(
           {"qemu-img", "create", "-q", "-f", format, "--object", secret(), "-o", options, image_, "1M"});
       if (result.status != 0 && result.output.find("accurate CPU usage") == std::string::npos) {
         break;
       }
+      std::this_thread::sleep_for(std::chrono::milliseconds(attempt * 3 % 17));
     }
     ASSERT_EQ(result.status, 0) << result.output;
   }

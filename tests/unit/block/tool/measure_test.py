@@ -24,11 +24,7 @@ class Measure(ToolTest):
         return ours
 
     def qemu_measure(self, *arguments):
-        for _ in range(20):
-            theirs = self._run("qemu-img", "measure", "--object", self.secret, *arguments)
-            if "accurate CPU usage" not in theirs.errors:  # see create()
-                break
-        return theirs
+        return self.run_measuring("qemu-img", "measure", "--object", self.secret, *arguments)
 
     def options(self):
         """Of new qcow2 images."""

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 import unittest
 
 VMM_IMG = os.environ["VMM_IMG"]
@@ -55,14 +56,20 @@ class ToolTest(unittest.TestCase):
         return result.output
 
     def create(self, name, *options, size="1M", format="qcow2"):
-        """An image by qemu-img. Making a LUKS header, it measures its processor, and on a busy machine may fail to."""
-        command = ["qemu-img", "create", "-q", "-f", format, "--object", self.secret, *options, self.path(name), size]
-        for _ in range(20):
+        """An image by qemu-img."""
+        result = self.run_measuring("qemu-img", "create", "-q", "-f", format, "--object", self.secret, *options, self.path(name), size)
+        self.assertEqual(result.status, 0, result.errors)
+        return self.path(name)
+
+    def run_measuring(self, *command):
+        """A program of QEMU that may make a LUKS header. It measures its processor first, and fails where the kernel's
+        clock of its thread did not tick meanwhile: many times in a row where its starts fall in step with the ticks."""
+        for attempt in range(500):
             result = self._run(*command)
             if "accurate CPU usage" not in result.errors:
                 break
-        self.assertEqual(result.status, 0, result.errors)
-        return self.path(name)
+            time.sleep(attempt * 3 % 17 / 1000)
+        return result
 
     def json(self, *arguments):
         result = self.img(*arguments)
