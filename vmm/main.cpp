@@ -7,8 +7,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "vmm/base/error.h"
@@ -73,12 +75,19 @@ bool reads_domain(cli::Command command) {
     case cli::Command::kPrintDomain:
       return true;
     case cli::Command::kPrintExample:
+    case cli::Command::kPrintSettings:
     case cli::Command::kHelp:
     case cli::Command::kRunHelp:
     case cli::Command::kVersion:
       break;
   }
   return false;
+}
+
+std::string current_folder() {
+  std::error_code error;  // it may have been removed
+  const std::filesystem::path folder = std::filesystem::current_path(error);
+  return error ? "/" : folder.native();
 }
 
 // What a command prints that runs no guest.
@@ -91,7 +100,9 @@ Result<std::string> text_of(cli::Command command, const cli::Options& options) {
     case cli::Command::kPrintDomain:
       return cli::printed_domain(options);
     case cli::Command::kPrintExample:
-      return cli::example_domain(options.example);
+      return cli::example_domain(options.example, current_folder());
+    case cli::Command::kPrintSettings:
+      return cli::printed_settings();
     case cli::Command::kVersion:
     case cli::Command::kCheck:
     case cli::Command::kRun:

@@ -467,6 +467,7 @@ void AtaDisk::identify() {
   if (options_.world_wide_name) {
     data.set_world_wide_name(*options_.world_wide_name);
   }
+  data.set(217, options_.rotation_rate);
   data.seal();
   fill_buffer(data.bytes());
   disk_.block_bytes = IdentifyData::kBytes;

@@ -37,6 +37,7 @@ class AtaDisk final : public IdeDrive {
     bool has_write_cache = true;   // at power-on; the driver may change it
     bool is_cache_unsafe = false;  // nothing is ever forced onto the medium
     bool offers_discard = false;
+    uint16_t rotation_rate = 0;         // in a minute; 1: nothing turns; 0: not said (word 217)
     uint32_t physical_block_bytes = 0;  // 0: what the image says
   };
 

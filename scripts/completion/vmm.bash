@@ -20,6 +20,7 @@ _vmm_values() {
     --message-format) echo text json ;;
     --print-example) echo minimal install throwaway microvm ;;
     --format) echo raw qcow2 ;;
+    --set) "${COMP_WORDS[0]}" --set help 2>/dev/null | sed -n 's/^\([^ *]*\) .*/\1=/p' ;;
     *) return 1 ;;
   esac
 }
@@ -74,6 +75,9 @@ _vmm() {
   else
     mapfile -t COMPREPLY < <(compgen -f -- "$current")
     return
+  fi
+  if [ "$before" = --set ]; then  # a value follows
+    compopt -o nospace 2>/dev/null
   fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }

@@ -76,7 +76,8 @@ class Install(FirmwareTest):
 class Example(FirmwareTest):
     def test_install_boots_its_disc_while_its_disk_is_blank(self):
         domain = self.path("install.xml")
-        shutil.copyfile(f"{TOP}/configs/install.xml", domain)
+        with open(f"{TOP}/configs/install.xml", encoding="utf-8") as example, open(domain, "w", encoding="utf-8") as file:
+            file.write(example.read().replace("/var/lib/libvirt/images", os.path.dirname(domain)))
         boot_iso(self.path("disc.iso"), "this is the disc")
         subprocess.run([f"{os.path.dirname(VMM)}/vmm-img", "create", "-q", "-f", "qcow2", self.path("guest.qcow2"), "1G"], check=True)
         with self.start(domain) as session:

@@ -25,7 +25,7 @@ Usage: vmm --domain FILE [OPTIONS]
 
   --domain FILE       the domain file (XML, as libvirt writes it). A name without a / that is no file here is
                       looked up: NAME.xml in this folder, in ~/.config/vmm (or $XDG_CONFIG_HOME/vmm) and in
-                      /etc/libvirt/qemu
+                      /etc/libvirt/qemu. - is standard input
   --check             run nothing: say all that is wrong with the file, and what it wants of this host and does
                       not get: KVM, memory, files, their formats, who uses them. Changes nothing
   --strict            warnings about the domain are errors
@@ -51,7 +51,7 @@ Usage: vmm --domain FILE [OPTIONS]
   --ephemeral-encrypt
                       what it writes is on the host's disk under a key only that is gone when vmm ends
   --set PATH=VALUE    another value for this run, as memory=2GiB, vcpu=4, disk.vda.source=other.qcow2,
-                      disk.vda.cache=none or os.cmdline=TEXT; may be repeated (docs/domain-xml.md has all paths)
+                      disk.vda.cache=none or os.cmdline=TEXT; may be repeated; --set help prints all paths
   --print             print the domain that this is, with its defaults, as a domain file, and run nothing
   --timeout TIME      a guest that has not ended this long after its start is ended at once; 90 or 90s, 5m,
                       2h, 500ms
@@ -331,6 +331,9 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
         VMM_TRY(take_command(kOptions[index].name, Command::kPrintExample, command));
         break;
       case kSet:
+        if (std::string_view(optarg) == "help") {
+          VMM_TRY(take_command("set help", Command::kPrintSettings, command));
+        }
         options.settings.emplace_back(optarg);
         break;
       case kShowVersion:
@@ -348,6 +351,9 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
   }
   if (optind < argument_count) {
     return fail_configuration("'{}' belongs to no option; see --help", arguments[optind]);
+  }
+  if (command == Command::kPrintSettings) {
+    return command;
   }
   if (is_run) {
     VMM_TRY(finish_quick_options(options, command == Command::kRun));

@@ -36,7 +36,16 @@ struct Options {
       warnings;  // about what the options of `vmm run` say; told with the domain's
 };
 
-enum class Command : uint8_t { kRun, kCheck, kPrintDomain, kPrintExample, kHelp, kRunHelp, kVersion };
+enum class Command : uint8_t {
+  kRun,
+  kCheck,
+  kPrintDomain,
+  kPrintExample,
+  kPrintSettings,
+  kHelp,
+  kRunHelp,
+  kVersion
+};
 
 extern const char* const kHelpText;
 

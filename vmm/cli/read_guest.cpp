@@ -13,9 +13,14 @@ namespace {
 
 // Where a message about the text of `vmm run` points to.
 constexpr const char* kQuickFileName = "vmm run --print";
+constexpr const char* kStandardInput = "-";
 
 Result<domain::Reading> read_named(const Options& options) {
   if (!options.quick) {
+    if (options.domain_path == kStandardInput) {
+      VMM_ASSIGN_OR_RETURN(const std::string text, domain::read_domain_file("/dev/stdin"));
+      return domain::parse_domain(text, "<stdin>", {}, options.settings);
+    }
     VMM_ASSIGN_OR_RETURN(const std::string text, domain::read_domain_file(options.domain_path));
     const std::filesystem::path folder = std::filesystem::path(options.domain_path).parent_path();
     return domain::parse_domain(text, options.domain_path, folder, options.settings);
@@ -29,6 +34,9 @@ Result<domain::Reading> read_named(const Options& options) {
 Status find_guest(Options& options) {
   if (options.quick) {
     options.domain_path = kQuickFileName;
+    return {};
+  }
+  if (options.domain_path == kStandardInput) {
     return {};
   }
   VMM_ASSIGN_OR_RETURN(options.domain_path, find_domain_file(options.domain_path));

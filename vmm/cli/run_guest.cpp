@@ -26,6 +26,7 @@
 #include "vmm/control/machine_guest.h"
 #include "vmm/domain/load.h"
 #include "vmm/domain/quick_domain.h"
+#include "vmm/domain/setting_document.h"
 #include "vmm/domain/write_domain.h"
 #include "vmm/machine/output_files.h"
 #include "vmm/machine/secrets.h"
@@ -186,6 +187,8 @@ Result<std::string> printed_domain(const Options& options) {
   return options.quick && options.settings.empty() ? domain::quick_domain_text(*options.quick)
                                                    : domain::domain_text(domain);
 }
+
+std::string printed_settings() { return domain::settings_list(); }
 
 Result<MachineEnd> run_guest(const Options& options, GuestReport& report) {
   log::set_level(options.log_level);

@@ -20,4 +20,7 @@ Result<MachineEnd> run_guest(const Options& options, GuestReport& report);
 // write it, else in full (write_domain.h). Its reader takes it; it may warn again of what the guest lacks.
 Result<std::string> printed_domain(const Options& options);
 
+// --set help: a line for each thing that can be set.
+std::string printed_settings();
+
 }  // namespace vmm::cli

@@ -49,7 +49,10 @@ Order as_the_file_says(const Domain& domain) {
   if (order.empty()) {
     order = by_kind(domain, domain.os.boot_devices);
   }
-  return order.empty() ? by_kind(domain, {BootDevice::kHardDisk, BootDevice::kCdrom}) : order;
+  if (order.empty()) {
+    order = by_kind(domain, {BootDevice::kHardDisk});
+  }
+  return order.empty() ? by_kind(domain, {BootDevice::kCdrom}) : order;
 }
 
 void put_last(Order& order, const Domain& domain, const Disk* install) {

@@ -11,9 +11,10 @@
 namespace vmm::domain {
 
 // First to last: by <boot order=…/>; else the first disk or CD-ROM drive of each kind that <boot dev=…/>
-// names, which is the disk and then the CD-ROM drive where none is named that the domain has. Where there is
-// a disc to install from it comes last, behind all disks: what it has installed is to start, wherever it is.
-// Before all: the disk with the target `first`, where that is not empty.
+// names. Where none is named that the domain has it is the first disk alone, as in libvirt, and in a domain
+// without disks the first CD-ROM drive. Where there is a disc to install from it comes last, behind all
+// disks: what it has installed is to start, wherever it is. Before all: the disk with the target `first`,
+// where that is not empty.
 std::vector<const Disk*> boot_order(const Domain& domain, std::string_view first);
 
 }  // namespace vmm::domain

@@ -236,6 +236,7 @@ struct Disk {
   bool is_committed = false;  // with transient: it gets into the image when the guest has switched itself off
   std::string serial;         // at most 20 bytes, what VIRTIO_BLK_T_GET_ID can carry
   std::optional<uint64_t> world_wide_name;  // <wwn>; with kIde only
+  std::optional<uint16_t> rotation_rate;    // in a minute, or 1: it does not turn; with kIde, not with kCdrom
   std::optional<DiskGeometry> geometry;     // not with kCdrom
   CacheMode cache = CacheMode::kWriteback;
   IoMode io = IoMode::kIoUring;

@@ -42,8 +42,13 @@ const Element* Element::child(std::string_view child_name) const {
 }
 
 bool Element::is_mistaken(std::string_view attribute_name) const {
-  return std::ranges::any_of(mistaken,
-                             [&](const std::string& each) { return each.empty() || each == attribute_name; });
+  return std::ranges::any_of(mistaken, [&](const std::string& each) {
+    return each.empty() || each == attribute_name || attribute(each) != nullptr;
+  });
+}
+
+bool Element::lacks(std::string_view attribute_name) const {
+  return attribute(attribute_name) == nullptr && !is_mistaken(attribute_name);
 }
 
 std::string Element::place_of(const Attribute& attribute) const {

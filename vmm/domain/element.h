@@ -30,7 +30,7 @@ struct Element {
   // A child was refused, and that has been reported: what seems to be missing may be just that.
   bool has_refused_children = false;
   // The attributes that were refused, and the ones that an unknown attribute or value may have been meant for
-  // (""; any of them). What seems to be missing may be just that.
+  // ("", or one that is there: any of them). What seems to be missing may be just that.
   std::vector<std::string> mistaken;
 
   const Attribute* attribute(std::string_view attribute_name) const;
@@ -39,6 +39,8 @@ struct Element {
   const Element* child(std::string_view child_name) const;
   // The attribute may be there, and be a mistake.
   bool is_mistaken(std::string_view attribute_name) const;
+  // It is neither there nor a mistake: what has to be said is that it is missing.
+  bool lacks(std::string_view attribute_name) const;
   // "<disk>/<target bus='usb'>"
   std::string place_of(const Attribute& attribute) const;
 };

@@ -74,6 +74,22 @@ void add_children(std::string_view path, std::vector<std::string_view>& result) 
   }
 }
 
+// The one that `name` is the beginning of.
+std::string_view begun_name(std::string_view name, std::span<const std::string_view> candidates) {
+  constexpr size_t kTellingLetters = 4;
+  std::string_view found;
+  for (const std::string_view candidate : candidates) {
+    if (name.size() < kTellingLetters || !candidate.starts_with(name) || candidate == found) {
+      continue;
+    }
+    if (!found.empty()) {
+      return {};
+    }
+    found = candidate;
+  }
+  return found;
+}
+
 // Levenshtein's distance, letter by letter, without regard to case.
 size_t distance(std::string_view a, std::string_view b) {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
@@ -180,7 +196,10 @@ std::vector<std::string_view> known_values(std::span<const Rule> rules, std::str
 
 std::string_view nearest_name(std::string_view name, std::span<const std::string_view> candidates) {
   constexpr size_t kLongestName = 40;
-  std::string_view best;
+  std::string_view best = begun_name(name, candidates);
+  if (!best.empty()) {
+    return best;
+  }
   // More than a third of the letters wrong is another word.
   size_t best_distance = name.size() / 3 + 1;
   if (name.size() > kLongestName) {

@@ -470,7 +470,7 @@ constexpr Rule kRules[] = {
   {"devices/disk/target", "tray", "closed", kDone, ""},
   {"devices/disk/target", "tray", "open", kDone, "of a CD-ROM drive; its disc, if any, lies in it"},
   {"devices/disk/target", "removable", kAny, kRefused, "for USB disks; remove it"},
-  {"devices/disk/target", "rotation_rate", kAny, kRefused, "for SCSI and SATA disks; remove it"},
+  {"devices/disk/target", "rotation_rate", kAny, kDone, "of a disk with bus='ide' or 'sata': 1 has no turning parts, 1025 to 65534 are rotations in a minute"},
   {"devices/disk/target", "dpofua", kAny, kRefused, "for SCSI disks; remove it"},
   {"devices/disk/serial", kElement, kOnce, kDone, ""},
   {"devices/disk/serial", kTextOf, kAny, kDone, "the guest sees the first 20 bytes; if absent, VMM00001 to VMM00004 with bus='ide'"},

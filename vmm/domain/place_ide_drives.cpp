@@ -42,7 +42,7 @@ size_t place_of_name(std::string_view target) {
 
 size_t wanted_place(const ReadContext& context, const Element& element, const Disk& disk) {
   const Element* address = element.child("address");
-  if (address == nullptr || address->value_of("type") == "unassigned") {
+  if (address == nullptr || address->value_of("type") == "unassigned" || address->is_mistaken("type")) {
     return place_of_name(disk.target);
   }
   if (address->value_of("type") == "drive") {

@@ -1,6 +1,8 @@
 // <os> and <sysinfo>: what boots the guest, and what its firmware says of it.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <string>
 #include <vector>
@@ -50,13 +52,17 @@ std::optional<uint32_t> reboot_timeout(const ReadContext& context, const Element
 
 void read_boot_devices(const ReadContext& context, const Element& element, Os& os) {
   const Element* passed_over = nullptr;
+  bool is_unsure = false;
   for (const Element& each : element.children) {
     if (each.name != "boot") {
       continue;
     }
     if (each.attribute("dev") == nullptr) {
-      context.report.error(each.line,
-                           fmt::format("{}: has no dev=; write dev='hd' or dev='cdrom'", each.place));
+      is_unsure = true;
+      if (!each.is_mistaken("dev")) {
+        context.report.error(each.line,
+                             fmt::format("{}: has no dev=; write dev='hd' or dev='cdrom'", each.place));
+      }
       continue;
     }
     const std::string_view dev = each.value_of("dev");
@@ -67,7 +73,7 @@ void read_boot_devices(const ReadContext& context, const Element& element, Os& o
                                             {{"hd", BootDevice::kHardDisk}, {"cdrom", BootDevice::kCdrom}}));
     }
   }
-  if (passed_over != nullptr && os.boot_devices.empty() && element.child("kernel") == nullptr) {
+  if (passed_over != nullptr && !is_unsure && os.boot_devices.empty() && element.child("kernel") == nullptr) {
     context.report.error(passed_over->line, fmt::format("{}: there is nothing else that the guest may boot "
                                                         "from; write dev='hd' or dev='cdrom'",
                                                         passed_over->place));
@@ -133,8 +139,10 @@ std::map<std::string, std::string> read_entries(const ReadContext& context, cons
   for (const Element& entry : group->children) {
     check_length(context, entry);
     const std::string name(entry.value_of("name"));
-    if (name.empty()) {
+    if (entry.lacks("name")) {
       context.report.error(entry.line, fmt::format("{}: has no name=; say which one is meant", entry.place));
+    } else if (entry.is_mistaken("name")) {
+      continue;
     } else if (!entries.emplace(name, entry.text).second) {
       context.report.error(entry.line,
                            fmt::format("{}: '{}' stands there already; keep one", entry.place, name));
@@ -161,17 +169,57 @@ std::vector<std::string> read_oem_strings(const ReadContext& context, const Elem
   return strings;
 }
 
-// libvirt wants the same in both places.
-void check_uuid(const ReadContext& context, const Element& sysinfo, const Domain& domain) {
-  const Element* system = sysinfo.child("system");
-  if (system == nullptr) {
+const Element* entry_of(const Element& sysinfo, std::string_view group_name, std::string_view name) {
+  const Element* group = sysinfo.child(group_name);
+  if (group == nullptr) {
+    return nullptr;
+  }
+  const auto found = std::ranges::find_if(
+      group->children, [name](const Element& entry) { return entry.value_of("name") == name; });
+  return found == group->children.end() ? nullptr : &*found;
+}
+
+// libvirt wants the same in both places, and takes the one for the other.
+void read_system_uuid(const ReadContext& context, const Element& root, const Element& sysinfo,
+                      Domain& domain) {
+  const Element* entry = entry_of(sysinfo, "system", "uuid");
+  if (entry == nullptr) {
     return;
   }
-  for (const Element& entry : system->children) {
-    if (entry.value_of("name") == "uuid" && (!domain.uuid || parse_uuid(entry.text) != domain.uuid)) {
-      context.report.error(
-          entry.line, fmt::format("{}: is not the <uuid> of the domain; give the same there", entry.place));
+  const auto uuid = parse_uuid(entry->text);
+  if (!uuid) {
+    context.report.error(entry->line, fmt::format("{}: '{}' is not 32 hexadecimal digits", entry->place,
+                                                  printable(entry->text)));
+  } else if (root.child("uuid") == nullptr) {
+    domain.uuid = uuid;
+  } else if (domain.uuid && uuid != domain.uuid) {
+    context.report.error(
+        entry->line, fmt::format("{}: is not the <uuid> of the domain; give the same there", entry->place));
+  }
+}
+
+// SMBIOS 3.0, section 7.1.2.1, and libvirt: a year of two digits is one of 19.
+bool is_date(std::string_view text) {
+  std::array<uint64_t, 3> parts{};
+  for (uint64_t& part : parts) {
+    const size_t end = std::min(text.find('/'), text.size());
+    const auto number = parse_unsigned(text.substr(0, end));
+    if (!number || end > 4 || (&part == &parts.back()) != (end == text.size())) {
+      return false;
     }
+    part = *number;
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  const auto [month, day, year] = parts;
+  return month >= 1 && month <= 12 && day >= 1 && day <= 31 && (year < 100 || year >= 1900);
+}
+
+void check_date(const ReadContext& context, const Element& sysinfo) {
+  const Element* entry = entry_of(sysinfo, "bios", "date");
+  if (entry != nullptr && !is_date(entry->text)) {
+    context.report.error(entry->line,
+                         fmt::format("{}: '{}' is not a date; write it as month/day/year, '04/30/2026'",
+                                     entry->place, printable(entry->text)));
   }
 }
 
@@ -196,7 +244,8 @@ void read_smbios(const ReadContext& context, const Element& root, Domain& domain
   entries.board = read_entries(context, *sysinfo, "baseBoard");
   entries.chassis = read_entries(context, *sysinfo, "chassis");
   entries.oem_strings = read_oem_strings(context, *sysinfo);
-  check_uuid(context, *sysinfo, domain);
+  read_system_uuid(context, root, *sysinfo, domain);
+  check_date(context, *sysinfo);
 }
 
 }  // namespace

@@ -109,9 +109,23 @@ void read_virtio_console(const ReadContext& context, const Element& element, Dom
 }
 
 void check_target_of_console(const ReadContext& context, const Element& element) {
-  if (const Element* address = element.child("address")) {
+  const Element* address = element.child("address");
+  if (address != nullptr && !address->is_mistaken("type")) {
     context.report.error(address->line,
                          fmt::format("{}: COM ports stand where PCs have them; remove it", address->place));
+  }
+}
+
+// libvirt drops what such a console says of its own. A terminal's name is that of the last run.
+void warn_of_another_end(const ReadContext& context, const Element& element, const Serial& console,
+                         const Serial& serial) {
+  const bool is_said = element.attribute("type") != nullptr;
+  if (is_said && (console.backend != serial.backend || console.path != serial.path)) {
+    context.report.warning(
+        element.line,
+        fmt::format("{}: is the <serial> of line {} seen again, and leads where that leads; what "
+                    "it says of its own is left out",
+                    element.place, serial.line));
   }
 }
 
@@ -126,7 +140,8 @@ void read_consoles(const ReadContext& context, const Element& devices, bool has_
       read_virtio_console(context, each, domain);
       continue;
     }
-    if (each.has_refused_children && each.child("target") == nullptr) {
+    const Element* target = each.child("target");
+    if (target == nullptr ? each.has_refused_children : target->is_mistaken("type")) {
       continue;  // it may be one of virtio
     }
     if (!is_first) {
@@ -138,10 +153,12 @@ void read_consoles(const ReadContext& context, const Element& devices, bool has_
     }
     check_target_of_console(context, each);
     is_first = false;
+    Serial serial = read_port(context, each);
     if (!has_serial) {
-      Serial serial = read_port(context, each);
       serial.port = read_port_number(context, each).value_or(0);
       domain.serials.push_back(std::move(serial));
+    } else if (!domain.serials.empty()) {
+      warn_of_another_end(context, each, serial, domain.serials.front());
     }
   }
 }
@@ -177,7 +194,8 @@ void check_target_of_serial(const ReadContext& context, const Element& element) 
                          fmt::format("{}: does not go with <target type='{}'>; remove one of the two",
                                      model->place, is_debug ? "isa-debug" : "isa-serial"));
   }
-  if (const Element* address = element.child("address"); address != nullptr && !is_debug) {
+  const Element* address = element.child("address");
+  if (address != nullptr && !is_debug && !address->is_mistaken("type")) {
     context.report.error(
         address->line,
         fmt::format("{}: COM ports stand where PCs have them; use <target port=…/>", address->place));

@@ -53,7 +53,10 @@ void read_topology(const ReadContext& context, const Element& cpu, bool vcpus_ar
     return;
   }
   const auto part = [&](std::string_view name, bool is_needed) {
-    if (is_needed && element->attribute(name) == nullptr) {
+    if (element->is_mistaken(name)) {
+      return uint32_t{0};
+    }
+    if (is_needed && element->lacks(name)) {
       context.report.error(
           element->line,
           fmt::format("{}: has no {}=; give sockets=, cores= and threads=", element->place, name));
@@ -92,7 +95,9 @@ void read_feature(const ReadContext& context, const Element& element, std::set<s
                                 {"disable", FeaturePolicy::kDisable},
                                 {"forbid", FeaturePolicy::kForbid}});
   if (feature.name.empty()) {
-    context.report.error(element.line, fmt::format("{}: has no name=; say which feature", element.place));
+    if (!element.is_mistaken("name")) {
+      context.report.error(element.line, fmt::format("{}: has no name=; say which feature", element.place));
+    }
     return;
   }
   if (!seen.insert(feature.name).second) {
@@ -150,7 +155,7 @@ void read_mode(const ReadContext& context, const Element& element, Cpu& cpu) {
 void read_iothread_ids(const ReadContext& context, const Element& list, std::set<uint32_t>& ids) {
   for (const Element& each : list.children) {
     const auto id = read_number(context, each, "id", 1, 1'000'000);
-    if (each.attribute("id") == nullptr && !each.is_mistaken("id")) {
+    if (each.lacks("id")) {
       context.report.error(each.line, fmt::format("{}: has no id=; give it a number from 1", each.place));
     } else if (id && !ids.insert(*id).second) {
       context.report.error(each.line, fmt::format("{}: the id {} stands twice; remove one", each.place, *id));

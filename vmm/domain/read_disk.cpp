@@ -64,7 +64,7 @@ void read_metadata_cache(const ReadContext& context, const Element& driver, Disk
   constexpr uint64_t kMaxCacheBytes = uint64_t{1} << 30U;
   const Element* cache = driver.child("metadata_cache");
   const Element* size = cache == nullptr ? nullptr : cache->child("max_size");
-  if (size == nullptr) {
+  if (size == nullptr || size->is_mistaken("unit")) {
     return;
   }
   if (disk.format != ImageFormat::kQcow2) {
@@ -185,7 +185,8 @@ void read_data_store(const ReadContext& context, const Element& element, Disk& d
   const bool is_block = store->value_of("type") == "block";
   const std::string_view wanted = is_block ? "dev" : "file";
   const Element* source = store->child("source");
-  if (store->is_mistaken("type") || store->has_refused_children) {
+  if (store->is_mistaken("type") || store->has_refused_children ||
+      (source != nullptr && source->is_mistaken(wanted))) {
     return;
   }
   if (source == nullptr || source->value_of(wanted).empty()) {
@@ -205,7 +206,7 @@ BackingStore read_backing_store(const ReadContext& context, const Element& eleme
   if (format != nullptr && format->attribute("type") != nullptr) {
     store.format = read_choice(context, *format, "type", ImageFormat::kRaw,
                                {{"raw", ImageFormat::kRaw}, {"qcow2", ImageFormat::kQcow2}});
-  } else if (!element.has_refused_children) {
+  } else if (!element.has_refused_children && (format == nullptr || format->lacks("type"))) {
     context.report.error(element.line,
                          fmt::format("{}: has no <format type='…'/>; say 'raw' or 'qcow2'", element.place));
   }
@@ -214,6 +215,9 @@ BackingStore read_backing_store(const ReadContext& context, const Element& eleme
     return store;
   }
   const std::string_view wanted = store.source_type == DiskSource::kFile ? "file" : "dev";
+  if (source->is_mistaken(wanted)) {
+    return store;
+  }
   if (source->value_of(wanted).empty()) {
     context.report.error(source->line, fmt::format("{}: has no {}=; say where it is", source->place, wanted));
   } else {
@@ -257,6 +261,9 @@ void read_encryption(const ReadContext& context, const Element& element, Disk& d
   const Element* secret = encryption->child("secret");
   const Attribute* uuid = secret == nullptr ? nullptr : secret->attribute("uuid");
   const Attribute* name = secret == nullptr || uuid != nullptr ? uuid : secret->attribute("usage");
+  if (secret != nullptr && (secret->is_mistaken("uuid") || secret->is_mistaken("usage"))) {
+    return;
+  }
   if (name == nullptr || name->value.empty()) {
     context.report.error(
         encryption->line,
@@ -295,11 +302,8 @@ void read_bus(const ReadContext& context, const Element& target, const Attribute
   }
 }
 
-// What goes together with the bus, and what does not.
-void check_bus(const ReadContext& context, const Element& element, const Disk& disk) {
-  if (disk.bus != DiskBus::kIde) {
-    return;
-  }
+// What does not go together with the bus.
+void check_ide_disk(const ReadContext& context, const Element& element, const Disk& disk) {
   if (disk.device == DiskDevice::kDisk && disk.read_only) {
     context.report.error(element.line, fmt::format("{}: IDE disks cannot be <readonly/>; use bus='virtio' or "
                                                    "device='cdrom'",
@@ -314,27 +318,55 @@ void check_bus(const ReadContext& context, const Element& element, const Disk& d
   }
 }
 
-void read_target(const ReadContext& context, const Element& element, Disk& disk) {
+// Whether the disk's bus is known then.
+bool read_target(const ReadContext& context, const Element& element, Disk& disk) {
   const Element* target = element.child("target");
   if (target == nullptr) {
     if (!element.has_refused_children) {
       context.report.error(element.line,
                            fmt::format("{}: has no <target dev='…'/>; name it vda, vdb, …", element.place));
     }
-    return;
+    return false;
   }
   const Attribute* dev = target->attribute("dev");
+  if (dev == nullptr && target->is_mistaken("dev")) {
+    return false;
+  }
   if (dev == nullptr || !is_device_name(dev->value)) {
     context.report.error(target->line, fmt::format("{}: give dev= a name such as 'vda'", target->place));
-    return;
+    return false;
   }
   disk.target = dev->value;
-  read_bus(context, *target, *dev, disk);
+  const bool bus_is_known = !target->is_mistaken("bus");
+  if (bus_is_known) {
+    read_bus(context, *target, *dev, disk);
+  }
   const Attribute* tray = target->attribute("tray");
   disk.tray_is_open = tray != nullptr && tray->value == "open";
   if (disk.tray_is_open && disk.device != DiskDevice::kCdrom) {
     context.report.error(
         tray->line, fmt::format("{}: only CD-ROM drives have a tray; remove it", target->place_of(*tray)));
+  }
+  return bus_is_known;
+}
+
+// libvirt's schema: 1, which no motor has, or from 1025.
+void read_rotation_rate(const ReadContext& context, const Element& element, bool bus_is_known, Disk& disk) {
+  constexpr uint32_t kSlowest = 1025;
+  constexpr uint32_t kFastest = 65534;
+  const Element* target = element.child("target");
+  const Attribute* rate = target == nullptr ? nullptr : target->attribute("rotation_rate");
+  if (rate == nullptr) {
+    return;
+  }
+  const auto value = parse_unsigned(rate->value);
+  if (!value || (*value != 1 && (*value < kSlowest || *value > kFastest))) {
+    context.report.error(rate->line, fmt::format("{}: give 1, which says that nothing turns, or {} to {}",
+                                                 target->place_of(*rate), kSlowest, kFastest));
+  } else if (bus_is_known && (disk.bus != DiskBus::kIde || disk.device == DiskDevice::kCdrom)) {
+    context.report.error(rate->line, fmt::format("{}: is for IDE disks; remove it", target->place_of(*rate)));
+  } else {
+    disk.rotation_rate = static_cast<uint16_t>(*value);
   }
 }
 
@@ -359,13 +391,13 @@ void read_serial_number(const ReadContext& context, const Element& element, Disk
 }
 
 // libvirt's schema: 16 hexadecimal digits, "0x" before them or not.
-void read_world_wide_name(const ReadContext& context, const Element& element, Disk& disk) {
+void read_world_wide_name(const ReadContext& context, const Element& element, bool bus_is_known, Disk& disk) {
   constexpr size_t kDigits = 16;
   const Element* name = element.child("wwn");
   if (name == nullptr) {
     return;
   }
-  if (disk.bus == DiskBus::kVirtio) {
+  if (bus_is_known && disk.bus == DiskBus::kVirtio) {
     context.report.error(name->line, fmt::format("{}: virtio disks have no world wide name; use <serial>, or "
                                                  "bus='ide'",
                                                  name->place));
@@ -384,14 +416,14 @@ void read_world_wide_name(const ReadContext& context, const Element& element, Di
 
 uint32_t read_part_of_geometry(const ReadContext& context, const Element& geometry, std::string_view name,
                                uint32_t most) {
-  if (geometry.attribute(name) == nullptr) {
+  if (geometry.lacks(name)) {
     context.report.error(geometry.line,
                          fmt::format("{}: has no {}=; give cyls=, heads= and secs=", geometry.place, name));
   }
   return read_number(context, geometry, name, 1, most).value_or(1);
 }
 
-void read_geometry(const ReadContext& context, const Element& element, Disk& disk) {
+void read_geometry(const ReadContext& context, const Element& element, bool bus_is_known, Disk& disk) {
   const Element* geometry = element.child("geometry");
   if (geometry == nullptr) {
     return;
@@ -401,8 +433,9 @@ void read_geometry(const ReadContext& context, const Element& element, Disk& dis
                          fmt::format("{}: CD-ROM drives have no cylinders; remove it", geometry->place));
     return;
   }
-  const bool is_ide = disk.bus == DiskBus::kIde;
-  if (const Attribute* translation = geometry->attribute("trans"); translation != nullptr && !is_ide) {
+  const bool is_ide = bus_is_known && disk.bus == DiskBus::kIde;
+  const Attribute* translation = geometry->attribute("trans");
+  if (translation != nullptr && bus_is_known && !is_ide) {
     context.report.error(translation->line,
                          fmt::format("{}: is for IDE disks; remove it", geometry->place_of(*translation)));
   }
@@ -488,24 +521,25 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
   read_data_store(context, element, disk);
   read_backing_stores(context, element, disk);
   read_encryption(context, element, disk);
-  read_target(context, element, disk);
+  const bool bus_is_known = read_target(context, element, disk);
+  read_rotation_rate(context, element, bus_is_known, disk);
   read_serial_number(context, element, disk);
-  read_world_wide_name(context, element, disk);
-  read_geometry(context, element, disk);
+  read_world_wide_name(context, element, bus_is_known, disk);
+  read_geometry(context, element, bus_is_known, disk);
   read_blockio(context, element, disk);
   disk.iotune = read_iotune(context, element);
   disk.read_only = disk.device == DiskDevice::kCdrom || element.child("readonly") != nullptr;
-  if (disk.bus == DiskBus::kIde) {
+  if (bus_is_known && disk.bus == DiskBus::kIde) {
     check_ide_blocks(context, element, disk);
-  } else if (!disk.target.empty()) {
+    check_ide_disk(context, element, disk);
+  } else if (bus_is_known) {
     disk.address = read_virtio_address(context, element, domain.os.machine);
   }
-  check_bus(context, element, disk);
   disk.shareable = element.child("shareable") != nullptr;
   read_transient(context, element, disk);
   if (const Element* boot = element.child("boot")) {
     disk.boot_order = read_number(context, *boot, "order", 1, 65535);
-    if (boot->attribute("order") == nullptr) {
+    if (boot->lacks("order")) {
       context.report.error(boot->line,
                            fmt::format("{}: has no order=; give it a number from 1", boot->place));
     }
@@ -526,21 +560,18 @@ uint64_t index_of_name(std::string_view target) {
   return index == 0 ? 0 : index - 1;
 }
 
+struct ReadDisk {
+  Disk disk;
+  const Element* element = nullptr;
+};
+
 // As libvirt: the disks of a bus stand together, by their names, whatever their order in the file. What is
 // booted first goes by it, and where each stands on PCI, and so what the guest calls it.
-size_t place_among(const std::vector<Disk>& disks, const Disk& disk) {
-  std::optional<size_t> place;
-  for (size_t i = disks.size(); i-- > 0;) {
-    if (disks[i].bus != disk.bus) {
-      continue;
-    }
-    if (index_of_name(disks[i].target) > index_of_name(disk.target)) {
-      place = i;
-    } else if (!place) {
-      place = i + 1;
-    }
-  }
-  return place.value_or(disks.size());
+void sort_disks(std::vector<ReadDisk>& disks) {
+  const DiskBus first_bus = disks.empty() ? DiskBus::kVirtio : disks.front().disk.bus;
+  std::ranges::stable_sort(disks, {}, [first_bus](const ReadDisk& each) {
+    return std::pair(each.disk.bus != first_bus, index_of_name(each.disk.target));
+  });
 }
 
 }  // namespace
@@ -549,7 +580,7 @@ void read_disks(const ReadContext& context, const Element& devices, Domain& doma
   const bool is_microvm = domain.os.machine == MachineType::kMicrovm;
   const uint32_t most = is_microvm ? kMaxMicrovmDisks : kMaxPcDisks;
   uint32_t virtio_disks = 0;
-  std::vector<const Element*> elements;
+  std::vector<ReadDisk> disks;
   for (const Element& each : devices.children) {
     if (each.name != "disk") {
       continue;
@@ -560,9 +591,13 @@ void read_disks(const ReadContext& context, const Element& devices, Domain& doma
                            fmt::format("{}: more than {} virtio disks; machine='{}' has no place for it",
                                        each.place, most, is_microvm ? "microvm" : "pc"));
     }
-    const auto place = static_cast<ptrdiff_t>(place_among(domain.disks, disk));
-    domain.disks.insert(domain.disks.begin() + place, std::move(disk));
-    elements.insert(elements.begin() + place, &each);
+    disks.push_back({std::move(disk), &each});
+  }
+  sort_disks(disks);
+  std::vector<const Element*> elements;
+  for (ReadDisk& each : disks) {
+    domain.disks.push_back(std::move(each.disk));
+    elements.push_back(each.element);
   }
   place_ide_drives(context, elements, domain);
 }

@@ -16,6 +16,9 @@ namespace {
 // The number of bytes that the element's text and unit= say; nothing after an error.
 std::optional<uint64_t> read_size(const ReadContext& context, const Element& element,
                                   std::string_view number) {
+  if (element.is_mistaken("unit")) {
+    return std::nullopt;
+  }
   const auto count = parse_unsigned(number);
   if (!count) {
     context.report.error(element.line,
@@ -41,7 +44,7 @@ std::optional<uint64_t> read_size(const ReadContext& context, const Element& ele
 void read_hugepages(const ReadContext& context, const Element& hugepages, MemoryBacking& backing) {
   backing.hugepages = true;
   const Element* page = hugepages.child("page");
-  if (page == nullptr) {
+  if (page == nullptr || page->is_mistaken("size")) {
     return;
   }
   const auto bytes = read_size(context, *page, page->value_of("size"));
@@ -102,11 +105,10 @@ void read_timer(const ReadContext& context, const Element& timer, std::set<std::
                 Clock& clock) {
   const std::string_view name = timer.value_of("name");
   const bool present = read_flag(context, timer, "present", true);
-  if (name.empty()) {
-    if (!timer.is_mistaken("name")) {
-      context.report.error(timer.line,
-                           fmt::format("{}: has no name=; say which timer is meant", timer.place));
-    }
+  if (timer.lacks("name")) {
+    context.report.error(timer.line, fmt::format("{}: has no name=; say which timer is meant", timer.place));
+  } else if (name.empty()) {
+    return;  // a mistake
   } else if (!seen.insert(name).second) {
     context.report.error(
         timer.line, fmt::format("{}: the timer '{}' stands twice; remove one", timer.place, printable(name)));
@@ -237,7 +239,7 @@ std::optional<uint64_t> scaled_bytes(uint64_t count, std::string_view unit, std:
 }
 
 void read_identity(const ReadContext& context, const Element& root, Domain& domain) {
-  if (root.attribute("type") == nullptr && !root.is_mistaken("type")) {
+  if (root.lacks("type")) {
     context.report.error(root.line, "<domain>: has no type=; write <domain type='kvm'>");
   }
   if (const Element* name = root.child("name")) {
@@ -346,7 +348,7 @@ void read_lifecycle(const Element& root, Domain& domain) {
 void read_metadata(const ReadContext& context, const Element& root, Domain& domain) {
   const Element* metadata = root.child("metadata");
   const Element* exit = metadata == nullptr ? nullptr : metadata->child("vmm:exit");
-  if (exit == nullptr) {
+  if (exit == nullptr || exit->is_mistaken("port")) {
     return;
   }
   const auto port = parse_address_number(exit->value_of("port"));

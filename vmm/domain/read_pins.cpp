@@ -12,8 +12,10 @@ namespace {
 std::optional<CpuSet> read_cpu_set(const ReadContext& context, const Element& element) {
   const Attribute* attribute = element.attribute("cpuset");
   if (attribute == nullptr) {
-    context.report.error(element.line,
-                         fmt::format("{}: has no cpuset=; name CPUs of the host, as '0-3'", element.place));
+    if (!element.is_mistaken("cpuset")) {
+      context.report.error(element.line,
+                           fmt::format("{}: has no cpuset=; name CPUs of the host, as '0-3'", element.place));
+    }
     return std::nullopt;
   }
   auto cpus = parse_cpu_set(attribute->value);
@@ -29,7 +31,7 @@ std::optional<CpuSet> read_cpu_set(const ReadContext& context, const Element& el
 // The number of the thread that is pinned; nothing after an error.
 std::optional<uint32_t> thread_number(const ReadContext& context, const Element& pin,
                                       std::string_view attribute, const std::map<uint32_t, CpuSet>& pinned) {
-  if (pin.attribute(attribute) == nullptr) {
+  if (pin.lacks(attribute)) {
     context.report.error(pin.line,
                          fmt::format("{}: has no {}=; say which one is meant", pin.place, attribute));
     return std::nullopt;

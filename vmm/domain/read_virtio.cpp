@@ -35,11 +35,11 @@ std::optional<PciAddress> read_pci_address(const ReadContext& context, const Ele
   constexpr uint64_t kFirstFreeSlot = 2;  // 0 is the host bridge, 1 the ISA bridge
   const bool is_on_our_bus = values[0] == 0 && values[1] == 0;
   if (!is_on_our_bus || values[2] < kFirstFreeSlot || values[3] != 0) {
-    context.report.warning(
-        address.line,
-        fmt::format("{}: {:04x}:{:02x}:{:02x}.{} {}; vmm chooses a slot", address.place, values[0], values[1],
-                    values[2], values[3],
-                    is_on_our_bus ? "is not free for it" : "is on a bus that is not there, but for 0000:00"));
+    const std::string reason =
+        !is_on_our_bus ? fmt::format("there is no bus {:04x}:{:02x}, only 0000:00", values[0], values[1])
+        : values[2] < kFirstFreeSlot ? fmt::format("slot {:#04x} is that of a bridge", values[2])
+                                     : std::string("each device has a slot of its own, and function 0");
+    context.report.warning(address.line, fmt::format("{}: {}; vmm chooses a slot", address.place, reason));
     return std::nullopt;
   }
   return PciAddress{.slot = static_cast<uint8_t>(values[2]), .function = 0};
@@ -48,7 +48,7 @@ std::optional<PciAddress> read_pci_address(const ReadContext& context, const Ele
 void read_rng_backend(const ReadContext& context, const Element& element, Rng& rng) {
   const Element* backend = element.child("backend");
   if (backend == nullptr || backend->attribute("model") == nullptr) {
-    if (!element.has_refused_children && (backend == nullptr || !backend->is_mistaken("model"))) {
+    if (!element.has_refused_children && (backend == nullptr || backend->lacks("model"))) {
       context.report.error(element.line, fmt::format("{}: has no <backend model='random'/>; say where random "
                                                      "numbers come from",
                                                      element.place));
@@ -74,7 +74,7 @@ void read_rng_rate(const ReadContext& context, const Element& element, Rng& rng)
   }
   constexpr uint32_t kHighest = std::numeric_limits<uint32_t>::max();
   const auto bytes = read_number(context, *rate, "bytes", 1, kHighest);
-  if (rate->attribute("bytes") == nullptr) {
+  if (rate->lacks("bytes")) {
     context.report.error(rate->line, fmt::format("{}: has no bytes=; say how many in a period", rate->place));
   }
   rng.rate_bytes = bytes.value_or(0);
@@ -91,7 +91,7 @@ std::optional<PciAddress> read_virtio_address(const ReadContext& context, const 
   }
   const std::string_view type = address->value_of("type");
   const std::string_view own = machine == MachineType::kPc ? "pci" : "virtio-mmio";
-  if (type == "unassigned") {
+  if (type == "unassigned" || address->is_mistaken("type")) {
     return std::nullopt;
   }
   if (type != own) {
@@ -108,7 +108,7 @@ void read_balloon(const ReadContext& context, const Element& devices, Domain& do
   if (element == nullptr || element->value_of("model") == "none") {
     return;
   }
-  if (element->attribute("model") == nullptr && !element->is_mistaken("model")) {
+  if (element->lacks("model")) {
     context.report.error(element->line,
                          fmt::format("{}: has no model=; write model='virtio' or 'none'", element->place));
   }
@@ -133,7 +133,7 @@ void read_rngs(const ReadContext& context, const Element& devices, Domain& domai
     if (element.name != "rng") {
       continue;
     }
-    if (element.attribute("model") == nullptr && !element.is_mistaken("model")) {
+    if (element.lacks("model")) {
       context.report.error(element.line,
                            fmt::format("{}: has no model=; write model='virtio'", element.place));
     }
@@ -192,7 +192,7 @@ void read_watchdog(const ReadContext& context, const Element& devices, Domain& d
                                                      element.place, domain.watchdog->line));
       return;
     }
-    if (element.attribute("model") == nullptr) {
+    if (element.lacks("model")) {
       context.report.error(
           element.line, fmt::format("{}: has no model=; write model='i6300esb' or 'ib700'", element.place));
     }
@@ -207,6 +207,9 @@ void read_watchdog(const ReadContext& context, const Element& devices, Domain& d
                                    {"pause", WatchdogAction::kPause},
                                    {"inject-nmi", WatchdogAction::kInjectNmi},
                                    {"none", WatchdogAction::kNone}});
+    if (element.is_mistaken("model")) {
+      continue;
+    }
     watchdog.address = read_watchdog_address(context, element, watchdog.model);
     if (watchdog.model == WatchdogModel::kI6300esb && domain.os.machine == MachineType::kMicrovm) {
       context.report.error(element.line, fmt::format("{}: an i6300esb stands on PCI, which machine='microvm' "

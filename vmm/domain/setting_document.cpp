@@ -61,6 +61,20 @@ std::string setting_row(const SettingRule& setting) {
 
 }  // namespace
 
+std::string settings_list() {
+  constexpr size_t kColumn = 44;
+  std::string result;
+  for (const SettingRule& setting : setting_table()) {
+    std::string values = values_of(setting);
+    std::erase(values, '`');
+    const std::string_view separator = values.empty() || setting.remark.empty() ? "" : "; ";
+    std::string line = fmt::format("{:{}}{}{}{}", setting.path, kColumn, values, separator, setting.remark);
+    line.erase(line.find_last_not_of(' ') + 1);
+    result += line + "\n";
+  }
+  return result;
+}
+
 std::string setting_document() {
   std::string result(kSettingsIntroduction);
   for (const SettingRule& setting : setting_table()) {

@@ -8,4 +8,7 @@ namespace vmm::domain {
 // In Markdown, out of setting_table() and element_table().
 std::string setting_document();
 
+// A line for each setting: its path, and what its values are.
+std::string settings_list();
+
 }  // namespace vmm::domain

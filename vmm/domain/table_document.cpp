@@ -29,18 +29,17 @@ This page is written by the program out of its table (`vmm/domain/element_table.
 - **refused**: leaving it out would change what the file means. The run ends with status 2 and one sentence for each such
   place, all of a file in one run.
 
-Names that the table does not have are refused, with the nearest name that it has. An element that is nothing but attributes and
-has such a slip in one is not looked at further: what else is wrong in it comes in the next run. Elements with a prefix
+Names that the table does not have are refused, with the nearest name that it has. Elements with a prefix
 (`qemu:commandline`) are refused outside of `<metadata>`. In it, elements of the namespace `urn:vmm:domain:1` (any prefix; `vmm:`
 below) are vmm's own: `<metadata><vmm:exit xmlns:vmm='urn:vmm:domain:1' port='0xf4'/></metadata>`.
 
 Added to libvirt's format: paths of kernels, images, logs and sockets may be relative (libvirt's schema wants them
-absolute, which `--print` makes them); they are taken relative to the folder of the file. A file without any `<boot>` boots its
-disks and, where none of them boots, its discs; libvirt would try the first disk alone, as `<boot dev='hd'/>` does.
+absolute, which `--print` makes them); they are taken relative to the folder of the file. A domain without
+`<boot>` boots its first disk alone, as in libvirt; one without disks, which libvirt would not boot, its first disc.
 libvirt's own choices are kept where they surprise: the disks of a bus stand in the order of their names, a disk without `<driver type=…>` is raw, sizes are in KiB
 and rounded up to whole MiB, a serial port without a type is a pseudoterminal, the first `<console>` is the first
-`<serial>` seen again, and without `<features><acpi/>` the guest has no ACPI. Without `<cpu>`, which libvirt leaves to the
-hypervisor, the guest has the host's.
+`<serial>` seen again, and without `<features><acpi/>` the guest has no ACPI. Without `<cpu>`, or without a model in it, which libvirt
+leaves to the hypervisor, the guest has the host's.
 
 )";
 

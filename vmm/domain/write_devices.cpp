@@ -250,6 +250,9 @@ XmlAttributes target_attributes(const Disk& disk) {
   if (disk.tray_is_open) {
     attributes.emplace_back("tray", "open");
   }
+  if (disk.rotation_rate) {
+    attributes.emplace_back("rotation_rate", fmt::format("{}", *disk.rotation_rate));
+  }
   return attributes;
 }
 

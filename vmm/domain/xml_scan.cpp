@@ -168,7 +168,9 @@ class Scanner {
   // From '<' to '>'; what stands in quotes is a value.
   void scan_tag() {
     if (++depth_ > kMaxDepth) {
-      return refuse(fmt::format("more than {} elements within each other", kMaxDepth));
+      const bool is_chain = rest_.starts_with("<backingStore");
+      return refuse(fmt::format("more than {} elements within each other{}", kMaxDepth,
+                                is_chain ? "; the innermost <backingStore>s may be left out" : ""));
     }
     int attributes = 0;
     advance(1);

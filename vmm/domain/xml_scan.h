@@ -9,7 +9,7 @@
 
 namespace vmm::domain {
 
-inline constexpr int kMaxDepth = 32;                         // elements within elements
+inline constexpr int kMaxDepth = 96;                         // elements within elements; tinyxml2 takes 100
 inline constexpr int kMaxAttributes = 64;                    // of one element
 inline constexpr size_t kMaxValueBytes = size_t{64} * 1024;  // of one attribute
 

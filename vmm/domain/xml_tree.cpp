@@ -71,6 +71,23 @@ const char* namespace_of(const tinyxml2::XMLElement& node) {
 
 constexpr std::string_view kRoot = "domain";
 
+// Where an element of this name has its place, if that is one: "<devices>".
+std::string home_of(std::string_view name) {
+  std::string home;
+  for (const Rule& rule : element_table()) {
+    const size_t slash = rule.path.rfind('/');
+    const size_t first = slash == std::string_view::npos ? 0 : slash + 1;
+    if (!rule.attribute.empty() || rule.path.substr(first) != name) {
+      continue;
+    }
+    if (!home.empty()) {
+      return {};
+    }
+    home = display_path(first == 0 ? kRoot : rule.path.substr(0, slash));
+  }
+  return home;
+}
+
 // Of an element, or of one value in it; the later ones outweigh.
 enum class Fate : uint8_t {
   kKept,
@@ -103,15 +120,15 @@ class TreeReader {
     }
     Fate fate = read_attributes(node, rules, element);
     const bool is_root = path == kRoot;
-    if (fate >= Fate::kLeftOut && !is_root) {
+    const bool is_refused =
+        fate == Fate::kRefused && node.FirstChildElement() != nullptr;  // with what is in it
+    if ((fate == Fate::kLeftOut || is_refused) && !is_root) {
       return fate;
     }
-    fate = std::max(fate, read_text(node, rules, element));
+    read_text(node, rules, element);
     read_children(node, path, element);
-    // An element that is nothing but its own values is not worth reading where one of them is missing.
-    const bool is_kept =
-        fate == Fate::kKept || is_root || (fate == Fate::kMistaken && node.FirstChildElement() != nullptr);
-    return is_kept ? Fate::kKept : Fate::kRefused;
+    // With a mistake in it too: its readers look at all the rest (Element::mistaken).
+    return Fate::kKept;
   }
 
  private:
@@ -154,8 +171,12 @@ class TreeReader {
       return;
     }
     const auto candidates = known_children(parent_path);
-    report_.error(element.line, fmt::format("{}: unknown element{}", element.place,
-                                            suggestion(element.name, candidates, "<", ">")));
+    std::string remedy = suggestion(element.name, candidates, "<", ">");
+    const std::string home = remedy.empty() ? home_of(element.name) : std::string();
+    if (!home.empty()) {
+      remedy = fmt::format(" here; it belongs in {}", home);
+    }
+    report_.error(element.line, fmt::format("{}: unknown element{}", element.place, remedy));
   }
 
   Fate read_attributes(const tinyxml2::XMLElement& node, std::span<const Rule> rules, Element& element) {
@@ -246,7 +267,7 @@ class TreeReader {
                               nearest.empty() ? fmt::format("; use {}", list_of(values)) : nearest));
   }
 
-  Fate read_text(const tinyxml2::XMLElement& node, std::span<const Rule> rules, Element& element) {
+  void read_text(const tinyxml2::XMLElement& node, std::span<const Rule> rules, Element& element) {
     std::string text;
     for (const auto* child = node.FirstChild(); child != nullptr; child = child->NextSibling()) {
       if (child->ToText() != nullptr) {
@@ -258,14 +279,12 @@ class TreeReader {
     rule_for(rules, kTextOf, value, takes_text);
     if (takes_text) {
       const auto place = fmt::format("{}{}</{}>", element.place, printable(value), element.name);
-      return read_value(rules, element, Attribute{std::string(kTextOf), value, element.line}, place);
-    }
-    if (!value.empty()) {
+      read_value(rules, element, Attribute{std::string(kTextOf), value, element.line}, place);
+    } else if (!value.empty()) {
       report_.error(element.line, fmt::format("{}: holds the text '{}', which means nothing here",
                                               element.place, printable(value)));
-      return Fate::kMistaken;
+      element.mistaken.emplace_back();
     }
-    return Fate::kKept;
   }
 
   // The name by which the table knows the child. Nothing: it belongs to another program.

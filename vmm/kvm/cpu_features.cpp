@@ -410,6 +410,37 @@ constexpr Model kModels[] = {
      "ibrs amd-ssbd erms"},
 };
 
+// Models that are others and a little more.
+struct Variant {
+  std::string_view name;
+  std::string_view base;
+  std::string_view added;
+};
+
+constexpr Variant kVariants[] = {
+    {"Nehalem-IBRS", "Nehalem", "spec-ctrl"},
+    {"Westmere-IBRS", "Westmere", "spec-ctrl"},
+    {"SandyBridge-IBRS", "SandyBridge", "spec-ctrl"},
+    {"IvyBridge-IBRS", "IvyBridge", "spec-ctrl"},
+    {"Haswell-noTSX-IBRS", "Haswell-noTSX", "spec-ctrl"},
+    {"Haswell-IBRS", "Haswell", "spec-ctrl"},
+    {"Broadwell-noTSX-IBRS", "Broadwell-noTSX", "spec-ctrl"},
+    {"Broadwell-IBRS", "Broadwell", "spec-ctrl"},
+    {"Skylake-Client-IBRS", "Skylake-Client", "spec-ctrl"},
+    {"Skylake-Server-IBRS", "Skylake-Server", "spec-ctrl"},
+    {"Cascadelake-Server", "Cascadelake-Server-noTSX", "hle rtm"},
+    {"Icelake-Server", "Icelake-Server-noTSX", "hle rtm"},
+    {"EPYC-IBPB", "EPYC", "ibpb"},
+};
+
+void add_words(std::string_view words, std::vector<std::string_view>& names) {
+  while (!words.empty()) {
+    const size_t end = std::min(words.find(' '), words.size());
+    names.push_back(words.substr(0, end));
+    words.remove_prefix(std::min(end + 1, words.size()));
+  }
+}
+
 }  // namespace
 
 std::span<const CpuFeatureBit> cpu_features() { return kFeatures; }
@@ -455,16 +486,16 @@ std::span<const std::string_view> features_needing(std::string_view name) {
 }
 
 std::optional<std::vector<std::string_view>> cpu_model_features(std::string_view model) {
-  const auto* place = std::ranges::find(kModels, model, &Model::name);
+  const auto* variant = std::ranges::find(kVariants, model, &Variant::name);
+  const bool is_variant = variant != std::end(kVariants);
+  const auto* place = std::ranges::find(kModels, is_variant ? variant->base : model, &Model::name);
   if (place == std::end(kModels)) {
     return std::nullopt;
   }
   std::vector<std::string_view> names;
-  std::string_view rest = place->features;
-  while (!rest.empty()) {
-    const size_t end = std::min(rest.find(' '), rest.size());
-    names.push_back(rest.substr(0, end));
-    rest.remove_prefix(std::min(end + 1, rest.size()));
+  add_words(place->features, names);
+  if (is_variant) {
+    add_words(variant->added, names);
   }
   return names;
 }
@@ -473,6 +504,9 @@ std::vector<std::string_view> cpu_model_names() {
   std::vector<std::string_view> names;
   for (const Model& model : kModels) {
     names.push_back(model.name);
+  }
+  for (const Variant& variant : kVariants) {
+    names.push_back(variant.name);
   }
   return names;
 }

@@ -238,6 +238,7 @@ Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
     ide::AtaDisk::Options options;
     options.serial = disk.serial;
     options.world_wide_name = disk.world_wide_name;
+    options.rotation_rate = disk.rotation_rate.value_or(0);
     options.geometry = geometry_of<ide::AtaDisk::Geometry>(disk);
     options.is_device_1 = drive == 1;
     options.has_write_cache =

@@ -35,7 +35,7 @@ class Guest:
         if command:
             subprocess.run([f"{TOP}/scripts/guest-image", "--command", self.path("command.img"), "--", *command], check=True)
         with open(f"{TOP}/configs/{domain}", encoding="utf-8") as file:
-            text = file.read()
+            text = file.read().replace("/var/lib/libvirt/images/", "")
         for old, new in edit or ():
             if old not in text:
                 raise ValueError(f"{domain} has no {old!r}")

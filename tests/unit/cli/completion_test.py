@@ -51,6 +51,9 @@ class Completion(CommandTest):
         self.assertEqual(self.complete("--message-format", "="), ["text", "json"])
         self.assertEqual(self.complete("--message-format", "=", "j"), ["json"])
         self.assertEqual(self.complete("--ephemeral", "=", "m"), ["memory"])
+        self.assertEqual(self.complete("--set", "os.k"), ["os.kernel="])
+        for path in self.complete("--set", ""):
+            self.assertNotIn("there is no such", self.vmm("--domain", self.write("guest.xml"), "--check", "--set", path + "1").stderr)
         for name in self.complete("--print-example", ""):
             self.succeed("--print-example", name)
 

@@ -38,6 +38,17 @@ class Names(CommandTest):
         self.put("guest", "asitis")
         self.assertEqual(self.found("guest", **home), "asitis")
 
+    def test_a_dash_is_standard_input(self):
+        """Relative paths in it are those of this folder."""
+        text = ("<domain type='kvm'><name>piped</name><memory>65536</memory><os><type>hvm</type><kernel>vmlinuz</kernel></os>"
+                "<features><acpi/></features></domain>")
+        done = subprocess.run([VMM, "--domain", "-", "--print"], cwd=self.folder, input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=100, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn(f"<kernel>{os.path.realpath(self.folder)}/vmlinuz</kernel>", done.stdout)
+        done = self.vmm_with("--domain", "-", "--check")  # which is empty
+        self.assertEqual((done.returncode, done.stderr), (2, "vmm: <stdin>: the file is empty; it needs a <domain> element\n"))
+
     def test_what_is_not_found_names_the_places(self):
         done = self.vmm_with("--domain", "guest", HOME="/h")
         self.assertEqual((done.returncode, done.stdout), (2, ""))

@@ -57,8 +57,21 @@ class Print(CommandTest):
         for example in glob.glob(os.path.join(CONFIGS, "*.xml")):
             with self.subTest(example=example):
                 path = self.write("printed.xml", self.succeed("--domain", example, "--print").stdout.encode())
-                done = self.run_in_folder("virt-xml-validate", path, "domain")
-                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                self.expect_valid(example)
+                self.expect_valid(path)
+        for name in ("minimal", "install", "throwaway", "microvm"):
+            with self.subTest(name=name):
+                self.expect_valid(self.write("example.xml", self.succeed("--print-example", name).stdout.encode()))
+
+    def expect_valid(self, path):
+        done = self.run_in_folder("virt-xml-validate", path, "domain")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_set_help_is_every_path(self):
+        lines = self.succeed("--set", "help").stdout.splitlines()
+        self.assertIn("disk.*.cache                                default, none, writeback, writethrough, directsync, unsafe", lines)
+        self.assertGreater(len(lines), 50)
+        self.refuse("--check: there is another option that runs nothing", "--set", "help", "--check")
 
     def test_set(self):
         self.guest()

@@ -43,9 +43,10 @@ std::vector<std::string> order_after_install(const std::string& boot_devices, co
   return order(domain);
 }
 
-TEST(BootOrder, IsTheFirstDiskAndThenTheFirstCdromWhereNothingIsSaid) {
+TEST(BootOrder, IsTheFirstDiskWhereNothingIsSaidAndTheFirstCdromWhereThereIsNone) {
   EXPECT_THAT(order(domain_of("", cdrom("hdc") + listed_disk("vda") + listed_disk("vdb") + cdrom("hdd"))),
-              ElementsAre("vda", "hdc"));
+              ElementsAre("vda"));
+  EXPECT_THAT(order(domain_of("", cdrom("hdc") + cdrom("hdd"))), ElementsAre("hdc"));
 }
 
 TEST(BootOrder, IsThatOfTheKindsOrOfTheNumbers) {

@@ -39,7 +39,7 @@ TEST(Examples, MicrovmIsAMicrovm) {
   const Domain domain = load_example("microvm.xml");
   EXPECT_EQ(domain.os.machine, MachineType::kMicrovm);
   ASSERT_EQ(domain.disks.size(), 1U);
-  EXPECT_EQ(domain.disks[0].source, std::filesystem::path(VMM_CONFIGS_FOLDER) / "root.img");
+  EXPECT_EQ(domain.disks[0].source, "/var/lib/libvirt/images/root.img");
 }
 
 TEST(Examples, SmpHasFourVcpusAndTwoDisks) {

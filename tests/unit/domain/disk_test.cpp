@@ -454,6 +454,23 @@ TEST(DomainIde, AWorldWideNameIsOf16Digits) {
               ElementsAre(HasSubstr("virtio disks have no world wide name; use <serial>")));
 }
 
+TEST(DomainIde, ADiskMaySayHowFastItTurns) {
+  const auto turning = [](const std::string& attributes, const std::string& bus, const std::string& rate) {
+    return with_disks("<disk " + attributes + ">" + kSource + "<target dev='hda' bus='" + bus +
+                      "' rotation_rate='" + rate + "'/></disk>");
+  };
+  EXPECT_EQ(only_disk(turning("", "ide", "1")).rotation_rate, 1);
+  EXPECT_EQ(only_disk(turning("", "sata", "65534")).rotation_rate, 65534);
+  for (const std::string rate : {"0", "2", "1024", "65535", "-1", "fast", ""}) {
+    EXPECT_THAT(errors(turning("", "ide", rate)),
+                ElementsAre(HasSubstr("give 1, which says that nothing turns")))
+        << rate;
+  }
+  EXPECT_THAT(errors(turning("", "virtio", "7200")), ElementsAre(HasSubstr("is for IDE disks; remove it")));
+  EXPECT_THAT(errors(turning("device='cdrom'", "ide", "7200")),
+              ElementsAre(HasSubstr("is for IDE disks; remove it")));
+}
+
 TEST(DomainDisk, GeometryIsReadWithinTheBoundsOfItsBus) {
   const DiskGeometry small =
       only_disk(

@@ -200,8 +200,8 @@ class FieldsLister {
     const auto& [line, target, bus, device, ide_place, source_type, source, source_line, source_is_optional,
                  tray_is_open, format, data_file, data_file_type, backing_stores, backing_ends,
                  metadata_cache_bytes, secret, read_only, shareable, transient, kept_as, is_committed, serial,
-                 world_wide_name, geometry, cache, io, discard, detect_zeroes, write_error, read_error,
-                 iothread, queues, queue_size, event_idx, ioeventfd, iotune, logical_block_bytes,
+                 world_wide_name, rotation_rate, geometry, cache, io, discard, detect_zeroes, write_error,
+                 read_error, iothread, queues, queue_size, event_idx, ioeventfd, iotune, logical_block_bytes,
                  physical_block_bytes, boot_order, address, alias] = value;
     add(name + ".target", target);
     add(name + ".bus", bus);
@@ -223,6 +223,7 @@ class FieldsLister {
     add(name + ".transient", transient);
     add(name + ".serial", serial);
     add(name + ".world_wide_name", world_wide_name);
+    add(name + ".rotation_rate", rotation_rate);
     add(name + ".geometry", geometry);
     add(name + ".cache", cache);
     add(name + ".io", io);

@@ -19,6 +19,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using testing::read;
+using ::testing::SizeIs;
 using ::testing::StartsWith;
 using testing::warnings;
 
@@ -219,6 +220,107 @@ TEST(DomainFile, AMistakeHidesNoOther) {
   told.replace(told.find("<devices>"), 9, "<devices>some");
   EXPECT_THAT(subjects(told), ElementsAre(StartsWith("<devices>: holds the text 'some'"), _, _,
                                           StartsWith("<dsik>: unknown element")));
+}
+
+// Of an element that is nothing but its values, too.
+TEST(DomainFile, AMistakeHidesNoOtherOfTheSameElement) {
+  const auto subjects = [](const DomainText& part) {
+    std::vector<std::string> result;
+    for (const std::string& line : errors(read(part))) {
+      result.push_back(line.substr(line.find(": ") + 2));
+    }
+    return result;
+  };
+  EXPECT_THAT(
+      subjects(
+          {.devices =
+               "<disk><driver nmae='qemu' queues='0'/><source file='a' fiel='b' startupPolicy='optional'/>"
+               "<target dev='vda' bus='usb' tray='open'/><boot order='0' oder='1'/></disk>"}),
+      ElementsAre(StartsWith("<disk>/<driver nmae='qemu'>: unknown attribute"),
+                  StartsWith("<disk>/<source fiel='b'>: unknown attribute"),
+                  StartsWith("<disk>/<target bus='usb'>: vmm has no USB"),
+                  StartsWith("<disk>/<boot oder='1'>: unknown attribute"),
+                  StartsWith("<disk>/<driver queues='0'>: give a whole number"),
+                  StartsWith("<disk>/<source startupPolicy='optional'>: only a CD-ROM"),
+                  StartsWith("<disk>/<target tray='open'>: only CD-ROM"),
+                  StartsWith("<disk>/<boot order='0'>: give a whole number")));
+  EXPECT_THAT(
+      subjects({.others = "<vcpu crrent='1'>0</vcpu><cputune><vcpupin vcpu='x' cpus='1'/></cputune>"}),
+      ElementsAre(StartsWith("<vcpu crrent='1'>"), StartsWith("<cputune>/<vcpupin cpus='1'>"),
+                  StartsWith("<vcpu>: 0; give at least 1"), StartsWith("<cputune>/<vcpupin vcpu='x'>")));
+  EXPECT_THAT(subjects({.devices = "<rng model='virtio'><backend model='random'/><rate bytes='0' peroid='1'/>"
+                                   "<address type='pci' slot='99' fnction='0'/></rng>"}),
+              ElementsAre(StartsWith("<rng>/<rate peroid='1'>"), StartsWith("<rng>/<address fnction='0'>"),
+                          StartsWith("<rng>/<rate bytes='0'>"), StartsWith("<rng>/<address slot='99'>")));
+}
+
+// Each alone: what is missing may be the mistake.
+TEST(DomainFile, AMistakeInAnElementIsTheOnlyMessageAboutIt) {
+  for (const std::string device :
+       {"<watchdog modle='ib700'/>", "<watchdog model='i6300' action='reset'/>",
+        "<rng model='virtio'><backend "
+        "modle='random'/></rng>",
+        "<rng model='virtio'><backend model='random'/><rate byts='1'/></rng>",
+        "<disk><source flie='a'/><target dev='vda'/></disk>",
+        "<disk><source file='a'/><target dve='vda'/></disk>",
+        "<disk><source file='a'/><target dev='sda' bus='usb'/><wwn>5000c500a0b1c2d3</wwn></disk>",
+        "<disk><source file='a'/><target dev='sda' bus='sat'/><readonly/><address type='drive'/></disk>",
+        "<disk device='cdrom'><target dev='sda' buss='sata'/></disk>",
+        "<disk><source file='a'/><target dev='vda'/><boot odrer='1'/></disk>",
+        "<disk><source file='a'/><target dev='vda'/><geometry cyl='1' heads='1' secs='1'/></disk>",
+        "<disk><source file='a'/><target dev='vda'/><address typ='pci' slot='0x05'/></disk>",
+        "<disk><driver type='qcow2'/><source file='a'/><target dev='vda'/><backingStore type='file'><format "
+        "tpye='raw'/><source file='b'/></backingStore></disk>",
+        "<disk><driver type='qcow2'/><source file='a'/><target dev='vda'/><backingStore type='file'><format "
+        "type='raw'/><source flie='b'/></backingStore></disk>",
+        "<disk><driver type='qcow2'/><source file='a'><encryption format='luks'><secret type='passphrase' "
+        "uuidd='x'/></encryption></source><target dev='vda'/></disk>",
+        "<disk><driver type='qcow2'><metadata_cache><max_size "
+        "unti='MiB'>1</max_size></metadata_cache></driver>"
+        "<source file='a'/><target dev='vda'/></disk>",
+        "<disk><source>a</source><target dev='vda'/></disk>",
+        "<console/><console type='null'><target tpye='virtio'/></console>"}) {
+    const auto reading = read(DomainText{.devices = device});
+    EXPECT_THAT(errors(reading), SizeIs(1)) << device;
+    EXPECT_THAT(warnings(reading), IsEmpty()) << device;
+  }
+  for (const std::string other :
+       {"<vcpu plcement='auto'>2</vcpu>", "<cputune><vcpupin vcup='0' cpuset='1'/></cputune>",
+        "<cputune><emulatorpin cpusset='1'/></cputune>", "<iothreadids><iothread di='1'/></iothreadids>",
+        "<cpu><topology socket='1' cores='1' threads='1'/></cpu>",
+        "<cpu mode='host-model'><feature nmae='aes' policy='require'/></cpu>",
+        "<clock offset='utcc' basis='utc'/>", "<clock><timer nme='pit'/></clock>",
+        "<memoryBacking><hugepages><page siez='2' unit='MiB'/></hugepages>"
+        "</memoryBacking>",
+        "<on_crash>coredump-destroy</on_crash>",
+        "<metadata><vmm:exit xmlns:vmm='urn:vmm:domain:1' prot='0xf4'/></metadata>"}) {
+    const auto reading = read(DomainText{.others = other});
+    EXPECT_THAT(errors(reading), SizeIs(1)) << other;
+    EXPECT_THAT(warnings(reading), IsEmpty()) << other;
+  }
+  EXPECT_THAT(errors(read(DomainText{.memory = "<memory unti='GiB'>8</memory>"})), SizeIs(1));
+  EXPECT_THAT(
+      errors(read(DomainText{.os = "<os><type>hvm</type><boot dev='network'/><boot deb='hd'/></os>"})),
+      SizeIs(1));
+  EXPECT_THAT(
+      errors(read(DomainText{.os = "<os><type>hvm</type><smbios mode='sysinfo'/></os>",
+                             .others = "<sysinfo type='smbios'><bios><entry nmae='vendor'>x</entry></bios>"
+                                       "</sysinfo>"})),
+      SizeIs(1));
+}
+
+TEST(DomainFile, AnElementThatStandsElsewhereIsToldItsPlace) {
+  EXPECT_THAT(errors(read(DomainText{.others = "<watchdog model='ib700'/>"})),
+              ElementsAre("guest.xml:6: <watchdog>: unknown element here; it belongs in <devices>"));
+  EXPECT_THAT(errors(read(DomainText{.devices = "<vcpu>2</vcpu>"})),
+              ElementsAre("guest.xml:8: <vcpu>: unknown element here; it belongs in <domain>"));
+  EXPECT_THAT(errors(read(DomainText{.others = "<backenstore/>"})),
+              ElementsAre("guest.xml:6: <backenstore>: unknown element"));
+}
+
+TEST(DomainFile, TheBeginOfAValueIsAskedFor) {
+  EXPECT_THAT(errors(read(DomainText{.devices = "<watchdog model='i6300'/>"})),
+              ElementsAre(HasSubstr("unknown value; did you mean 'i6300esb'?")));
 }
 
 TEST(DomainFile, AMistakenAttributeBringsNoMessageAboutWhatItMayHaveBeen) {
@@ -513,6 +615,9 @@ TEST(DomainOs, SysinfoIsReadWhereItIsAskedFor) {
   EXPECT_EQ(reading.domain->os.smbios->system.at("serial"), "S1");
   EXPECT_THAT(reading.domain->os.smbios->oem_strings, ElementsAre("b", "a"));
   EXPECT_FALSE(read(text("", "0")).domain.value_or(Domain{}).os.smbios);
+  DomainText alone = text("<smbios mode='sysinfo'/>", "0123456789ABCDEF0123456789abcdef");
+  alone.others = alone.others.substr(alone.others.find("<sysinfo"));
+  EXPECT_EQ(read(alone).domain.value_or(Domain{}).uuid, parse_uuid(kUuid));
   EXPECT_THAT(errors(read(text("<smbios mode='sysinfo'/>", "00234567-89ab-cdef-0123-456789abcdef"))),
               ElementsAre(HasSubstr("is not the <uuid> of the domain")));
 }
@@ -535,12 +640,25 @@ TEST(DomainOs, SysinfoThatSaysNothingOrTooMuchIsRefused) {
         read(DomainText{.os = "<os><type>hvm</type><smbios mode='sysinfo'/></os>", .others = sysinfo}));
   };
   EXPECT_THAT(refused(""), ElementsAre(HasSubstr("there is no <sysinfo type='smbios'>")));
+  const auto dated = [&](const std::string& date) {
+    return refused("<sysinfo type='smbios'><bios><entry name='date'>" + date + "</entry></bios></sysinfo>");
+  };
+  for (const std::string date : {"4/30/2026", "04/30/99", "12/31/1900"}) {
+    EXPECT_THAT(dated(date), IsEmpty()) << date;
+  }
+  for (const std::string date : {"", "2026-04-30", "13/1/2026", "0/1/2026", "1/32/2026", "1/1/1899", "1/1",
+                                 "1/1/2026/", "1//2026", "1/1/99999"}) {
+    EXPECT_THAT(dated(date), ElementsAre(HasSubstr("is not a date; write it as month/day/year"))) << date;
+  }
+  EXPECT_THAT(refused("<sysinfo type='smbios'><system><entry name='uuid'>7</entry></system></sysinfo>"),
+              ElementsAre(HasSubstr("'7' is not 32 hexadecimal digits")));
   EXPECT_THAT(refused("<sysinfo type='smbios'><bios><entry>x</entry></bios></sysinfo>"),
               ElementsAre(HasSubstr("has no name=")));
   EXPECT_THAT(
-      refused("<sysinfo type='smbios'><bios><entry name='date'>x</entry><entry name='date'>y</entry></bios>"
-              "</sysinfo>"),
-      ElementsAre(HasSubstr("'date' stands there already")));
+      refused(
+          "<sysinfo type='smbios'><bios><entry name='version'>x</entry><entry name='version'>y</entry></bios>"
+          "</sysinfo>"),
+      ElementsAre(HasSubstr("'version' stands there already")));
   EXPECT_THAT(refused("<sysinfo type='smbios'><oemStrings><entry>" + std::string(65, 'x') +
                       "</entry></oemStrings></sysinfo>"),
               ElementsAre(HasSubstr("65 characters are too many")));

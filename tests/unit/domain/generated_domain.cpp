@@ -191,11 +191,15 @@ class Generator {
 
   SmbiosEntries smbios(const Domain& domain) {
     SmbiosEntries result = {
-        .bios = entries({"vendor", "version", "date", "release"}),
+        .bios = entries({"vendor", "version", "release"}),
         .system = entries({"manufacturer", "product", "version", "serial", "sku", "family"}),
         .board = entries({"manufacturer", "product", "version", "serial", "asset", "location"}),
         .chassis = entries({"manufacturer", "version", "serial", "asset", "sku"}),
         .oem_strings = {}};
+    if (coin()) {
+      result.bios.emplace("date",
+                          fmt::format("{}/{:02}/{}", number(1, 12), number(1, 31), number(1900, 2100)));
+    }
     for (uint32_t i = number(0, 2); i > 0; --i) {
       result.oem_strings.push_back(fmt::format("String <{}>", number(0, 99)));
     }
@@ -338,6 +342,8 @@ class Generator {
         disk.geometry = geometry(16);
         disk.geometry->translation = any<ChsTranslation>(3);
       }
+      disk.rotation_rate =
+          coin() ? std::optional(static_cast<uint16_t>(coin() ? 1 : number(1025, 65534))) : std::nullopt;
       disk.transient = !disk.shareable && coin();
       disk.logical_block_bytes = coin() ? 512 : 0;
       disk.physical_block_bytes = coin() ? 4096 : 0;

@@ -17,6 +17,7 @@ using testing::DomainText;
 using ::testing::ElementsAre;
 using testing::errors;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using testing::read;
 using ::testing::SizeIs;
 
@@ -102,7 +103,7 @@ TEST(HostileXml, OtherEncodingsAndControlCharactersAreRefused) {
 
 TEST(HostileXml, DepthAndAttributesAreBounded) {
   EXPECT_THAT(errors(read(repeated("<domain>", 100'000))),
-              ElementsAre(HasSubstr("more than 32 elements within each other")));
+              ElementsAre(HasSubstr("more than 96 elements within each other")));
   std::string attributes = "<domain";
   for (int i = 0; i < 100'000; ++i) {
     attributes += " a" + std::to_string(i) + "='1'";
@@ -131,10 +132,20 @@ TEST(HostileXml, DepthIsBoundedInWhatIsPassedOver) {
   for (const std::string around : {"metadata", "qemu:commandline", "sound"}) {
     const std::string text = "<domain type='kvm'><" + around + ">" + repeated("<a>", 100'000) +
                              repeated("</a>", 100'000) + "</" + around + "></domain>";
-    EXPECT_THAT(errors(read(text)), ElementsAre(HasSubstr("more than 32 elements within each other")));
+    EXPECT_THAT(errors(read(text)), ElementsAre(HasSubstr("more than 96 elements within each other")));
   }
   EXPECT_THAT(errors(read("<domain><devices><disk>" + repeated("<backingStore type='file'>", 40'000))),
-              ElementsAre(HasSubstr("more than 32 elements within each other")));
+              ElementsAre(HasSubstr("more than 96 elements within each other")));
+}
+
+TEST(HostileXml, DepthIsEnoughForAChainOfImages) {
+  constexpr int kLongestChain = 90;
+  const std::string stores = repeated("<backingStore type='file'><format type='qcow2'/>", kLongestChain) +
+                             repeated("</backingStore>", kLongestChain);
+  const auto reading = read(DomainText{
+      .devices = "<disk><driver type='qcow2'/><source file='a'/><target dev='vda'/>" + stores + "</disk>"});
+  ASSERT_THAT(errors(reading), IsEmpty());
+  EXPECT_EQ(reading.domain->disks[0].backing_stores.size(), size_t{kLongestChain});
 }
 
 TEST(HostileXml, EntitiesWithinEntitiesAreRefusedBeforeTheyGrow) {

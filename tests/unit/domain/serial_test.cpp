@@ -113,6 +113,18 @@ TEST(DomainSerial, ConsoleIsTheFirstSerialPortSeenAgain) {
   EXPECT_EQ(alone[0].path, "/images/c");
 }
 
+TEST(DomainSerial, ConsoleThatSaysAnotherEndThanItsPortIsTold) {
+  const auto warnings_of = [](const std::string& console) {
+    return warnings(with_devices("<serial type='file'><source path='a'/></serial>\n" + console));
+  };
+  const auto told = HasSubstr("guest.xml:9: warning: <console>: is the <serial> of line 8 seen again");
+  EXPECT_THAT(warnings_of("<console type='file'><source path='b'/></console>"), ElementsAre(told));
+  EXPECT_THAT(warnings_of("<console type='pty'/>"), ElementsAre(told));
+  EXPECT_THAT(warnings_of("<console type='file'><source path='./a'/></console>"), ElementsAre(told));
+  EXPECT_THAT(warnings_of("<console type='file'><source path='a'/></console>"), IsEmpty());
+  EXPECT_THAT(warnings_of("<console/>"), IsEmpty());
+}
+
 TEST(DomainSerial, OtherConsolesAreRefused) {
   EXPECT_THAT(errors(with_devices("<console/>\n<console/>")),
               ElementsAre(HasSubstr("guest.xml:9: <console>: only the first")));

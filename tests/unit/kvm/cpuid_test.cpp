@@ -151,6 +151,14 @@ TEST(Cpuid, NamedModelTakesFeaturesThatAreAskedForBeside) {
   EXPECT_FALSE(cpuid_has_feature(cpuid, "popcnt"));
 }
 
+TEST(Cpuid, VariantOfAModelHasItsFeaturesAndAFewMore) {
+  const auto model = cpu_model_features("Haswell-noTSX").value();
+  auto variant = cpu_model_features("Haswell-noTSX-IBRS").value();
+  EXPECT_EQ(variant.back(), "spec-ctrl");
+  variant.pop_back();
+  EXPECT_EQ(variant, model);
+}
+
 TEST(Cpuid, EveryModelNamesKnownFeaturesOnly) {
   for (const std::string_view model : cpu_model_names()) {
     const auto features = cpu_model_features(model);

@@ -225,6 +225,11 @@ TEST_P(AtaDiskTest, HasTheWorldWideNameThatItIsGiven) {
   EXPECT_EQ(word(data, 111), 0xc2d3);
 }
 
+TEST_P(AtaDiskTest, SaysHowFastItTurnsWhereItIsTold) {
+  rig.add_disk(8 * kMiB, 0, {.serial = "S", .rotation_rate = 7200});
+  EXPECT_EQ(word(identify(), 217), 7200);
+}
+
 TEST_P(AtaDiskTest, HasNoWorldWideNameOfItsOwn) {
   rig.add_disk(8 * kMiB);
   const Bytes data = identify();
