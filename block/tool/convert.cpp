@@ -49,7 +49,8 @@ struct ConvertOptions {
   std::string words;
   CreateWords parsed_words;
   std::string sparse;        // empty: 4k, unless the kernel copies
-  std::string target_cache;  // empty: see take_target()
+  std::string target_cache;    // empty: see take_target()
+  bool chooses_cache = false;  // there was none
   std::string source_cache = "writeback";
   std::string rate;
   std::optional<std::string> snapshot;
@@ -199,11 +200,12 @@ Status refuse_own_file(const ConvertOptions& options, const Inputs& inputs) {
 }
 
 Result<std::unique_ptr<Disk>> open_target(const ConvertOptions& options,
-                                          const std::shared_ptr<EventLoop>& loop, const std::string& path) {
+                                          const std::shared_ptr<EventLoop>& loop, const std::string& path,
+                                          bool is_direct) {
   DiskOptions image{.path = path, .discard = DiscardMode::kUnmap};
   VMM_ASSIGN_OR_RETURN(image.format, new_format(options.target));
   VMM_ASSIGN_OR_RETURN(const CacheMode cache, cache_mode(options.target_cache));
-  image.cache = options.named_target.cache.value_or(cache);
+  image.cache = options.named_target.cache.value_or(is_direct ? CacheMode::kNone : cache);
   ChainOptions chain = options.target.chain;
   chain.narrow_to(options.named_target.behind);
   VMM_TRY(chain.apply_to(image));
@@ -322,6 +324,13 @@ Result<bool> copy_raw_files(const ConvertOptions& options, const Inputs& inputs,
   return options.is_offloaded;
 }
 
+// What is to be on the disk in the end is written there at once: it takes a fraction of the processor's time,
+// and nothing that others have in the page cache is driven out. Compressed clusters end anywhere.
+bool goes_past_the_cache(const ConvertOptions& options, const NewFile& file) {
+  return options.chooses_cache && !options.is_compressed &&
+         UniqueFd(::open(file.path().c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC));
+}
+
 Status copy_to_new(const ConvertOptions& options, const std::shared_ptr<EventLoop>& loop, Inputs& inputs,
                    Progress& progress) {
   Sources& sources = inputs.sources;
@@ -341,9 +350,10 @@ Status copy_to_new(const ConvertOptions& options, const std::shared_ptr<EventLoo
     return keep(options, file);
   }
   Target target{.path = options.target.path, .unit_bytes = plan.unit_bytes()};
-  VMM_ASSIGN_OR_RETURN(target.disk, open_target(options, loop, file.path()));
+  const bool is_direct = goes_past_the_cache(options, file);
+  VMM_ASSIGN_OR_RETURN(target.disk, open_target(options, loop, file.path(), is_direct));
   // A raw image is written all over its file: in many small pieces that takes longer than in the end.
-  if (!options.is_unflushed && !file.is_block_device() && plan.qcow2) {
+  if (!is_direct && !options.is_unflushed && !file.is_block_device() && plan.qcow2) {
     target.written_path = file.path();
   }
   target.backing_bytes = backing == nullptr ? 0 : backing->size_bytes();
@@ -360,7 +370,7 @@ Status copy_to_new(const ConvertOptions& options, const std::shared_ptr<EventLoo
 Status copy_to_existing(const ConvertOptions& options, const std::shared_ptr<EventLoop>& loop,
                         Sources& sources, Progress& progress) {
   Target target{.path = options.target.path, .is_zero = options.target_is_zero};
-  VMM_ASSIGN_OR_RETURN(target.disk, open_target(options, loop, options.target.path));
+  VMM_ASSIGN_OR_RETURN(target.disk, open_target(options, loop, options.target.path, false));
   target.unit_bytes =
       std::max<uint64_t>(target.disk->device().limits().discard_alignment_bytes, kSectorBytes);
   VMM_TRY(copy(options, *loop, sources, std::move(target), progress));
@@ -420,6 +430,7 @@ Status take_target(ConvertOptions& options) {
   if (options.target_cache.empty()) {
     // What fails half-way is thrown away, but for a target that is there already.
     options.target_cache = options.is_existing ? "writeback" : "unsafe";
+    options.chooses_cache = true;
   }
   VMM_TRY(new_format(options.target));
   VMM_TRY(cache_mode(options.target_cache));
