@@ -48,7 +48,7 @@ struct ConvertOptions {
   NamedImage named_target;
   std::string words;
   CreateWords parsed_words;
-  std::string sparse;        // empty: 4k, unless the kernel copies
+  std::string sparse;          // empty: 4k, unless the kernel copies
   std::string target_cache;    // empty: see take_target()
   bool chooses_cache = false;  // there was none
   std::string source_cache = "writeback";
