@@ -48,9 +48,9 @@ struct ConvertOptions {
   NamedImage named_target;
   std::string words;
   CreateWords parsed_words;
-  std::string sparse;          // empty: 4k, unless the kernel copies
-  std::string target_cache;    // empty: see take_target()
-  bool chooses_cache = false;  // there was none
+  std::string sparse;                 // empty: 4k, unless the kernel copies
+  std::string target_cache;           // empty: see take_target()
+  bool cache_is_chosen_here = false;  // no -t
   std::string source_cache = "writeback";
   std::string rate;
   std::optional<std::string> snapshot;
@@ -325,9 +325,16 @@ Result<bool> copy_raw_files(const ConvertOptions& options, const Inputs& inputs,
 }
 
 // What is to be on the disk in the end is written there at once: it takes a fraction of the processor's time,
-// and nothing that others have in the page cache is driven out. Compressed clusters end anywhere.
-bool goes_past_the_cache(const ConvertOptions& options, const NewFile& file) {
-  return options.chooses_cache && !options.is_compressed &&
+// and nothing that others have in the page cache is driven out. Not where the file system stores less than is
+// written, which it does only for pages; and not compressed clusters, most of which begin and end within a
+// block. A raw file that is all hole does not tell what alignment it wants; all but the largest are met.
+bool goes_past_the_cache(const ConvertOptions& options, const ImagePlan& plan, const NewFile& file) {
+  constexpr uint64_t kLargestBlockBytes = 4096;
+  const auto sparse = sparse_bytes(options);
+  const bool is_aligned = plan.qcow2 || (plan.size_bytes % kLargestBlockBytes == 0 && sparse &&
+                                         *sparse % kLargestBlockBytes == 0);
+  const bool stores_what_is_written = file.is_block_device() || free_bytes_beside(file.path());
+  return options.cache_is_chosen_here && !options.is_compressed && is_aligned && stores_what_is_written &&
          UniqueFd(::open(file.path().c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC));
 }
 
@@ -350,7 +357,7 @@ Status copy_to_new(const ConvertOptions& options, const std::shared_ptr<EventLoo
     return keep(options, file);
   }
   Target target{.path = options.target.path, .unit_bytes = plan.unit_bytes()};
-  const bool is_direct = goes_past_the_cache(options, file);
+  const bool is_direct = goes_past_the_cache(options, plan, file);
   VMM_ASSIGN_OR_RETURN(target.disk, open_target(options, loop, file.path(), is_direct));
   // A raw image is written all over its file: in many small pieces that takes longer than in the end.
   if (!is_direct && !options.is_unflushed && !file.is_block_device() && plan.qcow2) {
@@ -430,7 +437,7 @@ Status take_target(ConvertOptions& options) {
   if (options.target_cache.empty()) {
     // What fails half-way is thrown away, but for a target that is there already.
     options.target_cache = options.is_existing ? "writeback" : "unsafe";
-    options.chooses_cache = true;
+    options.cache_is_chosen_here = true;
   }
   VMM_TRY(new_format(options.target));
   VMM_TRY(cache_mode(options.target_cache));

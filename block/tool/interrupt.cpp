@@ -34,6 +34,8 @@ void end_cleanly(int number) {
 void clean_up_when_interrupted() {
   // Whoever reads what is printed may stop; the work goes on.
   static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
+  // A limit of file sizes (setrlimit(2)) is then an error of the write, or resize, that goes beyond.
+  static_cast<void>(std::signal(SIGXFSZ, SIG_IGN));
   for (const int number : kInterrupts) {
     struct sigaction action{};
     if (::sigaction(number, nullptr, &action) != 0 || action.sa_handler == SIG_IGN) {

@@ -20,7 +20,7 @@ _vmm_values() {
     --message-format) echo text json ;;
     --print-example) echo minimal install throwaway microvm ;;
     --format) echo raw qcow2 ;;
-    --set) "${COMP_WORDS[0]}" --set help 2>/dev/null | sed -n 's/^\([^ *]*\) .*/\1=/p' ;;
+    --set) "${COMP_WORDS[0]}" --set help 2>/dev/null | sed -n 's/ .*//; s/^[^*]*$/&=/p' ;;
     *) return 1 ;;
   esac
 }

@@ -21,6 +21,7 @@ namespace vmm::cli {
 struct Options {
   std::optional<domain::QuickDomain> quick;  // `vmm run`: the domain, in place of a file
   std::string domain_path;
+  bool is_domain_on_input = false;  // domain_path is what messages call standard input then
   std::string install_path;
   std::string control_path;
   std::string log_path;

@@ -1,5 +1,7 @@
 #include "vmm/cli/read_guest.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <string>
 
@@ -13,13 +15,14 @@ namespace {
 
 // Where a message about the text of `vmm run` points to.
 constexpr const char* kQuickFileName = "vmm run --print";
-constexpr const char* kStandardInput = "-";
+constexpr const char* kStandardInput = "<stdin>";
 
 Result<domain::Reading> read_named(const Options& options) {
   if (!options.quick) {
-    if (options.domain_path == kStandardInput) {
-      VMM_ASSIGN_OR_RETURN(const std::string text, domain::read_domain_file("/dev/stdin"));
-      return domain::parse_domain(text, "<stdin>", {}, options.settings);
+    if (options.is_domain_on_input) {
+      VMM_ASSIGN_OR_RETURN(const std::string text,
+                           domain::read_domain_text(STDIN_FILENO, options.domain_path));
+      return domain::parse_domain(text, options.domain_path, {}, options.settings);
     }
     VMM_ASSIGN_OR_RETURN(const std::string text, domain::read_domain_file(options.domain_path));
     const std::filesystem::path folder = std::filesystem::path(options.domain_path).parent_path();
@@ -36,7 +39,9 @@ Status find_guest(Options& options) {
     options.domain_path = kQuickFileName;
     return {};
   }
-  if (options.domain_path == kStandardInput) {
+  if (options.domain_path == "-") {
+    options.domain_path = kStandardInput;
+    options.is_domain_on_input = true;
     return {};
   }
   VMM_ASSIGN_OR_RETURN(options.domain_path, find_domain_file(options.domain_path));

@@ -153,7 +153,13 @@ void check_serials(const ReadContext& context, const Domain& domain) {
 // What is to be booted from and is not there. A disc to install from may bring its drive later.
 void check_boot_devices(const ReadContext& context, const Element& root, const Domain& domain) {
   const Element* const os = root.child("os");
-  if (os == nullptr || !domain.os.kernel.empty()) {
+  const Element* const devices = root.child("devices");
+  const bool is_unsure =
+      devices != nullptr &&
+      (devices->has_refused_children || std::ranges::any_of(devices->children, [](const Element& each) {
+         return each.name == "disk" && !each.mistaken.empty();
+       }));
+  if (os == nullptr || !domain.os.kernel.empty() || is_unsure) {
     return;
   }
   const auto has = [&domain](DiskDevice device) {
@@ -219,7 +225,9 @@ void check_balloon(const ReadContext& context, const Domain& domain) {
 }
 
 void check_acpi(const ReadContext& context, const Element& root, const Domain& domain) {
-  if (domain.features.acpi || root.has_refused_children) {
+  const Element* const features = root.child("features");
+  if (domain.features.acpi || root.has_refused_children ||
+      (features != nullptr && features->has_refused_children)) {
     return;
   }
   if (domain.panic_device) {

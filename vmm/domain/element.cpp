@@ -42,9 +42,9 @@ const Element* Element::child(std::string_view child_name) const {
 }
 
 bool Element::is_mistaken(std::string_view attribute_name) const {
-  return std::ranges::any_of(mistaken, [&](const std::string& each) {
-    return each.empty() || each == attribute_name || attribute(each) != nullptr;
-  });
+  return attribute(attribute_name) == nullptr && std::ranges::any_of(mistaken, [&](const std::string& each) {
+           return each.empty() || each == attribute_name || attribute(each) != nullptr;
+         });
 }
 
 bool Element::lacks(std::string_view attribute_name) const {

@@ -29,15 +29,16 @@ struct Element {
   std::vector<Element> children;
   // A child was refused, and that has been reported: what seems to be missing may be just that.
   bool has_refused_children = false;
-  // The attributes that were refused, and the ones that an unknown attribute or value may have been meant for
-  // ("", or one that is there: any of them). What seems to be missing may be just that.
+  // What seems to be missing may have been meant by one of these: the names that are nearest to an unknown
+  // attribute, or to that of an unknown value. "": nobody knows which; and so where the nearest one is there
+  // too.
   std::vector<std::string> mistaken;
 
   const Attribute* attribute(std::string_view attribute_name) const;
   // "" if there is no such attribute.
   std::string_view value_of(std::string_view attribute_name) const;
   const Element* child(std::string_view child_name) const;
-  // The attribute may be there, and be a mistake.
+  // The attribute is not there, and may be what a mistake was meant for.
   bool is_mistaken(std::string_view attribute_name) const;
   // It is neither there nor a mistake: what has to be said is that it is missing.
   bool lacks(std::string_view attribute_name) const;

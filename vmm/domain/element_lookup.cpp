@@ -79,7 +79,8 @@ std::string_view begun_name(std::string_view name, std::span<const std::string_v
   constexpr size_t kTellingLetters = 4;
   std::string_view found;
   for (const std::string_view candidate : candidates) {
-    if (name.size() < kTellingLetters || !candidate.starts_with(name) || candidate == found) {
+    const bool is_one = candidate.find('*') == std::string_view::npos;
+    if (name.size() < kTellingLetters || !candidate.starts_with(name) || candidate == found || !is_one) {
       continue;
     }
     if (!found.empty()) {
@@ -206,6 +207,9 @@ std::string_view nearest_name(std::string_view name, std::span<const std::string
     return {};
   }
   for (const std::string_view candidate : candidates) {
+    if (candidate.find('*') != std::string_view::npos) {
+      continue;  // it stands for many
+    }
     const size_t letters_wrong = distance(name, candidate);
     if (letters_wrong < best_distance ||
         (best.empty() && letters_wrong == best_distance && name.size() > 3)) {

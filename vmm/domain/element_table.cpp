@@ -225,7 +225,7 @@ constexpr Rule kRules[] = {
   {"sysinfo/system", kElement, kOnce, kDone, ""},
   {"sysinfo/system/entry", kElement, kMany, kDone, "at most 64 characters"},
   {"sysinfo/system/entry", kTextOf, kAny, kDone, ""},
-  {"sysinfo/system/entry", "name", "manufacturer|product|version|serial|uuid|sku|family", kDone, "uuid: the same as <uuid>"},
+  {"sysinfo/system/entry", "name", "manufacturer|product|version|serial|uuid|sku|family", kDone, "uuid: the same as <uuid>, or in its place"},
   {"sysinfo/baseBoard", kElement, kOnce, kDone, ""},
   {"sysinfo/baseBoard/entry", kElement, kMany, kDone, "at most 64 characters"},
   {"sysinfo/baseBoard/entry", kTextOf, kAny, kDone, ""},

@@ -66,6 +66,10 @@ Result<std::string> read_domain_file(const std::filesystem::path& path) {
   if (!file) {
     return fail_configuration("{}: cannot open the domain file: {}", path.native(), errno_text(errno));
   }
+  return read_domain_text(file.get(), path.native());
+}
+
+Result<std::string> read_domain_text(int fd, const std::string& name) {
   // Grows with the file: memory that is never used is not touched.
   constexpr size_t kFirstBytes = size_t{16} << 10U;
   std::string text;
@@ -74,15 +78,15 @@ Result<std::string> read_domain_file(const std::filesystem::path& path) {
     if (length == text.size()) {
       text.resize(std::min(std::max(kFirstBytes, text.size() * 2), size_t{kMaxFileBytes} + 1));
     }
-    const ssize_t count = ::read(file.get(), text.data() + length, text.size() - length);
+    const ssize_t count = ::read(fd, text.data() + length, text.size() - length);
     if (count < 0 && errno == EINTR) {
       continue;
     }
     if (count < 0 && errno == EISDIR) {
-      return fail_configuration("{}: is a folder; give the domain file in it", path.native());
+      return fail_configuration("{}: is a folder; give the domain file in it", name);
     }
     if (count < 0) {
-      return fail_configuration("{}: cannot read the domain file: {}", path.native(), errno_text(errno));
+      return fail_configuration("{}: cannot read the domain file: {}", name, errno_text(errno));
     }
     if (count == 0) {
       break;

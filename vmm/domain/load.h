@@ -46,5 +46,7 @@ Result<Domain> load_domain_text(std::string_view text, const std::filesystem::pa
 
 // The text of a domain file, or of one byte more than kMaxFileBytes. Errors: as load_domain().
 Result<std::string> read_domain_file(const std::filesystem::path& path);
+// The same, of what is open; `name` is for messages.
+Result<std::string> read_domain_text(int fd, const std::string& name);
 
 }  // namespace vmm::domain

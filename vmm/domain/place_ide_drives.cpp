@@ -46,7 +46,7 @@ size_t wanted_place(const ReadContext& context, const Element& element, const Di
     return place_of_name(disk.target);
   }
   if (address->value_of("type") == "drive") {
-    return place_of_address(*address);
+    return address->mistaken.empty() ? place_of_address(*address) : place_of_name(disk.target);
   }
   context.report.warning(
       address->line, fmt::format("{}: IDE drives have addresses of type='drive'; the place is that of dev=",

@@ -186,6 +186,9 @@ void read_system_uuid(const ReadContext& context, const Element& root, const Ele
   if (entry == nullptr) {
     return;
   }
+  if (entry->text.empty()) {
+    return;
+  }
   const auto uuid = parse_uuid(entry->text);
   if (!uuid) {
     context.report.error(entry->line, fmt::format("{}: '{}' is not 32 hexadecimal digits", entry->place,
@@ -203,8 +206,9 @@ bool is_date(std::string_view text) {
   std::array<uint64_t, 3> parts{};
   for (uint64_t& part : parts) {
     const size_t end = std::min(text.find('/'), text.size());
-    const auto number = parse_unsigned(text.substr(0, end));
-    if (!number || end > 4 || (&part == &parts.back()) != (end == text.size())) {
+    const std::string_view digits = text.substr(0, end);
+    const auto number = trimmed(digits) == digits ? parse_unsigned(digits) : std::nullopt;
+    if (!number || (&part == &parts.back()) != (end == text.size())) {
       return false;
     }
     part = *number;
@@ -216,7 +220,7 @@ bool is_date(std::string_view text) {
 
 void check_date(const ReadContext& context, const Element& sysinfo) {
   const Element* entry = entry_of(sysinfo, "bios", "date");
-  if (entry != nullptr && !is_date(entry->text)) {
+  if (entry != nullptr && !entry->text.empty() && !is_date(entry->text)) {
     context.report.error(entry->line,
                          fmt::format("{}: '{}' is not a date; write it as month/day/year, '04/30/2026'",
                                      entry->place, printable(entry->text)));
@@ -226,6 +230,11 @@ void check_date(const ReadContext& context, const Element& sysinfo) {
 void read_smbios(const ReadContext& context, const Element& root, Domain& domain) {
   const Element* os = root.child("os");
   const Element* smbios = os == nullptr ? nullptr : os->child("smbios");
+  // Whether the guest sees it or not.
+  if (const Element* sysinfo = root.child("sysinfo")) {
+    read_system_uuid(context, root, *sysinfo, domain);
+    check_date(context, *sysinfo);
+  }
   if (smbios == nullptr || smbios->value_of("mode") != "sysinfo") {
     return;
   }
@@ -244,8 +253,6 @@ void read_smbios(const ReadContext& context, const Element& root, Domain& domain
   entries.board = read_entries(context, *sysinfo, "baseBoard");
   entries.chassis = read_entries(context, *sysinfo, "chassis");
   entries.oem_strings = read_oem_strings(context, *sysinfo);
-  read_system_uuid(context, root, *sysinfo, domain);
-  check_date(context, *sysinfo);
 }
 
 }  // namespace

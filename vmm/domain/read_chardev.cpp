@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 
 #include "vmm/domain/reader.h"
 #include "vmm/domain/serial_numbers.h"
@@ -110,23 +112,45 @@ void read_virtio_console(const ReadContext& context, const Element& element, Dom
 
 void check_target_of_console(const ReadContext& context, const Element& element) {
   const Element* address = element.child("address");
-  if (address != nullptr && !address->is_mistaken("type")) {
+  if (address != nullptr && address->mistaken.empty()) {
     context.report.error(address->line,
                          fmt::format("{}: COM ports stand where PCs have them; remove it", address->place));
   }
 }
 
-// libvirt drops what such a console says of its own. A terminal's name is that of the last run.
-void warn_of_another_end(const ReadContext& context, const Element& element, const Serial& console,
-                         const Serial& serial) {
-  const bool is_said = element.attribute("type") != nullptr;
-  if (is_said && (console.backend != serial.backend || console.path != serial.path)) {
-    context.report.warning(
-        element.line,
-        fmt::format("{}: is the <serial> of line {} seen again, and leads where that leads; what "
-                    "it says of its own is left out",
-                    element.place, serial.line));
+bool has_mistakes(const Element& port) {
+  const Element* source = port.child("source");
+  return !port.mistaken.empty() || port.has_refused_children ||
+         (source != nullptr && !source->mistaken.empty());
+}
+
+// Where a port leads to, as far as the file says it and the type takes it.
+std::array<std::string_view, 4> end_of(const Element& port) {
+  const Element* source = port.child("source");
+  const auto value = [source](std::string_view name, std::string_view otherwise) {
+    const Attribute* found = source == nullptr ? nullptr : source->attribute(name);
+    return found == nullptr ? otherwise : std::string_view(found->value);
+  };
+  const std::string_view type = port.attribute("type") == nullptr ? "pty" : port.value_of("type");
+  if (type == "file") {
+    return {type, value("path", ""), value("append", "off"), ""};
   }
+  return type == "unix" ? std::array{type, value("path", ""), value("mode", "bind"), std::string_view()}
+                        : std::array{type, std::string_view(), std::string_view(), std::string_view()};
+}
+
+// libvirt drops what such a console says of its own.
+void warn_of_another_end(const ReadContext& context, const Element& console, const Element& devices) {
+  const auto serial = std::ranges::find_if(devices.children, [](const Element& each) {
+    return each.name == "serial" && target_type(each) != "isa-debug";
+  });
+  if (serial == devices.children.end() || console.attribute("type") == nullptr || has_mistakes(console) ||
+      has_mistakes(*serial) || end_of(console) == end_of(*serial)) {
+    return;
+  }
+  context.report.warning(console.line, fmt::format("{}: is the <serial> of line {} seen again, and leads "
+                                                   "where that leads; what it says of its own is left out",
+                                                   console.place, serial->line));
 }
 
 // libvirt: the first console that is not virtio's is the first serial port, which it makes if there is none.
@@ -153,12 +177,12 @@ void read_consoles(const ReadContext& context, const Element& devices, bool has_
     }
     check_target_of_console(context, each);
     is_first = false;
-    Serial serial = read_port(context, each);
     if (!has_serial) {
+      Serial serial = read_port(context, each);
       serial.port = read_port_number(context, each).value_or(0);
       domain.serials.push_back(std::move(serial));
-    } else if (!domain.serials.empty()) {
-      warn_of_another_end(context, each, serial, domain.serials.front());
+    } else {
+      warn_of_another_end(context, each, devices);
     }
   }
 }
@@ -195,7 +219,7 @@ void check_target_of_serial(const ReadContext& context, const Element& element) 
                                      model->place, is_debug ? "isa-debug" : "isa-serial"));
   }
   const Element* address = element.child("address");
-  if (address != nullptr && !is_debug && !address->is_mistaken("type")) {
+  if (address != nullptr && !is_debug && address->mistaken.empty()) {
     context.report.error(
         address->line,
         fmt::format("{}: COM ports stand where PCs have them; use <target port=…/>", address->place));
@@ -221,8 +245,12 @@ bool read_serial(const ReadContext& context, const Element& element, SerialList&
                                                    kMaxSerialPorts));
     return false;
   }
-  list.serials.push_back(read_port(context, element));
-  list.said.emplace_back(read_port_number(context, element));
+  Serial serial = read_port(context, element);
+  const auto number = read_port_number(context, element);
+  if (!element.is_mistaken("type")) {
+    list.serials.push_back(std::move(serial));
+    list.said.emplace_back(number);
+  }
   return true;
 }
 
@@ -245,7 +273,7 @@ void read_serials(const ReadContext& context, const Element& devices, Domain& do
   domain.serials = std::move(list.serials);
   std::ranges::stable_sort(domain.serials, {}, &Serial::port);
   // Where a serial port was refused, the console may have been the same one.
-  const bool has_serial = !domain.serials.empty() || devices.has_refused_children;
+  const bool has_serial = devices.child("serial") != nullptr || devices.has_refused_children;
   read_consoles(context, devices, has_serial, domain);
 }
 

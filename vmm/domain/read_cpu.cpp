@@ -73,7 +73,7 @@ void read_topology(const ReadContext& context, const Element& cpu, bool vcpus_ar
       .threads = part("threads", true),
   };
   const uint64_t product = uint64_t{topology.sockets} * topology.dies * topology.cores * topology.threads;
-  if (product == 0 || !vcpus_are_known) {
+  if (product == 0 || !vcpus_are_known || !element->mistaken.empty()) {
     return;
   }
   if (product != domain.vcpus) {
@@ -112,6 +112,9 @@ void read_feature(const ReadContext& context, const Element& element, std::set<s
 bool read_migratable(const ReadContext& context, const Element& element) {
   const Attribute* migratable = element.attribute("migratable");
   const std::string_view mode = element.value_of("mode");
+  if (migratable != nullptr && element.is_mistaken("mode")) {
+    return true;
+  }
   if (migratable != nullptr && mode != "host-passthrough" && mode != "maximum") {
     context.report.error(
         migratable->line,
@@ -152,31 +155,41 @@ void read_mode(const ReadContext& context, const Element& element, Cpu& cpu) {
   }
 }
 
-void read_iothread_ids(const ReadContext& context, const Element& list, std::set<uint32_t>& ids) {
+// False: some of them are not known, after an error.
+bool read_iothread_ids(const ReadContext& context, const Element& list, std::set<uint32_t>& ids) {
+  bool are_known = !list.has_refused_children;
   for (const Element& each : list.children) {
     const auto id = read_number(context, each, "id", 1, 1'000'000);
     if (each.lacks("id")) {
       context.report.error(each.line, fmt::format("{}: has no id=; give it a number from 1", each.place));
-    } else if (id && !ids.insert(*id).second) {
+    }
+    if (!id) {
+      are_known = false;
+    } else if (!ids.insert(*id).second) {
       context.report.error(each.line, fmt::format("{}: the id {} stands twice; remove one", each.place, *id));
     }
   }
   if (ids.size() > kMaxIoThreads) {
     context.report.error(list.line, fmt::format("{}: more than {} I/O threads", list.place, kMaxIoThreads));
   }
+  return are_known;
 }
 
-// libvirt numbers from 1 the I/O threads that <iothreadids> does not name.
+// libvirt numbers from 1 the I/O threads that <iothreadids> does not name. Where they are not known it is all
+// that there can be, so that who names one of them is not blamed too.
 void read_iothreads(const ReadContext& context, const Element& root, Domain& domain) {
   std::set<uint32_t> ids;
+  bool are_known = true;
   if (const Element* list = root.child("iothreadids")) {
-    read_iothread_ids(context, *list, ids);
+    are_known = read_iothread_ids(context, *list, ids);
   }
   size_t count = ids.size();
   if (const Element* element = root.child("iothreads")) {
-    count = std::max<size_t>(count, read_count(context, *element, 0, kMaxIoThreads).value_or(0));
+    const auto wanted = read_count(context, *element, 0, kMaxIoThreads);
+    are_known = are_known && wanted.has_value();
+    count = std::max<size_t>(count, wanted.value_or(0));
   }
-  for (uint32_t id = 1; ids.size() < count; ++id) {
+  for (uint32_t id = 1; ids.size() < (are_known ? count : kMaxIoThreads); ++id) {
     ids.insert(id);
   }
   domain.iothread_ids.assign(ids.begin(), ids.end());

@@ -261,7 +261,9 @@ void read_encryption(const ReadContext& context, const Element& element, Disk& d
   const Element* secret = encryption->child("secret");
   const Attribute* uuid = secret == nullptr ? nullptr : secret->attribute("uuid");
   const Attribute* name = secret == nullptr || uuid != nullptr ? uuid : secret->attribute("usage");
-  if (secret != nullptr && (secret->is_mistaken("uuid") || secret->is_mistaken("usage"))) {
+  const bool is_unsure = secret == nullptr ? encryption->has_refused_children || !encryption->mistaken.empty()
+                                           : secret->is_mistaken("uuid") || secret->is_mistaken("usage");
+  if (name == nullptr && is_unsure) {
     return;
   }
   if (name == nullptr || name->value.empty()) {
@@ -350,7 +352,7 @@ bool read_target(const ReadContext& context, const Element& element, Disk& disk)
   return bus_is_known;
 }
 
-// libvirt's schema: 1, which no motor has, or from 1025.
+// libvirt's documentation: 1, which no motor has, or from 1025.
 void read_rotation_rate(const ReadContext& context, const Element& element, bool bus_is_known, Disk& disk) {
   constexpr uint32_t kSlowest = 1025;
   constexpr uint32_t kFastest = 65534;
@@ -530,8 +532,10 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
   disk.iotune = read_iotune(context, element);
   disk.read_only = disk.device == DiskDevice::kCdrom || element.child("readonly") != nullptr;
   if (bus_is_known && disk.bus == DiskBus::kIde) {
-    check_ide_blocks(context, element, disk);
-    check_ide_disk(context, element, disk);
+    if (!element.is_mistaken("device")) {
+      check_ide_blocks(context, element, disk);
+      check_ide_disk(context, element, disk);
+    }
   } else if (bus_is_known) {
     disk.address = read_virtio_address(context, element, domain.os.machine);
   }
@@ -586,7 +590,9 @@ void read_disks(const ReadContext& context, const Element& devices, Domain& doma
       continue;
     }
     Disk disk = read_disk(context, each, domain);
-    if (disk.bus == DiskBus::kVirtio && virtio_disks++ == most) {
+    const Element* target = each.child("target");
+    const bool is_virtio = disk.bus == DiskBus::kVirtio && (target == nullptr || !target->is_mistaken("bus"));
+    if (is_virtio && virtio_disks++ == most) {
       context.report.error(each.line,
                            fmt::format("{}: more than {} virtio disks; machine='{}' has no place for it",
                                        each.place, most, is_microvm ? "microvm" : "pc"));

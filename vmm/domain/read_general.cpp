@@ -116,6 +116,8 @@ void read_timer(const ReadContext& context, const Element& timer, std::set<std::
     clock.kvmclock = present;
   } else if (name == "pit") {
     clock.pit = present;
+  } else if (timer.is_mistaken("present")) {
+    return;
   } else if (name == "hpet" && present) {
     context.report.warning(
         timer.line, fmt::format("{}: vmm has no HPET; the guest uses kvmclock and the TSC", timer.place));

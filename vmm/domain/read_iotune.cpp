@@ -1,6 +1,9 @@
 // <iotune>: what a disk may do in a second. libvirt leaves most checks to QEMU; they are the same here.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "vmm/domain/reader.h"
 
 namespace vmm::domain {
@@ -14,8 +17,8 @@ struct IoTuneText {
 
   const Element* child(const std::string& name) const { return iotune.child(name); }
 
-  // What the element says; 0, which is no limit, if it is not there, and after an error.
-  uint64_t number(const std::string& name) const {
+  // What the element says; 0, which is no limit, if it is not there. Nothing after an error.
+  std::optional<uint64_t> read(const std::string& name) const {
     const Element* const element = child(name);
     if (element == nullptr) {
       return 0;
@@ -24,10 +27,11 @@ struct IoTuneText {
     if (!value || *value > kMostPerSecond) {
       context.report.error(element->line, fmt::format("{}: '{}' is no whole number up to {}", element->place,
                                                       printable(element->text), kMostPerSecond));
-      return 0;
+      return std::nullopt;
     }
     return *value;
   }
+  uint64_t number(const std::string& name) const { return read(name).value_or(0); }
 
   void error(const std::string& name, std::string_view text) const {
     const Element* const element = child(name);
@@ -38,22 +42,28 @@ struct IoTuneText {
 // name: "total_bytes_sec".
 IoLimit read_limit(const IoTuneText& text, const std::string& name) {
   IoLimit limit;
-  limit.per_second = text.number(name);
+  const auto per_second = text.read(name);
+  limit.per_second = per_second.value_or(0);
   const std::string most = name + "_max";
-  limit.burst_per_second = text.number(most);
+  const std::string length = most + "_length";
+  const auto burst = text.read(most);
+  limit.burst_per_second = burst.value_or(0);
+  const auto seconds = text.read(length);
+  // What is missing may be what was wrong.
+  if (!per_second || !burst || !seconds || text.iotune.has_refused_children) {
+    return limit;
+  }
   if (limit.burst_per_second != 0 && limit.burst_per_second < limit.per_second) {
     text.error(most, fmt::format("lower than <{}>; give at least as much", name));
   } else if (limit.burst_per_second != 0 && limit.per_second == 0) {
     text.error(most, fmt::format("is for bursts beyond <{}>, which is not there; give that too", name));
   }
-  const std::string length = most + "_length";
-  const uint64_t seconds = text.number(length);
-  if (seconds != 0 && limit.burst_per_second == 0) {
+  if (*seconds != 0 && limit.burst_per_second == 0) {
     text.error(length, fmt::format("is how long <{}> holds, which is not there; give that too", most));
-  } else if (seconds != 0 && limit.burst_per_second > kMostPerSecond / seconds) {
+  } else if (*seconds != 0 && limit.burst_per_second > kMostPerSecond / *seconds) {
     text.error(length, fmt::format("too long for <{}>; a burst has at most {}", most, kMostPerSecond));
-  } else if (seconds != 0) {
-    limit.burst_seconds = seconds;
+  } else if (*seconds != 0) {
+    limit.burst_seconds = *seconds;
   }
   return limit;
 }
@@ -96,7 +106,9 @@ std::optional<IoTune> read_iotune(const ReadContext& context, const Element& dis
   const bool limits_operations = tune.total_operations.per_second != 0 ||
                                  tune.read_operations.per_second != 0 ||
                                  tune.write_operations.per_second != 0;
-  if (tune.operation_bytes != 0 && !limits_operations) {
+  const bool is_wrong =
+      std::ranges::any_of(element->children, [](const Element& each) { return !parse_unsigned(each.text); });
+  if (tune.operation_bytes != 0 && !limits_operations && !is_wrong && !element->has_refused_children) {
     text.error("size_iops_sec",
                "is the size of what <total_iops_sec> and its like count; give one of these too");
   }

@@ -45,13 +45,16 @@ std::optional<uint32_t> thread_number(const ReadContext& context, const Element&
   return number;
 }
 
-void read_vcpu_pin(const ReadContext& context, const Element& pin, Domain& domain) {
+void read_vcpu_pin(const ReadContext& context, const Element& pin, bool vcpus_are_known, Domain& domain) {
   const auto vcpu = thread_number(context, pin, "vcpu", domain.pins.vcpus);
   auto cpus = read_cpu_set(context, pin);
   if (!vcpu || !cpus) {
     return;
   }
   // libvirt passes over these too: they may be of a guest that had more.
+  if (*vcpu >= domain.vcpus && !vcpus_are_known) {
+    return;
+  }
   if (*vcpu >= domain.vcpus) {
     context.report.warning(pin.line,
                            fmt::format("{}: the guest has no vCPU {}; it is passed over", pin.place, *vcpu));
@@ -86,9 +89,11 @@ void read_pins(const ReadContext& context, const Element& root, Domain& domain) 
   if (tune == nullptr) {
     return;
   }
+  const bool vcpus_are_known =
+      vcpu == nullptr ? !root.has_refused_children : parse_unsigned(vcpu->text) == domain.vcpus;
   for (const Element& each : tune->children) {
     if (each.name == "vcpupin") {
-      read_vcpu_pin(context, each, domain);
+      read_vcpu_pin(context, each, vcpus_are_known, domain);
     } else if (each.name == "emulatorpin") {
       domain.pins.emulator = read_cpu_set(context, each);
     } else if (each.name == "iothreadpin") {

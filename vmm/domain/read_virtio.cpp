@@ -3,6 +3,7 @@
 
 #include <array>
 #include <limits>
+#include <utility>
 
 #include "vmm/domain/reader.h"
 
@@ -28,6 +29,9 @@ std::optional<PciAddress> read_pci_address(const ReadContext& context, const Ele
       return std::nullopt;
     }
     values[i] = *value;
+  }
+  if (!address.mistaken.empty()) {
+    return std::nullopt;
   }
   if (address.attribute("slot") == nullptr && values == std::array<uint64_t, 4>{}) {
     return std::nullopt;  // it says no place
@@ -119,7 +123,7 @@ void read_balloon(const ReadContext& context, const Element& devices, Domain& do
   balloon.address = read_virtio_address(context, *element, domain.os.machine);
   balloon.alias = alias_of(*element);
   const MemoryBacking& backing = domain.memory_backing;
-  if (backing.hugepages || backing.locked) {
+  if ((backing.hugepages || backing.locked) && element->mistaken.empty()) {
     context.report.warning(
         element->line,
         fmt::format("{}: <{}> keeps all of the guest's memory for it; what the balloon holds does "
@@ -155,6 +159,9 @@ void read_panic_device(const ReadContext& context, const Element& devices, Domai
       context.report.error(element.line, fmt::format("{}: the one of line {} is enough; remove it",
                                                      element.place, domain.panic_device->line));
       return;
+    }
+    if (element.is_mistaken("model")) {
+      continue;
     }
     domain.panic_device = PanicDevice{.line = element.line, .alias = alias_of(element)};
     const Element* address = element.child("address");
@@ -196,7 +203,7 @@ void read_watchdog(const ReadContext& context, const Element& devices, Domain& d
       context.report.error(
           element.line, fmt::format("{}: has no model=; write model='i6300esb' or 'ib700'", element.place));
     }
-    Watchdog& watchdog = domain.watchdog.emplace();
+    Watchdog watchdog;
     watchdog.line = element.line;
     watchdog.model = read_choice(context, element, "model", WatchdogModel::kIb700,
                                  {{"ib700", WatchdogModel::kIb700}, {"i6300esb", WatchdogModel::kI6300esb}});
@@ -216,6 +223,7 @@ void read_watchdog(const ReadContext& context, const Element& devices, Domain& d
                                                      "does not have; use model='ib700'",
                                                      element.place));
     }
+    domain.watchdog = std::move(watchdog);
   }
 }
 

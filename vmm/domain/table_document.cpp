@@ -29,7 +29,8 @@ This page is written by the program out of its table (`vmm/domain/element_table.
 - **refused**: leaving it out would change what the file means. The run ends with status 2 and one sentence for each such
   place, all of a file in one run.
 
-Names that the table does not have are refused, with the nearest name that it has. Elements with a prefix
+Names that the table does not have are refused, with the nearest name that it has. An element that is refused as a whole, with
+what stands in it, is not looked into: the disk of `<disk type='network'>`, say. Elements with a prefix
 (`qemu:commandline`) are refused outside of `<metadata>`. In it, elements of the namespace `urn:vmm:domain:1` (any prefix; `vmm:`
 below) are vmm's own: `<metadata><vmm:exit xmlns:vmm='urn:vmm:domain:1' port='0xf4'/></metadata>`.
 

@@ -77,7 +77,9 @@ std::string home_of(std::string_view name) {
   for (const Rule& rule : element_table()) {
     const size_t slash = rule.path.rfind('/');
     const size_t first = slash == std::string_view::npos ? 0 : slash + 1;
-    if (!rule.attribute.empty() || rule.path.substr(first) != name) {
+    const bool is_its_own = rule.attribute.empty() && rule.path.substr(first) == name;
+    if (!is_its_own || rule.answer != Answer::kDone || rule.path == kRoot ||
+        rule.path.find('*') != std::string_view::npos) {
       continue;
     }
     if (!home.empty()) {
@@ -91,9 +93,9 @@ std::string home_of(std::string_view name) {
 // Of an element, or of one value in it; the later ones outweigh.
 enum class Fate : uint8_t {
   kKept,
-  kMistaken,  // not known, and that has been reported; what else there is, is looked at all the same
+  kMistaken,  // not known, and that has been reported; what else there is, is read all the same
   kLeftOut,
-  kRefused,
+  kRefused,  // reported; an element is not read further then if there are others in it
 };
 
 class TreeReader {
@@ -238,7 +240,7 @@ class TreeReader {
         break;
       case Answer::kRefused:
         report_.error(attribute.line, fmt::format("{}: {}", place, rule->remark));
-        element.mistaken.push_back(attribute.name);
+        element.mistaken.emplace_back();  // another one may be what says it here
         return Fate::kRefused;
       case Answer::kLeftOut:  // is_left_out() has seen to it
       case Answer::kDone:

@@ -52,8 +52,11 @@ class Completion(CommandTest):
         self.assertEqual(self.complete("--message-format", "=", "j"), ["json"])
         self.assertEqual(self.complete("--ephemeral", "=", "m"), ["memory"])
         self.assertEqual(self.complete("--set", "os.k"), ["os.kernel="])
+        self.assertEqual(self.complete("--set", "os.cm"), ["os.cmdline="])
+        self.write("guest.xml", b"<domain type='kvm'><name>a</name><memory>65536</memory><os><type>hvm</type></os></domain>")
+        self.assertIn("nothing of this name", self.vmm("--domain", "guest.xml", "--check", "--set", "os.nonsense=1").stderr)
         for path in self.complete("--set", ""):
-            self.assertNotIn("there is no such", self.vmm("--domain", self.write("guest.xml"), "--check", "--set", path + "1").stderr)
+            self.assertNotIn("nothing of this name", self.vmm("--domain", "guest.xml", "--check", "--set", path + "1").stderr)
         for name in self.complete("--print-example", ""):
             self.succeed("--print-example", name)
 

@@ -121,8 +121,13 @@ TEST(DomainSerial, ConsoleThatSaysAnotherEndThanItsPortIsTold) {
   EXPECT_THAT(warnings_of("<console type='file'><source path='b'/></console>"), ElementsAre(told));
   EXPECT_THAT(warnings_of("<console type='pty'/>"), ElementsAre(told));
   EXPECT_THAT(warnings_of("<console type='file'><source path='./a'/></console>"), ElementsAre(told));
+  EXPECT_THAT(warnings_of("<console type='file'><source path='a' append='on'/></console>"),
+              ElementsAre(told));
   EXPECT_THAT(warnings_of("<console type='file'><source path='a'/></console>"), IsEmpty());
+  EXPECT_THAT(warnings_of("<console type='file'><source path='a' append='off' mode='bind'/></console>"),
+              IsEmpty());
   EXPECT_THAT(warnings_of("<console/>"), IsEmpty());
+  EXPECT_THAT(errors(with_devices("<serial type='pty'/>\n<console type='file'/>")), IsEmpty());
 }
 
 TEST(DomainSerial, OtherConsolesAreRefused) {

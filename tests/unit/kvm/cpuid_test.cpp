@@ -159,6 +159,27 @@ TEST(Cpuid, VariantOfAModelHasItsFeaturesAndAFewMore) {
   EXPECT_EQ(variant, model);
 }
 
+TEST(Cpuid, EveryVariantAddsToTheModelThatItIsNamedAfter) {
+  for (const auto& [name, base] :
+       std::vector<std::pair<std::string, std::string>>{{"Nehalem-IBRS", "Nehalem"},
+                                                        {"Westmere-IBRS", "Westmere"},
+                                                        {"SandyBridge-IBRS", "SandyBridge"},
+                                                        {"IvyBridge-IBRS", "IvyBridge"},
+                                                        {"Haswell-IBRS", "Haswell"},
+                                                        {"Broadwell-noTSX-IBRS", "Broadwell-noTSX"},
+                                                        {"Broadwell-IBRS", "Broadwell"},
+                                                        {"Skylake-Client-IBRS", "Skylake-Client"},
+                                                        {"Skylake-Server-IBRS", "Skylake-Server"},
+                                                        {"Cascadelake-Server", "Cascadelake-Server-noTSX"},
+                                                        {"Icelake-Server", "Icelake-Server-noTSX"},
+                                                        {"EPYC-IBPB", "EPYC"}}) {
+    const auto variant = cpu_model_features(name).value();
+    const auto model = cpu_model_features(base).value();
+    EXPECT_GT(variant.size(), model.size()) << name;
+    EXPECT_TRUE(std::equal(model.begin(), model.end(), variant.begin())) << name;
+  }
+}
+
 TEST(Cpuid, EveryModelNamesKnownFeaturesOnly) {
   for (const std::string_view model : cpu_model_names()) {
     const auto features = cpu_model_features(model);

@@ -11,6 +11,8 @@ import unittest
 
 from tool import VMM_IMG, ToolTest
 
+MIB = 1 << 20
+
 
 class Convert(ToolTest):
     def convert(self, *arguments):
@@ -298,6 +300,28 @@ class Convert(ToolTest):
             self.qemu("qemu-img", "compare", "-f", "raw", "-F", "qcow2", source, target)
             self.qemu("qemu-img", "check", "-q", target)
         self.assertEqual([name for name in os.listdir(self.folder) if name.endswith(".part")], [])
+
+    def test_a_new_image_is_written_past_the_page_cache_where_nothing_else_is_said(self):
+        data = os.urandom(8 * MIB)
+        source = self.write("source", data)
+        for format, options, is_cached in (("raw", [], False), ("qcow2", [], False), ("raw", ["-t", "writeback"], True),
+                                           ("qcow2", ["-t", "unsafe"], True), ("qcow2", ["-c"], True), ("raw", ["-S", "512"], True)):
+            with self.subTest(format=format, options=options):
+                self.convert("-f", "raw", "-O", format, *options, source, self.path("new"))
+                done = subprocess.run(["fincore", "--bytes", "--noheadings", "--output", "RES", self.path("new")], stdout=subprocess.PIPE, check=True)
+                self.assertEqual(int(done.stdout) > 4 * MIB, is_cached, done.stdout)
+                self.assertEqual(self.img("compare", "-f", "raw", "-F", format, source, self.path("new")).status, 0)
+
+    def test_a_limit_of_file_sizes_is_an_error(self):
+        source = self.write("source", os.urandom(8 * MIB))
+        for format, blocks, status in (("qcow2", 9000, 0), ("qcow2", 7000, 1), ("raw", 8192, 0), ("raw", 7000, 1)):
+            with self.subTest(format=format, blocks=blocks):
+                target = self.path(f"new-{format}-{blocks}")
+                done = subprocess.run(["bash", "-c", f'ulimit -f {blocks}; exec "$@"', "bash", VMM_IMG, "convert", "-f", "raw", "-O", format, source, target],
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=100, check=False)
+                self.assertEqual(done.returncode, status, done.stderr)
+                self.assertEqual(os.path.exists(target), status == 0)
+                self.assertEqual([name for name in os.listdir(self.folder) if name.endswith(".part")], [])
 
     def test_a_link_to_what_is_not_there_yet_is_followed(self):
         source = self.write("source.raw", bytes(1 << 20))
