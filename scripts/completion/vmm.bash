@@ -42,7 +42,7 @@ _vmm_guests() {
     if [ -e "$folder/control" ]; then
       basename "$folder"
     fi
-  done
+  done | sort -u
 }
 
 _vmm_ctl() {

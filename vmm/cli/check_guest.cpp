@@ -27,7 +27,7 @@ class GuestCheck {
     if (reading->domain) {
       check(*std::move(reading->domain));
     } else if (reading->incomplete) {
-      take(check_host_of_incomplete(*reading->incomplete));
+      take(check_host_of_incomplete(*reading->incomplete, secrets()));
     }
     return status();
   }
@@ -36,11 +36,15 @@ class GuestCheck {
   void check(domain::Domain domain) {
     note(apply_options(options_, domain));
     note(check_outputs(domain));
-    auto secrets = read_secrets(options_.secrets);
-    if (!secrets) {
-      note(std::unexpected(secrets.error()));
+    take(check_host(domain, secrets()));
+  }
+
+  DiskSecrets secrets() {
+    auto read = read_secrets(options_.secrets);
+    if (!read) {
+      note(std::unexpected(read.error()));
     }
-    take(check_host(domain, secrets.value_or(DiskSecrets())));
+    return std::move(read).value_or(DiskSecrets());
   }
 
   Status check_outputs(const domain::Domain& domain) const {

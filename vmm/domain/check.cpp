@@ -215,8 +215,10 @@ void check_places(const ReadContext& context, const Domain& domain) {
   }
 }
 
-void check_balloon(const ReadContext& context, const Domain& domain) {
-  if (!domain.balloon && domain.current_memory_bytes < domain.memory_bytes) {
+void check_balloon(const ReadContext& context, const Element& root, const Domain& domain) {
+  const Element* const devices = root.child("devices");
+  const bool is_unsure = devices == nullptr ? root.has_refused_children : devices->has_refused_children;
+  if (!is_unsure && !domain.balloon && domain.current_memory_bytes < domain.memory_bytes) {
     context.report.warning(
         domain.current_memory_line,
         "<currentMemory>: less than <memory>, and there is no <memballoon model='virtio'>; "
@@ -263,7 +265,7 @@ void check_domain(const ReadContext& context, const Element& root, const Domain&
   check_images(context, domain);
   check_serials(context, domain);
   check_places(context, domain);
-  check_balloon(context, domain);
+  check_balloon(context, root, domain);
   check_boot(context, root, domain);
   check_acpi(context, root, domain);
 }

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -342,7 +343,10 @@ struct ExitPort {
 // --- The whole ------------------------------------------------------------------------------------------
 
 struct Domain {
-  std::string file_name;              // as the user gave it, for messages
+  std::string file_name;  // as the user gave it, for messages
+  // Of elements with mistakes in them, which have been reported: what is read of them may not be what was
+  // meant. Where the domain is whole it is empty.
+  std::set<int> doubtful_lines;
   std::vector<std::string> settings;  // --set: "memory=2GiB"; the line -1 is the first of them
   bool is_strict = false;             // --strict; see warn()
   std::string name;

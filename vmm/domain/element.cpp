@@ -83,7 +83,9 @@ std::filesystem::path ReadContext::complete(const Element& element, std::string_
   if (path.size() <= kLongestPath && printable(path, kLongestPath) != path) {
     report.error(element.line,
                  fmt::format("{}: the path has control characters; rename the file", element.place));
-  } else if (path.size() > kLongestPath) {
+    return {};
+  }
+  if (path.size() > kLongestPath) {
     report.error(element.line, fmt::format("{}: the path has {} bytes; Linux takes {}", element.place,
                                            path.size(), kLongestPath));
   }

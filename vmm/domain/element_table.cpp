@@ -462,7 +462,7 @@ constexpr Rule kRules[] = {
   {"devices/disk/target", kElement, kOnce, kDone, ""},
   {"devices/disk/target", "dev", kAny, kDone, "vda, vdb, …; hda to hdd with bus='ide'"},
   {"devices/disk/target", "bus", "virtio|ide", kDone, "if absent, as dev= begins: vd is virtio, hd is ide"},
-  {"devices/disk/target", "bus", "sata", kHarmless, "the drive stands on IDE instead, at the place of its letter or, where that is taken, at the first one that is free"},
+  {"devices/disk/target", "bus", "sata", kHarmless, "the drive stands on IDE instead, at the place of its letter or, where that is taken, at the next one that is free"},
   {"devices/disk/target", "bus", "scsi", kRefused, "vmm has no SCSI; use bus='virtio', or 'ide' for a CD-ROM drive"},
   {"devices/disk/target", "bus", "usb", kRefused, "vmm has no USB; use bus='virtio', or 'ide' for a CD-ROM drive"},
   {"devices/disk/target", "bus", "fdc", kRefused, "vmm has no floppy drives; use bus='virtio'"},

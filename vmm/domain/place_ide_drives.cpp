@@ -64,7 +64,14 @@ void take(size_t place, Places& places, Disk& disk) {
 
 void place_drive(const ReadContext& context, const Element& element, Places& places, Disk& disk) {
   const size_t place = wanted_place(context, element, disk);
-  if (place >= kPlaces) {
+  const Element* const address = element.child("address");
+  if (place >= kPlaces && address != nullptr && address->value_of("type") == "drive") {
+    context.report.error(
+        address->line,
+        fmt::format("{}: there is no such place on IDE; controller= and target= are 0, bus= and unit= "
+                    "0 or 1",
+                    address->place));
+  } else if (place >= kPlaces) {
     context.report.error(
         element.line,
         fmt::format("{}: the machine has four IDE drives, hda to hdd; use one of these", element.place));
@@ -79,10 +86,14 @@ void place_drive(const ReadContext& context, const Element& element, Places& pla
 }
 
 // It is on another bus in libvirt: its name and its address promise no place here.
-void place_sata_drive(const ReadContext& context, const Element& element, Places& places, Disk& disk) {
+void place_sata_drive(const ReadContext& context, const Element& element, Places& places, size_t& next,
+                      Disk& disk) {
   size_t place = place_of_name(disk.target);
   if (place >= kPlaces || places[place] != 0) {
-    place = static_cast<size_t>(std::ranges::find(places, 0) - places.begin());
+    // Behind those before it, where there is one free: the guest finds them in this order.
+    auto free = std::find(places.begin() + static_cast<ptrdiff_t>(next), places.end(), 0);
+    free = free == places.end() ? std::ranges::find(places, 0) : free;
+    place = static_cast<size_t>(free - places.begin());
   }
   if (place >= kPlaces) {
     context.report.error(
@@ -92,6 +103,7 @@ void place_sata_drive(const ReadContext& context, const Element& element, Places
     return;
   }
   take(place, places, disk);
+  next = place + 1;
 }
 
 }  // namespace
@@ -102,6 +114,7 @@ std::string ide_serial(IdePlace place) {
 
 void place_ide_drives(const ReadContext& context, std::span<const Element* const> elements, Domain& domain) {
   Places places{};
+  size_t next = 0;
   for (const bool is_sata : {false, true}) {
     for (size_t i = 0; i < domain.disks.size(); ++i) {
       const Element& element = *elements[i];
@@ -114,7 +127,7 @@ void place_ide_drives(const ReadContext& context, std::span<const Element* const
         context.report.error(element.line,
                              fmt::format("{}: only machine='pc' has IDE; use bus='virtio'", element.place));
       } else if (is_sata) {
-        place_sata_drive(context, element, places, disk);
+        place_sata_drive(context, element, places, next, disk);
       } else {
         place_drive(context, element, places, disk);
       }

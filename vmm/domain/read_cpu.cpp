@@ -38,7 +38,10 @@ bool read_vcpus(const ReadContext& context, const Element& root, Domain& domain)
   const auto count = read_count(context, *element, 1, kMaxVcpus);
   domain.vcpus = count.value_or(1);
   const auto current = read_number(context, *element, "current", 1, kMaxVcpus);
-  if (count && current && *current != *count) {
+  if (count && current && *current > *count) {
+    context.report.error(element->line, fmt::format("{}: current='{}' is more than the {} that there can be",
+                                                    element->place, *current, *count));
+  } else if (count && current && *current != *count) {
     context.report.error(
         element->line, fmt::format("{}: current='{}' of {}: CPU hot-plug is not there; write <vcpu>{}</vcpu>",
                                    element->place, *current, *count, *current));

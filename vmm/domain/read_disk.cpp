@@ -153,7 +153,8 @@ void read_source(const ReadContext& context, const Element& element, Disk& disk)
     return;
   }
   if (source->value_of(wanted).empty()) {
-    if (!source->is_mistaken(wanted)) {
+    // libvirt: a CD-ROM drive is empty then.
+    if (!source->is_mistaken(wanted) && disk.device != DiskDevice::kCdrom) {
       context.report.error(source->line,
                            fmt::format("{}: has no {}='…'; say where the image is", source->place, wanted));
     }

@@ -89,7 +89,7 @@ void read_current_memory(const ReadContext& context, const Element& root, Domain
   }
   domain.current_memory_line = current->line;
   const auto bytes = read_size(context, *current, current->text);
-  if (!bytes || *bytes == 0 || domain.memory_bytes == 0) {
+  if (!bytes || *bytes == 0 || domain.memory_bytes < kMinMemoryBytes) {
     return;
   }
   const uint64_t wanted = align_up(*bytes, kMiB);
@@ -288,8 +288,10 @@ void read_memory(const ReadContext& context, const Element& root, Domain& domain
     if (const auto bytes = read_size(context, *memory, memory->text)) {
       domain.memory_bytes = align_up(*bytes, kMiB);
       if (*bytes < kMinMemoryBytes) {
-        context.report.error(memory->line, fmt::format("{}: {} bytes are too few; give at least {} MiB",
-                                                       memory->place, *bytes, kMinMemoryBytes / kMiB));
+        const bool has_unit = memory->attribute("unit") != nullptr;
+        context.report.error(memory->line, fmt::format("{}: {} bytes are too few; give at least {} MiB{}",
+                                                       memory->place, *bytes, kMinMemoryBytes / kMiB,
+                                                       has_unit ? "" : " (without unit= it is in KiB)"));
       }
     }
   } else if (!root.has_refused_children) {

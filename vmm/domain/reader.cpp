@@ -1,5 +1,7 @@
 #include "vmm/domain/reader.h"
 
+#include <set>
+
 namespace vmm::domain {
 
 std::string alias_of(const Element& device) {
@@ -7,8 +9,25 @@ std::string alias_of(const Element& device) {
   return alias == nullptr ? std::string() : std::string(alias->value_of("name"));
 }
 
+namespace {
+
+// Of those with a mistake in them, however deep. NOLINTNEXTLINE(misc-no-recursion): bounded by kMaxDepth.
+bool note_doubtful(const Element& element, std::set<int>& lines) {
+  bool is_doubtful = !element.mistaken.empty() || element.has_refused_children;
+  for (const Element& child : element.children) {
+    is_doubtful = note_doubtful(child, lines) || is_doubtful;
+  }
+  if (is_doubtful) {
+    lines.insert(element.line);
+  }
+  return is_doubtful;
+}
+
+}  // namespace
+
 Domain read_domain(const ReadContext& context, const Element& root) {
   Domain domain;
+  note_doubtful(root, domain.doubtful_lines);
   read_identity(context, root, domain);
   read_memory(context, root, domain);
   read_processors(context, root, domain);

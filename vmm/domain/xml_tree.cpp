@@ -292,10 +292,17 @@ class TreeReader {
   // The name by which the table knows the child. Nothing: it belongs to another program.
   std::optional<std::string> name_of_child(const tinyxml2::XMLElement& child, const std::string& path) {
     std::string name = child.Name();
-    if (path != kMetadata) {
+    const bool is_prefixed = name.find(':') != std::string::npos;
+    if (path != kMetadata && !is_prefixed) {
       return name;
     }
     const char* const space = namespace_of(child);
+    if (path != kMetadata) {  // the table has its elements by their usual prefix
+      constexpr std::string_view kQemuNamespace = "http://libvirt.org/schemas/domain/qemu/1.0";
+      return space != nullptr && space == kQemuNamespace
+                 ? fmt::format("qemu:{}", name.substr(name.find(':') + 1))
+                 : name;
+    }
     if (space != nullptr && space == kOwnNamespace) {
       return fmt::format("{}{}", kOwnPrefix, name.substr(name.find(':') + 1));
     }

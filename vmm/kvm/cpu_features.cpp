@@ -9,6 +9,11 @@ namespace {
 using enum CpuidRegister;
 
 constexpr CpuFeatureBit kFeatures[] = {
+    {"arat", 0x6, 0, kEax, 2},
+    {"null-sel-clr-base", 0x80000021, 0, kEax, 6},
+    {"auto-ibrs", 0x80000021, 0, kEax, 8},
+    {"vnmi", 0x8000000a, 0, kEdx, 25},
+    {"svme-addr-chk", 0x8000000a, 0, kEdx, 28},
     {"fpu", 0x1, 0, kEdx, 0},
     {"vme", 0x1, 0, kEdx, 1},
     {"de", 0x1, 0, kEdx, 2},
@@ -464,6 +469,33 @@ const CpuFeatureBit* find_cpu_feature(std::string_view name) {
   }
   const auto* place = std::ranges::find(kFeatures, name, &CpuFeatureBit::name);
   return place == std::end(kFeatures) ? nullptr : place;
+}
+
+bool is_left_to_kvm(std::string_view name) {
+  constexpr std::string_view kNames[] = {"rdctl-no",
+                                         "ibrs-all",
+                                         "rsba",
+                                         "rrsba",
+                                         "skip-l1dfl-vmentry",
+                                         "ssb-no",
+                                         "mds-no",
+                                         "taa-no",
+                                         "tsx-ctrl",
+                                         "fb-clear",
+                                         "pschange-mc-no",
+                                         "sbdr-ssdp-no",
+                                         "fbsdp-no",
+                                         "psdp-no",
+                                         "bhi-no",
+                                         "pbrsb-no",
+                                         "gds-no",
+                                         "rfds-no",
+                                         "rfds-clear",
+                                         "xapic-disable",
+                                         "mcdt-no",
+                                         "split-lock-detect",
+                                         "core-capability"};
+  return name.starts_with("vmx-") || std::ranges::find(kNames, name) != std::end(kNames);
 }
 
 std::span<const std::string_view> features_needing(std::string_view name) {

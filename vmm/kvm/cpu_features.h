@@ -26,6 +26,10 @@ std::span<const CpuFeatureBit> cpu_features();
 // Null for an unknown name.
 const CpuFeatureBit* find_cpu_feature(std::string_view name);
 
+// Of libvirt's names: one that is no bit of CPUID, but of a model-specific register that KVM fills, or of
+// what a guest's own guests would have.
+bool is_left_to_kvm(std::string_view name);
+
 // Features that make no sense, or fault, without `name`.
 std::span<const std::string_view> features_needing(std::string_view name);
 

@@ -84,8 +84,8 @@ void remove_feature(Entries& entries, const CpuFeatureBit& feature) {
 
 // Bits that belong to the platform and not to a CPU model: a named model does not take them away.
 bool is_platform_feature(const CpuFeatureBit& feature) {
-  constexpr std::string_view kKept[] = {"hypervisor", "x2apic",     "tsc-deadline", "ht",
-                                        "topoext",    "cmp_legacy", "tsc_adjust",   "arch-capabilities"};
+  constexpr std::string_view kKept[] = {"hypervisor", "x2apic",     "tsc-deadline",      "ht",  "topoext",
+                                        "cmp_legacy", "tsc_adjust", "arch-capabilities", "arat"};
   return (feature.leaf & 0xf000'0000) == 0x4000'0000 ||
          std::ranges::find(kKept, feature.name) != std::end(kKept);
 }
@@ -97,17 +97,22 @@ Status apply_model(Entries& entries, const CpuPlan& plan) {
         "<cpu>/<model>: the CPU model '{}' is not known; vmm knows {}, or use mode='host-model'", plan.model,
         fmt::join(cpu_model_names(), ", "));
   }
+  std::vector<std::string_view> missing;
   for (const std::string_view name : *wanted) {
     const bool is_excused = std::ranges::any_of(plan.features, [&](const CpuPlan::Feature& feature) {
       return find_cpu_feature(feature.name) == find_cpu_feature(name) &&
              (feature.policy == CpuPlan::Policy::kDisable || feature.policy == CpuPlan::Policy::kOptional);
     });
     if (!has(entries, *find_cpu_feature(name)) && !is_excused) {
-      return fail(
-          "<cpu>/<model>: this host cannot give the feature '{}' of the model '{}'; choose an older model, "
-          "mode='host-model', or add <feature policy='disable' name='{}'/>",
-          name, plan.model, name);
+      missing.push_back(name);
     }
+  }
+  if (!missing.empty()) {
+    return fail(
+        "<cpu>/<model>: this host cannot give the feature{} '{}' of the model '{}'; choose an older model, "
+        "mode='host-model', or add <feature policy='disable' name='{}'/>{}",
+        missing.size() == 1 ? "" : "s", fmt::join(missing, "', '"), plan.model, missing.front(),
+        missing.size() == 1 ? "" : " and the like");
   }
   for (const CpuFeatureBit& feature : cpu_features()) {
     const bool is_asked_for = std::ranges::any_of(plan.features, [&](const CpuPlan::Feature& other) {
@@ -123,6 +128,14 @@ Status apply_model(Entries& entries, const CpuPlan& plan) {
 
 Status apply_feature(Entries& entries, const CpuPlan::Feature& asked) {
   const CpuFeatureBit* feature = find_cpu_feature(asked.name);
+  if (feature == nullptr && is_left_to_kvm(asked.name)) {
+    return asked.policy == CpuPlan::Policy::kOptional
+               ? Status()
+               : fail_configuration(
+                     "<cpu>/<feature name='{}'>: is as KVM gives it; remove the line, or use "
+                     "policy='optional'",
+                     asked.name);
+  }
   if (feature == nullptr) {
     return fail_configuration("<cpu>/<feature name='{}'>: the CPU feature is not known", asked.name);
   }
@@ -362,17 +375,23 @@ uint32_t apic_id(const CpuPlan::Topology& topology, uint32_t index) {
   return socket << bits.package() | die << (bits.thread + bits.core) | core << bits.thread | thread;
 }
 
-Status apply_cpu_plan(Cpuid& entries, const CpuPlan& plan, bool has_tsc_deadline) {
+std::vector<CpuFault> apply_cpu_plan(Cpuid& entries, const CpuPlan& plan, bool has_tsc_deadline) {
+  std::vector<CpuFault> faults;
+  const auto note = [&faults](std::optional<size_t> feature, const Status& status) {
+    if (!status) {
+      faults.push_back({feature, status.error()});
+    }
+  };
   apply_platform(entries, plan, has_tsc_deadline);
   if (plan.mode == CpuPlan::Mode::kCustom) {
-    VMM_TRY(apply_model(entries, plan));
+    note(std::nullopt, apply_model(entries, plan));
   }
-  for (const CpuPlan::Feature& feature : plan.features) {
-    VMM_TRY(apply_feature(entries, feature));
+  for (size_t i = 0; i < plan.features.size(); ++i) {
+    note(i, apply_feature(entries, plan.features[i]));
   }
   hide_what_cannot_migrate(entries, plan);
   apply_topology(entries, plan.topology);
-  return {};
+  return faults;
 }
 
 bool cpuid_has_feature(const Cpuid& entries, std::string_view name) {
@@ -400,11 +419,11 @@ void apply_identity(Cpuid& entries, const CpuPlan& plan, const Cpuid& host) {
   }
 }
 
-Result<Cpuid> make_cpuid(const Kvm& kvm, const CpuPlan& plan) {
+Result<MadeCpuid> make_cpuid(const Kvm& kvm, const CpuPlan& plan) {
   VMM_ASSIGN_OR_RETURN(Entries entries, kvm.supported_cpuid());
   apply_identity(entries, plan, host_identity());
-  VMM_TRY(apply_cpu_plan(entries, plan, kvm.capability(KVM_CAP_TSC_DEADLINE_TIMER) != 0));
-  return entries;
+  auto faults = apply_cpu_plan(entries, plan, kvm.capability(KVM_CAP_TSC_DEADLINE_TIMER) != 0);
+  return MadeCpuid{.entries = std::move(entries), .faults = std::move(faults)};
 }
 
 Cpuid cpuid_of_vcpu(Cpuid common, const CpuPlan& plan, uint32_t index) {

@@ -5,7 +5,9 @@
 // (Documentation/virt/kvm/x86/cpuid.rst). Threads: pure functions.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,15 +46,26 @@ struct CpuPlan {
 // (Intel SDM 3A, 9.9.3). It is also the id under which KVM knows the vCPU.
 uint32_t apic_id(const CpuPlan::Topology& topology, uint32_t index);
 
-// The CPUID common to all vCPUs. Errors: an unknown feature or model name, a required feature that the host
+// What of a plan cannot be had: an unknown name of a feature or a model, a required feature that the host
 // cannot give.
-Result<Cpuid> make_cpuid(const Kvm& kvm, const CpuPlan& plan);
+struct CpuFault {
+  std::optional<size_t> feature;  // of CpuPlan::features; absent: the model
+  Error error;
+};
+
+// The CPUID common to all vCPUs.
+struct MadeCpuid {
+  Cpuid entries;
+  std::vector<CpuFault> faults;  // all of them; empty: the entries are what the plan wants
+};
+// An error: KVM does not tell what it supports.
+Result<MadeCpuid> make_cpuid(const Kvm& kvm, const CpuPlan& plan);
 
 // The same with the entries that tell one vCPU from the others.
 Cpuid cpuid_of_vcpu(Cpuid common, const CpuPlan& plan, uint32_t index);
 
 // For tests, which have no KVM: the steps on a given supported set.
-Status apply_cpu_plan(Cpuid& entries, const CpuPlan& plan, bool has_tsc_deadline);
+std::vector<CpuFault> apply_cpu_plan(Cpuid& entries, const CpuPlan& plan, bool has_tsc_deadline);
 // The processor's name and AMD's L1 caches, which KVM leaves out of what it supports. host: those of the
 // host. A named model has its own name.
 void apply_identity(Cpuid& entries, const CpuPlan& plan, const Cpuid& host);

@@ -1,5 +1,7 @@
 #include "vmm/machine/cpu_plan.h"
 
+#include <utility>
+
 namespace vmm {
 namespace {
 
@@ -31,6 +33,17 @@ CpuPlan::Mode to_mode(domain::CpuMode mode) {
   return CpuPlan::Mode::kHostPassthrough;
 }
 
+// With the lines of the domain file that want it.
+std::vector<Error> located(const domain::Domain& domain, const std::vector<CpuFault>& faults) {
+  std::vector<Error> errors;
+  errors.reserve(faults.size());
+  for (const CpuFault& fault : faults) {
+    const int line = fault.feature ? domain.cpu.features[*fault.feature].line : domain.cpu.line;
+    errors.push_back(fault.error.within(domain.where(line)));
+  }
+  return errors;
+}
+
 }  // namespace
 
 CpuPlan make_cpu_plan(const domain::Domain& domain) {
@@ -57,12 +70,17 @@ Status check_vcpus(const domain::Domain& domain, const Kvm& kvm) {
   return {};
 }
 
+Result<std::vector<Error>> cpu_faults(const domain::Domain& domain, const Kvm& kvm) {
+  VMM_ASSIGN_OR_RETURN(const MadeCpuid made, make_cpuid(kvm, make_cpu_plan(domain)));
+  return located(domain, made.faults);
+}
+
 Result<Cpuid> cpuid_of_domain(const domain::Domain& domain, const Kvm& kvm) {
-  auto cpuid = make_cpuid(kvm, make_cpu_plan(domain));
-  if (!cpuid) {
-    return std::unexpected(cpuid.error().within(domain.where(domain.cpu.line)));
+  VMM_ASSIGN_OR_RETURN(MadeCpuid made, make_cpuid(kvm, make_cpu_plan(domain)));
+  if (!made.faults.empty()) {
+    return std::unexpected(located(domain, made.faults).front());
   }
-  return cpuid;
+  return std::move(made.entries);
 }
 
 }  // namespace vmm

@@ -22,8 +22,11 @@
 #include "boot/firmware.h"
 #include "boot/input_file.h"
 #include "vmm/base/event_loop.h"
+#include "vmm/base/printable.h"
 #include "vmm/console/console.h"
+#include "vmm/core/clock.h"
 #include "vmm/domain/boot_order.h"
+#include "vmm/domain/diagnostics.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/machine/cpu_plan.h"
 #include "vmm/machine/disk_source.h"
@@ -38,6 +41,8 @@ namespace vmm {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr size_t kMostFound = domain::Reporter::kMaxErrors;
 
 // Of /proc/meminfo (proc(5)), in bytes.
 std::optional<uint64_t> memory_figure(std::string_view name) {
@@ -122,7 +127,7 @@ Status check_firmware(const std::string& path) {
 Status check_named_file(const std::string& path) {
   return ::access(path.c_str(), R_OK) == 0
              ? Status()
-             : fail("{} cannot be read: {}; correct its name, or give yourself the right", path,
+             : fail("{} cannot be read: {}; correct its name, or give yourself the right", printable(path),
                     errno_text(errno));
 }
 
@@ -175,6 +180,9 @@ class HostChecker {
     check_memory();
     check_boot_files();
     const bool is_machine_possible = !worst_;
+    if (!is_machine_possible) {
+      check_time_zone();
+    }
     check_disks();
     check_consoles();
     check_entropy();
@@ -186,18 +194,22 @@ class HostChecker {
   }
 
   HostCheck check_incomplete() {
-    note(open_kvm());
-    if (domain_.memory_bytes != 0) {
+    if (note(open_kvm()) && !is_doubtful(domain_.cpu.line)) {
+      check_processor();
+    }
+    if (domain_.memory_bytes >= domain::kMinMemoryBytes && !is_doubtful(domain_.memory_backing.line)) {
       check_memory();
+    }
+    if (!is_doubtful(domain_.clock.line)) {
+      check_time_zone();
     }
     check_named(domain_.os.kernel_line, "<os>/<kernel>", domain_.os.kernel);
     check_named(domain_.os.initrd_line, "<os>/<initrd>", domain_.os.initrd);
     check_named(domain_.os.loader_line, "<os>/<loader>", domain_.os.loader);
-    for (const domain::Disk& disk : domain_.disks) {
-      if (!disk.source_is_optional) {
-        check_named(disk.source_line, "<disk>/<source>", disk.source);
-      }
-    }
+    check_disks();
+    check_consoles();
+    check_entropy();
+    note(check_pins());
     return take();
   }
 
@@ -253,15 +265,29 @@ class HostChecker {
     return {};
   }
 
-  Status check_cpuid() const {
-    VMM_TRY(cpuid_of_domain(domain_, *kvm_));
-    return {};
+  void check_processor() {
+    const auto faults = cpu_faults(domain_, *kvm_);
+    if (!faults) {
+      note(std::unexpected(faults.error()));
+      return;
+    }
+    for (const Error& fault : *faults) {
+      note(std::unexpected(fault));
+    }
   }
 
   void check_kvm() {
     if (note(open_kvm())) {
       note(check_vcpus(domain_, *kvm_));
-      note(check_cpuid());
+      check_processor();
+    }
+  }
+
+  // Such as the machine would say it.
+  void check_time_zone() {
+    if (domain_.clock.offset == domain::ClockOffset::kTimezone) {
+      const auto offset = utc_offset_of_zone(domain_.clock.timezone);
+      note(domain_.clock.line, "<clock>", offset ? Status() : std::unexpected(offset.error()));
     }
   }
 
@@ -342,8 +368,10 @@ class HostChecker {
     }
   }
 
+  bool is_doubtful(int line) const { return domain_.doubtful_lines.contains(line); }
+
   void check_named(int line, std::string_view element, const fs::path& path) {
-    if (!path.empty()) {
+    if (!path.empty() && !is_doubtful(line)) {
       note(line, element, check_named_file(path));
     }
   }
@@ -357,11 +385,19 @@ class HostChecker {
       return;
     }
     for (const domain::Disk& disk : domain_.disks) {
-      check_disk(**loop, disk);
+      if (found_.size() >= kMostFound) {
+        note(Severity::kError, disk.line, "the rest of the disks were not looked at");
+        break;
+      }
+      if (!is_doubtful(disk.line)) {
+        check_disk(**loop, disk);
+      } else if (!disk.source_is_optional) {
+        check_named(disk.source_line, "<disk>/<source>", disk.source);
+      }
     }
     images_.clear();
     check_images_of_two();
-    if (domain_.os.kernel.empty()) {
+    if (domain_.os.kernel.empty() && domain_.doubtful_lines.empty()) {
       check_first_disc();
     }
   }
@@ -379,15 +415,17 @@ class HostChecker {
            fmt::format("<disk> {}: {} is not there; the drive is empty", disk.target, disk.source.native()));
       return;
     }
+    Opened opened{.disk = &disk};
+    const Status status = open_for_trial(loop, disk, opened);
     if (disk.format == domain::ImageFormat::kRaw && begins_as_qcow2(disk.source)) {
-      note(Severity::kWarning, disk.source_line,
+      // What else is wrong with it as a raw image would mislead.
+      note(status ? Severity::kWarning : Severity::kError, disk.source_line,
            fmt::format("<disk> {}: {} is taken as raw, and begins as a qcow2 image does; write <driver "
                        "type='qcow2'/> if it is one",
                        disk.target, disk.source.native()));
+    } else {
+      note_of(disk, status);
     }
-    Opened opened{.disk = &disk};
-    const Status status = open_for_trial(loop, disk, opened);
-    note_of(disk, status);
     if (status) {
       opened_.push_back(std::move(opened));
     }
@@ -545,8 +583,8 @@ HostCheck check_host(const domain::Domain& domain, const DiskSecrets& secrets) {
   return HostChecker(domain, secrets).check();
 }
 
-HostCheck check_host_of_incomplete(const domain::Domain& domain) {
-  return HostChecker(domain, {}).check_incomplete();
+HostCheck check_host_of_incomplete(const domain::Domain& domain, const DiskSecrets& secrets) {
+  return HostChecker(domain, secrets).check_incomplete();
 }
 
 Status check_socket_path(const fs::path& path) {

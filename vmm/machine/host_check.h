@@ -30,9 +30,9 @@ struct HostCheck {
 
 HostCheck check_host(const domain::Domain& domain, const DiskSecrets& secrets);
 
-// The same of a domain whose file has errors: only KVM, the memory, and that the files are there that it
-// names.
-HostCheck check_host_of_incomplete(const domain::Domain& domain);
+// The same of a domain whose file has errors, but for what these may be about (Domain::doubtful_lines) and
+// the machine as a whole.
+HostCheck check_host_of_incomplete(const domain::Domain& domain, const DiskSecrets& secrets);
 
 // An error where vmm could not make a socket of that name.
 Status check_socket_path(const std::filesystem::path& path);

@@ -73,7 +73,24 @@ class Check(CommandTest):
     def test_the_file_and_the_host_in_one_run(self):
         self.domain(disk("none.qcow2") + "<hostdev/>", kernel="<kernel>gone</kernel>", memory=4000000)
         self.finds("guest.xml:9: <hostdev>: devices of the host", "guest.xml:2: <memory>: ", "guest.xml:3: <os>/<kernel>: gone cannot be read",
-                   "guest.xml:8: <disk>/<source>: none.qcow2 cannot be read", status=2)
+                   "guest.xml:7: <disk> vda: none.qcow2: there is no such file", status=2)
+
+    def test_what_is_not_about_the_mistakes_is_looked_at_all_the_same(self):
+        self.write("raw.img", bytes(MIB))
+        self.domain(disk("raw.img") + disk("gone.qcow2", "vdb").replace("<driver", "<driver nmae='x'") +
+                    "<rng model='virtio'><backend model='random'>/etc/passwd</backend></rng><serial type='file'><source path='/no/x'/></serial>"
+                    "<vidoe/>", more="<cpu mode='host-passthrough'><feature name='foo'/><feature name='bar'/></cpu>"
+                    "<clock offset='timezone' timezone='Mars/Phobos'/>")
+        features = ("<feature name='foo'>: the CPU feature is not known", "<feature name='bar'>: the CPU feature is not known")
+        self.finds("<driver nmae='x'>: unknown attribute", "<vidoe>: unknown element", *(features if os.access("/dev/kvm", os.W_OK) else ()),
+                   "<clock>: the time zone 'Mars/Phobos'", "<disk> vda: raw.img is no qcow2",
+                   "<disk>/<source>: gone.qcow2 cannot be read", "<serial> port 0: cannot open /no/x", "<rng>: /etc/passwd", status=2)
+
+    def test_of_very_many_only_the_first_are_told(self):
+        self.domain("".join(disk(f"gone{number}", "vd" + chr(97 + number // 26) + chr(97 + number % 26)) for number in range(200)))
+        lines = self.check()[1]
+        self.assertLess(len(lines), 60)
+        self.assertIn("the rest of the disks were not looked at", lines[-1])
 
     def test_a_domain_of_another_hypervisor_and_the_host_in_one_run(self):
         self.domain("<hostdev/>", kernel="<kernel>gone</kernel>")

@@ -432,6 +432,29 @@ TEST(DomainIde, TheLettersAreThePlaces) {
               ElementsAre(HasSubstr("four IDE drives, hda to hdd")));
 }
 
+// On AHCI they have this order too.
+TEST(DomainIde, SataDrivesKeepTheirOrder) {
+  const auto sata = [](const std::string& target) {
+    return "<disk><source file='" + target + ".img'/><target dev='" + target + "' bus='sata'/></disk>";
+  };
+  const auto disks = with_disks(sata("sde") + sata("sdb")).domain.value_or(Domain{}).disks;
+  ASSERT_THAT(disks, SizeIs(2));
+  EXPECT_EQ(disks[0].target, "sdb");
+  EXPECT_EQ(disks[0].ide_place, (IdePlace{.channel = 0, .drive = 1}));
+  EXPECT_EQ(disks[1].target, "sde");
+  EXPECT_EQ(disks[1].ide_place, (IdePlace{.channel = 1, .drive = 0}));
+}
+
+TEST(DomainCdrom, IsEmptyWhereItsSourceNamesNothing) {
+  for (const std::string source :
+       {"<source/>", "<source file=''/>", "<source startupPolicy='optional'/>", ""}) {
+    const auto reading =
+        with_disks("<disk device='cdrom'>" + source + "<target dev='hdc' bus='ide'/></disk>");
+    EXPECT_THAT(reading.diagnostics, IsEmpty()) << source;
+    EXPECT_EQ(only_disk(reading).source, "") << source;
+  }
+}
+
 TEST(DomainIde, AnAddressSaysAnotherPlace) {
   const std::string address = "<address type='drive' controller='0' bus='1' target='0' unit='0'/>";
   const auto reading = with_disks(ide("", "hda", kSource + address));
@@ -607,7 +630,7 @@ TEST(DomainIde, WhatDoesNotGoTogetherIsRefused) {
   }
   for (const std::string where : {"controller='1'", "target='1'", "bus='2'", "unit='2'"}) {
     EXPECT_THAT(errors(with_disks(ide("", "hda", kSource + "<address type='drive' " + where + "/>"))),
-                ElementsAre(HasSubstr("four IDE drives")));
+                ElementsAre(HasSubstr("there is no such place on IDE")));
   }
   EXPECT_THAT(errors(with_disks(ide("", "hda", kSource + "<readonly/>"))),
               ElementsAre(HasSubstr("IDE disks cannot be <readonly/>")));

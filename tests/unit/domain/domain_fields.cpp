@@ -292,12 +292,13 @@ class FieldsLister {
   }
 
   void add(const Domain& value) {
-    const auto& [file_name, settings, is_strict, name, uuid, generation_id, title, description, memory_bytes,
-                 memory_line, current_memory_bytes, current_memory_line, memory_backing, vcpus, vcpus_line,
-                 topology, cpu, iothread_ids, pins, os, features, clock, on_poweroff, on_reboot, on_crash,
-                 disks, throwaway, balloon, rngs, serials, virtio_consoles, debug_console, panic_device,
-                 watchdog, exit_port] = value;
+    const auto& [file_name, doubtful_lines, settings, is_strict, name, uuid, generation_id, title,
+                 description, memory_bytes, memory_line, current_memory_bytes, current_memory_line,
+                 memory_backing, vcpus, vcpus_line, topology, cpu, iothread_ids, pins, os, features, clock,
+                 on_poweroff, on_reboot, on_crash, disks, throwaway, balloon, rngs, serials, virtio_consoles,
+                 debug_console, panic_device, watchdog, exit_port] = value;
     static_cast<void>(is_strict);
+    static_cast<void>(doubtful_lines);
     add("name", name);
     add("uuid", uuid);
     add("generation_id", generation_id);

@@ -377,6 +377,27 @@ TEST(DomainFile, AnElementThatStandsElsewhereIsToldItsPlace) {
               ElementsAre("guest.xml:6: <backenstore>: unknown element"));
 }
 
+TEST(DomainFile, ElementsOfQemuAreThoseOfItsNamespaceWhateverTheirPrefix) {
+  std::string text = DomainText{.others = "<q:commandline/>"}.text();
+  text.replace(text.find("<domain"), 7, "<domain xmlns:q='http://libvirt.org/schemas/domain/qemu/1.0'");
+  std::string usual = DomainText{.others = "<qemu:commandline/>"}.text();
+  const auto found = errors(read(text));
+  EXPECT_EQ(found, errors(read(usual)));
+  EXPECT_THAT(found, ElementsAre(HasSubstr("<qemu:commandline>")));
+}
+
+TEST(DomainFile, MoreCpusNowThanThereCanBeAreToldAsThat) {
+  EXPECT_THAT(errors(read(DomainText{.others = "<vcpu current='5'>4</vcpu>"})),
+              ElementsAre(HasSubstr("current='5' is more than the 4 that there can be")));
+}
+
+TEST(DomainFile, TooLittleMemoryIsToldOnceAndWithTheUnitThatIsMeant) {
+  const auto reading =
+      read(DomainText{.memory = "<memory>512</memory><currentMemory unit='MiB'>256</currentMemory>"});
+  EXPECT_THAT(errors(reading), ElementsAre(HasSubstr("give at least 2 MiB (without unit= it is in KiB)")));
+  EXPECT_THAT(warnings(reading), IsEmpty());
+}
+
 TEST(DomainFile, TheBeginOfAValueIsAskedFor) {
   EXPECT_THAT(errors(read(DomainText{.devices = "<watchdog model='i6300'/>"})),
               ElementsAre(HasSubstr("unknown value; did you mean 'i6300esb'?")));

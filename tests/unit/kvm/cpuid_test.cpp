@@ -42,14 +42,14 @@ const CpuidEntry* entry_of(const Cpuid& cpuid, uint32_t leaf, uint32_t subleaf =
 
 Cpuid planned(const CpuPlan& plan) {
   Cpuid cpuid = full_host();
-  const Status status = apply_cpu_plan(cpuid, plan, true);
-  EXPECT_TRUE(status) << status.error().message();
+  const auto faults = apply_cpu_plan(cpuid, plan, true);
+  EXPECT_TRUE(faults.empty()) << faults.front().error.message();
   return cpuid;
 }
 
 std::string error_of(Cpuid host, const CpuPlan& plan) {
-  const Status status = apply_cpu_plan(host, plan, true);
-  return status ? "" : status.error().message();
+  const auto faults = apply_cpu_plan(host, plan, true);
+  return faults.empty() ? "" : faults.front().error.message();
 }
 
 TEST(Cpuid, GuestAlwaysSeesHypervisorX2apicAndDeadlineTimer) {
@@ -59,7 +59,7 @@ TEST(Cpuid, GuestAlwaysSeesHypervisorX2apicAndDeadlineTimer) {
       entry.ecx = 0;
     }
   }
-  ASSERT_TRUE(apply_cpu_plan(bare, {}, true));
+  ASSERT_TRUE(apply_cpu_plan(bare, {}, true).empty());
   EXPECT_TRUE(cpuid_has_feature(bare, "hypervisor"));
   EXPECT_TRUE(cpuid_has_feature(bare, "x2apic"));
   EXPECT_TRUE(cpuid_has_feature(bare, "tsc-deadline"));
@@ -67,7 +67,7 @@ TEST(Cpuid, GuestAlwaysSeesHypervisorX2apicAndDeadlineTimer) {
 
 TEST(Cpuid, NoDeadlineTimerWhereKvmHasNone) {
   Cpuid cpuid = full_host();
-  ASSERT_TRUE(apply_cpu_plan(cpuid, {}, false));
+  ASSERT_TRUE(apply_cpu_plan(cpuid, {}, false).empty());
   EXPECT_FALSE(cpuid_has_feature(cpuid, "tsc-deadline"));
 }
 
@@ -114,7 +114,7 @@ TEST(Cpuid, RequiredFeatureThatTheHostLacksIsAnErrorWithItsName) {
   plan.features = {{"avx512f", CpuPlan::Policy::kOptional}};
   EXPECT_EQ(error_of(host, plan), "");
   plan.features = {{"avx512f", CpuPlan::Policy::kForce}};
-  ASSERT_TRUE(apply_cpu_plan(host, plan, true));
+  ASSERT_TRUE(apply_cpu_plan(host, plan, true).empty());
   EXPECT_TRUE(cpuid_has_feature(host, "avx512f"));
 }
 
@@ -178,6 +178,32 @@ TEST(Cpuid, EveryVariantAddsToTheModelThatItIsNamedAfter) {
     EXPECT_GT(variant.size(), model.size()) << name;
     EXPECT_TRUE(std::equal(model.begin(), model.end(), variant.begin())) << name;
   }
+}
+
+TEST(Cpuid, AllThatCannotBeHadIsToldAtOnce) {
+  Cpuid host = full_host();
+  for (CpuidEntry& entry : host) {
+    if (entry.leaf == 1) {
+      entry.ecx = 0;
+    }
+  }
+  const auto faults = apply_cpu_plan(host,
+                                     {.mode = CpuPlan::Mode::kCustom,
+                                      .model = "Nehalem",
+                                      .features = {{"foo", CpuPlan::Policy::kRequire},
+                                                   {"avx2", CpuPlan::Policy::kRequire},
+                                                   {"bar", CpuPlan::Policy::kOptional},
+                                                   {"rdctl-no", CpuPlan::Policy::kOptional},
+                                                   {"vmx-ept", CpuPlan::Policy::kRequire}}},
+                                     true);
+  ASSERT_EQ(faults.size(), 4U);
+  EXPECT_FALSE(faults[0].feature);
+  EXPECT_NE(faults[0].error.message().find("cannot give the features 'pni', "), std::string::npos)
+      << faults[0].error.message();
+  EXPECT_EQ(faults[1].feature, 0U);
+  EXPECT_EQ(faults[2].feature, 2U);
+  EXPECT_EQ(faults[3].feature, 4U);
+  EXPECT_NE(faults[3].error.message().find("is as KVM gives it"), std::string::npos);
 }
 
 TEST(Cpuid, EveryModelNamesKnownFeaturesOnly) {
@@ -282,7 +308,7 @@ TEST(CpuidTopology, ThreadsOnAmdAreToldWhereAmdTellsThem) {
   cpuid.push_back({.leaf = 0x80000000, .eax = 0x80000008});
   cpuid.push_back({.leaf = 0x80000001});
   const CpuPlan plan{.topology = {.sockets = 1, .dies = 1, .cores = 1, .threads = 2}};
-  ASSERT_TRUE(apply_cpu_plan(cpuid, plan, true));
+  ASSERT_TRUE(apply_cpu_plan(cpuid, plan, true).empty());
   EXPECT_TRUE(cpuid_has_feature(cpuid, "topoext"));
   EXPECT_EQ(entry_of(cpuid, 0x80000000)->eax, 0x8000001eU);
   const Cpuid second = cpuid_of_vcpu(cpuid, plan, 1);
@@ -297,7 +323,7 @@ TEST(CpuidTopology, DiesOnAmdAreToldWhereSystemsLookForThem) {
   cpuid.push_back({.leaf = 0x80000000, .eax = 0x80000008});
   cpuid.push_back({.leaf = 0x80000001});
   const CpuPlan plan{.topology = {.sockets = 2, .dies = 2, .cores = 4, .threads = 2}};
-  ASSERT_TRUE(apply_cpu_plan(cpuid, plan, true));
+  ASSERT_TRUE(apply_cpu_plan(cpuid, plan, true).empty());
   EXPECT_TRUE(cpuid_has_feature(cpuid, "topoext"));
   EXPECT_EQ(entry_of(cpuid, 0x80000000)->eax, 0x80000026U);
   const uint32_t index = 16 + 8 + 5;  // second socket, second die, third core, second thread
@@ -322,7 +348,7 @@ TEST(CpuidTopology, AnOldAmdProcessorHasOneNode) {
   cpuid.push_back({.leaf = 0x80000000, .eax = 0x80000008});
   cpuid.push_back({.leaf = 0x80000001});
   const CpuPlan plan{.topology = {.sockets = 1, .dies = 2, .cores = 1, .threads = 1}};
-  ASSERT_TRUE(apply_cpu_plan(cpuid, plan, true));
+  ASSERT_TRUE(apply_cpu_plan(cpuid, plan, true).empty());
   EXPECT_EQ(entry_of(cpuid_of_vcpu(cpuid, plan, 1), 0x8000001e)->ecx, 0U);
 }
 
