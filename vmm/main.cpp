@@ -26,6 +26,7 @@
 #include "vmm/cli/read_guest.h"
 #include "vmm/cli/run_guest.h"
 #include "vmm/control/ctl.h"
+#include "vmm/control/list.h"
 #include "vmm/version.h"
 
 namespace vmm {
@@ -116,6 +117,10 @@ int main_with(int argument_count, char** arguments) {
   if (argument_count > 1 && std::string_view(arguments[1]) == "ctl") {
     const auto done = control::run_ctl(std::vector<std::string>(arguments + 2, arguments + argument_count));
     return done ? cli::kGuestEnded : report(done.error());
+  }
+  if (argument_count > 1 && std::string_view(arguments[1]) == "list") {
+    const auto text = control::run_list(std::vector<std::string>(arguments + 2, arguments + argument_count));
+    return text ? print(*text) : report(text.error());
   }
   if (argument_count > 1 && std::string_view(arguments[1]) == "clone") {
     const auto text = cli::run_clone(argument_count - 1, arguments + 1);

@@ -6,7 +6,7 @@ _vmm_options() {
     # The options that it shares with --domain are in its text.
     run) "$1" run --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]+' | grep -vx -- '--domain' ;;
     clone) "$1" clone --help 2>/dev/null | grep -oE -- '^  (-h, )?--[a-z-]+' | grep -oE -- '--[a-z-]+' ;;
-    ctl) "$1" ctl --help 2>/dev/null | grep -oE -- '--[a-z]+' ;;
+    ctl | list) "$1" "$2" --help 2>/dev/null | grep -oE -- '--[a-z]+' ;;
     *) "$1" --help 2>/dev/null | grep -oE -- '^  (-h, )?--[a-z-]+' | grep -oE -- '--[a-z-]+' ;;
   esac | sort -u
 }
@@ -20,6 +20,7 @@ _vmm_values() {
     --message-format) echo text json ;;
     --print-example) echo minimal install throwaway microvm ;;
     --format) echo raw qcow2 ;;
+    --output) echo human json ;;
     --set) "${COMP_WORDS[0]}" --set help 2>/dev/null | sed -n 's/ .*//; s/^[^*]*$/&=/p' ;;
     *) return 1 ;;
   esac
@@ -69,7 +70,7 @@ _vmm() {
   elif [[ $current == -* ]]; then
     words=$(_vmm_options "$program" "$command")
   elif [ "$COMP_CWORD" -eq 1 ]; then
-    words="run clone ctl --domain --help --version"
+    words="run clone ctl list --domain --help --version"
   elif [ "$command" = ctl ] && words=$(_vmm_ctl); then
     :
   else

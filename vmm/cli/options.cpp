@@ -22,6 +22,7 @@ Usage: vmm --domain FILE [OPTIONS]
        vmm run [OPTIONS]        runs a throwaway guest without such a file; see vmm run --help
        vmm clone FILE NAME      makes another guest, with disks on those of this one; see vmm clone --help
        vmm ctl GUEST COMMAND    controls a running guest; see vmm ctl --help
+       vmm list                 the guests that run; see vmm list --help
 
   --domain FILE       the domain file (XML, as libvirt writes it). A name without a / that is no file here is
                       looked up: NAME.xml in this folder, in ~/.config/vmm (or $XDG_CONFIG_HOME/vmm) and in

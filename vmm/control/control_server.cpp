@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "vmm/base/log.h"
+#include "vmm/control/qmp_events.h"
 
 namespace vmm::control {
 namespace {
@@ -44,7 +45,24 @@ Result<std::unique_ptr<ControlServer>> ControlServer::create(EventLoop& loop, Gu
   std::unique_ptr<ControlServer> server(new ControlServer(loop, guest, std::move(listener)));
   VMM_ASSIGN_OR_RETURN(server->again_, loop.make_timer([self = server.get()] { self->listen_again(); }));
   VMM_TRY(server->watch_listener());
+  guest.set_observer([self = server.get()](const MachineEvent& event) { self->tell(event); });
   return server;
+}
+
+ControlServer::~ControlServer() { guest_.set_observer({}); }
+
+// At once, where the socket takes it: after the last event there may be no turn of the loop. Nobody is
+// removed here, as one of them may be served just now.
+void ControlServer::tell(const MachineEvent& event) {
+  const std::string line = event_line(event, std::chrono::system_clock::now());
+  for (Client& client : clients_) {
+    if (!client.session.has_negotiated() || client.output.size() > kMaxUnreadBytes) {
+      continue;
+    }
+    client.output += line;
+    static_cast<void>(write(client));
+    client.watch.set_events(client.output.empty() ? EPOLLIN : EPOLLOUT);
+  }
 }
 
 Status ControlServer::watch_listener() {

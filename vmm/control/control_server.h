@@ -22,6 +22,8 @@
 namespace vmm::control {
 
 inline constexpr size_t kMaxClients = 16;
+// What a client may have left unread before it is told of no more events.
+inline constexpr size_t kMaxUnreadBytes = size_t{64} << 10U;
 
 class ControlServer {
  public:
@@ -31,7 +33,7 @@ class ControlServer {
   static Result<std::unique_ptr<ControlServer>> create(EventLoop& loop, Guest& guest, UnixListener listener);
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
-  ~ControlServer() = default;
+  ~ControlServer();
 
  private:
   struct Client {
@@ -51,6 +53,7 @@ class ControlServer {
   void serve(Client& client, uint32_t events);
   static bool read(Client& client);
   static bool write(Client& client);
+  void tell(const MachineEvent& event);
   void remove(const Client& client);
 
   EventLoop& loop_;

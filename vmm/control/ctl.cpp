@@ -17,6 +17,7 @@
 #include "vmm/base/size.h"
 #include "vmm/base/unix_socket.h"
 #include "vmm/control/guest_folder.h"
+#include "vmm/control/output_option.h"
 #include "vmm/control/qmp_client.h"
 
 namespace vmm::control {
@@ -25,11 +26,13 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kHelpText = R"(Controls a running guest.
-Usage: vmm ctl GUEST COMMAND [ARGUMENTS]
+Usage: vmm ctl GUEST COMMAND [ARGUMENTS] [--output human|json]
 
 GUEST is the name that its domain file has, or the path of its control socket (with a /).
 
   status                          what the guest does, and its disks and discs
+  pause                           stop its CPUs, and its clock
+  resume                          let it go on; where a disk waits for the host, try again at once
   eject [DRIVE] [--force]         take the disc out
   insert [DRIVE] FILE [--format raw|qcow2]
                                   put a disc into an empty drive
@@ -39,11 +42,12 @@ GUEST is the name that its domain file has, or the path of its control socket (w
   ephemeral-limit SIZE|none       what throwaway disks may take on the host's disk, all together (as 500M, 20G)
   shutdown                        press the power button
   reset                           press the reset button
+  nmi                             press the NMI button: where a guest listens for it, it tells what it does
   kill                            end the guest at once
 
 DRIVE is the CD-ROM drive's name in the domain file (as hdc); it may be left out where there is one. A guest that
 holds its disc locked is asked to let go of it, and has 10 s for that; --force takes the disc at once.
---format: absent, what the domain file says of the drive. Behind -- all are arguments, whatever they look like.
+--format: absent, what the domain file says of the drive. --output json is for programs. Behind -- all are arguments, whatever they look like.
 Exit status: 0 done, 1 not done (it is said why), 2 the command line is wrong.
 )";
 
@@ -51,23 +55,39 @@ struct Options {
   std::vector<std::string> operands;
   bool is_forced = false;
   std::optional<std::string> format;
+  OutputFormat output = OutputFormat::kHuman;
 };
 struct Request {
   QmpClient& guest;
   const Options& options;
 };
+// What a command has to say, for people and for programs.
+struct Told {
+  std::vector<std::string> lines;
+  json value = json::object();
+};
 
 constexpr std::chrono::seconds kTrayTime(10);
 constexpr std::chrono::milliseconds kTrayPause(100);
-
-// Whether all of it could be printed is seen at the end.
-void print(std::string_view line) { static_cast<void>(std::printf("%s\n", printable(line).c_str())); }
 
 Status end_printing() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     return fail("cannot write to the standard output: {}", errno_text(errno));
   }
   return {};
+}
+
+Status print_lines(const std::vector<std::string>& lines) {
+  for (const std::string& line : lines) {
+    static_cast<void>(std::printf("%s\n", printable(line).c_str()));
+  }
+  return end_printing();
+}
+
+// What is no UTF-8 comes out with replacement characters.
+Status print_json(const json& value) {
+  static_cast<void>(std::printf("%s\n", value.dump(4, ' ', false, json::error_handler_t::replace).c_str()));
+  return end_printing();
 }
 
 std::string text_of(const json& object, const char* name) {
@@ -133,28 +153,32 @@ Status wait_for_tray(QmpClient& guest, const std::string& name) {
               name, kTrayTime.count());
 }
 
-Status status(const Request& request) {
+Result<Told> status(const Request& request) {
   VMM_ASSIGN_OR_RETURN(const json name, request.guest.run("query-name", json::object()));
   VMM_ASSIGN_OR_RETURN(const json state, request.guest.run("query-status", json::object()));
   VMM_ASSIGN_OR_RETURN(const json drives, drives_of(request.guest));
-  print(fmt::format("{}: {}", text_of(name, "name"), text_of(state, "status")));
+  Told told{
+      .value = {{"name", text_of(name, "name")}, {"status", text_of(state, "status")}, {"drives", drives}}};
+  told.lines.push_back(fmt::format("{}: {}", text_of(name, "name"), text_of(state, "status")));
   for (const json& drive : drives) {
     const std::string disc = disc_of(drive);
-    print(fmt::format("  {:<4} {:<6} {}{}{}", text_of(drive, "device"),
-                      flag_of(drive, "removable") ? "cdrom" : "disk", disc.empty() ? "(no disc)" : disc,
-                      flag_of(drive, "tray_open") ? " (the tray is open)" : "",
-                      flag_of(drive, "locked") ? " (locked by the guest)" : ""));
+    told.lines.push_back(fmt::format(
+        "  {:<4} {:<6} {}{}{}", text_of(drive, "device"), flag_of(drive, "removable") ? "cdrom" : "disk",
+        disc.empty() ? "(no disc)" : disc, flag_of(drive, "tray_open") ? " (the tray is open)" : "",
+        flag_of(drive, "locked") ? " (locked by the guest)" : ""));
   }
   if (const auto throwaway = request.guest.run("x-vmm-query-throwaway", json::object())) {
-    print(fmt::format("  throwaway: {} written{}", size_text(number_of(*throwaway, "used")),
-                      throwaway->contains("limit")
-                          ? fmt::format(" of at most {}", size_text(number_of(*throwaway, "limit")))
-                          : ""));
+    told.value["throwaway"] = *throwaway;
+    told.lines.push_back(
+        fmt::format("  throwaway: {} written{}", size_text(number_of(*throwaway, "used")),
+                    throwaway->contains("limit")
+                        ? fmt::format(" of at most {}", size_text(number_of(*throwaway, "limit")))
+                        : ""));
   }
-  return {};
+  return told;
 }
 
-Status eject(const Request& request) {
+Result<Told> eject(const Request& request) {
   VMM_ASSIGN_OR_RETURN(
       const json drive,
       find_drive(request.guest, request.options.operands.empty() ? "" : request.options.operands.front()));
@@ -165,11 +189,10 @@ Status eject(const Request& request) {
     VMM_TRY(wait_for_tray(request.guest, name));
   }
   VMM_TRY(request.guest.run("blockdev-remove-medium", {{"id", name}}));
-  print(fmt::format("{}: no disc", name));
-  return {};
+  return Told{.lines = {fmt::format("{}: no disc", name)}, .value = {{"device", name}}};
 }
 
-Status put_disc(const Request& request, bool is_over_another) {
+Result<Told> put_disc(const Request& request, bool is_over_another) {
   const std::string& file = request.options.operands.back();
   VMM_ASSIGN_OR_RETURN(
       const json drive,
@@ -193,37 +216,49 @@ Status put_disc(const Request& request, bool is_over_another) {
     changed = request.guest.run("blockdev-change-medium", arguments);
   }
   VMM_TRY(changed);
-  print(fmt::format("{}: {}", name, path.native()));
-  return {};
+  return Told{.lines = {fmt::format("{}: {}", name, path.native())},
+              .value = {{"device", name}, {"file", path.native()}}};
 }
 
-Status insert(const Request& request) { return put_disc(request, false); }
-Status change(const Request& request) { return put_disc(request, true); }
+Result<Told> insert(const Request& request) { return put_disc(request, false); }
+Result<Told> change(const Request& request) { return put_disc(request, true); }
 
-Status boot_once(const Request& request) {
+Result<Told> boot_once(const Request& request) {
   VMM_TRY(request.guest.run("x-vmm-boot-once", {{"device", request.options.operands.front()}}));
-  return {};
+  return Told{};
 }
-Status set_throwaway_limit(const Request& request) {
+Result<Told> set_throwaway_limit(const Request& request) {
   const std::string& size = request.options.operands.front();
   json arguments = json::object();
   if (size != "none") {
     VMM_ASSIGN_OR_RETURN(arguments["bytes"], parse_size(size));
   }
   VMM_TRY(request.guest.run("x-vmm-set-throwaway-limit", arguments));
-  return {};
+  return Told{};
 }
-Status shutdown(const Request& request) {
+Result<Told> pause(const Request& request) {
+  VMM_TRY(request.guest.run("stop", json::object()));
+  return Told{};
+}
+Result<Told> resume(const Request& request) {
+  VMM_TRY(request.guest.run("cont", json::object()));
+  return Told{};
+}
+Result<Told> press_nmi(const Request& request) {
+  VMM_TRY(request.guest.run("inject-nmi", json::object()));
+  return Told{};
+}
+Result<Told> shutdown(const Request& request) {
   VMM_TRY(request.guest.run("system_powerdown", json::object()));
-  return {};
+  return Told{};
 }
-Status reset(const Request& request) {
+Result<Told> reset(const Request& request) {
   VMM_TRY(request.guest.run("system_reset", json::object()));
-  return {};
+  return Told{};
 }
-Status kill(const Request& request) {
+Result<Told> kill(const Request& request) {
   VMM_TRY(request.guest.run("quit", json::object()));
-  return {};
+  return Told{};
 }
 
 struct Command {
@@ -232,7 +267,7 @@ struct Command {
   size_t most_operands;
   bool takes_force;
   bool takes_format;
-  Status (*run)(const Request& request);
+  Result<Told> (*run)(const Request& request);
 };
 constexpr std::array kCommands = {
     Command{"status", 0, 0, false, false, status},
@@ -240,6 +275,9 @@ constexpr std::array kCommands = {
     Command{"insert", 1, 2, false, true, insert},
     Command{"change", 1, 2, true, true, change},
     Command{"boot-once", 1, 1, false, false, boot_once},
+    Command{"pause", 0, 0, false, false, pause},
+    Command{"resume", 0, 0, false, false, resume},
+    Command{"nmi", 0, 0, false, false, press_nmi},
     Command{"shutdown", 0, 0, false, false, shutdown},
     Command{"reset", 0, 0, false, false, reset},
     Command{"kill", 0, 0, false, false, kill},
@@ -264,8 +302,11 @@ Result<Options> read_options(const Command& command, std::span<const std::string
       }
       options.format = format;
     } else {
-      return fail_configuration("vmm ctl {}: there is no option {}; see vmm ctl --help", command.name,
-                                argument);
+      VMM_ASSIGN_OR_RETURN(const bool is_taken, take_output_option(arguments, i, options.output));
+      if (!is_taken) {
+        return fail_configuration("vmm ctl {}: there is no option {}; see vmm ctl --help", command.name,
+                                  argument);
+      }
     }
   }
   const size_t count = options.operands.size();
@@ -326,8 +367,8 @@ Status run_ctl(std::span<const std::string> arguments) {
   // The command line is judged before anybody is asked.
   VMM_ASSIGN_OR_RETURN(const Options options, read_options(*command, arguments.subspan(2)));
   VMM_ASSIGN_OR_RETURN(QmpClient guest, connect(arguments[0]));
-  VMM_TRY(command->run({.guest = guest, .options = options}));
-  return end_printing();
+  VMM_ASSIGN_OR_RETURN(const Told told, command->run({.guest = guest, .options = options}));
+  return options.output == OutputFormat::kJson ? print_json(told.value) : print_lines(told.lines);
 }
 
 }  // namespace vmm::control

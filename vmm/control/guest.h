@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,12 +13,14 @@
 
 #include "vmm/base/error.h"
 #include "vmm/domain/domain.h"
+#include "vmm/machine/machine_event.h"
 
 namespace vmm::control {
 
 class Guest {
  public:
-  enum class State : uint8_t { kRunning, kPausedForDisk, kKept };
+  // As Machine::State.
+  enum class State : uint8_t { kRunning, kPaused, kPausedForDisk, kWatchdog, kKept };
   struct Drive {
     std::string device;
     bool is_cdrom = false;
@@ -33,6 +36,14 @@ class Guest {
   virtual State state() const = 0;
   virtual std::vector<Drive> drives() const = 0;
 
+  // Of each vCPU, in their order: the thread's number in the kernel.
+  virtual std::vector<int> vcpu_threads() const = 0;
+  // Who is told of what happens from now on, within the call that makes it happen; empty: nobody.
+  virtual void set_observer(std::function<void(const MachineEvent&)> observer) = 0;
+
+  virtual Status pause() = 0;
+  virtual Status go_on() = 0;
+  virtual void press_nmi() = 0;
   virtual void power_down() = 0;
   virtual void reset() = 0;
   virtual void quit() = 0;

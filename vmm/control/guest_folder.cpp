@@ -140,6 +140,17 @@ Result<fs::path> control_socket_of(const std::string& name) {
   return folder / kSocketName;
 }
 
+std::vector<std::string> guest_names() {
+  std::vector<std::string> names;
+  if (const auto root = root_folder()) {
+    for (const fs::path& entry : entries_of(*root)) {
+      names.push_back(entry.filename());
+    }
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
 Result<GuestFolder> GuestFolder::create(const std::string& name) {
   VMM_ASSIGN_OR_RETURN(fs::path path, folder_of(name));
   const fs::path root = path.parent_path();

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "vmm/base/error.h"
 #include "vmm/base/unique_fd.h"
@@ -16,6 +17,9 @@ namespace vmm::control {
 // The control socket of the guest `name`, which need not run. Errors: a name that cannot be one of a folder;
 // no $XDG_RUNTIME_DIR.
 Result<std::filesystem::path> control_socket_of(const std::string& name);
+
+// Of all guests of this user that have such a folder, by the alphabet; some may have ended, or been killed.
+std::vector<std::string> guest_names();
 
 class GuestFolder {
  public:

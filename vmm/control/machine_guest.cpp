@@ -8,8 +8,12 @@ Guest::State MachineGuest::state() const {
   switch (machine_.state()) {
     case Machine::State::kRunning:
       return State::kRunning;
+    case Machine::State::kPaused:
+      return State::kPaused;
     case Machine::State::kPausedForDisk:
       return State::kPausedForDisk;
+    case Machine::State::kWatchdog:
+      return State::kWatchdog;
     case Machine::State::kKept:
       return State::kKept;
   }

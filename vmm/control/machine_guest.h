@@ -14,9 +14,16 @@ class MachineGuest final : public Guest {
   const domain::Domain& domain() const override { return domain_; }
   State state() const override;
   std::vector<Drive> drives() const override;
+  std::vector<int> vcpu_threads() const override { return machine_.vcpu_threads(); }
+  void set_observer(std::function<void(const MachineEvent&)> observer) override {
+    machine_.set_observer(std::move(observer));
+  }
+  Status pause() override { return machine_.pause(); }
+  Status go_on() override { return machine_.go_on(); }
+  void press_nmi() override { machine_.press_nmi(); }
   void power_down() override { machine_.press_power_button(); }
   void reset() override { machine_.press_reset_button(); }
-  void quit() override { machine_.quit(); }
+  void quit() override { machine_.quit(MachineEvent::Cause::kHostCommand); }
   std::optional<Throwaway> throwaway() const override;
   void set_throwaway_limit(std::optional<uint64_t> bytes) override { machine_.set_throwaway_limit(bytes); }
   Status boot_once_from(std::string_view device) override { return machine_.boot_once_from(device); }

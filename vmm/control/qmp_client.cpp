@@ -47,6 +47,12 @@ Result<json> QmpClient::run(const char* command, const json& arguments) {
   }
 }
 
+int QmpClient::peer_process() const {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  return ::getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer.pid : 0;
+}
+
 Status QmpClient::wait(short events, std::chrono::steady_clock::time_point deadline) const {
   const auto left =
       std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();

@@ -20,6 +20,8 @@ class QmpClient {
 
   // What the command returned. An error: what the guest's vmm says is wrong, or that it does not answer.
   Result<nlohmann::json> run(const char* command, const nlohmann::json& arguments);
+  // That of the vmm at the other end; 0: the kernel does not tell.
+  int peer_process() const;
 
  private:
   QmpClient(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}

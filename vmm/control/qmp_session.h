@@ -1,9 +1,8 @@
-// QmpSession: one client's conversation in the QEMU Machine Protocol (QEMU's docs/interop/qmp-spec.txt), and
-// the commands that vmm has of it, with the names, arguments, results and error classes of QEMU's schema.
+// QmpSession: one client's conversation in the QEMU Machine Protocol (QEMU's docs/interop/qmp-spec.txt).
 //
-// Of vmm's own is "x-vmm-boot-once" {"device"}: at the next reset, firmware boots from this disk first.
-//
-// Threads: the main loop's. Every message has one answer; events are not sent yet.
+// Threads: the main loop's. Every message has one answer, in order; the capability "oob" can be enabled, and
+// as no command takes long here, none is answered out of band. Events (qmp_events.h) go to those who have
+// negotiated.
 #pragma once
 
 #include <string>
@@ -23,9 +22,12 @@ class QmpSession {
   // To what was no message.
   static std::string complaint(std::string_view reason);
 
+  bool has_negotiated() const { return has_negotiated_; }
+
  private:
   Guest& guest_;
   bool has_negotiated_ = false;
+  bool may_be_out_of_band_ = false;
 };
 
 }  // namespace vmm::control

@@ -53,6 +53,9 @@ class Vcpu {
   // As a PC's NMI button: where the guest listens for it, at LINT1 of this local APIC. REQUIRES: it does not
   // run.
   Status press_nmi() const;
+  // Before it goes on after a pause: the guest's watchdogs of soft lockups, where they listen, are told that
+  // the host has held it. REQUIRES: it does not run.
+  void tell_of_pause() const;
 
   // Runs the guest until something other than a device access happens. Device accesses are answered here.
   VcpuStop run();

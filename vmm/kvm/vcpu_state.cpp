@@ -132,6 +132,9 @@ Status Vcpu::press_nmi() const {
   return {};
 }
 
+// EINVAL: the guest does not use kvmclock.
+void Vcpu::tell_of_pause() const { static_cast<void>(kvm_ioctl(fd_.get(), KVM_KVMCLOCK_CTRL, 0UL)); }
+
 Status Vcpu::set_up_local_apic(int fd) const {
   // The wiring of a PC: LINT0 is the PIC, LINT1 is NMI (MultiProcessor Specification 1.4, 3.6.2.2).
   kvm_lapic_state state{};

@@ -121,6 +121,23 @@ Status Vm::save_irqchip() {
   return {};
 }
 
+Result<uint64_t> Vm::clock_ns() const {
+  kvm_clock_data clock{};
+  if (kvm_ioctl(fd(), KVM_GET_CLOCK, &clock) < 0) {
+    return fail("KVM does not tell its clock: {}", errno_text(errno));
+  }
+  return clock.clock;
+}
+
+Status Vm::set_clock_ns(uint64_t value) const {
+  kvm_clock_data clock{};
+  clock.clock = value;
+  if (kvm_ioctl(fd(), KVM_SET_CLOCK, &clock) < 0) {
+    return fail("KVM does not set its clock: {}", errno_text(errno));
+  }
+  return {};
+}
+
 Status Vm::reset_irqchip() {
   for (kvm_irqchip& chip : power_on_state_->chips) {
     if (kvm_ioctl(fd(), KVM_SET_IRQCHIP, &chip) < 0) {

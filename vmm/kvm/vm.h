@@ -49,6 +49,11 @@ class Vm final : public DoorbellRegistry, public MsiSink {
   Status attach(const Doorbell& doorbell, const EventFd& event) override;
   void detach(const Doorbell& doorbell, const EventFd& event) override;
 
+  // Nanoseconds of kvmclock. To be stopped with the vCPUs, and set again before they go on: else the guest
+  // finds that all the time of a pause has passed in no time.
+  Result<uint64_t> clock_ns() const;
+  Status set_clock_ns(uint64_t value) const;
+
   // Puts PIC, IOAPIC and PIT back to the state after create(). REQUIRES: no vCPU runs.
   Status reset_irqchip();
 

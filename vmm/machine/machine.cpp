@@ -222,7 +222,7 @@ Status Machine::start_threads() {
 Result<MachineEnd> Machine::run() {
   VMM_TRY(start_threads());
   pace_.started(std::chrono::steady_clock::now());
-  resume_vcpus();
+  let_guest_go();
   main_loop_.run();
   park_vcpus();
   platform_->flush_consoles();
@@ -235,31 +235,68 @@ Result<MachineEnd> Machine::run() {
 }
 
 void Machine::press_power_button() {
-  if (is_preserved_ || is_restarting_) {
+  if (is_preserved_ || is_restarting_ || is_barked_) {
     return quit();  // there is no guest left that could react
   }
+  tell({.kind = MachineEvent::Kind::kPowerdown});
   if (!platform_->power().press_power_button()) {
     log::warning("the guest does not listen to its power button; SIGTERM again ends it at once");
   }
 }
 
-void Machine::quit() { end(MachineEnd::kQuit); }
+void Machine::quit(MachineEvent::Cause cause) { end(MachineEnd::kQuit, cause); }
 
 bool Machine::time_out() {
   const bool is_first = !has_ended_;
-  end(MachineEnd::kTimeout);
+  end(MachineEnd::kTimeout, MachineEvent::Cause::kHostSignal);
   return is_first;
 }
 
 Machine::State Machine::state() const {
-  return is_preserved_ ? State::kKept : is_paused_ ? State::kPausedForDisk : State::kRunning;
+  return is_preserved_ ? State::kKept
+         : is_barked_  ? State::kWatchdog
+         : is_stopped_ ? State::kPaused
+         : is_paused_  ? State::kPausedForDisk
+                       : State::kRunning;
+}
+
+std::vector<int> Machine::vcpu_threads() const {
+  std::vector<int> numbers;
+  numbers.reserve(vcpus_.size());
+  for (const auto& vcpu : vcpus_) {
+    numbers.push_back(vcpu->number());
+  }
+  return numbers;
+}
+
+Status Machine::pause() {
+  if (is_preserved_ || has_ended_) {
+    return fail("the guest has ended");
+  }
+  is_stopped_ = true;
+  hold_guest();
+  return {};
+}
+
+Status Machine::go_on() {
+  if (is_preserved_ || has_ended_) {
+    return fail("the guest has ended; a reset begins it anew");
+  }
+  is_stopped_ = false;
+  is_barked_ = false;
+  go_on_after_pause();
+  let_guest_go();
+  return {};
 }
 
 void Machine::press_reset_button() {
-  if (is_preserved_ || has_ended_) {
+  if (has_ended_) {
     return;
   }
-  raise(Event::kReset, 0);
+  if (std::exchange(is_preserved_, false)) {
+    event_ = Event::kNone;  // what ended it is over
+  }
+  raise(Event::kResetByHost, 0);
 }
 
 Status Machine::boot_once_from(std::string_view target) {
@@ -273,10 +310,11 @@ Status Machine::boot_once_from(std::string_view target) {
   return {};
 }
 
-void Machine::end(MachineEnd how) {
+void Machine::end(MachineEnd how, MachineEvent::Cause cause) {
   if (!has_ended_) {
     has_ended_ = true;
     end_ = how;
+    tell({.kind = MachineEvent::Kind::kShutdown, .cause = cause});
   }
   main_loop_.stop();
 }
@@ -295,7 +333,7 @@ void Machine::pause_for_disk(const std::string& disk, const std::string& reason)
                  reason, kRetryInterval.count());
   }
   is_paused_ = true;
-  park_vcpus();
+  hold_guest();
   retry_timer_.arm(kRetryInterval);
 }
 
@@ -304,9 +342,7 @@ void Machine::go_on_after_pause() {
     return;
   }
   disks_->retry_held();
-  if (event_ == Event::kNone) {
-    resume_vcpus();
-  }
+  let_guest_go();
 }
 
 // They leave the guest's memory alone from then on.
@@ -348,6 +384,49 @@ void Machine::park_vcpus() {
   }
 }
 
+bool Machine::is_held() const {
+  return is_stopped_ || is_paused_ || is_barked_ || is_preserved_ || is_restarting_ || has_ended_ ||
+         event_ != Event::kNone;
+}
+
+// Where it is held already, for another reason, it only stays so.
+void Machine::hold_guest() {
+  park_vcpus();
+  if (!held_clock_ns_) {
+    const auto clock = vm_->clock_ns();
+    held_clock_ns_ = clock ? std::optional(*clock) : std::nullopt;
+  }
+  if (!std::exchange(is_told_stopped_, true)) {
+    tell({.kind = MachineEvent::Kind::kStopped});
+  }
+}
+
+// When nothing holds it any more.
+void Machine::let_guest_go() {
+  if (is_held()) {
+    return;
+  }
+  if (held_clock_ns_) {
+    if (const Status status = vm_->set_clock_ns(*held_clock_ns_); !status) {
+      log::debug("{}", status.error().message());
+    }
+    for (const auto& vcpu : vcpus_) {
+      vcpu->vcpu().tell_of_pause();
+    }
+    held_clock_ns_.reset();
+  }
+  if (std::exchange(is_told_stopped_, false)) {
+    tell({.kind = MachineEvent::Kind::kResumed});
+  }
+  resume_vcpus();
+}
+
+void Machine::tell(const MachineEvent& event) const {
+  if (observer_) {
+    observer_(event);
+  }
+}
+
 // The watchdog has run out.
 void Machine::bark() {
   if (has_ended_ || event_ != Event::kNone) {
@@ -356,6 +435,7 @@ void Machine::bark() {
   if (watchdog_log_limit_.allows()) {
     log::warning("the guest's watchdog has run out: action '{}'", domain::name_of(domain_.watchdog->action));
   }
+  tell({.kind = MachineEvent::Kind::kWatchdog, .watchdog_action = domain_.watchdog->action});
   switch (domain_.watchdog->action) {
     case domain::WatchdogAction::kReset:
       return raise(Event::kReset, 0);
@@ -365,7 +445,9 @@ void Machine::bark() {
     case domain::WatchdogAction::kPoweroff:
       return raise(Event::kWatchdogOff, 0);
     case domain::WatchdogAction::kPause:
-      return raise(Event::kWatchdogPause, 0);
+      log::warning("the guest is paused by its watchdog; vmm ctl resume lets it go on, SIGTERM ends vmm");
+      is_barked_ = true;
+      return hold_guest();
     case domain::WatchdogAction::kInjectNmi:
       return press_nmi();
     case domain::WatchdogAction::kNone:
@@ -380,7 +462,7 @@ void Machine::press_nmi() {
       log::warning("{}", status.error().message());
     }
   }
-  if (event_ == Event::kNone) {  // else it is to be handled, and they stay where they are
+  if (!is_held()) {
     resume_vcpus();
   }
 }
@@ -415,26 +497,32 @@ void Machine::handle_event() {
       return;
     case Event::kPowerOff:
       log_end(domain_.on_poweroff, "the guest switched itself off");
-      return obey(domain_.on_poweroff, MachineEnd::kPowerOff);
+      return obey(domain_.on_poweroff, MachineEnd::kPowerOff, MachineEvent::Cause::kGuest);
     case Event::kReset:
       log_end(domain_.on_reboot, "the guest is reset");
-      return obey(domain_.on_reboot, MachineEnd::kPowerOff);
+      return obey(domain_.on_reboot, MachineEnd::kPowerOff, MachineEvent::Cause::kGuestReset);
+    case Event::kResetByHost:
+      log_end(domain_.on_reboot, "the guest is reset");
+      return obey(domain_.on_reboot, MachineEnd::kPowerOff, MachineEvent::Cause::kHostCommand);
     case Event::kWatchdogOff:
       log_end(domain_.on_poweroff, "the guest is switched off");
-      return obey(domain_.on_poweroff, MachineEnd::kPowerOff);
-    case Event::kWatchdogPause:
-      return obey(domain::LifecycleAction::kPreserve, MachineEnd::kPowerOff);
+      return obey(domain_.on_poweroff, MachineEnd::kPowerOff, MachineEvent::Cause::kGuest);
     case Event::kExit:
       log::info("the guest ended itself with status {}", exit_status_.load());
-      return end(MachineEnd::kExit);
+      return end(MachineEnd::kExit, MachineEvent::Cause::kGuest);
     case Event::kPanic:
       report_panic();
-      return obey(domain_.on_crash, MachineEnd::kCrash);
+      return obey_after_crash();
     case Event::kTripleFault:
     case Event::kCrash:
       report_crash(event_vcpu_);
-      return obey(domain_.on_crash, MachineEnd::kCrash);
+      return obey_after_crash();
   }
+}
+
+void Machine::obey_after_crash() {
+  tell({.kind = MachineEvent::Kind::kPanicked, .action = domain_.on_crash});
+  obey(domain_.on_crash, MachineEnd::kCrash, MachineEvent::Cause::kPanic);
 }
 
 // What ends the run, or the guest, is always told.
@@ -474,16 +562,19 @@ void Machine::report_crash(unsigned vcpu_index) {
   log::tell(fmt::format("the guest crashed\n{}", vcpus_[vcpu_index]->vcpu().describe_stop(memory_)));
 }
 
-void Machine::obey(domain::LifecycleAction action, MachineEnd how) {
+void Machine::obey(domain::LifecycleAction action, MachineEnd how, MachineEvent::Cause cause) {
+  const bool is_reset = event_ == Event::kReset || event_ == Event::kResetByHost;
   switch (action) {
     case domain::LifecycleAction::kDestroy:
-      return end(how);
+      return end(how, cause);
     case domain::LifecycleAction::kRestart:
-      return event_ == Event::kReset ? restart() : restart_after_pause();
+      tell({.kind = MachineEvent::Kind::kReset, .cause = cause});
+      return is_reset ? restart() : restart_after_pause();
     case domain::LifecycleAction::kPreserve:
       log::warning("the guest has stopped and is kept as it is (preserve); SIGTERM ends vmm");
       is_preserved_ = true;
-      return;
+      tell({.kind = MachineEvent::Kind::kShutdown, .cause = cause, .action = action});
+      return hold_guest();
   }
 }
 
@@ -508,9 +599,11 @@ void Machine::restart() {
   }
   event_ = Event::kNone;
   is_paused_ = false;
+  is_barked_ = false;
   is_restarting_ = false;
+  held_clock_ns_.reset();
   pace_.started(std::chrono::steady_clock::now());
-  resume_vcpus();
+  let_guest_go();
 }
 
 Status Machine::reset() {

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -29,6 +30,7 @@
 #include "vmm/machine/disks.h"
 #include "vmm/machine/firmware.h"
 #include "vmm/machine/isa_interrupts.h"
+#include "vmm/machine/machine_event.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/platform.h"
 #include "vmm/machine/restart_pace.h"
@@ -68,12 +70,25 @@ class Machine {
   // While it runs, on the main loop's thread:
   enum class State : uint8_t {
     kRunning,
+    kPaused,         // by pause()
     kPausedForDisk,  // the host could not do what a disk wanted
+    kWatchdog,       // its watchdog has paused it
     kKept,           // the guest has ended and is kept as it is (preserve)
   };
   State state() const;
+  // Told of what happens, on this thread, within the call that makes it happen. Before run().
+  void set_observer(std::function<void(const MachineEvent&)> observer) { observer_ = std::move(observer); }
   void press_power_button();
-  void quit();
+  void quit(MachineEvent::Cause cause = MachineEvent::Cause::kHostSignal);
+  // The vCPUs stop, kvmclock too, until go_on(). What disks have been asked for is still done. An error: the
+  // guest has ended.
+  Status pause();
+  // After pause(), after a watchdog's, and where a disk waits: it tries again at once.
+  Status go_on();
+  // As a PC's NMI button, on every vCPU.
+  void press_nmi();
+  // The vCPUs' threads, as the kernel numbers them.
+  std::vector<int> vcpu_threads() const;
   // Ends it as quit() does, with MachineEnd::kTimeout. False where it has ended already.
   bool time_out();
   // As if the guest had asked for it (<on_reboot>).
@@ -91,10 +106,10 @@ class Machine {
     kNone,
     kPowerOff,
     kReset,
+    kResetByHost,
     kExit,
     kPanic,
     kWatchdogOff,
-    kWatchdogPause,
     kTripleFault,
     kCrash
   };
@@ -118,14 +133,15 @@ class Machine {
   void report_crash(unsigned vcpu_index);
   void report_panic();
   void bark();
-  void press_nmi();
   bool is_crash_told();
   void log_end(domain::LifecycleAction action, std::string_view what);
-  void obey(domain::LifecycleAction action, MachineEnd end);
+  void obey(domain::LifecycleAction action, MachineEnd end, MachineEvent::Cause cause);
+  void obey_after_crash();
   void restart_after_pause();
   void restart();
   Status reset();
-  void end(MachineEnd how);
+  void end(MachineEnd how, MachineEvent::Cause cause);
+  void tell(const MachineEvent& event) const;
 
   void pause_for_disk(const std::string& disk, const std::string& reason);
   void go_on_after_pause();
@@ -134,6 +150,9 @@ class Machine {
   void flush_consoles();
   void resume_vcpus();
   void park_vcpus();
+  bool is_held() const;
+  void hold_guest();
+  void let_guest_go();
 
   // Constant after construction.
   const domain::Domain& domain_;
@@ -165,10 +184,15 @@ class Machine {
   // The main loop's thread only.
   Result<MachineEnd> end_{MachineEnd::kPowerOff};
   bool has_ended_ = false;
+  bool is_stopped_ = false;     // by pause()
   bool is_paused_ = false;      // a disk holds requests
+  bool is_barked_ = false;      // the watchdog has paused it
   bool is_preserved_ = false;   // the guest has ended and is kept
   bool is_restarting_ = false;  // it has ended, and is started again after a pause
-  std::string boot_once_;       // the disk that is booted first at the next start; empty: none
+  bool is_told_stopped_ = false;
+  std::optional<uint64_t> held_clock_ns_;  // kvmclock, while the guest is held
+  std::function<void(const MachineEvent&)> observer_;
+  std::string boot_once_;  // the disk that is booted first at the next start; empty: none
   EventLoop::Timer retry_timer_;
   RestartPace pace_;
   EventLoop::Timer restart_timer_;

@@ -1,6 +1,7 @@
 #include "vmm/machine/vcpu_thread.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -26,6 +27,7 @@ VcpuThread::~VcpuThread() {
 
 void VcpuThread::start(unsigned index) {
   thread_ = std::thread([this, index] {
+    number_ = ::gettid();
     name_this_thread(fmt::format("vcpu-{}", index));
     thread_main();
   });

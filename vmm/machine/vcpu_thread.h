@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -33,6 +34,8 @@ class VcpuThread {
   void start(unsigned index);
   // REQUIRES: started.
   pthread_t handle() { return thread_.native_handle(); }
+  // Its number in the kernel (gettid(2)). REQUIRES: started.
+  int number() const { return number_.load(); }
   void resume();
   void request_park();
   void wait_parked();
@@ -51,6 +54,7 @@ class VcpuThread {
   std::condition_variable changed_;
   Wish wish_ = Wish::kPark;  // guarded by mutex_, as is is_parked_
   bool is_parked_ = true;
+  std::atomic<int> number_ = 0;
   std::thread thread_;
 };
 

@@ -34,7 +34,7 @@ class Watchdog(GuestTest):
     def test_an_ib700_pauses_a_guest_that_hangs(self):
         with self.guest("ib700", "ib700wdt", "pause") as guest, guest.start() as run:
             run.wait_for("^fed=yes")
-            run.wait_for_error(r"action 'pause'\n.*kept as it is")
+            run.wait_for_error(r"action 'pause'\n.*is paused by its watchdog")
             self.assertIsNone(run.process.poll())
             run.process.terminate()
             run.wait_end(20)

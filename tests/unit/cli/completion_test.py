@@ -38,6 +38,9 @@ class Completion(CommandTest):
         self.assertEqual(self.complete("run", "--dom"), [])
         self.assertEqual(self.complete("clone", "x", "--"), ["--file", "--help", "--secret"])
         self.assertEqual(self.complete("ctl", "x", "eject", "--fo"), ["--force", "--format"])
+        self.assertEqual(self.complete("ctl", "x", "pa"), ["pause"])
+        self.assertEqual(self.complete("list", "--o"), ["--output"])
+        self.assertEqual(self.complete("list", "--output", "j"), ["json"])
 
     def test_every_option_of_the_help_is_one_that_vmm_knows(self):
         for command in ((), ("run",), ("clone",)):

@@ -117,6 +117,55 @@ TEST_F(Server, AClientThatNeverReadsIsNotReadEither) {
   EXPECT_NE(read_until(other, "\n").find("QMP"), std::string::npos);
 }
 
+TEST_F(Server, EventsGoToThoseWhoHaveNegotiated) {
+  const UniqueFd client = connect();
+  const UniqueFd stranger = connect();
+  read_until(stranger, "QMP");
+  send(client, R"({"execute":"qmp_capabilities"})");
+  read_until(client, "return");
+  send(client, R"({"execute":"stop","id":"s"})");
+  const std::string answer = read_until(client, "\"s\"");
+  EXPECT_LT(answer.find("STOP"), answer.find("\"s\""));  // as QEMU does it
+  guest_.tell({.kind = MachineEvent::Kind::kPowerdown});
+  EXPECT_NE(read_until(client, "POWERDOWN").find("POWERDOWN"), std::string::npos);
+  EXPECT_EQ(read_until(stranger, "POWERDOWN"), "");
+}
+
+TEST_F(Server, TheLastEventComesThoughTheLoopTurnsNoMore) {
+  const UniqueFd client = connect();
+  send(client, R"({"execute":"qmp_capabilities"})");
+  read_until(client, "return");
+  guest_.tell({.kind = MachineEvent::Kind::kShutdown});
+  std::array<char, 1024> bytes{};
+  const ssize_t count = ::recv(client.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+  ASSERT_GT(count, 0);
+  EXPECT_NE(std::string(bytes.data(), static_cast<size_t>(count)).find("SHUTDOWN"), std::string::npos);
+}
+
+TEST_F(Server, EventsThatNobodyReadsAreNotKept) {
+  const UniqueFd client = connect();
+  send(client, R"({"execute":"qmp_capabilities"})");
+  read_until(client, "return");
+  for (int i = 0; i < 200'000; ++i) {
+    guest_.tell({.kind = MachineEvent::Kind::kStopped});
+  }
+  size_t received = 0;
+  std::array<char, 65536> bytes{};
+  for (int i = 0; i < 2000; ++i) {
+    turn();
+    const ssize_t count = ::recv(client.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+    received += count > 0 ? static_cast<size_t>(count) : 0;
+    if (count <= 0 && i > 100) {
+      break;
+    }
+  }
+  EXPECT_GT(received, kMaxUnreadBytes);
+  EXPECT_LT(received, size_t{4} << 20U);
+  // It is told of the next ones again.
+  guest_.tell({.kind = MachineEvent::Kind::kPowerdown});
+  EXPECT_NE(read_until(client, "POWERDOWN").find("POWERDOWN"), std::string::npos);
+}
+
 TEST_F(Server, QuitIsAnswered) {
   const UniqueFd client = connect();
   send(client, R"({"execute":"qmp_capabilities"}{"execute":"quit","id":"bye"})");

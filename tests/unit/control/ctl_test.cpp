@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 namespace vmm::control {
 namespace {
 
+using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::internal::CaptureStdout;
@@ -88,6 +90,29 @@ TEST_F(Ctl, PressesButtons) {
   run({"boot-once", "vda"});
   run({"kill"});
   EXPECT_THAT(guest_.done_, ElementsAre("power_down", "reset", "boot once vda", "quit"));
+}
+
+TEST_F(Ctl, PausesAndResumes) {
+  EXPECT_EQ(run({"pause"}), "");
+  EXPECT_EQ(guest_.state_, Guest::State::kPaused);
+  EXPECT_THAT(run({"status"}), HasSubstr("fake: paused"));
+  EXPECT_EQ(run({"resume"}), "");
+  EXPECT_EQ(guest_.state_, Guest::State::kRunning);
+  run({"nmi"});
+  EXPECT_THAT(guest_.done_, ElementsAre("nmi"));
+  guest_.state_ = Guest::State::kKept;
+  EXPECT_THAT(run({"resume"}), HasSubstr("error: the guest has ended"));
+}
+
+TEST_F(Ctl, SpeaksJsonToPrograms) {
+  const json status = json::parse(run({"status", "--output=json"}));
+  EXPECT_EQ(status["name"], "fake");
+  EXPECT_EQ(status["status"], "running");
+  EXPECT_EQ(status["drives"][0]["inserted"]["drv"], "qcow2");
+  EXPECT_EQ(json::parse(run({"pause", "--output", "json"})), json::object());
+  EXPECT_EQ(json::parse(run({"eject", "--output=json", "hdc"})), json::parse(R"({"device":"hdc"})"));
+  EXPECT_THAT(run({"status", "--output", "xml"}), HasSubstr("error: --output xml: human and json can be"));
+  EXPECT_THAT(run({"status", "--output"}), HasSubstr("error: --output : human and json can be"));
 }
 
 TEST_F(Ctl, LimitsThrowawayDisks) {

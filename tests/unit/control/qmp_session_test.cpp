@@ -33,7 +33,7 @@ class Qmp : public testing::Test {
 TEST_F(Qmp, GreetsWithItsVersion) {
   const json greeting = json::parse(QmpSession::greeting());
   EXPECT_TRUE(greeting["QMP"]["version"]["qemu"]["major"].is_number());
-  EXPECT_TRUE(greeting["QMP"]["capabilities"].empty());
+  EXPECT_EQ(greeting["QMP"]["capabilities"], json::array({"oob"}));
 }
 
 TEST_F(Qmp, NeedsTheNegotiationFirst) {
@@ -93,6 +93,53 @@ TEST_F(Qmp, TellsTheState) {
   EXPECT_EQ(run("query-status")["return"]["status"], "io-error");
   guest_.state_ = Guest::State::kKept;
   EXPECT_EQ(run("query-status")["return"]["status"], "shutdown");
+  guest_.state_ = Guest::State::kWatchdog;
+  EXPECT_EQ(run("query-status")["return"], json::parse(R"({"running":false,"status":"watchdog"})"));
+}
+
+TEST_F(Qmp, OutOfBandIsTakenWhereItIsEnabledAndNoCommandNeedsIt) {
+  EXPECT_THAT(description(ask(R"({"exec-oob":"query-status"})")), HasSubstr("'exec-oob' is unexpected"));
+  QmpSession fresh(guest_);
+  const auto ask_fresh = [&fresh](const char* text) { return json::parse(fresh.answer(text)); };
+  EXPECT_TRUE(
+      ask_fresh(R"({"execute":"qmp_capabilities","arguments":{"enable":["more"]}})").contains("error"));
+  EXPECT_TRUE(ask_fresh(R"({"execute":"qmp_capabilities","arguments":{"enable":"oob"}})").contains("error"));
+  EXPECT_TRUE(
+      ask_fresh(R"({"execute":"qmp_capabilities","arguments":{"enable":["oob"]}})").contains("return"));
+  EXPECT_THAT(description(ask_fresh(R"({"exec-oob":"query-status","id":1})")),
+              HasSubstr("does not support OOB"));
+  EXPECT_EQ(error_class(ask_fresh(R"({"exec-oob":"nonsense","id":1})")), "CommandNotFound");
+  EXPECT_TRUE(ask_fresh(R"({"exec-oob":"stop","execute":"stop"})").contains("error"));
+  EXPECT_EQ(guest_.state_, Guest::State::kRunning);
+}
+
+TEST_F(Qmp, TellsTheMachine) {
+  EXPECT_EQ(run("query-kvm")["return"], json::parse(R"({"enabled":true,"present":true})"));
+  EXPECT_EQ(run("query-uuid")["return"]["UUID"], "00000000-0000-0000-0000-000000000000");
+  guest_.domain_.uuid = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0, 1, 2, 3, 4, 5, 6, 7};
+  EXPECT_EQ(run("query-uuid")["return"]["UUID"], "01234567-89ab-cdef-0001-020304050607");
+  EXPECT_EQ(run("query-events")["return"].size(), 7U);
+}
+
+TEST_F(Qmp, NumbersCpusByTheirTopology) {
+  guest_.domain_.topology = {.sockets = 1, .dies = 1, .cores = 1, .threads = 2};
+  const json cpus = run("query-cpus-fast")["return"];
+  ASSERT_EQ(cpus.size(), 2U);
+  EXPECT_EQ(cpus[1]["cpu-index"], 1);
+  EXPECT_EQ(cpus[1]["thread-id"], 102);
+  EXPECT_EQ(cpus[1]["props"], json::parse(R"({"core-id":0,"thread-id":1,"die-id":0,"socket-id":0})"));
+  guest_.domain_.topology = {.sockets = 2, .dies = 1, .cores = 1, .threads = 1};
+  EXPECT_EQ(run("query-cpus-fast")["return"][1]["props"],
+            json::parse(R"({"core-id":0,"thread-id":0,"die-id":0,"socket-id":1})"));
+}
+
+TEST_F(Qmp, StopsAndGoesOn) {
+  EXPECT_TRUE(run("stop").contains("return"));
+  EXPECT_EQ(run("query-status")["return"], json::parse(R"({"running":false,"status":"paused"})"));
+  EXPECT_TRUE(run("cont").contains("return"));
+  EXPECT_EQ(run("query-status")["return"]["running"], true);
+  guest_.state_ = Guest::State::kKept;
+  EXPECT_EQ(error_class(run("cont")), "GenericError");
 }
 
 TEST_F(Qmp, ListsDrives) {
@@ -124,8 +171,9 @@ TEST_F(Qmp, PressesButtons) {
   run("system_powerdown");
   run("system_reset");
   run("x-vmm-boot-once", {{"device", "vda"}});
+  run("inject-nmi");
   run("quit");
-  EXPECT_THAT(guest_.done_, ElementsAre("power_down", "reset", "boot once vda", "quit"));
+  EXPECT_THAT(guest_.done_, ElementsAre("power_down", "reset", "boot once vda", "nmi", "quit"));
 }
 
 TEST_F(Qmp, MovesTrays) {
@@ -158,6 +206,7 @@ TEST_F(Qmp, EveryListedCommandIsThere) {
   for (const json& command : commands) {
     const std::string name = command["name"];
     const json answer = run(name.c_str());
+    guest_.state_ = Guest::State::kRunning;
     EXPECT_FALSE(answer.contains("error") && name != "qmp_capabilities" &&
                  error_class(answer) == "CommandNotFound")
         << name;

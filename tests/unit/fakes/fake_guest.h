@@ -3,7 +3,9 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "vmm/control/guest.h"
@@ -22,6 +24,27 @@ class FakeGuest final : public Guest {
   const domain::Domain& domain() const override { return domain_; }
   State state() const override { return state_; }
   std::vector<Drive> drives() const override { return drives_; }
+  std::vector<int> vcpu_threads() const override { return {101, 102}; }
+  void set_observer(std::function<void(const MachineEvent&)> observer) override {
+    observer_ = std::move(observer);
+  }
+  Status pause() override {
+    if (state_ == State::kKept) {
+      return fail("the guest has ended");
+    }
+    state_ = State::kPaused;
+    tell({.kind = MachineEvent::Kind::kStopped});
+    return {};
+  }
+  Status go_on() override {
+    if (state_ == State::kKept) {
+      return fail("the guest has ended");
+    }
+    state_ = State::kRunning;
+    tell({.kind = MachineEvent::Kind::kResumed});
+    return {};
+  }
+  void press_nmi() override { done_.emplace_back("nmi"); }
   void power_down() override { done_.emplace_back("power_down"); }
   void reset() override { done_.emplace_back("reset"); }
   void quit() override { done_.emplace_back("quit"); }
@@ -72,8 +95,14 @@ class FakeGuest final : public Guest {
     return {};
   }
 
+  void tell(const MachineEvent& event) const {
+    if (observer_) {
+      observer_(event);
+    }
+  }
   Drive& find(std::string_view device) { return *std::ranges::find(drives_, device, &Drive::device); }
 
+  std::function<void(const MachineEvent&)> observer_;
   domain::Domain domain_;
   State state_ = State::kRunning;
   std::vector<Drive> drives_;

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""A guest that runs is paused, goes on, is reset and ended, by people and by programs, who are told of it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
+from linux_guest import VMM  # noqa: E402
+
+STANDS_STILL = 3  # seconds, in which a guest that runs would be far
+
+
+class Client:
+    """A program that speaks QMP, line by line. Use as a context."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(SECONDS)
+        self.socket.connect(path)
+        self.lines = self.socket.makefile("rw", encoding="utf-8", newline="\n")
+        self.greeting = json.loads(self.lines.readline())
+        self.events = []
+        self.ask("qmp_capabilities")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def ask(self, command, **arguments):
+        """What it returns; events that come meanwhile are kept."""
+        self.lines.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self.lines.flush()
+        while True:
+            message = json.loads(self.lines.readline())
+            if "event" not in message:
+                return message["return"]
+            self.events.append(message)
+
+    def wait_for_event(self, name):
+        while True:
+            message = self.events.pop(0) if self.events else json.loads(self.lines.readline())
+            if message["event"] == name:
+                return message.get("data")
+
+
+class Control(FirmwareTest):
+    """A guest whose boot sector waits for a key, and resets then."""
+
+    def run_guest(self, others=""):
+        session = self.start(self.domain(self.boot_disk("disk", "the first disk"), others=others, vcpus=2), "--control", self.path("control"))
+        while not os.path.exists(self.path("control")):
+            self.assertIsNone(session.process.poll())
+            time.sleep(0.05)
+        return session
+
+    def ctl(self, *words, status=0, guest=None):
+        done = subprocess.run([VMM, "ctl", guest or self.path("control"), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=SECONDS, check=False)
+        self.assertEqual(done.returncode, status, done)
+        return done.stdout if status == 0 else done.stderr
+
+    def test_a_paused_guest_stands_still(self):
+        with self.run_guest() as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            self.ctl("pause")
+            self.ctl("pause")
+            self.assertIn("firmware: paused", self.ctl("status"))
+            session.type("x")
+            with self.assertRaisesRegex(AssertionError, "did not come"):
+                session.wait_for(rb"the first disk", STANDS_STILL)
+            self.ctl("resume")
+            session.wait_for(rb"the first disk", SECONDS)
+            self.assertIn("firmware: running", self.ctl("status"))
+
+    def test_a_reset_of_a_paused_guest_leaves_it_paused(self):
+        with self.run_guest() as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            self.ctl("pause")
+            self.ctl("reset")
+            with self.assertRaisesRegex(AssertionError, "did not come"):
+                session.wait_for(rb"the first disk", STANDS_STILL)
+            self.assertEqual(json.loads(self.ctl("status", "--output=json"))["status"], "paused")
+            self.ctl("resume")
+            session.wait_for(rb"the first disk", SECONDS)
+            self.ctl("pause")
+            self.ctl("kill")
+            self.assertEqual(session.wait_end(SECONDS), 0)
+
+    def test_a_guest_that_is_kept_goes_on_after_a_reset_only(self):
+        with self.run_guest(others="<on_reboot>preserve</on_reboot>") as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            with Client(self.path("control")) as client:
+                session.type("x")
+                self.assertEqual(client.wait_for_event("SHUTDOWN"), {"guest": True, "reason": "guest-reset"})
+                client.wait_for_event("STOP")
+                self.assertEqual(client.ask("query-status"), {"running": False, "status": "shutdown"})
+            self.assertIn("a reset begins it anew", self.ctl("resume", status=1))
+
+    def test_programs_are_told_what_happens(self):
+        with self.run_guest() as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            with Client(self.path("control")) as client, Client(self.path("control")) as other:
+                self.assertEqual(client.greeting["QMP"]["capabilities"], ["oob"])
+                threads = [cpu["thread-id"] for cpu in client.ask("query-cpus-fast")]
+                self.assertEqual(len(threads), 2)
+                for thread in threads:
+                    self.assertTrue(os.path.exists(f"/proc/{session.process.pid}/task/{thread}"))
+                client.ask("stop")
+                other.wait_for_event("STOP")
+                client.ask("cont")
+                other.wait_for_event("RESUME")
+                session.type("x")
+                self.assertEqual(other.wait_for_event("RESET"), {"guest": True, "reason": "guest-reset"})
+                session.wait_for(rb"the first disk", SECONDS)
+                client.ask("system_reset")
+                self.assertEqual(other.wait_for_event("RESET"), {"guest": False, "reason": "host-qmp-system-reset"})
+                client.ask("system_powerdown")
+                other.wait_for_event("POWERDOWN")
+                client.ask("quit")
+                self.assertEqual(other.wait_for_event("SHUTDOWN"), {"guest": False, "reason": "host-qmp-quit"})
+            self.assertEqual(session.wait_end(SECONDS), 0)
+
+    def test_it_is_listed(self):
+        environment = {**os.environ, "XDG_RUNTIME_DIR": self.folder}
+        name = f"listed-{os.getpid()}"  # where root runs it, all guests of the machine are listed
+        with open(self.domain(self.boot_disk("disk", "the first disk")), "r+", encoding="utf-8") as file:
+            text = file.read()
+            file.seek(0)
+            file.write(text.replace("<name>firmware</name>", f"<name>{name}</name>"))
+        with subprocess.Popen([VMM, "list", "--help"], stdout=subprocess.DEVNULL) as helped:
+            self.assertEqual(helped.wait(SECONDS), 0)
+        os.environ.update(environment)
+        with self.start(self.path("guest.xml")) as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            done = subprocess.run([VMM, "list", "--output=json"], env=environment, stdout=subprocess.PIPE, text=True, timeout=SECONDS, check=True)
+            listed = {guest["name"]: guest for guest in json.loads(done.stdout)}
+            self.assertEqual(listed[name], {"name": name, "status": "running", "pid": session.process.pid})
+            self.assertIn("NAME", subprocess.run([VMM, "list"], env=environment, stdout=subprocess.PIPE, text=True, timeout=SECONDS, check=True).stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

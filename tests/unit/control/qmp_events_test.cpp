@@ -1,0 +1,49 @@
+#include "vmm/control/qmp_events.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+namespace vmm::control {
+namespace {
+
+using nlohmann::json;
+using Kind = MachineEvent::Kind;
+using Cause = MachineEvent::Cause;
+
+constexpr std::chrono::system_clock::time_point kWhen{std::chrono::microseconds(1'700'000'000'000'042)};
+
+json event(const MachineEvent& machine_event) { return json::parse(event_line(machine_event, kWhen)); }
+
+TEST(QmpEvents, HaveATimeAndDataOnlyWhereThereAreSome) {
+  EXPECT_EQ(event({.kind = Kind::kStopped}),
+            json::parse(R"({"timestamp":{"seconds":1700000000,"microseconds":42},"event":"STOP"})"));
+  EXPECT_EQ(event({.kind = Kind::kResumed})["event"], "RESUME");
+  EXPECT_EQ(event({.kind = Kind::kPowerdown})["event"], "POWERDOWN");
+}
+
+TEST(QmpEvents, SayWhoseDoingItWas) {
+  const auto data = [](Kind kind, Cause cause) { return event({.kind = kind, .cause = cause})["data"]; };
+  EXPECT_EQ(data(Kind::kShutdown, Cause::kGuest), json::parse(R"({"guest":true,"reason":"guest-shutdown"})"));
+  EXPECT_EQ(data(Kind::kShutdown, Cause::kGuestReset),
+            json::parse(R"({"guest":true,"reason":"guest-reset"})"));
+  EXPECT_EQ(data(Kind::kShutdown, Cause::kPanic), json::parse(R"({"guest":true,"reason":"guest-panic"})"));
+  EXPECT_EQ(data(Kind::kShutdown, Cause::kHostSignal),
+            json::parse(R"({"guest":false,"reason":"host-signal"})"));
+  EXPECT_EQ(data(Kind::kShutdown, Cause::kHostCommand),
+            json::parse(R"({"guest":false,"reason":"host-qmp-quit"})"));
+  EXPECT_EQ(data(Kind::kReset, Cause::kHostCommand),
+            json::parse(R"({"guest":false,"reason":"host-qmp-system-reset"})"));
+  EXPECT_EQ(data(Kind::kReset, Cause::kGuestReset), json::parse(R"({"guest":true,"reason":"guest-reset"})"));
+}
+
+TEST(QmpEvents, SayWhatIsDone) {
+  EXPECT_EQ(event({.kind = Kind::kPanicked, .action = domain::LifecycleAction::kPreserve})["data"],
+            json::parse(R"({"action":"pause"})"));
+  EXPECT_EQ(event({.kind = Kind::kWatchdog, .watchdog_action = domain::WatchdogAction::kInjectNmi})["data"],
+            json::parse(R"({"action":"inject-nmi"})"));
+}
+
+}  // namespace
+}  // namespace vmm::control

@@ -1,0 +1,94 @@
+#include "vmm/control/list.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
+
+#include "vmm/base/printable.h"
+#include "vmm/control/guest_folder.h"
+#include "vmm/control/output_option.h"
+#include "vmm/control/qmp_client.h"
+
+namespace vmm::control {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kHelpText = R"(Lists the running guests of this user.
+Usage: vmm list [--output human|json]
+
+Each with the name that vmm ctl knows it by, what it does (running, paused, io-error: it waits for the host to do
+what a disk wants, watchdog: paused by its watchdog, shutdown: it has ended and is kept), and the process of its vmm.
+Guests whose sockets are elsewhere (--control) are not found.
+)";
+
+struct Row {
+  std::string name;
+  std::string state;
+  int process = 0;
+};
+
+// Nothing: nobody listens there, or its vmm has just ended.
+std::optional<Row> row_of(const std::string& name) {
+  const auto path = control_socket_of(name);
+  if (!path) {
+    return std::nullopt;
+  }
+  auto guest = QmpClient::connect(*path);
+  if (!guest) {
+    return std::nullopt;
+  }
+  const auto status = guest->run("query-status", json::object());
+  if (!status || !status->is_object()) {
+    return Row{.name = name, .state = "does not answer", .process = guest->peer_process()};
+  }
+  return Row{.name = name, .state = status->value("status", "unknown"), .process = guest->peer_process()};
+}
+
+std::string table_of(const std::vector<Row>& rows) {
+  size_t width = 4;
+  for (const Row& row : rows) {
+    width = std::max(width, printable(row.name).size());
+  }
+  std::string text = fmt::format("{:<{}}  {:<8}  {}\n", "NAME", width, "STATE", "PROCESS");
+  for (const Row& row : rows) {
+    text += fmt::format("{:<{}}  {:<8}  {}\n", printable(row.name), width, printable(row.state), row.process);
+  }
+  return text;
+}
+
+std::string json_of(const std::vector<Row>& rows) {
+  json list = json::array();
+  for (const Row& row : rows) {
+    list.push_back({{"name", row.name}, {"status", row.state}, {"pid", row.process}});
+  }
+  return list.dump(4, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+Result<std::string> run_list(std::span<const std::string> arguments) {
+  OutputFormat format = OutputFormat::kHuman;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == "--help" || arguments[i] == "-h") {
+      return kHelpText;
+    }
+    VMM_ASSIGN_OR_RETURN(const bool is_taken, take_output_option(arguments, i, format));
+    if (!is_taken) {
+      return fail_configuration("vmm list: there is no argument {}; see vmm list --help",
+                                printable(arguments[i]));
+    }
+  }
+  std::vector<Row> rows;
+  for (const std::string& name : guest_names()) {
+    if (auto row = row_of(name)) {
+      rows.push_back(*std::move(row));
+    }
+  }
+  return format == OutputFormat::kJson ? json_of(rows) : table_of(rows);
+}
+
+}  // namespace vmm::control

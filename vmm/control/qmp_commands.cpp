@@ -1,0 +1,176 @@
+#include "vmm/control/qmp_commands.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "vmm/control/qmp_arguments.h"
+#include "vmm/control/qmp_drive_commands.h"
+#include "vmm/control/qmp_events.h"
+#include "vmm/domain/write_domain.h"
+#include "vmm/version.h"
+
+namespace vmm::control {
+namespace {
+
+Answer query_version(Guest& /*guest*/, const Request& /*request*/) { return version(); }
+
+Answer query_name(Guest& guest, const Request& /*request*/) { return Json{{"name", guest.domain().name}}; }
+
+// As QEMU: zeroes where there is none.
+Answer query_uuid(Guest& guest, const Request& /*request*/) {
+  return Json{{"UUID", domain::uuid_text(guest.domain().uuid.value_or(std::array<uint8_t, 16>{}))}};
+}
+
+Answer query_kvm(Guest& /*guest*/, const Request& /*request*/) {
+  return Json{{"enabled", true}, {"present", true}};
+}
+
+const char* name_of(Guest::State state) {
+  switch (state) {
+    case Guest::State::kRunning:
+      return "running";
+    case Guest::State::kPaused:
+      return "paused";
+    case Guest::State::kPausedForDisk:
+      return "io-error";
+    case Guest::State::kWatchdog:
+      return "watchdog";
+    case Guest::State::kKept:
+      break;
+  }
+  return "shutdown";
+}
+
+Answer query_status(Guest& guest, const Request& /*request*/) {
+  const Guest::State state = guest.state();
+  return Json{{"running", state == Guest::State::kRunning}, {"status", name_of(state)}};
+}
+
+// The CPUs are numbered as the topology is: threads first.
+Answer query_cpus(Guest& guest, const Request& /*request*/) {
+  const domain::CpuTopology& topology = guest.domain().topology;
+  Json list = Json::array();
+  uint32_t index = 0;
+  for (const int thread : guest.vcpu_threads()) {
+    const uint32_t core = index / topology.threads;
+    const uint32_t die = core / topology.cores;
+    list.push_back({{"cpu-index", index},
+                    {"qom-path", fmt::format("/machine/unattached/device[{}]", index)},
+                    {"thread-id", thread},
+                    {"props",
+                     {{"core-id", core % topology.cores},
+                      {"thread-id", index % topology.threads},
+                      {"die-id", die % topology.dies},
+                      {"socket-id", die / topology.dies}}},
+                    {"target", "x86_64"}});
+    ++index;
+  }
+  return list;
+}
+
+Answer query_events(Guest& /*guest*/, const Request& /*request*/) {
+  Json list = Json::array();
+  for (const std::string_view name : event_names()) {
+    list.push_back({{"name", name}});
+  }
+  return list;
+}
+
+Answer stop(Guest& guest, const Request& /*request*/) { return answer_of(guest.pause()); }
+Answer go_on(Guest& guest, const Request& /*request*/) { return answer_of(guest.go_on()); }
+
+Answer inject_nmi(Guest& guest, const Request& /*request*/) {
+  guest.press_nmi();
+  return Json::object();
+}
+
+Answer power_down(Guest& guest, const Request& /*request*/) {
+  guest.power_down();
+  return Json::object();
+}
+
+Answer reset(Guest& guest, const Request& /*request*/) {
+  guest.reset();
+  return Json::object();
+}
+
+Answer quit(Guest& guest, const Request& /*request*/) {
+  guest.quit();
+  return Json::object();
+}
+
+Answer query_commands(Guest& guest, const Request& request);
+
+struct Command {
+  const char* name;
+  unsigned takes;
+  Answer (*run)(Guest& guest, const Request& request);
+};
+constexpr std::array kCommands = {
+    Command{"blockdev-change-medium", kCdrom | kForce | kFile, change_medium},
+    Command{"blockdev-close-tray", kCdrom, close_tray},
+    Command{"blockdev-open-tray", kCdrom | kForce, open_tray},
+    Command{"blockdev-remove-medium", kCdrom, remove_medium},
+    Command{"cont", kNothing, go_on},
+    Command{"eject", kCdrom | kForce, eject},
+    Command{"inject-nmi", kNothing, inject_nmi},
+    Command{"query-block", kNothing, query_block},
+    Command{"query-commands", kNothing, query_commands},
+    Command{"query-cpus-fast", kNothing, query_cpus},
+    Command{"query-events", kNothing, query_events},
+    Command{"query-kvm", kNothing, query_kvm},
+    Command{"query-name", kNothing, query_name},
+    Command{"query-status", kNothing, query_status},
+    Command{"query-uuid", kNothing, query_uuid},
+    Command{"query-version", kNothing, query_version},
+    Command{"quit", kNothing, quit},
+    Command{"stop", kNothing, stop},
+    Command{"system_powerdown", kNothing, power_down},
+    Command{"system_reset", kNothing, reset},
+    Command{"x-vmm-boot-once", kDrive, boot_once},
+    Command{"x-vmm-query-throwaway", kNothing, query_throwaway},
+    Command{"x-vmm-set-throwaway-limit", kBytes, set_throwaway_limit},
+};
+
+Answer query_commands(Guest& /*guest*/, const Request& /*request*/) {
+  Json list = Json::array();
+  for (const Command& command : kCommands) {
+    list.push_back({{"name", command.name}});
+  }
+  list.push_back({{"name", kNegotiate}});
+  return list;
+}
+
+}  // namespace
+
+Json version() {
+  return Json{
+      {"qemu", {{"major", VMM_VERSION_MAJOR}, {"minor", VMM_VERSION_MINOR}, {"micro", VMM_VERSION_PATCH}}},
+      {"package", "vmm " VMM_VERSION}};
+}
+
+Answer run_command(Guest& guest, const std::string& name, const Json& arguments, bool is_out_of_band) {
+  const auto* const command =
+      std::ranges::find_if(kCommands, [&name](const Command& each) { return name == each.name; });
+  if (command == kCommands.end()) {
+    return std::unexpected(Fault{.error_class = "CommandNotFound",
+                                 .description = fmt::format("The command {} has not been found", name)});
+  }
+  if (is_out_of_band) {
+    return fault(fmt::format("The command {} does not support OOB", name));
+  }
+  const auto request = read_request(arguments, command->takes);
+  if (!request) {
+    return std::unexpected(request.error());
+  }
+  if ((command->takes & (kDrive | kCdrom)) != 0) {
+    if (auto wrong = unknown_drive(guest, request->device, command->takes)) {
+      return std::unexpected(*std::move(wrong));
+    }
+  }
+  return command->run(guest, *request);
+}
+
+}  // namespace vmm::control

@@ -1,0 +1,36 @@
+// MachineEvent: what happens to a guest that somebody outside may want to know.
+//
+// Threads: values.
+#pragma once
+
+#include <cstdint>
+
+#include "vmm/domain/domain.h"
+
+namespace vmm {
+
+struct MachineEvent {
+  enum class Kind : uint8_t {
+    kStopped,    // its vCPUs run no more
+    kResumed,    // they run again
+    kPowerdown,  // its power button was pressed
+    kReset,      // it begins anew
+    kShutdown,   // it has ended; what is done then is `action`
+    kPanicked,   // its kernel, or a vCPU, crashed; what is done then is `action`
+    kWatchdog,   // its watchdog ran out; what is done then is `watchdog_action`
+  };
+  enum class Cause : uint8_t {
+    kGuest,       // itself: it switched itself off, or pressed its own reset button
+    kGuestReset,  // its reset, where <on_reboot> ends it
+    kPanic,
+    kHostSignal,
+    kHostCommand,
+  };
+
+  Kind kind = Kind::kStopped;
+  Cause cause = Cause::kGuest;  // of kReset and kShutdown
+  domain::LifecycleAction action = domain::LifecycleAction::kDestroy;
+  domain::WatchdogAction watchdog_action = domain::WatchdogAction::kNone;
+};
+
+}  // namespace vmm
