@@ -104,6 +104,9 @@ class Control(FirmwareTest):
                 client.wait_for_event("STOP")
                 self.assertEqual(client.ask("query-status"), {"running": False, "status": "shutdown"})
             self.assertIn("a reset begins it anew", self.ctl("resume", status=1))
+            self.ctl("reset")
+            session.wait_for(rb"the first disk", SECONDS)
+            self.assertIn("firmware: running", self.ctl("status"))
 
     def test_programs_are_told_what_happens(self):
         with self.run_guest() as session:

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <system_error>
 #include <vector>
 
 #include "vmm/base/printable.h"
+#include "vmm/base/unix_socket.h"
 #include "vmm/control/guest_folder.h"
 #include "vmm/control/output_option.h"
 #include "vmm/control/qmp_client.h"
@@ -21,7 +24,8 @@ constexpr const char* kHelpText = R"(Lists the running guests of this user.
 Usage: vmm list [--output human|json]
 
 Each with the name that vmm ctl knows it by, what it does (running, paused, io-error: it waits for the host to do
-what a disk wants, watchdog: paused by its watchdog, shutdown: it has ended and is kept), and the process of its vmm.
+what a disk wants, watchdog: paused by its watchdog, shutdown: it has ended and is kept, no answer: its vmm hangs),
+and the process of its vmm.
 Guests whose sockets are elsewhere (--control) are not found.
 )";
 
@@ -31,21 +35,22 @@ struct Row {
   int process = 0;
 };
 
-// Nothing: nobody listens there, or its vmm has just ended.
+// Nothing: it has ended, or its vmm was killed.
 std::optional<Row> row_of(const std::string& name) {
   const auto path = control_socket_of(name);
-  if (!path) {
+  std::error_code error;
+  if (!path || !std::filesystem::exists(*path, error) || is_left_over_socket(*path)) {
     return std::nullopt;
   }
-  auto guest = QmpClient::connect(*path);
-  if (!guest) {
-    return std::nullopt;
+  Row row{.name = name, .state = "no answer", .process = 0};
+  if (auto guest = QmpClient::connect(*path)) {
+    row.process = guest->peer_process();
+    const auto status = guest->run("query-status", json::object());
+    if (status && status->is_object() && status->contains("status") && (*status)["status"].is_string()) {
+      row.state = (*status)["status"].get<std::string>();
+    }
   }
-  const auto status = guest->run("query-status", json::object());
-  if (!status || !status->is_object()) {
-    return Row{.name = name, .state = "does not answer", .process = guest->peer_process()};
-  }
-  return Row{.name = name, .state = status->value("status", "unknown"), .process = guest->peer_process()};
+  return row;
 }
 
 std::string table_of(const std::vector<Row>& rows) {
@@ -53,9 +58,10 @@ std::string table_of(const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     width = std::max(width, printable(row.name).size());
   }
-  std::string text = fmt::format("{:<{}}  {:<8}  {}\n", "NAME", width, "STATE", "PROCESS");
+  std::string text = fmt::format("{:<{}}  {:<9}  {}\n", "NAME", width, "STATE", "PROCESS");
   for (const Row& row : rows) {
-    text += fmt::format("{:<{}}  {:<8}  {}\n", printable(row.name), width, printable(row.state), row.process);
+    text += fmt::format("{:<{}}  {:<9}  {}\n", printable(row.name), width, printable(row.state),
+                        row.process == 0 ? "-" : std::to_string(row.process));
   }
   return text;
 }
@@ -63,7 +69,10 @@ std::string table_of(const std::vector<Row>& rows) {
 std::string json_of(const std::vector<Row>& rows) {
   json list = json::array();
   for (const Row& row : rows) {
-    list.push_back({{"name", row.name}, {"status", row.state}, {"pid", row.process}});
+    list.push_back({{"name", row.name}, {"status", row.state}});
+    if (row.process != 0) {
+      list.back()["pid"] = row.process;
+    }
   }
   return list.dump(4, ' ', false, json::error_handler_t::replace) + "\n";
 }

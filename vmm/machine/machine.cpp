@@ -293,8 +293,9 @@ void Machine::press_reset_button() {
   if (has_ended_) {
     return;
   }
-  if (std::exchange(is_preserved_, false)) {
-    event_ = Event::kNone;  // what ended it is over
+  if (std::exchange(is_preserved_, false)) {  // whatever the domain wants of resets: this is to begin it anew
+    tell({.kind = MachineEvent::Kind::kReset, .cause = MachineEvent::Cause::kHostCommand});
+    return restart();
   }
   raise(Event::kResetByHost, 0);
 }

@@ -91,7 +91,7 @@ class Machine {
   std::vector<int> vcpu_threads() const;
   // Ends it as quit() does, with MachineEnd::kTimeout. False where it has ended already.
   bool time_out();
-  // As if the guest had asked for it (<on_reboot>).
+  // As if the guest had asked for it (<on_reboot>); one that has ended and is kept begins anew.
   void press_reset_button();
   // At the next reset, and only then, firmware boots from this disk first. An error: there is none of that
   // name, or no firmware.
