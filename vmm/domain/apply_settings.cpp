@@ -156,7 +156,7 @@ class SettingsEditor {
     }
     const std::vector<std::string_view> candidates(names.begin(), names.end());
     const std::string_view nearest = nearest_name(path, candidates);
-    refuse(nearest.empty() ? "there is nothing of this name to be set; docs/domain-xml.md lists what there is"
+    refuse(nearest.empty() ? "there is nothing of this name to be set; --set help lists what there is"
                            : fmt::format("there is nothing of this name to be set; did you mean {}?",
                                          printable(nearest)));
   }

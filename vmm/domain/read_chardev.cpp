@@ -118,6 +118,10 @@ void check_target_of_console(const ReadContext& context, const Element& element)
   }
 }
 
+bool is_serial_port(const Element& device) {
+  return device.name == "serial" && target_type(device) != "isa-debug";
+}
+
 bool has_mistakes(const Element& port) {
   const Element* source = port.child("source");
   return !port.mistaken.empty() || port.has_refused_children ||
@@ -141,9 +145,7 @@ std::array<std::string_view, 4> end_of(const Element& port) {
 
 // libvirt drops what such a console says of its own.
 void warn_of_another_end(const ReadContext& context, const Element& console, const Element& devices) {
-  const auto serial = std::ranges::find_if(devices.children, [](const Element& each) {
-    return each.name == "serial" && target_type(each) != "isa-debug";
-  });
+  const auto serial = std::ranges::find_if(devices.children, is_serial_port);
   if (serial == devices.children.end() || console.attribute("type") == nullptr || has_mistakes(console) ||
       has_mistakes(*serial) || end_of(console) == end_of(*serial)) {
     return;
@@ -273,7 +275,8 @@ void read_serials(const ReadContext& context, const Element& devices, Domain& do
   domain.serials = std::move(list.serials);
   std::ranges::stable_sort(domain.serials, {}, &Serial::port);
   // Where a serial port was refused, the console may have been the same one.
-  const bool has_serial = devices.child("serial") != nullptr || devices.has_refused_children;
+  const bool has_serial =
+      std::ranges::any_of(devices.children, is_serial_port) || devices.has_refused_children;
   read_consoles(context, devices, has_serial, domain);
 }
 

@@ -113,6 +113,15 @@ TEST(DomainSerial, ConsoleIsTheFirstSerialPortSeenAgain) {
   EXPECT_EQ(alone[0].path, "/images/c");
 }
 
+TEST(DomainSerial, ConsoleBesideADebugConsoleIsASerialPort) {
+  const auto reading =
+      with_devices("<serial type='null'><target type='isa-debug'/></serial><console type='stdio'/>");
+  ASSERT_TRUE(reading.domain);
+  EXPECT_TRUE(reading.domain->debug_console);
+  ASSERT_THAT(reading.domain->serials, SizeIs(1));
+  EXPECT_EQ(reading.domain->serials[0].backend, CharBackend::kStdio);
+}
+
 TEST(DomainSerial, ConsoleThatSaysAnotherEndThanItsPortIsTold) {
   const auto warnings_of = [](const std::string& console) {
     return warnings(with_devices("<serial type='file'><source path='a'/></serial>\n" + console));

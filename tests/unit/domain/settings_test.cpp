@@ -443,7 +443,7 @@ TEST(Settings, ThatAreNotKnownAreRefusedWithTheNearest) {
   EXPECT_THAT(errors_with({"cputune.vcpupin.1.cpuse=0"}),
               ElementsAre(HasSubstr("did you mean cputune.vcpupin.1.cpuset?")));
   EXPECT_THAT(errors_with({"os.comandline=x"}), ElementsAre(HasSubstr("did you mean os.cmdline?")));
-  EXPECT_THAT(errors_with({"colour=blue"}), ElementsAre(HasSubstr("docs/domain-xml.md lists what there is")));
+  EXPECT_THAT(errors_with({"colour=blue"}), ElementsAre(HasSubstr("--set help lists what there is")));
   EXPECT_THAT(errors_with({""}), ElementsAre(HasSubstr("write --set PATH=VALUE")));
   EXPECT_THAT(errors_with({"=x"}), ElementsAre(HasSubstr("nothing of this name")));
   EXPECT_THAT(errors_with({"disk.vdb.cache=none"}),
