@@ -139,12 +139,17 @@ Result<json> find_drive(QmpClient& guest, const std::string& name) {
   return found.front();
 }
 
-// Until the guest has let go of its disc.
+// Until the guest has let go of its disc: it opens the tray, or just locks it no more, as where somebody has
+// looked at the disc for a moment.
 Status wait_for_tray(QmpClient& guest, const std::string& name) {
   const auto deadline = std::chrono::steady_clock::now() + kTrayTime;
   do {
     std::this_thread::sleep_for(kTrayPause);
     VMM_ASSIGN_OR_RETURN(const json drive, find_drive(guest, name));
+    if (!flag_of(drive, "tray_open") && !flag_of(drive, "locked")) {
+      VMM_TRY(guest.run("blockdev-open-tray", {{"id", name}}));
+      continue;
+    }
     if (flag_of(drive, "tray_open")) {
       return {};
     }

@@ -53,6 +53,15 @@ TEST_F(Ctl, WaitsForAGuestThatHoldsItsDisc) {
   EXPECT_THAT(guest_.done_, ElementsAre("asked hdc"));
 }
 
+TEST_F(Ctl, TakesADiscThatIsLockedNoMore) {
+  guest_.find("hdc").is_locked = true;
+  guest_.lets_go_ = false;
+  guest_.unlocks_ = true;
+  EXPECT_EQ(run({"eject", "hdc"}), "hdc: no disc\n");
+  EXPECT_TRUE(guest_.find("hdc").file.empty());
+  EXPECT_THAT(guest_.done_, ElementsAre("asked hdc"));
+}
+
 TEST_F(Ctl, TakesALockedDiscByForce) {
   guest_.find("hdc").is_locked = true;
   guest_.lets_go_ = false;

@@ -62,6 +62,7 @@ class FakeGuest final : public Guest {
       if (lets_go_) {
         drive.is_tray_open = true;
       }
+      drive.is_locked = drive.is_locked && !unlocks_;
       return Opened::kGuestAsked;
     }
     drive.is_tray_open = true;
@@ -107,7 +108,8 @@ class FakeGuest final : public Guest {
   State state_ = State::kRunning;
   std::vector<Drive> drives_;
   std::optional<Throwaway> throwaway_;
-  bool lets_go_ = true;  // of a locked disc, when asked
+  bool lets_go_ = true;   // of a locked disc, when asked
+  bool unlocks_ = false;  // it, then, and leaves the tray closed
   std::vector<std::string> done_;
 };
 
