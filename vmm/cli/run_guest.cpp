@@ -147,7 +147,7 @@ Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, co
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, loop, secrets));
   VMM_ASSIGN_OR_RETURN(throwaway_disks, machine->disks().throwaway_disks());
   VMM_TRY(signals.watch(loop, *machine));
-  control::MachineGuest guest(domain, *machine);
+  control::MachineGuest guest(domain, *machine, loop);
   std::unique_ptr<control::ControlServer> server;
   if (!socket.listener) {
     log::warning("vmm ctl will not reach this guest: {}; --control PATH makes its socket elsewhere",

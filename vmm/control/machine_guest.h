@@ -1,6 +1,7 @@
 // MachineGuest: a Machine as the control socket sees it.
 #pragma once
 
+#include "vmm/base/event_loop.h"
 #include "vmm/control/guest.h"
 #include "vmm/machine/machine.h"
 
@@ -8,8 +9,9 @@ namespace vmm::control {
 
 class MachineGuest final : public Guest {
  public:
-  // REQUIRES: both outlive it.
-  MachineGuest(const domain::Domain& domain, Machine& machine) : domain_(domain), machine_(machine) {}
+  // loop: that which the machine runs. REQUIRES: all outlive it.
+  MachineGuest(const domain::Domain& domain, Machine& machine, EventLoop& loop)
+      : domain_(domain), machine_(machine), loop_(loop) {}
 
   const domain::Domain& domain() const override { return domain_; }
   State state() const override;
@@ -21,9 +23,14 @@ class MachineGuest final : public Guest {
   Status pause() override { return machine_.pause(); }
   Status go_on() override { return machine_.go_on(); }
   void press_nmi() override { machine_.press_nmi(); }
-  void power_down() override { machine_.press_power_button(); }
+  // As QEMU, what these two bring about comes behind the answer to who asked for it.
+  void power_down() override {
+    loop_.post([this] { machine_.press_power_button(); });
+  }
   void reset() override { machine_.press_reset_button(); }
-  void quit() override { machine_.quit(MachineEvent::Cause::kHostCommand); }
+  void quit() override {
+    loop_.post([this] { machine_.quit(MachineEvent::Cause::kHostCommand); });
+  }
   std::optional<Throwaway> throwaway() const override;
   void set_throwaway_limit(std::optional<uint64_t> bytes) override { machine_.set_throwaway_limit(bytes); }
   Status boot_once_from(std::string_view device) override { return machine_.boot_once_from(device); }
@@ -38,6 +45,7 @@ class MachineGuest final : public Guest {
  private:
   const domain::Domain& domain_;
   Machine& machine_;
+  EventLoop& loop_;
 };
 
 }  // namespace vmm::control
