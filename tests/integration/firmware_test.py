@@ -44,7 +44,8 @@ class Boot(FirmwareTest):
     def test_isolinux_boots_from_a_cd_where_the_disk_is_blank(self):
         isolinux_iso(self.path("disc.iso"))
         self.blank_disk("blank")
-        with self.start(self.domain(("blank", "raw", ""), cdrom="disc.iso", os_elements="<bios useserial='no'/>")) as session:
+        with self.start(self.domain(("blank", "raw", ""), cdrom="disc.iso",
+                                    os_elements="<boot dev='hd'/><boot dev='cdrom'/><bios useserial='no'/>")) as session:
             session.wait_for(rb"ISOLINUX 6", SECONDS)
             session.wait_for(rb"boot: ", SECONDS)
 

@@ -61,7 +61,8 @@ class InstallLoop(FirmwareTest):
 
     def test_a_blank_disk_and_a_disc_become_a_system_that_qemu_boots_too(self):
         self.make_disc("isolinux")
-        domain = self.domain((DISK, "qcow2", ""), cdrom="disc.iso", memory=256, os_elements="<bios useserial='no'/>")
+        domain = self.domain((DISK, "qcow2", ""), cdrom="disc.iso", memory=256,
+                             os_elements="<boot dev='hd'/><boot dev='cdrom'/><bios useserial='no'/>")
         with self.start(domain) as session:
             self.wait_until_installed(session)
             self.log_in_and_power_off(session)
@@ -94,7 +95,8 @@ class DebianInstaller(FirmwareTest):
         subprocess.run([f"{TOP}/scripts/make-installer-iso", "debian", "--append", "quiet DEBIAN_FRONTEND=text", self.path("disc.iso")],
                        check=True)
         self.blank_disk("disk.img")
-        domain = self.domain(("disk.img", "raw", ""), cdrom="disc.iso", memory=1024, os_elements="<bios useserial='no'/>")
+        domain = self.domain(("disk.img", "raw", ""), cdrom="disc.iso", memory=1024,
+                             os_elements="<boot dev='hd'/><boot dev='cdrom'/><bios useserial='no'/>")
         with self.start(domain) as session:
             session.wait_for(rb"Select a language", DEBIAN_SECONDS)
             session.wait_for(rb"Prompt: ", SECONDS)
