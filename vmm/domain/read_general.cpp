@@ -107,17 +107,17 @@ void read_timer(const ReadContext& context, const Element& timer, std::set<std::
   const bool present = read_flag(context, timer, "present", true);
   if (timer.lacks("name")) {
     context.report.error(timer.line, fmt::format("{}: has no name=; say which timer is meant", timer.place));
-  } else if (name.empty()) {
-    return;  // a mistake
-  } else if (!seen.insert(name).second) {
+  }
+  if (name.empty() || timer.is_mistaken("present")) {
+    return;
+  }
+  if (!seen.insert(name).second) {
     context.report.error(
         timer.line, fmt::format("{}: the timer '{}' stands twice; remove one", timer.place, printable(name)));
   } else if (name == "kvmclock") {
     clock.kvmclock = present;
   } else if (name == "pit") {
     clock.pit = present;
-  } else if (timer.is_mistaken("present")) {
-    return;
   } else if (name == "hpet" && present) {
     context.report.warning(
         timer.line, fmt::format("{}: vmm has no HPET; the guest uses kvmclock and the TSC", timer.place));

@@ -29,7 +29,7 @@ struct IoTuneText {
                                                       printable(element->text), kMostPerSecond));
       return std::nullopt;
     }
-    return *value;
+    return value;
   }
   uint64_t number(const std::string& name) const { return read(name).value_or(0); }
 

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <limits>
-#include <utility>
 
 #include "vmm/domain/reader.h"
 
@@ -223,7 +222,7 @@ void read_watchdog(const ReadContext& context, const Element& devices, Domain& d
                                                      "does not have; use model='ib700'",
                                                      element.place));
     }
-    domain.watchdog = std::move(watchdog);
+    domain.watchdog = watchdog;
   }
 }
 
