@@ -47,7 +47,8 @@ GUEST is the name that its domain file has, or the path of its control socket (w
 
 DRIVE is the CD-ROM drive's name in the domain file (as hdc); it may be left out where there is one. A guest that
 holds its disc locked is asked to let go of it, and has 10 s for that; --force takes the disc at once.
---format: absent, what the domain file says of the drive. --output json is for programs. Behind -- all are arguments, whatever they look like.
+--format: absent, what the domain file says of the drive. --output json is for programs. Behind -- all are
+arguments, whatever they look like.
 Exit status: 0 done, 1 not done (it is said why), 2 the command line is wrong.
 )";
 

@@ -157,7 +157,7 @@ void check_boot_devices(const ReadContext& context, const Element& root, const D
   const bool is_unsure =
       devices != nullptr &&
       (devices->has_refused_children || std::ranges::any_of(devices->children, [](const Element& each) {
-         return each.name == "disk" && !each.mistaken.empty();
+         return each.name == "disk" && each.has_mistakes();
        }));
   if (os == nullptr || !domain.os.kernel.empty() || is_unsure) {
     return;

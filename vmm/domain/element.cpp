@@ -51,6 +51,11 @@ bool Element::lacks(std::string_view attribute_name) const {
   return attribute(attribute_name) == nullptr && !is_mistaken(attribute_name);
 }
 
+// NOLINTNEXTLINE(misc-no-recursion): scan_xml() has bounded the depth.
+bool Element::has_mistakes() const {
+  return !mistaken.empty() || has_refused_children || std::ranges::any_of(children, &Element::has_mistakes);
+}
+
 std::string Element::place_of(const Attribute& attribute) const {
   return fmt::format("{} {}='{}'>", place.substr(0, place.size() - 1), printable(attribute.name),
                      printable(attribute.value));

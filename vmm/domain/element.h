@@ -42,6 +42,8 @@ struct Element {
   bool is_mistaken(std::string_view attribute_name) const;
   // It is neither there nor a mistake: what has to be said is that it is missing.
   bool lacks(std::string_view attribute_name) const;
+  // In it, or in one that stands in it: what is read of it may not be what was meant.
+  bool has_mistakes() const;
   // "<disk>/<target bus='usb'>"
   std::string place_of(const Attribute& attribute) const;
 };

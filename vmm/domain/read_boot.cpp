@@ -183,10 +183,7 @@ const Element* entry_of(const Element& sysinfo, std::string_view group_name, std
 void read_system_uuid(const ReadContext& context, const Element& root, const Element& sysinfo,
                       Domain& domain) {
   const Element* entry = entry_of(sysinfo, "system", "uuid");
-  if (entry == nullptr) {
-    return;
-  }
-  if (entry->text.empty()) {
+  if (entry == nullptr || entry->text.empty()) {
     return;
   }
   const auto uuid = parse_uuid(entry->text);

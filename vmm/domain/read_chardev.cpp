@@ -122,14 +122,8 @@ bool is_serial_port(const Element& device) {
   return device.name == "serial" && target_type(device) != "isa-debug";
 }
 
-bool has_mistakes(const Element& port) {
-  const Element* source = port.child("source");
-  return !port.mistaken.empty() || port.has_refused_children ||
-         (source != nullptr && !source->mistaken.empty());
-}
-
 // Where a port leads to, as far as the file says it and the type takes it.
-std::array<std::string_view, 4> end_of(const Element& port) {
+std::array<std::string_view, 3> end_of(const Element& port) {
   const Element* source = port.child("source");
   const auto value = [source](std::string_view name, std::string_view otherwise) {
     const Attribute* found = source == nullptr ? nullptr : source->attribute(name);
@@ -137,17 +131,19 @@ std::array<std::string_view, 4> end_of(const Element& port) {
   };
   const std::string_view type = port.attribute("type") == nullptr ? "pty" : port.value_of("type");
   if (type == "file") {
-    return {type, value("path", ""), value("append", "off"), ""};
+    return {type, value("path", ""), value("append", "off")};
   }
-  return type == "unix" ? std::array{type, value("path", ""), value("mode", "bind"), std::string_view()}
-                        : std::array{type, std::string_view(), std::string_view(), std::string_view()};
+  if (type == "unix") {
+    return {type, value("path", ""), value("mode", "bind")};
+  }
+  return {type};
 }
 
 // libvirt drops what such a console says of its own.
 void warn_of_another_end(const ReadContext& context, const Element& console, const Element& devices) {
   const auto serial = std::ranges::find_if(devices.children, is_serial_port);
-  if (serial == devices.children.end() || console.attribute("type") == nullptr || has_mistakes(console) ||
-      has_mistakes(*serial) || end_of(console) == end_of(*serial)) {
+  if (serial == devices.children.end() || console.attribute("type") == nullptr || console.has_mistakes() ||
+      serial->has_mistakes() || end_of(console) == end_of(*serial)) {
     return;
   }
   context.report.warning(console.line, fmt::format("{}: is the <serial> of line {} seen again, and leads "

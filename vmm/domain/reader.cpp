@@ -11,16 +11,15 @@ std::string alias_of(const Element& device) {
 
 namespace {
 
-// Of those with a mistake in them, however deep. NOLINTNEXTLINE(misc-no-recursion): bounded by kMaxDepth.
-bool note_doubtful(const Element& element, std::set<int>& lines) {
-  bool is_doubtful = !element.mistaken.empty() || element.has_refused_children;
+// NOLINTNEXTLINE(misc-no-recursion): scan_xml() has bounded the depth.
+void note_doubtful(const Element& element, std::set<int>& lines) {
+  if (!element.has_mistakes()) {
+    return;
+  }
+  lines.insert(element.line);
   for (const Element& child : element.children) {
-    is_doubtful = note_doubtful(child, lines) || is_doubtful;
+    note_doubtful(child, lines);
   }
-  if (is_doubtful) {
-    lines.insert(element.line);
-  }
-  return is_doubtful;
 }
 
 }  // namespace

@@ -170,6 +170,11 @@ Status check_output_file(const domain::Serial& end) {
              : fail("cannot open {} for a console: {}", end.path.native(), errno_text(errno));
 }
 
+bool has_whole_sectors(const fs::path& file) {
+  std::error_code error;
+  return fs::file_size(file, error) % 512 == 0 && !error;
+}
+
 class HostChecker {
  public:
   HostChecker(const domain::Domain& domain, const DiskSecrets& secrets)
@@ -423,13 +428,16 @@ class HostChecker {
     }
     Opened opened{.disk = &disk};
     const Status status = open_for_trial(loop, disk, opened);
-    if (disk.format == domain::ImageFormat::kRaw && begins_as_qcow2(disk.source)) {
-      // What else is wrong with it as a raw image would mislead.
-      note(status ? Severity::kWarning : Severity::kError, disk.source_line,
+    const bool is_perhaps_qcow2 = disk.format == domain::ImageFormat::kRaw && begins_as_qcow2(disk.source);
+    // A raw image of such a size is to be made longer, which would spoil a qcow2 image.
+    const bool is_size_wrong = is_perhaps_qcow2 && !status && !has_whole_sectors(disk.source);
+    if (is_perhaps_qcow2) {
+      note(is_size_wrong ? Severity::kError : Severity::kWarning, disk.source_line,
            fmt::format("<disk> {}: {} is taken as raw, and begins as a qcow2 image does; write <driver "
                        "type='qcow2'/> if it is one",
                        disk.target, disk.source.native()));
-    } else {
+    }
+    if (!is_size_wrong) {
       note_of(disk, status);
     }
     if (status) {

@@ -86,6 +86,18 @@ class Check(CommandTest):
                    "<clock>: the time zone 'Mars/Phobos'", "<disk> vda: raw.img is no qcow2",
                    "<disk>/<source>: gone.qcow2 cannot be read", "<serial> port 0: cannot open /no/x", "<rng>: /etc/passwd", status=2)
 
+    def test_why_an_image_that_is_perhaps_qcow2_is_refused_as_raw(self):
+        """Its lock is told; that it should be made longer is not."""
+        self.image("a.qcow2")
+        self.domain(disk("a.qcow2", form="raw"))
+        self.finds("warning: guest.xml:8: <disk> vda: a.qcow2 is taken as raw", status=0)
+        with open(self.path("a.qcow2"), "ab") as file:
+            file.write(b"x" * 100)
+        self.finds("vmm: guest.xml:8: <disk> vda: a.qcow2 is taken as raw, and begins as a qcow2 image does")
+        os.truncate(self.path("a.qcow2"), os.path.getsize(self.path("a.qcow2")) - 100)
+        with self.held_by_another("a.qcow2", fcntl.F_RDLCK, 201):
+            self.finds("vmm: guest.xml:7: <disk> vda: a.qcow2 is in use by another process", "warning: guest.xml:8: <disk> vda: a.qcow2 is taken as raw")
+
     def test_of_very_many_only_the_first_are_told(self):
         self.domain("".join(disk(f"gone{number}", "vd" + chr(97 + number // 26) + chr(97 + number % 26)) for number in range(200)))
         lines = self.check()[1]
