@@ -150,4 +150,17 @@ std::string chain_text(const std::vector<std::string>& paths) {
   return text;
 }
 
+std::optional<Format> format_named(const std::string& name) {
+  if (name == "qcow2") {
+    return Format::kQcow2;
+  }
+  if (name == "raw" || is_file_driver(name)) {
+    return Format::kRaw;
+  }
+  if (name == "qcow") {
+    return Format::kQcow;
+  }
+  return std::nullopt;
+}
+
 }  // namespace vmm::block

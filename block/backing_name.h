@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "block/disk_options.h"
 #include "vmm/base/error.h"
 
 namespace vmm::block {
@@ -27,5 +28,8 @@ Result<BackingName> parse_backing_name(const std::string& name, const std::strin
 
 // A chain in words, from the top: of a long one the first and the last.
 std::string chain_text(const std::vector<std::string>& paths);
+
+// As a qcow2 header calls it; nothing: not known here.
+std::optional<Format> format_named(const std::string& name);
 
 }  // namespace vmm::block

@@ -10,7 +10,9 @@
 #include <cstdint>
 #include <span>
 #include <utility>
+#include <vector>
 
+#include "block/disk_layer.h"
 #include "vmm/base/check.h"
 
 namespace vmm::block {
@@ -129,6 +131,9 @@ class BlockDevice {
   // Nobody wants what was submitted any more: the guest has reset its device. What waits, for its turn within
   // a limit or for the host to be able to do it, ends now, with an error.
   virtual void drop_waiting() {}
+
+  // The image first, then what it stands on; empty: it has no file.
+  virtual std::vector<DiskLayer> layers() const { return {}; }
 
   // For tools; nullptr: nothing is known of this disk but what it reads as.
   virtual BlockMap* block_map() { return nullptr; }

@@ -67,8 +67,7 @@ BlockRun map_file(const HostFile& file, FileOffset offset, uint64_t length) {
   return run;
 }
 
-BlockRun map_chain(std::span<const std::unique_ptr<ImageFormat>> layers, DiskOffset offset, uint64_t length,
-                   Waiter& waiter) {
+BlockRun map_chain(std::span<ImageFormat* const> layers, DiskOffset offset, uint64_t length, Waiter& waiter) {
   BlockRun run;
   for (uint32_t depth = 0; depth < layers.size(); ++depth) {
     ImageFormat& layer = *layers[depth];

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "block/block_map.h"
@@ -18,7 +17,6 @@ BlockRun map_file(const HostFile& file, FileOffset offset, uint64_t length);
 
 // Overlay first; not empty. Below the last layer, and past the end of a layer shorter than the one above it,
 // nothing is present.
-BlockRun map_chain(std::span<const std::unique_ptr<ImageFormat>> layers, DiskOffset offset, uint64_t length,
-                   Waiter& waiter);
+BlockRun map_chain(std::span<ImageFormat* const> layers, DiskOffset offset, uint64_t length, Waiter& waiter);
 
 }  // namespace vmm::block

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "block/disk_layer.h"
 #include "block/engine/engine.h"
 #include "block/file_state.h"
 #include "block/host_file.h"
@@ -16,13 +17,6 @@ namespace vmm::block {
 class OverlayFile;
 class Secret;
 class SpaceBudget;
-
-enum class Format : uint8_t {
-  kRaw,
-  kQcow2,
-  kQcow,  // version 1; read only
-  kIso,   // read only
-};
 
 using Passphrases = std::vector<std::shared_ptr<const Secret>>;
 

@@ -16,12 +16,23 @@ constexpr uint64_t kDetectZeroesFromBytes = 4096;
 
 }  // namespace
 
-ImageChain::ImageChain(std::vector<std::unique_ptr<ImageFormat>> layers, std::unique_ptr<ChainReader> reader,
+std::vector<ImageFormat*> ImageChain::Layers::all() const {
+  std::vector<ImageFormat*> layers;
+  layers.reserve(own.size() + of_base.size());
+  for (const auto& layer : own) {
+    layers.push_back(layer.get());
+  }
+  layers.insert(layers.end(), of_base.begin(), of_base.end());
+  return layers;
+}
+
+ImageChain::ImageChain(Layers layers, std::unique_ptr<ChainReader> reader,
                        std::unique_ptr<ImageWriter> writer, HostFile& file, const Options& options)
     : options_(options),
-      size_bytes_(layers.front()->size_bytes()),
       file_(file),
       layers_(std::move(layers)),
+      all_layers_(layers_.all()),
+      size_bytes_(all_layers_.front()->size_bytes()),
       reader_(std::move(reader)),
       writer_(std::move(writer)),
       compressed_(writer_ == nullptr ? std::nullopt : writer_->compressed_clusters()) {
@@ -39,10 +50,20 @@ ImageChain::~ImageChain() { VMM_CHECK(in_flight() == 0, "a disk was closed with 
 
 uint32_t ImageChain::in_flight() const {
   uint32_t background = writer_ == nullptr ? 0 : writer_->background_requests();
-  for (const auto& layer : layers_) {
+  for (const auto& layer : layers_.own) {
     background += layer->background_requests();
   }
+  background += layers_.base == nullptr ? 0 : layers_.base->in_flight();
   return in_flight_ + background;
+}
+
+std::unique_ptr<ImageChain> ImageChain::view_from(uint32_t depth) const {
+  VMM_CHECK(depth < all_layers_.size(), "a chain has fewer layers");
+  const std::vector<ImageFormat*> seen(all_layers_.begin() + depth, all_layers_.end());
+  Options options = options_;
+  options.layers.erase(options.layers.begin(), options.layers.begin() + depth);
+  return std::make_unique<ImageChain>(Layers{.own = {}, .base = nullptr, .of_base = seen},
+                                      std::make_unique<ChainReader>(seen, file_), nullptr, file_, options);
 }
 
 ImageChain::Slot& ImageChain::take_slot(BlockRequest& request) {
@@ -135,7 +156,7 @@ IoStatus ImageChain::judge(const BlockRequest& request) const {
 }
 
 BlockRun ImageChain::map(DiskOffset offset, uint64_t length, Waiter& waiter) {
-  return map_chain(layers_, offset, length, waiter);
+  return map_chain(all_layers_, offset, length, waiter);
 }
 
 void ImageChain::read_done(ReadJob& job, IoStatus status) {

@@ -24,12 +24,21 @@ class ImageChain final : public BlockDevice, private BlockMap, private Compresse
   struct Options {
     DetectZeroes detect_zeroes = DetectZeroes::kOff;
     BlockLimits limits;
+    std::vector<DiskLayer> layers;  // the overlay of a throwaway disk is none
   };
 
-  // Overlay first; not empty. Without a writer the disk is read-only. The reader reads these layers. `file`
-  // is any file of the layers.
-  ImageChain(std::vector<std::unique_ptr<ImageFormat>> layers, std::unique_ptr<ChainReader> reader,
-             std::unique_ptr<ImageWriter> writer, HostFile& file, const Options& options);
+  // Overlay first; not empty. `base` is what they stand on, where that is a disk of its own.
+  struct Layers {
+    std::vector<std::unique_ptr<ImageFormat>> own;
+    std::unique_ptr<BlockDevice> base;
+    std::vector<ImageFormat*> of_base;
+
+    std::vector<ImageFormat*> all() const;
+  };
+
+  // Without a writer the disk is read-only. The reader reads these layers. `file` is any file of theirs.
+  ImageChain(Layers layers, std::unique_ptr<ChainReader> reader, std::unique_ptr<ImageWriter> writer,
+             HostFile& file, const Options& options);
   // REQUIRES: nothing in flight.
   ~ImageChain() override;
   ImageChain(const ImageChain&) = delete;
@@ -42,8 +51,18 @@ class ImageChain final : public BlockDevice, private BlockMap, private Compresse
   bool can_accept() const override { return free_slots_ != nullptr; }
   // With what the layers do of their own accord.
   uint32_t in_flight() const override;
+  std::vector<DiskLayer> layers() const override { return options_.layers; }
   BlockMap* block_map() override { return this; }
   CompressedWrites* compressed_writes() override { return compressed_ ? this : nullptr; }
+
+  // nullptr: it stands on no disk of its own. What is written to it shows here wherever no layer above it has
+  // anything.
+  BlockDevice* base() { return layers_.base.get(); }
+  // REQUIRES: this is destroyed before the base, and nothing is submitted to it any more.
+  std::unique_ptr<BlockDevice> take_base() { return std::move(layers_.base); }
+  // What the layer `depth` and those below it read as, read-only; destroyed before this. REQUIRES: there are
+  // so many layers.
+  std::unique_ptr<ImageChain> view_from(uint32_t depth) const;
 
  private:
   struct Slot {
@@ -69,9 +88,10 @@ class ImageChain final : public BlockDevice, private BlockMap, private Compresse
 
   // Constant after construction. The layers go last.
   Options options_;
-  uint64_t size_bytes_;
   HostFile& file_;
-  std::vector<std::unique_ptr<ImageFormat>> layers_;
+  Layers layers_;
+  std::vector<ImageFormat*> all_layers_;
+  uint64_t size_bytes_;
   std::unique_ptr<ChainReader> reader_;
   std::unique_ptr<ImageWriter> writer_;
   std::optional<CompressedClusters> compressed_;

@@ -40,7 +40,8 @@ Result<std::unique_ptr<BlockDevice>> open_raw(EventLoop& loop, const DiskOptions
   auto file = std::make_unique<HostFile>(std::move(engine), std::move(image.files), image.geometry,
                                          options.cache, options.discard == DiscardMode::kUnmap);
   return std::make_unique<RawImage>(std::move(file),
-                                    RawImage::Options{.size_bytes = image.size_bytes,
+                                    RawImage::Options{.path = options.path,
+                                                      .size_bytes = image.size_bytes,
                                                       .read_only = options.read_only || options.is_trial,
                                                       .detect_zeroes = options.detect_zeroes,
                                                       .limits = image.limits});

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,7 @@
 #include "block/qcow2/open_image.h"
 #include "block/qcow2/snapshot.h"
 #include "block/qcow2/writer.h"
+#include "block/raw_image.h"
 #include "block/raw_layer.h"
 
 namespace vmm::block {
@@ -46,24 +48,13 @@ std::string_view name_of(Format format) {
   return "raw";
 }
 
-std::optional<Format> format_named(const std::string& name) {
-  if (name == "qcow2") {
-    return Format::kQcow2;
-  }
-  if (name == "raw" || is_file_driver(name)) {
-    return Format::kRaw;
-  }
-  if (name == "qcow") {
-    return Format::kQcow;
-  }
-  return std::nullopt;
-}
-
 class ChainOpener {
  public:
-  ChainOpener(EventLoop& loop, const DiskOptions& options) : loop_(loop), options_(options) {}
+  // base_depth: of the layer that is a disk of its own; 0: none.
+  ChainOpener(EventLoop& loop, const DiskOptions& options, uint32_t base_depth = 0)
+      : loop_(loop), options_(options), base_depth_(base_depth) {}
 
-  Result<std::unique_ptr<BlockDevice>> open() {
+  Result<std::unique_ptr<ImageChain>> open() {
     DiskOptions layer = options_;
     if (options_.overlay != nullptr) {
       layer.read_only = true;
@@ -79,6 +70,14 @@ class ChainOpener {
         break;
       }
       layer = **next;
+      if (is_base()) {
+        layer.read_only = false;
+        layer.cache = options_.cache;
+        layer.discard = DiscardMode::kUnmap;
+      }
+    }
+    if (base_depth_ >= layers_.size()) {
+      return fail("{}: there are only {} images below it", options_.path, layers_.size() - 1);
     }
     if (options_.overlay != nullptr && !options_.read_only) {
       VMM_TRY(add_overlay());
@@ -175,7 +174,15 @@ class ChainOpener {
     }
     VMM_ASSIGN_OR_RETURN(auto file, make_file(image, options));
     any_file_ = any_file_ == nullptr ? file.get() : any_file_;
-    layers_.push_back(std::make_unique<RawLayer>(std::move(file), size));
+    if (is_base()) {
+      layers_.push_back(std::make_unique<RawLayer>(*file, size));
+      raw_base_ = std::make_unique<RawImage>(
+          std::move(file),
+          RawImage::Options{.path = options.path, .size_bytes = size, .limits = image.limits});
+    } else {
+      layers_.push_back(std::make_unique<RawLayer>(std::move(file), size));
+    }
+    note_layer(options);
     return Next();
   }
 
@@ -203,6 +210,7 @@ class ChainOpener {
     any_file_ = any_file_ == nullptr ? file.get() : any_file_;
     VMM_ASSIGN_OR_RETURN(auto layer, qcow1::Image::open(std::move(file), *sync, header, std::move(cipher)));
     layers_.push_back(std::move(layer));
+    note_layer(options);
     return next;
   }
 
@@ -215,9 +223,7 @@ class ChainOpener {
 
   Result<Next> open_qcow2(ImageFile image, const DiskOptions& options) {
     const BlockLimits limits = image.limits;
-    if (layers_.empty()) {
-      is_block_device_ = image.files.main.is_block_device;
-    }
+    const bool is_block_device = image.files.main.is_block_device;
     auto sync = make_sync_file(image.files.main, options.path);
     VMM_ASSIGN_OR_RETURN(qcow2::Header header, qcow2::read_header(*sync));
     VMM_ASSIGN_OR_RETURN(Next next, backing_of(header.backing_file, header.backing_format, options));
@@ -246,15 +252,20 @@ class ChainOpener {
     image_options.read_only = options.read_only || options.is_trial;
     image_options.cache_bytes = options.metadata_cache_bytes;
     const uint64_t cluster_bytes = header.cluster_bytes();
+    const bool has_snapshots = header.snapshot_count > 0;
     VMM_ASSIGN_OR_RETURN(auto layer,
                          qcow2::Image::open(std::move(files), std::move(header), std::move(image_options)));
+    if (is_base()) {
+      base_ = {.image = layer.get(), .is_block_device = is_block_device};
+    }
     if (layers_.empty()) {
-      top_ = layer.get();
+      top_ = {.image = layer.get(), .is_block_device = is_block_device};
       top_limits_ = limits;
       top_limits_.discard_alignment_bytes =
           options.discard == DiscardMode::kUnmap ? static_cast<uint32_t>(cluster_bytes) : 0;
     }
     layers_.push_back(std::move(layer));
+    note_layer(options, has_snapshots);
     return next;
   }
 
@@ -263,9 +274,10 @@ class ChainOpener {
     const bool is_secret = layers_.front()->cipher() != nullptr;
     if (options_.overlay->may_be_kept() && is_secret) {
       std::vector<std::byte> luks;
-      if (top_ != nullptr && top_->state().header.crypto_header) {
+      if (top_.image != nullptr && top_.image->state().header.crypto_header) {
         luks.resize(kLuksHeaderBytes);
-        VMM_TRY(top_->sync_file().read(FileOffset(top_->state().header.crypto_header->offset), luks));
+        VMM_TRY(
+            top_.image->sync_file().read(FileOffset(top_.image->state().header.crypto_header->offset), luks));
       }
       return make_luks_cipher(luks, *options_.passphrases.front());
     }
@@ -305,7 +317,7 @@ class ChainOpener {
                                                         {.read_only = false,
                                                          .cache_bytes = options_.metadata_cache_bytes,
                                                          .cipher = std::move(encryption->cipher)}));
-    top_ = layer.get();
+    top_.image = layer.get();
     top_limits_.discard_alignment_bytes =
         options_.discard == DiscardMode::kUnmap ? uint32_t{1} << kOverlayClusterBits : 0;
     layers_.insert(layers_.begin(), std::move(layer));
@@ -397,52 +409,110 @@ class ChainOpener {
                : "write it into that image (vmm-img rebase -u -b … -F …)";
   }
 
-  Result<std::unique_ptr<BlockDevice>> make_disk() {
-    std::vector<ImageFormat*> layers;
-    layers.reserve(layers_.size());
-    for (const auto& layer : layers_) {
-      layers.push_back(layer.get());
+  void note_layer(const DiskOptions& options, bool has_snapshots = false) {
+    infos_.push_back({.path = options.path,
+                      .format = options.format,
+                      .size_bytes = layers_.back()->size_bytes(),
+                      .has_snapshots = has_snapshots});
+  }
+
+  bool is_base() const { return base_depth_ != 0 && layers_.size() == base_depth_; }
+
+  // An image that is written to.
+  struct Written {
+    qcow2::Image* image = nullptr;
+    bool is_block_device = false;
+  };
+
+  Result<std::unique_ptr<ImageWriter>> make_writer(const Written& written, ChainReader& reader,
+                                                   qcow2::Writer::Options wanted) const {
+    VMM_TRY(qcow2::note_metadata(written.image->sync_file(), written.image->state()));
+    if (options_.is_trial) {
+      return nullptr;
     }
-    const uint64_t size = layers.front()->size_bytes();
+    wanted.may_extend_ahead = is_direct(wanted.cache) && !written.is_block_device;
+    return std::make_unique<qcow2::Writer>(*written.image, reader, wanted);
+  }
+
+  // The layers from the base on; a raw one stays a layer of the chain, too.
+  Status make_base(ImageChain::Layers& layers) {
+    if (raw_base_ != nullptr) {
+      layers.base = std::move(raw_base_);
+      return {};
+    }
+    if (base_.image == nullptr) {
+      return fail("{}: it is only read here, and nothing is committed to it; convert it first",
+                  names_[base_depth_]);
+    }
+    const auto first = layers_.begin() + base_depth_;
+    ImageChain::Layers own;
+    std::move(first, layers_.end(), std::back_inserter(own.own));
+    layers_.erase(first, layers_.end());
+    layers.of_base = own.all();
+    auto reader = std::make_unique<ChainReader>(own.all(), *any_file_);
+    VMM_ASSIGN_OR_RETURN(
+        auto writer,
+        make_writer(base_, *reader,
+                    {.cache = options_.cache, .may_discard = true, .has_backing = own.own.size() > 1}));
+    layers.base = std::make_unique<ImageChain>(
+        std::move(own), std::move(reader), std::move(writer), *any_file_,
+        ImageChain::Options{.detect_zeroes = DetectZeroes::kOff,
+                            .limits = top_limits_,
+                            .layers = {infos_.begin() + base_depth_, infos_.end()}});
+    return {};
+  }
+
+  Result<std::unique_ptr<ImageChain>> make_disk() {
+    const uint64_t size = layers_.front()->size_bytes();
     if (options_.for_guest && (size == 0 || size % 512 != 0)) {
       return fail("{}: its disk is {} bytes long, not a multiple of 512 above 0; resize it (qemu-img resize)",
                   options_.path, size);
     }
-    auto reader = std::make_unique<ChainReader>(std::move(layers), *any_file_);
+    const bool has_backing = layers_.size() > 1 || options_.changes_backing;
+    ImageChain::Layers layers;
+    if (base_depth_ != 0) {
+      VMM_TRY(make_base(layers));
+    }
+    layers.own = std::move(layers_);
+    auto reader = std::make_unique<ChainReader>(layers.all(), *any_file_);
     std::unique_ptr<ImageWriter> writer;
     if (!options_.read_only) {
-      VMM_TRY(qcow2::note_metadata(top_->sync_file(), top_->state()));
+      const bool is_overlay = options_.overlay != nullptr;
+      VMM_ASSIGN_OR_RETURN(writer, make_writer(top_, *reader,
+                                               {.cache = is_overlay ? CacheMode::kUnsafe : options_.cache,
+                                                .may_discard = options_.discard == DiscardMode::kUnmap,
+                                                .has_backing = has_backing,
+                                                .budget = is_overlay ? options_.budget : nullptr}));
     }
-    if (!options_.read_only && !options_.is_trial) {
-      const CacheMode cache = options_.overlay != nullptr ? CacheMode::kUnsafe : options_.cache;
-      writer = std::make_unique<qcow2::Writer>(
-          *top_, *reader,
-          qcow2::Writer::Options{.cache = cache,
-                                 .may_discard = options_.discard == DiscardMode::kUnmap,
-                                 .has_backing = layers_.size() > 1 || options_.changes_backing,
-                                 .may_extend_ahead = is_direct(cache) && !is_block_device_,
-                                 .budget = options_.overlay != nullptr ? options_.budget : nullptr});
-    }
-    ImageChain::Options chain{.detect_zeroes = options_.detect_zeroes, .limits = top_limits_};
-    return std::make_unique<ImageChain>(std::move(layers_), std::move(reader), std::move(writer), *any_file_,
-                                        chain);
+    return std::make_unique<ImageChain>(
+        std::move(layers), std::move(reader), std::move(writer), *any_file_,
+        ImageChain::Options{
+            .detect_zeroes = options_.detect_zeroes, .limits = top_limits_, .layers = std::move(infos_)});
   }
 
   EventLoop& loop_;
   const DiskOptions& options_;
+  const uint32_t base_depth_;
   std::vector<std::string> names_;
   std::vector<std::pair<dev_t, ino_t>> files_;
+  std::vector<DiskLayer> infos_;  // of the layers
   std::vector<std::unique_ptr<ImageFormat>> layers_;
+  std::unique_ptr<RawImage> raw_base_;
   HostFile* any_file_ = nullptr;
-  qcow2::Image* top_ = nullptr;
+  Written top_;
+  Written base_;
   BlockLimits top_limits_;
-  bool is_block_device_ = false;  // the top layer
 };
 
 }  // namespace
 
 Result<std::unique_ptr<BlockDevice>> open_chain(EventLoop& loop, const DiskOptions& options) {
   return ChainOpener(loop, options).open();
+}
+
+Result<std::unique_ptr<ImageChain>> open_chain_to_commit(EventLoop& loop, const DiskOptions& options,
+                                                         uint32_t base_depth) {
+  return ChainOpener(loop, options, base_depth).open();
 }
 
 }  // namespace vmm::block

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "block/block_device.h"
@@ -17,6 +18,7 @@ namespace vmm::block {
 class RawImage final : public BlockDevice, private BlockMap {
  public:
   struct Options {
+    std::string path;
     uint64_t size_bytes = 0;
     bool read_only = false;
     DetectZeroes detect_zeroes = DetectZeroes::kOff;
@@ -35,7 +37,11 @@ class RawImage final : public BlockDevice, private BlockMap {
   void submit(BlockRequest request) override;
   bool can_accept() const override { return free_slots_ != nullptr; }
   uint32_t in_flight() const override { return in_flight_; }
+  std::vector<DiskLayer> layers() const override {
+    return {{.path = options_.path, .format = Format::kRaw, .size_bytes = options_.size_bytes}};
+  }
   BlockMap* block_map() override { return this; }
+  HostFile& file() { return *file_; }
 
  private:
   struct Slot : FileRequest {

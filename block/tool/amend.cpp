@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "block/changed_image.h"
 #include "block/crypto/luks.h"
 #include "block/qcow2/amend.h"
-#include "block/tool/changed_image.h"
 #include "block/tool/command_line.h"
 #include "block/tool/commands.h"
 #include "block/tool/create_options.h"

@@ -10,13 +10,13 @@
 #include <vector>
 
 #include "block/backing_name.h"
+#include "block/changed_image.h"
 #include "block/commit.h"
 #include "block/data_file.h"
 #include "block/image_file.h"
 #include "block/qcow2/make_empty.h"
 #include "block/sync_file.h"
 #include "block/tool/chain_options.h"
-#include "block/tool/changed_image.h"
 #include "block/tool/command_line.h"
 #include "block/tool/commands.h"
 #include "block/tool/layers.h"

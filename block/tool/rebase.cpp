@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "block/backing_name.h"
+#include "block/changed_image.h"
 #include "block/copy/copy_job.h"
 #include "block/copy/disk.h"
 #include "block/copy/sources.h"
@@ -17,7 +18,6 @@
 #include "block/qcow2/image.h"
 #include "block/sync_file.h"
 #include "block/tool/chain_options.h"
-#include "block/tool/changed_image.h"
 #include "block/tool/command_line.h"
 #include "block/tool/commands.h"
 #include "block/tool/new_image.h"

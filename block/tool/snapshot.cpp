@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "block/changed_image.h"
 #include "block/qcow2/snapshot.h"
-#include "block/tool/changed_image.h"
 #include "block/tool/command_line.h"
 #include "block/tool/commands.h"
 #include "block/tool/image_info.h"

@@ -52,7 +52,7 @@ std::unique_ptr<ImageChain> open_disk(MemoryImage& file, bool is_read_only) {
   std::vector<std::unique_ptr<ImageFormat>> layers;
   layers.push_back(std::move(*image));
   return std::make_unique<ImageChain>(
-      std::move(layers), std::move(reader), std::move(writer), host_file,
+      ImageChain::Layers{.own = std::move(layers)}, std::move(reader), std::move(writer), host_file,
       ImageChain::Options{.limits = {.discard_alignment_bytes = 4096, .can_write_zeroes = true}});
 }
 

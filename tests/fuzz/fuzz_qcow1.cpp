@@ -58,8 +58,8 @@ class Host {
     std::vector<std::unique_ptr<ImageFormat>> layers;
     layers.push_back(qcow1::Image::open(std::move(file), *sync, *header, std::move(cipher)).value());
     auto reader = std::make_unique<ChainReader>(std::vector{layers.front().get()}, any_file);
-    return std::make_unique<ImageChain>(std::move(layers), std::move(reader), nullptr, any_file,
-                                        ImageChain::Options());
+    return std::make_unique<ImageChain>(ImageChain::Layers{.own = std::move(layers)}, std::move(reader),
+                                        nullptr, any_file, ImageChain::Options());
   }
 
   void read(ImageChain& disk, uint64_t offset) {

@@ -100,8 +100,8 @@ class OpenDisk {
     }
     std::vector<std::unique_ptr<ImageFormat>> layers;
     layers.push_back(std::move(*image));
-    chain_ = std::make_unique<ImageChain>(std::move(layers), std::move(reader), std::move(writer), file,
-                                          ImageChain::Options());
+    chain_ = std::make_unique<ImageChain>(ImageChain::Layers{.own = std::move(layers)}, std::move(reader),
+                                          std::move(writer), file, ImageChain::Options());
     return true;
   }
 

@@ -64,8 +64,8 @@ class Qcow1Image : public testing::Test {
       plain.push_back(layer.get());
     }
     auto reader = std::make_unique<ChainReader>(std::move(plain), any_file);
-    return std::make_unique<ImageChain>(std::move(layers), std::move(reader), nullptr, any_file,
-                                        ImageChain::Options());
+    return std::make_unique<ImageChain>(ImageChain::Layers{.own = std::move(layers)}, std::move(reader),
+                                        nullptr, any_file, ImageChain::Options());
   }
 
   void expect_equal_to_qemu(const std::string& path, const std::string& base = "",

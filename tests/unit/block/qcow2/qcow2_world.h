@@ -122,8 +122,8 @@ class OpenImage {
                                                         .has_backing = options.base_sectors > 0,
                                                         .may_extend_ahead = options.may_extend_ahead});
     }
-    chain_ = std::make_unique<ImageChain>(std::move(layers), std::move(reader), std::move(writer), file,
-                                          ImageChain::Options{});
+    chain_ = std::make_unique<ImageChain>(ImageChain::Layers{.own = std::move(layers)}, std::move(reader),
+                                          std::move(writer), file, ImageChain::Options{});
   }
   OpenImage(const OpenImage&) = delete;
   OpenImage& operator=(const OpenImage&) = delete;

@@ -13,7 +13,7 @@
 #include "block/sync_file.h"
 #include "vmm/base/error.h"
 
-namespace vmm::block::tool {
+namespace vmm::block {
 
 struct ChangedImage {
   ImageFile image;
@@ -25,4 +25,4 @@ struct ChangedImage {
 Result<ChangedImage> open_changed_image(const std::string& path,
                                         const std::optional<FileState>& expected = std::nullopt);
 
-}  // namespace vmm::block::tool
+}  // namespace vmm::block

@@ -1,9 +1,9 @@
-#include "block/tool/changed_image.h"
+#include "block/changed_image.h"
 
 #include "block/qcow2/image.h"
 #include "block/qcow2/open_image.h"
 
-namespace vmm::block::tool {
+namespace vmm::block {
 
 Result<ChangedImage> open_changed_image(const std::string& path, const std::optional<FileState>& expected) {
   ChangedImage opened;
@@ -15,4 +15,4 @@ Result<ChangedImage> open_changed_image(const std::string& path, const std::opti
   return opened;
 }
 
-}  // namespace vmm::block::tool
+}  // namespace vmm::block

@@ -1,0 +1,111 @@
+#include "block/live/commit_job.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "block/changed_image.h"
+#include "block/copy/disk.h"
+#include "block/data_file.h"
+#include "block/live/chain_options.h"
+#include "block/open_chain.h"
+#include "block/qcow2/change_backing.h"
+#include "block/qcow2/make_empty.h"
+#include "block/resize.h"
+
+namespace vmm::block {
+
+Result<std::unique_ptr<CommitJob>> CommitJob::create(LiveDisk& disk, const Options& options,
+                                                     OnState on_state) {
+  const std::vector<DiskLayer> layers = disk.layers();
+  if (options.base <= options.top || options.base >= layers.size()) {
+    return fail("{}: stands on no such image to which it could be committed", disk.options().path);
+  }
+  for (uint32_t i = 0; i < options.base; ++i) {
+    if (layers[i].has_snapshots) {
+      return fail("{}: has internal snapshots, in which the changed {} would show", layers[i].path,
+                  layers[options.base].path);
+    }
+  }
+  if (layers[options.base].size_bytes > layers[options.top].size_bytes) {
+    return fail("{}: its disk of {} bytes is longer than the {} of {}; resize that one first",
+                layers[options.base].path, layers[options.base].size_bytes, layers[options.top].size_bytes,
+                layers[options.top].path);
+  }
+  std::unique_ptr<CommitJob> job(new CommitJob(disk, options, std::move(on_state)));
+  job->begin();
+  return job;
+}
+
+CommitJob::CommitJob(LiveDisk& disk, const Options& options, OnState on_state)
+    : LiveJob(disk, std::move(on_state)),
+      options_(options),
+      layers_(disk.layers()),
+      before_(disk.options()) {}
+
+CommitJob::~CommitJob() = default;
+
+Status CommitJob::make_base_long_enough() const {
+  const DiskLayer& base = layers_[options_.base];
+  const uint64_t wanted = layers_[options_.top].size_bytes;
+  if (base.size_bytes >= wanted) {
+    return {};
+  }
+  return resize_image({.image = options_of_layer(before_, layers_, options_.base),
+                       .wanted_bytes = [wanted](uint64_t old) { return std::max(old, wanted); }});
+}
+
+Status CommitJob::start() {
+  BlockDevice* base = nullptr;
+  ImageChain* chain = nullptr;
+  VMM_TRY(disk().reopen(
+      before_, [this] { return make_base_long_enough(); },
+      [&]() -> Result<std::unique_ptr<BlockDevice>> {
+        VMM_ASSIGN_OR_RETURN(auto opened, open_chain_to_commit(disk().loop(), before_, options_.base));
+        base = opened->base();
+        chain = opened.get();
+        return opened;
+      }));
+  if (options_.top > 0) {
+    view_ = chain->view_from(options_.top);
+  }
+  const uint32_t merged = options_.base - options_.top;
+  return start_copy(
+      {.source = options_.top > 0 ? view_.get() : chain,
+       .target = base,
+       // What ends above the base hides it.
+       .judge =
+           [merged](const BlockRun& run) {
+             const bool is_merged = run.depth < merged && run.is_present;
+             const bool is_hidden = run.is_behind_end && run.depth + 1 < merged;
+             return is_hidden || (is_merged && run.is_zero) ? LiveCopy::Wanted::kZeroes
+                    : is_merged                             ? LiveCopy::Wanted::kData
+                                                            : LiveCopy::Wanted::kNothing;
+           },
+       .guest_writes = options_.top > 0 ? LiveCopy::GuestWrites::kPass : LiveCopy::GuestWrites::kMirrored,
+       .source_name = layers_[options_.top].path,
+       .target_name = layers_[options_.base].path});
+}
+
+// Whatever of it shows is in the base by now.
+Status CommitJob::empty_top() const {
+  VMM_ASSIGN_OR_RETURN(ChangedImage image, open_changed_image(layers_.front().path));
+  return qcow2::make_empty(*image.file, image.header);
+}
+
+Status CommitJob::finish() {
+  view_.reset();
+  if (options_.top == 0) {
+    return disk().reopen(options_of_layer(before_, layers_, options_.base), [this] { return empty_top(); });
+  }
+  return disk().reopen(options_without(before_, options_.top, options_.base), [this]() -> Status {
+    return name_backing(layers_[options_.top - 1].path, &layers_[options_.base]);
+  });
+}
+
+void CommitJob::undo() {
+  view_.reset();
+  static_cast<void>(disk().reopen(before_, {}));
+}
+
+}  // namespace vmm::block

@@ -1,0 +1,69 @@
+#include "block/live/snapshot.h"
+
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "block/crypto/luks.h"
+#include "block/image_file.h"
+#include "block/live/chain_options.h"
+#include "block/open.h"
+#include "block/qcow2/create.h"
+#include "block/resize.h"
+#include "block/sync_file.h"
+
+namespace vmm::block {
+
+Status make_snapshot_file(const std::string& path, const DiskOptions& disk, uint64_t size_bytes) {
+  std::error_code error;
+  if (std::filesystem::exists(std::filesystem::symlink_status(path, error))) {
+    return fail("{}: there is such a file already, and it is not written over", path);
+  }
+  qcow2::CreateOptions create{.size_bytes = size_bytes,
+                              .backing_file = std::filesystem::absolute(disk.path, error).native(),
+                              .backing_format = format_name(disk.format)};
+  if (!disk.passphrases.empty()) {
+    VMM_ASSIGN_OR_RETURN(NewLuks luks, format_luks_for({}, kLuksTime, *disk.passphrases.front()));
+    create.crypt = qcow2::CryptMethod::kLuks;
+    create.crypto_header = std::move(luks.bytes);
+  }
+  VMM_ASSIGN_OR_RETURN(NewFile file, NewFile::create(path));
+  {
+    VMM_ASSIGN_OR_RETURN(const ImageFile image, open_image_file({.path = file.path(), .for_guest = false}));
+    VMM_TRY(qcow2::create(*make_sync_file(image.files.main, file.path()), create));
+  }
+  return file.keep(/*may_replace=*/false);
+}
+
+Status put_on_snapshot(LiveDisk& disk, const std::string& path) {
+  const uint64_t size = disk.size_bytes();
+  const DiskOptions then = options_above(disk.options(), path);
+  return disk.reopen(then, {}, [&]() -> Result<std::unique_ptr<BlockDevice>> {
+    VMM_ASSIGN_OR_RETURN(auto opened, open_disk(disk.loop(), then));
+    if (opened->layers().size() < 2) {
+      return fail("{}: stands on nothing; it has to stand on {}", path, disk.options().path);
+    }
+    if (opened->size_bytes() != size) {
+      return fail("{}: its disk has {} bytes, and {} has {}", path, opened->size_bytes(), disk.options().path,
+                  size);
+    }
+    return opened;
+  });
+}
+
+Status resize_live(LiveDisk& disk, uint64_t size_bytes) {
+  const std::string path = disk.options().path;
+  return disk.reopen(disk.options(), [&] {
+    return resize_image(
+        {.image = disk.options(), .wanted_bytes = [&](uint64_t old_bytes) -> Result<uint64_t> {
+           return size_bytes >= old_bytes
+                      ? Result<uint64_t>(size_bytes)
+                      : fail(
+                            "{}: has {} bytes, and cannot become shorter while a guest uses "
+                            "it",
+                            path, old_bytes);
+         }});
+  });
+}
+
+}  // namespace vmm::block

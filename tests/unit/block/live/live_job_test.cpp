@@ -1,0 +1,348 @@
+// Snapshots, commits, streams, backups and other sizes, of a disk whose guest writes meanwhile.
+#include "block/live/live_job.h"
+
+#include <gmock/gmock.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "block/live/backup_job.h"
+#include "block/live/commit_job.h"
+#include "block/live/snapshot.h"
+#include "block/live/stream_job.h"
+#include "tests/unit/block/live/live_guest.h"
+
+namespace vmm::block {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr size_t kBytes = size_t{8} << 20U;
+
+class LiveJobs : public testing::Test {
+ protected:
+  LiveJobs() : bytes_(pattern_bytes(kBytes, 11)) {}
+  ~LiveJobs() override {
+    if (disk_ != nullptr) {
+      guest_->rest();
+      loop_.run_until([this] { return disk_->in_flight() == 0; });
+    }
+  }
+
+  std::string make_base(const std::string& format) {
+    const std::string raw = folder_.file("source.raw");
+    write_file(raw, bytes_);
+    const std::string base = folder_.file("base." + format);
+    must_run({"qemu-img", "convert", "-f", "raw", "-O", format, raw, base});
+    return base;
+  }
+  std::string overlay(const std::string& name, const std::string& base, const std::string& format) {
+    const std::string path = folder_.file(name);
+    must_run({"qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", format, path});
+    return path;
+  }
+
+  void open(const std::string& path, Format format, CacheMode cache = CacheMode::kWriteback) {
+    DiskOptions options{.path = path, .format = format, .cache = cache, .discard = DiscardMode::kUnmap};
+    auto opened = open_disk(*loop_, options);
+    ASSERT_TRUE(opened) << opened.error().message();
+    disk_ = std::make_unique<LiveDisk>(*loop_, *std::move(opened), options);
+    guest_ = std::make_unique<LiveGuest>(loop_, *disk_, bytes_, 5);
+  }
+
+  LiveJob::OnState on_state() {
+    return [this](LiveJob::State state, const std::string& error) {
+      states_.push_back(state);
+      error_ = error;
+    };
+  }
+  bool is_in(LiveJob::State state) const { return !states_.empty() && states_.back() == state; }
+  template <typename Job>
+  void begin(Result<std::unique_ptr<Job>> job) {
+    ASSERT_TRUE(job) << job.error().message();
+    states_.clear();
+    job_ = *std::move(job);
+  }
+  void work_till(LiveJob::State state) {
+    guest_->work_until([&] { return is_in(state) || job_->has_ended(); });
+    ASSERT_TRUE(is_in(state)) << error_;
+  }
+  // What the guest sees, and the chain's files by qemu-img.
+  void expect_whole(const std::string& top, const std::string& format) {
+    guest_->rest();
+    std::vector<std::byte> seen(bytes_.size());
+    ASSERT_EQ(read_disk(loop_, *disk_, 0, seen), IoStatus::kOk);
+    EXPECT_TRUE(seen == bytes_);
+    close();
+    expect_on_host(top, format, bytes_);
+  }
+  void expect_on_host(const std::string& top, const std::string& format,
+                      const std::vector<std::byte>& bytes) {
+    const std::string expected = folder_.file("expected.raw");
+    write_file(expected, bytes);
+    must_run({"qemu-img", "compare", "-f", "raw", "-F", format, expected, top});
+    if (format == "qcow2") {
+      must_run({"qemu-img", "check", "-q", "-f", "qcow2", top});
+    }
+  }
+  void close() {
+    guest_->rest();
+    job_.reset();
+    loop_.run_until([this] { return disk_->in_flight() == 0; });
+    guest_.reset();
+    disk_.reset();
+  }
+  Status when_quiet(const std::function<Status()>& change) {
+    std::optional<Status> done;
+    disk_->when_quiet([&](IoStatus flushed) {
+      EXPECT_EQ(flushed, IoStatus::kOk);
+      done = change();
+    });
+    guest_->work_until([&] { return done.has_value(); });
+    return *done;
+  }
+  void snapshot(const std::string& path) {
+    ASSERT_TRUE(make_snapshot_file(path, disk_->options(), disk_->size_bytes()));
+    const Status put = when_quiet([&] { return put_on_snapshot(*disk_, path); });
+    ASSERT_TRUE(put) << put.error().message();
+  }
+  void work_a_while(size_t requests = 200) {
+    const size_t until = guest_->done() + requests;
+    guest_->work_until([&] { return guest_->done() >= until; });
+  }
+
+  TemporaryFolder folder_;
+  Loop loop_;
+  std::vector<std::byte> bytes_;
+  std::unique_ptr<LiveDisk> disk_;
+  std::unique_ptr<LiveGuest> guest_;
+  std::unique_ptr<LiveJob> job_;
+  std::vector<LiveJob::State> states_;
+  std::string error_;
+};
+
+TEST_F(LiveJobs, ASnapshotKeepsWhatTheDiskHeld) {
+  for (const std::string format : {"raw", "qcow2"}) {
+    bytes_ = pattern_bytes(kBytes, 11);
+    const std::string base = make_base(format);
+    open(base, format == "raw" ? Format::kRaw : Format::kQcow2);
+    work_a_while();
+    guest_->rest();
+    const std::vector<std::byte> held = bytes_;
+    const std::string top = folder_.file("snap-of-" + format);
+    snapshot(top);
+    work_a_while();
+    expect_whole(top, "qcow2");
+    expect_on_host(base, format, held);
+  }
+}
+
+TEST_F(LiveJobs, ACommitOfTheDisksImageMakesTheBaseTheImageAndEmptiesTheOther) {
+  for (const std::string format : {"raw", "qcow2"}) {
+    for (const CacheMode cache : {CacheMode::kWriteback, CacheMode::kNone}) {
+      bytes_ = pattern_bytes(kBytes, 11);
+      const std::string base = make_base(format);
+      const std::string top = overlay("top.qcow2", base, format);
+      open(top, Format::kQcow2, cache);
+      work_a_while();
+      begin(CommitJob::create(*disk_, {.top = 0, .base = 1}, on_state()));
+      work_till(LiveJob::State::kReady);
+      work_a_while();
+      ASSERT_TRUE(job_->complete());
+      work_till(LiveJob::State::kDone);
+      EXPECT_EQ(disk_->options().path, base);
+      work_a_while();
+      guest_->rest();
+      const std::vector<std::byte> now = bytes_;
+      expect_whole(base, format);
+      // Whoever opens the other one, as the domain file still says, sees the same.
+      expect_on_host(top, "qcow2", now);
+    }
+  }
+}
+
+TEST_F(LiveJobs, ACommitOfSeveralImagesFromTheMiddle) {
+  const std::string base = make_base("qcow2");
+  open(base, Format::kQcow2);
+  for (const char* name : {"one", "two", "three"}) {
+    work_a_while();
+    snapshot(folder_.file(name));
+  }
+  work_a_while();
+  begin(CommitJob::create(*disk_, {.top = 1, .base = 3}, on_state()));
+  work_till(LiveJob::State::kDone);
+  ASSERT_EQ(disk_->layers().size(), 2U);
+  EXPECT_EQ(disk_->layers()[1].path, base);
+  work_a_while();
+  expect_whole(folder_.file("three"), "qcow2");
+}
+
+TEST_F(LiveJobs, AShortImageInTheMiddleHidesWhatTheBaseHolds) {
+  const std::string base = make_base("raw");
+  const std::string middle = folder_.file("middle.qcow2");
+  must_run({"qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", middle, "2M"});
+  const std::string top = folder_.file("top.qcow2");
+  must_run({"qemu-img", "create", "-q", "-f", "qcow2", "-b", middle, "-F", "qcow2", top, "8M"});
+  std::fill(bytes_.begin() + (2 << 20), bytes_.end(), std::byte{0});
+  open(top, Format::kQcow2);
+  const auto held = bytes_;
+  begin(CommitJob::create(*disk_, {.top = 0, .base = 2}, on_state()));
+  work_till(LiveJob::State::kReady);
+  ASSERT_TRUE(job_->complete());
+  work_till(LiveJob::State::kDone);
+  expect_whole(base, "raw");
+}
+
+TEST_F(LiveJobs, AStreamLeavesTheImageStandingOnNothing) {
+  const std::string base = make_base("raw");
+  open(base, Format::kRaw);
+  snapshot(folder_.file("one"));
+  work_a_while();
+  snapshot(folder_.file("two"));
+  work_a_while(50);
+  begin(StreamJob::create(*disk_, {}, on_state()));
+  work_till(LiveJob::State::kDone);
+  EXPECT_EQ(disk_->layers().size(), 1U);
+  work_a_while();
+  guest_->rest();
+  // Nothing of them is needed any more.
+  std::filesystem::remove(base);
+  std::filesystem::remove(folder_.file("one"));
+  expect_whole(folder_.file("two"), "qcow2");
+}
+
+TEST_F(LiveJobs, AStreamDownToABase) {
+  const std::string base = make_base("raw");
+  open(base, Format::kRaw);
+  for (const char* name : {"one", "two", "three"}) {
+    snapshot(folder_.file(name));
+    work_a_while();
+  }
+  begin(StreamJob::create(*disk_, {.base = 3}, on_state()));
+  work_till(LiveJob::State::kDone);
+  ASSERT_EQ(disk_->layers().size(), 2U);
+  EXPECT_EQ(disk_->layers()[1].path, base);
+  guest_->rest();
+  std::filesystem::remove(folder_.file("one"));
+  std::filesystem::remove(folder_.file("two"));
+  expect_whole(folder_.file("three"), "qcow2");
+}
+
+TEST_F(LiveJobs, ABackupHoldsWhatTheDiskHeldWhenItBegan) {
+  for (const std::string format : {"raw", "qcow2"}) {
+    bytes_ = pattern_bytes(kBytes, 11);
+    const std::string base = make_base("qcow2");
+    open(base, Format::kQcow2);
+    work_a_while();
+    guest_->rest();
+    const std::vector<std::byte> held = bytes_;
+    const std::string copy = folder_.file("backup-" + format);
+    begin(BackupJob::create(*disk_, {.path = copy, .format = format == "raw" ? Format::kRaw : Format::kQcow2},
+                            on_state()));
+    EXPECT_FALSE(std::filesystem::exists(copy));
+    work_till(LiveJob::State::kDone);
+    work_a_while();
+    expect_whole(base, "qcow2");
+    expect_on_host(copy, format, held);
+  }
+}
+
+TEST_F(LiveJobs, ABackupOfTheTopStandsOnWhatTheDiskStandsOn) {
+  const std::string base = make_base("raw");
+  const std::string top = overlay("top.qcow2", base, "raw");
+  open(top, Format::kQcow2);
+  work_a_while();
+  guest_->rest();
+  const std::vector<std::byte> held = bytes_;
+  const std::string copy = folder_.file("copy.qcow2");
+  begin(BackupJob::create(*disk_, {.path = copy, .is_of_top = true}, on_state()));
+  work_till(LiveJob::State::kDone);
+  expect_whole(top, "qcow2");
+  expect_on_host(copy, "qcow2", held);
+}
+
+TEST_F(LiveJobs, CancelledJobsLeaveTheDiskAsItWas) {
+  const std::string base = make_base("qcow2");
+  const std::string top = overlay("top.qcow2", base, "qcow2");
+  open(top, Format::kQcow2);
+  work_a_while();
+  const std::string copy = folder_.file("copy");
+  for (int round = 0; round < 4; ++round) {
+    const bool is_late = round % 2 == 1;
+    if (round < 2) {
+      begin(CommitJob::create(*disk_, {.top = 0, .base = 1}, on_state()));
+    } else {
+      begin(BackupJob::create(*disk_, {.path = copy}, on_state()));
+    }
+    job_->set_speed(1 << 20);
+    if (is_late) {
+      work_a_while(3);
+    }
+    job_->cancel();
+    guest_->work_until([&] { return job_->has_ended() && is_in(LiveJob::State::kCancelled); });
+    EXPECT_EQ(disk_->options().path, top);
+    EXPECT_FALSE(std::filesystem::exists(copy));
+    work_a_while();
+  }
+  expect_whole(top, "qcow2");
+}
+
+TEST_F(LiveJobs, ADiskGrowsAndDoesNotShrink) {
+  for (const std::string format : {"raw", "qcow2"}) {
+    bytes_ = pattern_bytes(kBytes, 11);
+    const std::string base = make_base(format);
+    open(base, format == "raw" ? Format::kRaw : Format::kQcow2);
+    work_a_while();
+    const Status shrunk = when_quiet([&] { return resize_live(*disk_, kBytes - 512); });
+    ASSERT_FALSE(shrunk);
+    EXPECT_THAT(shrunk.error().message(), HasSubstr("cannot become shorter"));
+    ASSERT_TRUE(when_quiet([&] { return resize_live(*disk_, kBytes * 2); }));
+    EXPECT_EQ(disk_->size_bytes(), kBytes * 2);
+    guest_->rest();
+    bytes_.resize(kBytes * 2);
+    work_a_while();
+    expect_whole(base, format);
+  }
+}
+
+TEST_F(LiveJobs, WhatStandsInTheWayIsSaid) {
+  const std::string base = make_base("qcow2");
+  const std::string top = overlay("top.qcow2", base, "qcow2");
+  open(top, Format::kQcow2);
+  const auto no_layer = CommitJob::create(*disk_, {.top = 0, .base = 2}, on_state());
+  ASSERT_FALSE(no_layer);
+  EXPECT_THAT(no_layer.error().message(), HasSubstr("stands on no such image"));
+  const auto taken = BackupJob::create(*disk_, {.path = base}, on_state());
+  ASSERT_FALSE(taken);
+  EXPECT_THAT(taken.error().message(), HasSubstr("there is such a file already"));
+  const std::string alien = folder_.file("alien.qcow2");
+  must_run({"qemu-img", "create", "-q", "-f", "qcow2", alien, "8M"});
+  const Status put = when_quiet([&] { return put_on_snapshot(*disk_, alien); });
+  ASSERT_FALSE(put);
+  EXPECT_THAT(put.error().message(), HasSubstr("stands on nothing"));
+  work_a_while();
+  expect_whole(top, "qcow2");
+}
+
+// Another program that stands on the base, as it reads, is in the way of a commit.
+TEST_F(LiveJobs, ABaseThatSomebodyUsesIsNotCommittedTo) {
+  const std::string base = make_base("qcow2");
+  const std::string top = overlay("top.qcow2", base, "qcow2");
+  const std::string other = overlay("other.qcow2", base, "qcow2");
+  open(top, Format::kQcow2);
+  {
+    const auto reader = open_disk(*loop_, {.path = other, .format = Format::kQcow2});
+    ASSERT_TRUE(reader);
+    begin(CommitJob::create(*disk_, {.top = 0, .base = 1}, on_state()));
+    work_till(LiveJob::State::kFailed);
+    EXPECT_THAT(error_, HasSubstr("base.qcow2"));
+    loop_.run_until([&] { return (*reader)->in_flight() == 0; });
+  }
+  work_a_while();
+  expect_whole(top, "qcow2");
+}
+
+}  // namespace
+}  // namespace vmm::block
