@@ -87,8 +87,11 @@ Status CommitJob::start() {
        .target_name = layers_[options_.base].path});
 }
 
-// Whatever of it shows is in the base by now.
+// Whatever of it shows is in the base by now, as is what those between would hide.
 Status CommitJob::empty_top() const {
+  if (options_.base > 1) {
+    VMM_TRY(name_backing(layers_.front().path, &layers_[options_.base]));
+  }
   VMM_ASSIGN_OR_RETURN(ChangedImage image, open_changed_image(layers_.front().path));
   return qcow2::make_empty(*image.file, image.header);
 }

@@ -175,7 +175,7 @@ void LiveDisk::when_quiet(std::function<void(IoStatus flushed)> task) {
 }
 
 bool LiveDisk::forget_task() {
-  if (hold_ != Hold::kDraining) {
+  if (hold_ == Hold::kNone || hold_ == Hold::kRunning) {
     return false;
   }
   task_ = nullptr;
@@ -216,7 +216,7 @@ void LiveDisk::flush() {
 void LiveDisk::flush_done(void* context, uint64_t /*cookie*/, IoStatus status) {
   auto& disk = *static_cast<LiveDisk*>(context);
   disk.flushed_ = status != IoStatus::kOk ? status : disk.flushed_;
-  if (--disk.flushes_ == 0) {
+  if (--disk.flushes_ == 0 && disk.hold_ == Hold::kFlushing) {
     disk.hold_ = Hold::kFlushed;
   }
 }

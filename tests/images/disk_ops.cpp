@@ -2,7 +2,8 @@
 //
 // Usage: disk_ops [--read-only] [--format raw|qcow2] [--cache none|writeback|writethrough|unsafe] [--io
 // threads]
-//                 [--discard] [--depth N] [--passphrase-file FILE] [--data-file FILE] IMAGE < operations
+//                 [--discard] [--depth N] [--passphrase-file FILE] [--data-file FILE] [--live] IMAGE <
+//                 operations
 // Operations, one a line; those between two barriers are under way together, N at most (default 16):
 //   w OFFSET LENGTH SEED   write a pattern       W …  the same with force_unit_access
 //   z OFFSET LENGTH        write zeroes          u …  the same, may unmap
@@ -12,7 +13,8 @@
 //   b                      barrier: wait for all
 //   dump FILE              barrier; the whole disk as a raw file (holes where it reads as zeroes)
 //   say TEXT               barrier; prints it
-//   kill                   barrier; ends the process without closing the disk
+//   live CHANGE            --live: a change of its images begins, when the one before has ended; see
+//   live_driver.h kill                   barrier; ends the process without closing the disk
 // Status 0: all done (failed operations are printed); 1: the image could not be opened, or a dump failed.
 #include <fcntl.h>
 #include <unistd.h>
@@ -33,6 +35,7 @@
 #include "block/compressor.h"
 #include "block/crypto/secret.h"
 #include "block/open.h"
+#include "tests/images/live_driver.h"
 #include "vmm/base/bytes.h"
 #include "vmm/base/event_loop.h"
 
@@ -61,7 +64,9 @@ struct Operation {
 
 class Driver {
  public:
-  Driver(EventLoop& loop, BlockDevice& disk, size_t depth) : loop_(loop), disk_(disk), operations_(depth) {
+  // live: nullptr without --live
+  Driver(EventLoop& loop, BlockDevice& disk, size_t depth, LiveDriver* live)
+      : loop_(loop), disk_(disk), live_(live), operations_(depth) {
     for (auto& operation : operations_) {
       operation = std::make_unique<Operation>();
     }
@@ -92,6 +97,10 @@ class Driver {
     } else if (name == "say") {
       wait_for_all();
       std::cout << line.substr(4) << std::endl;
+    } else if (name == "live" && live_ != nullptr) {
+      std::string rest;
+      std::getline(words, rest);
+      live_->run(std::istringstream(rest));
     } else if (name == "kill") {
       wait_for_all();
       std::cout.flush();
@@ -251,12 +260,14 @@ class Driver {
 
   EventLoop& loop_;
   BlockDevice& disk_;
+  LiveDriver* live_;
   std::vector<std::unique_ptr<Operation>> operations_;
 };
 
 struct Arguments {
   DiskOptions options;
   size_t depth = 16;
+  bool is_live = false;
 };
 
 Arguments parse(std::span<char*> words) {
@@ -268,6 +279,8 @@ Arguments parse(std::span<char*> words) {
     const std::string value = i + 1 < words.size() ? words[i + 1] : "";
     if (word == "--read-only") {
       result.options.read_only = true;
+    } else if (word == "--live") {
+      result.is_live = true;
     } else if (word == "--discard") {
       result.options.discard = DiscardMode::kUnmap;
     } else if (word == "--format") {
@@ -316,7 +329,17 @@ int main_of(std::span<char*> words) {
     std::cerr << disk.error().message() << "\n";
     return 1;
   }
-  const bool is_done = Driver(**loop, **disk, arguments.depth).run(std::cin);
+  std::unique_ptr<LiveDriver> live;
+  if (arguments.is_live) {
+    auto live_disk = std::make_unique<LiveDisk>(**loop, *std::move(disk), arguments.options);
+    live = std::make_unique<LiveDriver>(**loop, *live_disk);
+    disk = std::move(live_disk);
+  }
+  const bool is_done = Driver(**loop, **disk, arguments.depth, live.get()).run(std::cin);
+  if (live != nullptr) {
+    live->wait();
+    live.reset();
+  }
   if (!drain(**loop, **disk, std::chrono::seconds(60))) {
     std::cerr << "the disk did not come to rest\n";
     return 1;

@@ -101,8 +101,8 @@ class Image:
 class Worker:
     """One process of disk_ops."""
 
-    def __init__(self, program, image, rng):
-        words = [program, "--cache", rng.choice(["none", "writeback"]), "--depth", rng.choice(["1", "8", "32"])]
+    def __init__(self, program, image, rng, more=()):
+        words = [program, *more, "--cache", rng.choice(["none", "writeback"]), "--depth", rng.choice(["1", "8", "32"])]
         words += rng.choice([[], ["--io", "threads"], ["--discard"], ["--table-cache", "131072"]])
         self.process = subprocess.Popen([*words, image.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 

@@ -138,6 +138,7 @@ Status Disks::add(const domain::Disk& disk) {
     // The threads that an engine begins run where this one does.
     VMM_TRY(world_.pins.pin_iothread(disk.iothread.value_or(0), ::pthread_self()));
     VMM_ASSIGN_OR_RETURN(made.medium, open_medium(disk, made, disks_.size()));
+    made.layers = std::move(made.medium.layers);
     VMM_TRY(world_.pins.pin_emulator());
   }
   if (disk.bus == domain::DiskBus::kIde) {
@@ -156,6 +157,13 @@ Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk&
   image_options.opened = disk.files;
   VMM_ASSIGN_OR_RETURN(OpenedSource source, open_source(disk.thread->loop(), wanted, image_options));
   Medium medium{.image = std::move(source.image), .boot = source.boot};
+  medium.layers = medium.image->layers();
+  if (wanted.device == domain::DiskDevice::kDisk) {
+    auto live =
+        std::make_unique<block::LiveDisk>(disk.thread->loop(), std::move(medium.image), image_options);
+    medium.live = live.get();
+    medium.image = std::move(live);
+  }
   add_error_policy(wanted, index, medium);
   VMM_TRY(add_limits(wanted, disk, medium));
   return medium;

@@ -17,7 +17,9 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/disk_layer.h"
 #include "block/error_policy.h"
+#include "block/live/live_disk.h"
 #include "block/overlay_file.h"
 #include "block/space_budget.h"
 #include "block/throttled_disk.h"
@@ -111,12 +113,38 @@ class Disks {
   Status change_disc(std::string_view target, const std::filesystem::path& file,
                      std::optional<domain::ImageFormat> format, bool is_forced);
 
+  // --- For who changes images while the guest runs (disk_images.cpp) ---
+
+  enum class LiveUse : uint8_t {
+    kRead,   // what the disk holds
+    kImage,  // the files that it is made of
+  };
+  struct Live {
+    IoThread* thread = nullptr;
+    block::LiveDisk* disk = nullptr;  // on its thread
+  };
+  // Errors: there is no such disk; it is a CD-ROM drive, or its images cannot be changed.
+  Result<Live> live_disk(std::string_view target, LiveUse use) const;
+  // Whether the disk can have that size, the guest's blocks being what they are.
+  Status check_size(std::string_view target, uint64_t size_bytes) const;
+  // Whether other disks of the guest stand on what is merged, or on what it is merged into.
+  Status check_unused(std::string_view target, const std::vector<block::DiskLayer>& layers, uint32_t top,
+                      uint32_t base) const;
+  // What the disk is made of now.
+  void note_image(std::string_view target, const std::vector<block::DiskLayer>& layers);
+  // The guest is told of the disk's size.
+  void tell_size(std::string_view target) const;
+  // Where the guest's data are no longer in the file that the domain names.
+  void warn_of_other_images() const;
+
  private:
   struct Medium {
     std::unique_ptr<block::BlockDevice> image;
     block::ErrorPolicyDevice* policy = nullptr;  // the image, where it is one, or what is limited
     block::ThrottledDisk* throttle = nullptr;    // the image, where it is limited
+    block::LiveDisk* live = nullptr;             // the image itself, of a disk
     std::optional<DiscBoot> boot;                // of a raw image in a CD-ROM drive
+    std::vector<block::DiskLayer> layers;        // until the drive has it
   };
   struct Disk {
     const domain::Disk* wanted = nullptr;
@@ -127,10 +155,11 @@ class Disks {
     bool is_volatile = false;  // throwaway, or cache='unsafe': nobody asked for flushes
     std::shared_ptr<const block::OverlayFile> overlay;  // of a throwaway disk
     std::shared_ptr<std::vector<block::FileState>> files = std::make_shared<std::vector<block::FileState>>();
-    Medium medium;                  // that of a CD-ROM drive changes, on its thread only
-    std::deque<Medium> next_media;  // opened, and not yet in the drive; on its thread only
-    std::vector<Medium> old_media;  // out of the drive, and to be closed; on its thread only
-    std::filesystem::path file;     // of the medium, or of the last of the next ones
+    Medium medium;                         // that of a CD-ROM drive changes, on its thread only
+    std::deque<Medium> next_media;         // opened, and not yet in the drive; on its thread only
+    std::vector<Medium> old_media;         // out of the drive, and to be closed; on its thread only
+    std::filesystem::path file;            // of the medium, or of the last of the next ones
+    std::vector<block::DiskLayer> layers;  // the same
     domain::ImageFormat format = domain::ImageFormat::kRaw;
     std::unique_ptr<virtio::VirtioBlock> device;
     VirtioTransport virtio;

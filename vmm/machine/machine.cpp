@@ -220,6 +220,7 @@ Status Machine::start_threads() {
 }
 
 Result<MachineEnd> Machine::run() {
+  disk_jobs_ = std::make_unique<DiskJobs>(*disks_, main_loop_);
   VMM_TRY(start_threads());
   pace_.started(std::chrono::steady_clock::now());
   let_guest_go();
@@ -230,7 +231,9 @@ Result<MachineEnd> Machine::run() {
   if (extras_ != nullptr) {
     extras_->flush_consoles();
   }
+  disk_jobs_.reset();
   VMM_TRY(disks_->flush());
+  disks_->warn_of_other_images();
   return end_;
 }
 

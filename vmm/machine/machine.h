@@ -27,6 +27,7 @@
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/balloon.h"
+#include "vmm/machine/disk_jobs.h"
 #include "vmm/machine/disks.h"
 #include "vmm/machine/firmware.h"
 #include "vmm/machine/isa_interrupts.h"
@@ -99,6 +100,7 @@ class Machine {
   // Of what throwaway disks take on the host, all together; a guest that waits for room tries again.
   void set_throwaway_limit(std::optional<uint64_t> bytes);
   Disks& disks() { return *disks_; }
+  DiskJobs& disk_jobs() { return *disk_jobs_; }
 
  private:
   // What the guest did that stops all vCPUs. The first one counts.
@@ -172,6 +174,7 @@ class Machine {
   std::unique_ptr<PcChipset> chipset_;  // machine='pc' only
   std::unique_ptr<VirtioPlaces> virtio_places_;
   std::unique_ptr<Disks> disks_;
+  std::unique_ptr<DiskJobs> disk_jobs_;   // while it runs
   std::unique_ptr<Balloon> balloon_;      // null: the domain has none
   std::unique_ptr<VirtioExtras> extras_;  // null: the domain has none of these
   std::unique_ptr<Watchdog> watchdog_;    // null: the domain has none
