@@ -138,6 +138,7 @@ Status Disks::add(const domain::Disk& disk) {
     // The threads that an engine begins run where this one does.
     VMM_TRY(world_.pins.pin_iothread(disk.iothread.value_or(0), ::pthread_self()));
     VMM_ASSIGN_OR_RETURN(made.medium, open_medium(disk, made, disks_.size()));
+    made.layers = std::move(made.medium.layers);
     VMM_TRY(world_.pins.pin_emulator());
   }
   if (disk.bus == domain::DiskBus::kIde) {
@@ -156,6 +157,7 @@ Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk&
   image_options.opened = disk.files;
   VMM_ASSIGN_OR_RETURN(OpenedSource source, open_source(disk.thread->loop(), wanted, image_options));
   Medium medium{.image = std::move(source.image), .boot = source.boot};
+  medium.layers = medium.image->layers();
   add_error_policy(wanted, index, medium);
   VMM_TRY(add_limits(wanted, disk, medium));
   return medium;
@@ -175,6 +177,7 @@ void Disks::make_virtio_block(const domain::Disk& disk, Disk& made) const {
   options.logical_block_bytes = disk.logical_block_bytes;
   options.physical_block_bytes = disk.physical_block_bytes;
   options.geometry = geometry_of<virtio::VirtioBlock::Geometry>(disk);
+  options.counters = made.counters.get();
   made.device = std::make_unique<virtio::VirtioBlock>(*made.medium.image, options);
 }
 
@@ -246,10 +249,12 @@ Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
     options.is_cache_unsafe = made.is_volatile;
     options.offers_discard = disk.discard == domain::DiscardMode::kUnmap;
     options.physical_block_bytes = disk.physical_block_bytes;
+    options.counters = made.counters.get();
     channel.attach_disk(drive, std::make_unique<ide::AtaDisk>(*made.medium.image, options), loop,
                         *made.medium.image);
   }
   made.ide = &channel.drive_io(drive);
+  made.ide->count_in(made.counters.get());
   made.boot_path = boot::ide_drive_path(PcChipset::kIdeAddress.slot, PcChipset::kIdeAddress.function,
                                         channel_index, drive);
   return {};

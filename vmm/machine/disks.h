@@ -17,6 +17,8 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/disk_counters.h"
+#include "block/disk_layer.h"
 #include "block/error_policy.h"
 #include "block/overlay_file.h"
 #include "block/space_budget.h"
@@ -96,6 +98,10 @@ class Disks {
     std::filesystem::path file;  // empty: no disc
     domain::ImageFormat format = domain::ImageFormat::kRaw;
     ide::CdTray::Status tray;  // of a CD-ROM drive
+    // The image, then what it stands on, as they were when they were opened.
+    std::vector<block::DiskLayer> layers;
+    std::optional<domain::IoTune> limits;
+    const block::DiskCounters* counters = nullptr;  // never null; live as long as the Disks
   };
   std::vector<Drive> drives() const;
   bool has(std::string_view target) const { return find(target) != nullptr; }
@@ -117,6 +123,7 @@ class Disks {
     block::ErrorPolicyDevice* policy = nullptr;  // the image, where it is one, or what is limited
     block::ThrottledDisk* throttle = nullptr;    // the image, where it is limited
     std::optional<DiscBoot> boot;                // of a raw image in a CD-ROM drive
+    std::vector<block::DiskLayer> layers;        // until the drive has it
   };
   struct Disk {
     const domain::Disk* wanted = nullptr;
@@ -127,10 +134,12 @@ class Disks {
     bool is_volatile = false;  // throwaway, or cache='unsafe': nobody asked for flushes
     std::shared_ptr<const block::OverlayFile> overlay;  // of a throwaway disk
     std::shared_ptr<std::vector<block::FileState>> files = std::make_shared<std::vector<block::FileState>>();
-    Medium medium;                  // that of a CD-ROM drive changes, on its thread only
-    std::deque<Medium> next_media;  // opened, and not yet in the drive; on its thread only
-    std::vector<Medium> old_media;  // out of the drive, and to be closed; on its thread only
-    std::filesystem::path file;     // of the medium, or of the last of the next ones
+    Medium medium;                         // that of a CD-ROM drive changes, on its thread only
+    std::deque<Medium> next_media;         // opened, and not yet in the drive; on its thread only
+    std::vector<Medium> old_media;         // out of the drive, and to be closed; on its thread only
+    std::filesystem::path file;            // of the medium, or of the last of the next ones
+    std::vector<block::DiskLayer> layers;  // the same
+    std::unique_ptr<block::DiskCounters> counters = std::make_unique<block::DiskCounters>();
     domain::ImageFormat format = domain::ImageFormat::kRaw;
     std::unique_ptr<virtio::VirtioBlock> device;
     VirtioTransport virtio;
