@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace vmm::block {
@@ -20,6 +21,11 @@ struct DiskLayer {
   Format format = Format::kRaw;
   uint64_t size_bytes = 0;     // of the disk that it describes
   bool has_snapshots = false;  // internal ones
+  uint64_t cluster_bytes = 0;  // 0: it has none
+  bool is_encrypted = false;
+  // What it stands on, as it says so itself.
+  std::optional<std::string> backing_name;
+  std::optional<std::string> backing_format;
 };
 
 }  // namespace vmm::block

@@ -210,7 +210,9 @@ class ChainOpener {
     any_file_ = any_file_ == nullptr ? file.get() : any_file_;
     VMM_ASSIGN_OR_RETURN(auto layer, qcow1::Image::open(std::move(file), *sync, header, std::move(cipher)));
     layers_.push_back(std::move(layer));
-    note_layer(options);
+    note_layer(options, {.cluster_bytes = header.cluster_bytes(),
+                         .is_encrypted = header.is_encrypted,
+                         .backing_name = header.backing_file});
     return next;
   }
 
@@ -252,7 +254,13 @@ class ChainOpener {
     image_options.read_only = options.read_only || options.is_trial;
     image_options.cache_bytes = options.metadata_cache_bytes;
     const uint64_t cluster_bytes = header.cluster_bytes();
-    const bool has_snapshots = header.snapshot_count > 0;
+    DiskLayer info{.has_snapshots = header.snapshot_count > 0,
+                   .cluster_bytes = cluster_bytes,
+                   .is_encrypted = header.crypt != qcow2::CryptMethod::kNone,
+                   .backing_format = header.backing_format};
+    if (header.has_backing_file()) {
+      info.backing_name = header.backing_file;
+    }
     VMM_ASSIGN_OR_RETURN(auto layer,
                          qcow2::Image::open(std::move(files), std::move(header), std::move(image_options)));
     if (is_base()) {
@@ -265,7 +273,7 @@ class ChainOpener {
           options.discard == DiscardMode::kUnmap ? static_cast<uint32_t>(cluster_bytes) : 0;
     }
     layers_.push_back(std::move(layer));
-    note_layer(options, has_snapshots);
+    note_layer(options, std::move(info));
     return next;
   }
 
@@ -409,11 +417,11 @@ class ChainOpener {
                : "write it into that image (vmm-img rebase -u -b … -F …)";
   }
 
-  void note_layer(const DiskOptions& options, bool has_snapshots = false) {
-    infos_.push_back({.path = options.path,
-                      .format = options.format,
-                      .size_bytes = layers_.back()->size_bytes(),
-                      .has_snapshots = has_snapshots});
+  void note_layer(const DiskOptions& options, DiskLayer info = {}) {
+    info.path = options.path;
+    info.format = options.format;
+    info.size_bytes = layers_.back()->size_bytes();
+    infos_.push_back(std::move(info));
   }
 
   bool is_base() const { return base_depth_ != 0 && layers_.size() == base_depth_; }

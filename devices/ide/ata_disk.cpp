@@ -205,6 +205,14 @@ void AtaDisk::put_sector(uint64_t sector) {
   }
 }
 
+void AtaDisk::count_invalid(Kind kind) const {
+  if (options_.counters != nullptr) {
+    options_.counters->count_invalid(kind == Kind::kTrim    ? block::DiskCounters::kUnmap
+                                     : kind == Kind::kWrite ? block::DiskCounters::kWrite
+                                                            : block::DiskCounters::kRead);
+  }
+}
+
 void AtaDisk::begin(Kind kind, Addressing addressing, bool is_dma, uint32_t sectors_per_block) {
   disk_.is_extended = addressing == Addressing::kExtended;
   if (sectors_per_block == 0) {
@@ -212,6 +220,7 @@ void AtaDisk::begin(Kind kind, Addressing addressing, bool is_dma, uint32_t sect
   }
   const Extent where = extent(addressing);
   if (!where.is_valid) {
+    count_invalid(kind);
     return fail(error_bit::kIdNotFound);
   }
   disk_.kind = kind;
@@ -231,6 +240,7 @@ void AtaDisk::read(Addressing addressing, bool is_dma, uint32_t sectors_per_bloc
 
 void AtaDisk::write(Addressing addressing, bool is_dma, uint32_t sectors_per_block, bool force_unit_access) {
   if (is_read_only_) {
+    count_invalid(Kind::kWrite);
     return abort();
   }
   begin(Kind::kWrite, addressing, is_dma, sectors_per_block);
@@ -434,6 +444,7 @@ void AtaDisk::parse_trim() {
     }
     if (sector > sectors_ || count > sectors_ - sector) {
       put_sector(sector);
+      count_invalid(Kind::kTrim);
       return fail(error_bit::kIdNotFound);
     }
     disk_.ranges.push_back({.sector = sector, .count = count});

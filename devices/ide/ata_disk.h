@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "block/disk_counters.h"
 #include "devices/ide/ide_drive.h"
 #include "devices/ide/identify.h"
 
@@ -37,8 +38,9 @@ class AtaDisk final : public IdeDrive {
     bool has_write_cache = true;   // at power-on; the driver may change it
     bool is_cache_unsafe = false;  // nothing is ever forced onto the medium
     bool offers_discard = false;
-    uint16_t rotation_rate = 0;         // in a minute; 1: nothing turns; 0: not said (word 217)
-    uint32_t physical_block_bytes = 0;  // 0: what the image says
+    uint16_t rotation_rate = 0;               // in a minute; 1: nothing turns; 0: not said (word 217)
+    uint32_t physical_block_bytes = 0;        // 0: what the image says
+    block::DiskCounters* counters = nullptr;  // of what is invalid; null: nobody counts
   };
 
   // A range of sectors, inside the disk.
@@ -97,6 +99,7 @@ class AtaDisk final : public IdeDrive {
   void put_sector(uint64_t sector);
   void not_found(uint64_t sector);
 
+  void count_invalid(DiskState::Kind kind) const;
   void begin(DiskState::Kind kind, Addressing addressing, bool is_dma, uint32_t sectors_per_block);
   void read(Addressing addressing, bool is_dma, uint32_t sectors_per_block);
   void write(Addressing addressing, bool is_dma, uint32_t sectors_per_block, bool force_unit_access = false);

@@ -156,6 +156,9 @@ void DriveIo::submit() {
     request.buffers = std::span(&buffer_, 1);
   }
   request.force_unit_access = current_->force_unit_access;
+  if (counters_ != nullptr) {
+    begun_ns_ = counters_->begin();
+  }
   request.completion =
       block::Completion([](void* context, uint64_t /*cookie*/,
                            block::IoStatus status) { static_cast<DriveIo*>(context)->finished(status); },
@@ -163,7 +166,19 @@ void DriveIo::submit() {
   disk_->submit(std::move(request));
 }
 
+void DriveIo::count_end(block::IoStatus status) {
+  const bool has_failed = status != block::IoStatus::kOk;
+  const auto kind = block::DiskCounters::kind_of(current_->op);
+  counters_->end(kind, begun_ns_, current_->length_bytes, has_failed);
+  if (kind == block::DiskCounters::kWrite && !has_failed) {
+    counters_->note_written(current_->offset.bytes() + current_->length_bytes);
+  }
+}
+
 void DriveIo::finished(block::IoStatus status) {
+  if (counters_ != nullptr) {
+    count_end(status);
+  }
   result_ = status;
   turn();
 }

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "block/block_device.h"
+#include "block/disk_counters.h"
 #include "devices/ide/disk_job.h"
 #include "vmm/base/event_loop.h"
 #include "vmm/base/thread_annotations.h"
@@ -36,6 +37,10 @@ class DriveIo {
   ~DriveIo() = default;
   DriveIo(const DriveIo&) = delete;
   DriveIo& operator=(const DriveIo&) = delete;
+
+  // Where the drive's jobs are counted from now on; null: nowhere. REQUIRES: the loop does not run; the
+  // counters outlive it.
+  void count_in(block::DiskCounters* counters) { counters_ = counters; }
 
   // Runs the job after the one that runs now. It takes the place of one that has not begun; where a later one
   // is known already, this one is void: it is dropped, and nobody hears of it. One that runs is outdated by
@@ -75,6 +80,7 @@ class DriveIo {
   bool follow_orders() VMM_EXCLUDES(mutex_);
   void submit();
   void finished(block::IoStatus status);
+  void count_end(block::IoStatus status);
   void outdate_current();
   void drop_outdated() VMM_EXCLUDES(mutex_);
 
@@ -88,6 +94,8 @@ class DriveIo {
 
   // The loop's thread only.
   block::BlockDevice* disk_;
+  block::DiskCounters* counters_ = nullptr;
+  uint64_t begun_ns_ = 0;
   bool is_in_turn_ = false;
   std::optional<DiskJob> current_;
   bool is_submitted_ = false;  // current_ is with the disk

@@ -188,11 +188,10 @@ std::optional<VirtioBlock::Answer> VirtioBlock::begin(uint16_t queue, Chain& cha
 std::optional<VirtioBlock::Answer> VirtioBlock::transfer(uint16_t queue, Chain& chain, Slot& slot,
                                                          uint64_t sector, bool is_write) {
   const ByteStream& data = is_write ? chain.readable : chain.writable;
-  if (is_write && disk_.is_read_only()) {
-    return Answer::kIoError;
-  }
-  if (data.size() % kSectorBytes != 0 ||
-      !covers(disk_.size_bytes() / kSectorBytes, sector, data.size() / kSectorBytes)) {
+  const bool is_valid = !(is_write && disk_.is_read_only()) && data.size() % kSectorBytes == 0 &&
+                        covers(disk_.size_bytes() / kSectorBytes, sector, data.size() / kSectorBytes);
+  if (!is_valid) {
+    count_invalid(is_write ? block::DiskCounters::kWrite : block::DiskCounters::kRead);
     return Answer::kIoError;
   }
   if (data.size() == 0) {
@@ -200,6 +199,7 @@ std::optional<VirtioBlock::Answer> VirtioBlock::transfer(uint16_t queue, Chain& 
   }
   slot.op = is_write ? block::BlockOp::kWrite : block::BlockOp::kRead;
   slot.data_bytes = is_write ? 0 : static_cast<uint32_t>(data.size());
+  count_begin(slot, data.size(), is_write ? sector * kSectorBytes + data.size() : 0);
   disk_.submit({.op = slot.op,
                 .offset = block::DiskOffset(sector * kSectorBytes),
                 .length_bytes = data.size(),
@@ -215,6 +215,7 @@ std::optional<VirtioBlock::Answer> VirtioBlock::flush(uint16_t queue, Chain& cha
     return Answer::kUnsupported;
   }
   slot.op = block::BlockOp::kFlush;
+  count_begin(slot, 0, 0);
   disk_.submit({.op = slot.op, .offset = {}, .buffers = {}, .completion = completion(queue, chain.head)});
   return std::nullopt;
 }
@@ -264,14 +265,46 @@ std::optional<VirtioBlock::Answer> VirtioBlock::change_ranges(uint16_t queue, Ch
   }
   // All ranges are checked before the first is touched.
   if (const std::optional<Answer> fault = parse_ranges(chain, slot, is_discard); fault) {
+    count_invalid(is_discard ? block::DiskCounters::kUnmap : block::DiskCounters::kWrite);
     return fault;
   }
   if (slot.ranges.empty()) {
     return Answer::kOk;
   }
   slot.op = is_discard ? block::BlockOp::kDiscard : block::BlockOp::kWriteZeroes;
+  uint64_t bytes = 0;
+  uint64_t end = 0;
+  for (const Range& range : slot.ranges) {
+    bytes += range.length_bytes;
+    end = std::max(end, range.offset.bytes() + range.length_bytes);
+  }
+  count_begin(slot, bytes, is_discard ? 0 : end);
   submit_range(queue, chain.head, slot);
   return std::nullopt;
+}
+
+void VirtioBlock::count_begin(Slot& slot, uint64_t bytes, uint64_t write_end) const {
+  if (options_.counters != nullptr) {
+    slot.moved_bytes = bytes;
+    slot.write_end = write_end;
+    slot.begun_ns = options_.counters->begin();
+  }
+}
+
+void VirtioBlock::count_end(const Slot& slot, bool has_failed) const {
+  if (options_.counters == nullptr) {
+    return;
+  }
+  options_.counters->end(block::DiskCounters::kind_of(slot.op), slot.begun_ns, slot.moved_bytes, has_failed);
+  if (!has_failed) {
+    options_.counters->note_written(slot.write_end);
+  }
+}
+
+void VirtioBlock::count_invalid(block::DiskCounters::Kind kind) const {
+  if (options_.counters != nullptr) {
+    options_.counters->count_invalid(kind);
+  }
 }
 
 void VirtioBlock::submit_range(uint16_t queue, uint16_t head, Slot& slot) {
@@ -304,6 +337,9 @@ void VirtioBlock::completed(uint64_t cookie, block::IoStatus status) {
   const auto head = static_cast<uint16_t>(cookie & 0xffff);
   Slot& slot = slots_[queue][head];
   if (is_abandoned_) {
+    if (options_.counters != nullptr) {
+      options_.counters->drop();
+    }
     chains_->give_back(queue, head, 0);
     return;
   }
@@ -312,16 +348,19 @@ void VirtioBlock::completed(uint64_t cookie, block::IoStatus status) {
       if (slot.next_range < slot.ranges.size()) {
         submit_range(queue, head, slot);
       } else {
+        count_end(slot, false);
         finish(queue, head, slot, Answer::kOk);
       }
       return;
     case block::IoStatus::kUnsupported:
+      count_end(slot, true);
       finish(queue, head, slot, Answer::kUnsupported);
       return;
     case block::IoStatus::kIoError:
     case block::IoStatus::kNoSpace:
     case block::IoStatus::kOutOfRange:
     case block::IoStatus::kReadOnly:
+      count_end(slot, true);
       finish(queue, head, slot, Answer::kIoError);
       return;
   }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/disk_counters.h"
 #include "devices/virtio/device.h"
 
 namespace vmm::virtio {
@@ -43,6 +44,7 @@ class VirtioBlock final : public VirtioDevice {
     uint32_t logical_block_bytes = 0;
     uint32_t physical_block_bytes = 0;
     std::optional<Geometry> geometry = std::nullopt;  // present: VIRTIO_BLK_F_GEOMETRY is offered
+    block::DiskCounters* counters = nullptr;          // null: nobody counts; else they outlive the device
   };
   // What a saved machine must hold, beside queues and registers.
   struct State {
@@ -85,6 +87,9 @@ class VirtioBlock final : public VirtioDevice {
     block::BlockOp op = block::BlockOp::kRead;
     std::vector<Range> ranges;  // discard, write-zeroes
     size_t next_range = 0;
+    uint64_t begun_ns = 0;     // since then the disk is at it
+    uint64_t moved_bytes = 0;  // or changed
+    uint64_t write_end = 0;
   };
   enum class Answer : uint8_t { kOk = 0, kIoError = 1, kUnsupported = 2 };
 
@@ -95,6 +100,9 @@ class VirtioBlock final : public VirtioDevice {
   std::optional<Answer> change_ranges(uint16_t queue, Chain& chain, Slot& slot, bool is_discard);
   Answer get_id(Chain& chain, Slot& slot) const;
   std::optional<Answer> parse_ranges(Chain& chain, Slot& slot, bool is_discard) const;
+  void count_begin(Slot& slot, uint64_t bytes, uint64_t write_end) const;
+  void count_end(const Slot& slot, bool has_failed) const;
+  void count_invalid(block::DiskCounters::Kind kind) const;
   void submit_range(uint16_t queue, uint16_t head, Slot& slot);
   void finish(uint16_t queue, uint16_t head, Slot& slot, Answer answer);
   void completed(uint64_t cookie, block::IoStatus status);

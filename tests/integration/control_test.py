@@ -3,7 +3,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,43 +12,9 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
 from linux_guest import VMM  # noqa: E402
+from qmp import Client  # noqa: E402
 
 STANDS_STILL = 3  # seconds, in which a guest that runs would be far
-
-
-class Client:
-    """A program that speaks QMP, line by line. Use as a context."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(SECONDS)
-        self.socket.connect(path)
-        self.lines = self.socket.makefile("rw", encoding="utf-8", newline="\n")
-        self.greeting = json.loads(self.lines.readline())
-        self.events = []
-        self.ask("qmp_capabilities")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def ask(self, command, **arguments):
-        """What it returns; events that come meanwhile are kept."""
-        self.lines.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.lines.flush()
-        while True:
-            message = json.loads(self.lines.readline())
-            if "event" not in message:
-                return message["return"]
-            self.events.append(message)
-
-    def wait_for_event(self, name):
-        while True:
-            message = self.events.pop(0) if self.events else json.loads(self.lines.readline())
-            if message["event"] == name:
-                return message.get("data")
 
 
 class Control(FirmwareTest):
@@ -98,7 +63,7 @@ class Control(FirmwareTest):
     def test_a_guest_that_is_kept_goes_on_after_a_reset_only(self):
         with self.run_guest(others="<on_reboot>preserve</on_reboot>") as session:
             session.wait_for(rb"the first disk", SECONDS)
-            with Client(self.path("control")) as client:
+            with Client(self.path("control"), SECONDS) as client:
                 session.type("x")
                 self.assertEqual(client.wait_for_event("SHUTDOWN"), {"guest": True, "reason": "guest-reset"})
                 client.wait_for_event("STOP")
@@ -111,7 +76,7 @@ class Control(FirmwareTest):
     def test_programs_are_told_what_happens(self):
         with self.run_guest() as session:
             session.wait_for(rb"the first disk", SECONDS)
-            with Client(self.path("control")) as client, Client(self.path("control")) as other:
+            with Client(self.path("control"), SECONDS) as client, Client(self.path("control"), SECONDS) as other:
                 self.assertEqual(client.greeting["QMP"]["capabilities"], ["oob"])
                 threads = [cpu["thread-id"] for cpu in client.ask("query-cpus-fast")]
                 self.assertEqual(len(threads), 2)
@@ -131,6 +96,32 @@ class Control(FirmwareTest):
                 client.ask("quit")
                 self.assertEqual(other.wait_for_event("SHUTDOWN"), {"guest": False, "reason": "host-qmp-quit"})
             self.assertEqual(session.wait_end(SECONDS), 0)
+
+    def test_what_is_done_at_its_end_can_be_changed(self):
+        with self.run_guest() as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            with Client(self.path("control"), SECONDS) as client:
+                client.ask("set-action", reboot="shutdown", shutdown="pause")
+                session.type("x")
+                self.assertEqual(client.wait_for_event("SHUTDOWN"), {"guest": True, "reason": "guest-reset"})
+            self.assertEqual(session.wait_end(SECONDS), 0)
+
+    def test_programs_see_its_devices_and_what_they_do(self):
+        with self.run_guest() as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            with Client(self.path("control"), SECONDS) as client:
+                disk = client.ask("query-blockstats")[0]
+                self.assertGreater(disk["stats"]["rd_operations"], 0)
+                self.assertEqual(disk["stats"]["rd_operations"], sum(disk["stats"]["rd_latency_histogram"]["bins"]))
+                self.assertGreaterEqual(disk["stats"]["rd_bytes"], 512)
+                self.assertEqual(disk["stats"]["wr_operations"], 0)
+                nodes = client.ask("query-named-block-nodes", flat=True)
+                self.assertEqual([node["node-name"] for node in nodes], [disk["node-name"]])
+                self.assertEqual(nodes[0]["image"]["virtual-size"], os.path.getsize(nodes[0]["file"]))
+                bridge, *others = client.ask("query-pci")[0]["devices"]
+                self.assertEqual((bridge["slot"], bridge["id"]["device"]), (0, 0x1237))
+                self.assertIn({"vendor": 0x1AF4, "device": 0x1042}.items(), [dict(list(each["id"].items())[:2]).items() for each in others])
+                self.assertIn("serial0", [console["label"] for console in client.ask("query-chardev")])
 
     def test_it_is_listed(self):
         environment = {**os.environ, "XDG_RUNTIME_DIR": self.folder}

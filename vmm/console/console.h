@@ -33,6 +33,9 @@ class Console : public ByteSink {
   // guest starts.
   virtual Status begin() { return {}; }
 
+  // Where it ends on the host, as QEMU's query-chardev calls it: "pty:/dev/pts/3", "unix:PATH,server=on".
+  virtual std::string host_end() const { return "null"; }
+
   // Writes what is still in the buffer, waiting for the reader at most half a second. At the end of a run;
   // the destructor does not. Where the loop turns on, it goes on with what is left.
   virtual void flush() = 0;

@@ -56,6 +56,7 @@ class FileConsole final : public StreamConsole {
     return is_new_file(path_) && can_be_created(path_) ? Status() : open_file(0);
   }
 
+  std::string host_end() const override { return "file"; }
   Status begin() override {
     if (!file_) {
       VMM_TRY(open_file(O_CREAT));

@@ -41,11 +41,13 @@ class PtyConsole final : public StreamConsole {
     if (const int error = ::ptsname_r(master_.get(), name.data(), name.size()); error != 0) {
       return fail("cannot tell the name of a pseudo-terminal: {}", errno_text(error));
     }
-    std::string path(name.data());
-    VMM_TRY(make_raw(path));
-    VMM_TRY(watch_for_clients(path));
-    return path;
+    path_ = name.data();
+    VMM_TRY(make_raw(path_));
+    VMM_TRY(watch_for_clients(path_));
+    return path_;
   }
+
+  std::string host_end() const override { return "pty:" + path_; }
 
  private:
   // Opening and closing the other end also leaves it hung up, as it is whenever nobody is there.
@@ -106,6 +108,7 @@ class PtyConsole final : public StreamConsole {
   }
   void handle_end_of_output() override { handle_end_of_input(); }
 
+  std::string path_;  // of the other end
   UniqueFd master_;
   UniqueFd inotify_;
   EventLoop::Watch inotify_watch_;

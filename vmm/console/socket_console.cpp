@@ -32,6 +32,10 @@ class SocketConsole final : public StreamConsole {
     return attach_peer(std::move(fd));
   }
 
+  std::string host_end() const override {
+    return (is_attached() ? "unix:" : "disconnected:unix:") + path_ + (listener_ ? ",server=on" : "");
+  }
+
  private:
   Status watch_listener() {
     VMM_ASSIGN_OR_RETURN(listener_watch_,

@@ -58,6 +58,8 @@ class StdioConsole final : public StreamConsole {
     return {};
   }
 
+  std::string host_end() const override { return "stdio"; }
+
  private:
   void handle_input(std::span<const std::byte> bytes) override {
     if (!is_terminal_) {

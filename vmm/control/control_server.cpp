@@ -99,7 +99,12 @@ void ControlServer::accept() {
 }
 
 void ControlServer::serve(Client& client, uint32_t events) {
-  const bool is_alive = (events & EPOLLERR) == 0 && (!client.output.empty() || read(client)) && write(client);
+  bool is_alive =
+      (events & EPOLLERR) == 0 && (!client.output.empty() || !client.input.empty() || read(client));
+  do {
+    answer(client);
+    is_alive = is_alive && write(client);
+  } while (is_alive && client.output.empty() && !client.input.empty());
   if (!is_alive) {
     return remove(client);
   }
@@ -114,8 +119,18 @@ bool ControlServer::read(Client& client) {
   if (count <= 0) {
     return count < 0 && (errno == EAGAIN || errno == EINTR);
   }
-  client.splitter.take(std::string_view(bytes.data(), static_cast<size_t>(count)));
+  client.input.assign(bytes.data(), static_cast<size_t>(count));
   return true;
+}
+
+// As long as the answers do not pile up.
+void ControlServer::answer(Client& client) {
+  size_t taken = 0;
+  while (taken < client.input.size() && client.output.size() <= kMaxUnreadBytes) {
+    client.splitter.take(std::string_view(client.input).substr(taken, 1));
+    ++taken;
+  }
+  client.input.erase(0, taken);
 }
 
 bool ControlServer::write(Client& client) {

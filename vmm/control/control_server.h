@@ -22,7 +22,7 @@
 namespace vmm::control {
 
 inline constexpr size_t kMaxClients = 16;
-// What a client may have left unread before it is told of no more events.
+// What a client may have left unread before it is told of no more events, and gets no more answers.
 inline constexpr size_t kMaxUnreadBytes = size_t{64} << 10U;
 
 class ControlServer {
@@ -40,6 +40,7 @@ class ControlServer {
     Client(Guest& guest, UniqueFd peer);
     UniqueFd fd;
     QmpSession session;
+    std::string input;   // what has not been looked at yet, of one read
     std::string output;  // what the socket has not taken yet
     MessageSplitter splitter;
     EventLoop::Watch watch;
@@ -52,6 +53,7 @@ class ControlServer {
   void accept();
   void serve(Client& client, uint32_t events);
   static bool read(Client& client);
+  static void answer(Client& client);
   static bool write(Client& client);
   void tell(const MachineEvent& event);
   void remove(const Client& client);

@@ -11,9 +11,14 @@
 #include <string_view>
 #include <vector>
 
+#include "block/disk_counters.h"
+#include "block/disk_layer.h"
 #include "vmm/base/error.h"
 #include "vmm/domain/domain.h"
+#include "vmm/machine/console_info.h"
+#include "vmm/machine/machine_actions.h"
 #include "vmm/machine/machine_event.h"
+#include "vmm/machine/pci_info.h"
 
 namespace vmm::control {
 
@@ -28,7 +33,10 @@ class Guest {
     std::filesystem::path file;  // empty: no disc
     domain::ImageFormat format = domain::ImageFormat::kRaw;
     bool is_tray_open = false;
-    bool is_locked = false;  // by the guest
+    bool is_locked = false;                // by the guest
+    std::vector<block::DiskLayer> layers;  // the image, then what it stands on; empty: no disc
+    std::optional<domain::IoTune> limits;
+    const block::DiskCounters* counters = nullptr;  // never null; live as long as the guest
   };
   enum class Opened : uint8_t { kOpen, kGuestAsked };
 
@@ -38,6 +46,9 @@ class Guest {
 
   // Of each vCPU, in their order: the thread's number in the kernel.
   virtual std::vector<int> vcpu_threads() const = 0;
+  virtual std::vector<ConsoleInfo> consoles() const = 0;
+  // Empty: the machine has no PCI.
+  virtual std::vector<PciFunctionInfo> pci_functions() const = 0;
   // Who is told of what happens from now on, within the call that makes it happen; empty: nobody.
   virtual void set_observer(std::function<void(const MachineEvent&)> observer) = 0;
 
@@ -56,6 +67,7 @@ class Guest {
   virtual std::optional<Throwaway> throwaway() const = 0;
   // REQUIRES: there is a throwaway disk.
   virtual void set_throwaway_limit(std::optional<uint64_t> bytes) = 0;
+  virtual void set_actions(const MachineActionChange& change) = 0;
   virtual Status boot_once_from(std::string_view device) = 0;
 
   // Of the CD-ROM drive `device`.

@@ -29,7 +29,10 @@ std::vector<Guest::Drive> MachineGuest::drives() const {
                       .file = std::move(drive.file),
                       .format = drive.format,
                       .is_tray_open = drive.tray.is_open,
-                      .is_locked = drive.tray.is_locked});
+                      .is_locked = drive.tray.is_locked,
+                      .layers = std::move(drive.layers),
+                      .limits = drive.limits,
+                      .counters = drive.counters});
   }
   return drives;
 }

@@ -17,6 +17,8 @@ class MachineGuest final : public Guest {
   State state() const override;
   std::vector<Drive> drives() const override;
   std::vector<int> vcpu_threads() const override { return machine_.vcpu_threads(); }
+  std::vector<ConsoleInfo> consoles() const override { return machine_.consoles(); }
+  std::vector<PciFunctionInfo> pci_functions() const override { return machine_.pci_functions(); }
   void set_observer(std::function<void(const MachineEvent&)> observer) override {
     machine_.set_observer(std::move(observer));
   }
@@ -33,6 +35,7 @@ class MachineGuest final : public Guest {
   }
   std::optional<Throwaway> throwaway() const override;
   void set_throwaway_limit(std::optional<uint64_t> bytes) override { machine_.set_throwaway_limit(bytes); }
+  void set_actions(const MachineActionChange& change) override { machine_.set_actions(change); }
   Status boot_once_from(std::string_view device) override { return machine_.boot_once_from(device); }
   Result<Opened> open_tray(std::string_view device, bool is_forced) override;
   Status close_tray(std::string_view device) override { return machine_.disks().close_tray(device); }

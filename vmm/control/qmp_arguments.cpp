@@ -3,128 +3,175 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <utility>
-#include <vector>
+#include <cstring>
 
 namespace vmm::control {
 namespace {
 
-class ArgumentReader {
- public:
-  explicit ArgumentReader(const Json& values) : values_(values) {}
+constexpr const char* kImageFormats[] = {"raw", "qcow2"};
+constexpr Type kImageFormat = enum_of("ImageFormat", kImageFormats);
 
-  std::optional<std::string> text(const char* name) {
-    const Json* value = take(name);
-    if (value == nullptr) {
-      return std::nullopt;
-    }
-    if (!value->is_string()) {
-      complain(fmt::format("Invalid parameter type for '{}', expected: string", name));
-      return std::nullopt;
-    }
-    auto text = value->get<std::string>();
-    // The kernel would take what stands before it for the name of a file.
-    if (text.find('\0') != std::string::npos) {
-      complain(fmt::format("Parameter '{}' holds a NUL character", name));
-      return std::nullopt;
-    }
-    return text;
-  }
+domain::ImageFormat image_format(const Json& value) {
+  return value == "qcow2" ? domain::ImageFormat::kQcow2 : domain::ImageFormat::kRaw;
+}
 
-  bool flag(const char* name) {
-    const Json* value = take(name);
-    if (value == nullptr) {
-      return false;
-    }
-    if (!value->is_boolean()) {
-      complain(fmt::format("Invalid parameter type for '{}', expected: boolean", name));
-      return false;
-    }
-    return value->get<bool>();
-  }
+// --- set-action -----------------------------------------------------------------------------------------
 
-  std::optional<uint64_t> number(const char* name) {
-    const Json* value = take(name);
-    if (value == nullptr) {
-      return std::nullopt;
-    }
-    if (!value->is_number_unsigned()) {
-      complain(fmt::format("Invalid parameter type for '{}', expected: integer", name));
-      return std::nullopt;
-    }
-    return value->get<uint64_t>();
-  }
+constexpr const char* kRebootActions[] = {"reset", "shutdown"};
+constexpr Type kRebootAction = enum_of("RebootAction", kRebootActions);
+constexpr const char* kShutdownActions[] = {"poweroff", "pause"};
+constexpr Type kShutdownAction = enum_of("ShutdownAction", kShutdownActions);
+constexpr const char* kPanicActionValues[] = {"pause", "shutdown", "exit-failure", "none"};
+constexpr Type kPanicActionType = enum_of("PanicAction", kPanicActionValues);
+constexpr const char* kWatchdogActionValues[] = {"reset", "shutdown", "poweroff",  "pause",
+                                                 "debug", "none",     "inject-nmi"};
+constexpr Type kWatchdogActionType = enum_of("WatchdogActionChoice", kWatchdogActionValues);
 
-  void complain(std::string description) {
-    if (!fault_) {
-      fault_ = Fault{.description = std::move(description)};
+void store_reboot(Request& request, const Json& value) {
+  request.actions.on_reboot =
+      value == "reset" ? domain::LifecycleAction::kRestart : domain::LifecycleAction::kDestroy;
+}
+void store_shutdown(Request& request, const Json& value) {
+  request.actions.on_poweroff =
+      value == "pause" ? domain::LifecycleAction::kPreserve : domain::LifecycleAction::kDestroy;
+}
+void store_panic(Request& request, const Json& value) {
+  request.actions.on_crash =
+      value == "pause" ? domain::LifecycleAction::kPreserve : domain::LifecycleAction::kDestroy;
+  request.actions.panic_is_only_told = value == "none";
+}
+// That a watchdog has run out is always in the log: `debug` is no more.
+void store_watchdog(Request& request, const Json& value) {
+  using domain::WatchdogAction;
+  for (const WatchdogAction action :
+       {WatchdogAction::kReset, WatchdogAction::kShutdown, WatchdogAction::kPoweroff, WatchdogAction::kPause,
+        WatchdogAction::kInjectNmi}) {
+    if (value == domain::name_of(action)) {
+      request.actions.watchdog = action;
+      return;
     }
   }
+  request.actions.watchdog = WatchdogAction::kNone;
+}
 
-  // After all were asked for.
-  std::optional<Fault> fault() {
-    for (const auto& [name, value] : values_.items()) {
-      if (std::ranges::find(known_, name) == known_.end()) {
-        complain(fmt::format("Parameter '{}' is unexpected", name));
-      }
-    }
-    return fault_;
-  }
-
- private:
-  const Json* take(const char* name) {
-    known_.emplace_back(name);
-    const auto found = values_.find(name);
-    return found == values_.end() ? nullptr : &*found;
-  }
-
-  const Json& values_;
-  std::vector<std::string> known_;
-  std::optional<Fault> fault_;
+// One argument of all commands that take any of `takers`; what it is was looked at before it is stored.
+struct Argument {
+  unsigned takers;
+  Member member;
+  void (*store)(Request& request, const Json& value);
+};
+constexpr bool kOptional = true;
+constexpr Argument kArguments[] = {
+    {kDrive | kCdrom,
+     {"id", &kStringType, kOptional},
+     [](Request& request, const Json& value) { request.device = value; }},
+    {kDrive | kCdrom,
+     {"device", &kStringType, kOptional},
+     [](Request& request, const Json& value) { request.device = value; }},
+    {kForce,
+     {"force", &kBoolType, kOptional},
+     [](Request& request, const Json& value) { request.is_forced = value; }},
+    {kFile, {"filename", &kStringType}, [](Request& request, const Json& value) { request.file = value; }},
+    {kFile,
+     {"format", &kImageFormat, kOptional},
+     [](Request& request, const Json& value) { request.format = image_format(value); }},
+    {kBytes,
+     {"bytes", &kUnsignedType, kOptional},
+     [](Request& request, const Json& value) { request.bytes = value; }},
+    {kFlat,
+     {"flat", &kBoolType, kOptional},
+     [](Request& request, const Json& value) { request.is_flat = value; }},
+    {kQueryNodes,
+     {"query-nodes", &kBoolType, kOptional},
+     [](Request& request, const Json& value) { request.is_of_nodes = value; }},
+    {kActions, {"reboot", &kRebootAction, kOptional}, store_reboot},
+    {kActions, {"shutdown", &kShutdownAction, kOptional}, store_shutdown},
+    {kActions, {"panic", &kPanicActionType, kOptional}, store_panic},
+    {kActions, {"watchdog", &kWatchdogActionType, kOptional}, store_watchdog},
 };
 
-std::optional<domain::ImageFormat> read_format(ArgumentReader& reader) {
-  const auto name = reader.text("format");
-  if (!name) {
-    return std::nullopt;
+bool is_integer(const Json& value) {
+  return value.is_number_integer() &&
+         (!value.is_number_unsigned() || value.get<uint64_t>() <= uint64_t{INT64_MAX});
+}
+
+const char* expected_of(const Type& type) {
+  return &type == &kStringType || type.meta == Type::Meta::kEnum ? "string"
+         : &type == &kBoolType                                   ? "boolean"
+                                                                 : "integer";
+}
+
+bool has_type(const Type& type, const Json& value) {
+  return &type == &kStringType || type.meta == Type::Meta::kEnum ? value.is_string()
+         : &type == &kBoolType                                   ? value.is_boolean()
+         : &type == &kUnsignedType                               ? value.is_number_unsigned()
+                                                                 : is_integer(value);
+}
+
+std::optional<Fault> wrong_value(const Member& member, const Json& value) {
+  const Type& type = *member.type;
+  if (!has_type(type, value)) {
+    return Fault{.description = fmt::format("Invalid parameter type for '{}', expected: {}", member.name,
+                                            expected_of(type))};
   }
-  if (*name == "qcow2") {
-    return domain::ImageFormat::kQcow2;
+  // The kernel would take what stands before it for the name of a file.
+  if (value.is_string() && value.get_ref<const std::string&>().find('\0') != std::string::npos) {
+    return Fault{.description = fmt::format("Parameter '{}' holds a NUL character", member.name)};
   }
-  if (*name != "raw") {
-    reader.complain(fmt::format("Unknown driver '{}': raw and qcow2 can be", *name));
+  const auto is_value = [&value](const char* each) { return value == each; };
+  if (type.meta == Type::Meta::kEnum && std::ranges::none_of(type.values, is_value)) {
+    return Fault{.description = fmt::format("Parameter '{}' does not accept value '{}'", member.name,
+                                            value.get_ref<const std::string&>())};
   }
-  return domain::ImageFormat::kRaw;
+  return std::nullopt;
+}
+
+const Argument* find_argument(const std::string& name, unsigned takes) {
+  const auto* const found = std::ranges::find_if(kArguments, [&](const Argument& each) {
+    return (each.takers & takes) != 0 && name == each.member.name;
+  });
+  return found == std::end(kArguments) ? nullptr : found;
+}
+
+std::optional<Fault> missing_argument(const Json& values, unsigned takes) {
+  for (const Argument& argument : kArguments) {
+    if ((argument.takers & takes) != 0 && !argument.member.is_optional &&
+        !values.contains(argument.member.name)) {
+      return Fault{.description = fmt::format("Parameter '{}' is missing", argument.member.name)};
+    }
+  }
+  if ((takes & (kDrive | kCdrom)) != 0 && values.contains("id") == values.contains("device")) {
+    return Fault{.description = "Give either 'id' or 'device'"};
+  }
+  return std::nullopt;
 }
 
 }  // namespace
 
+std::vector<Member> arguments_of(unsigned takes) {
+  std::vector<Member> members;
+  for (const Argument& argument : kArguments) {
+    if ((argument.takers & takes) != 0) {
+      members.push_back(argument.member);
+    }
+  }
+  return members;
+}
+
 std::expected<Request, Fault> read_request(const Json& values, unsigned takes) {
-  ArgumentReader reader(values);
   Request request;
-  if ((takes & (kDrive | kCdrom)) != 0) {
-    auto id = reader.text("id");
-    auto device = reader.text("device");
-    if (id.has_value() == device.has_value()) {
-      reader.complain("Give either 'id' or 'device'");
+  for (const auto& [name, value] : values.items()) {
+    const Argument* const argument = find_argument(name, takes);
+    if (argument == nullptr) {
+      return fault(fmt::format("Parameter '{}' is unexpected", name));
     }
-    request.device = id ? *std::move(id) : std::move(device).value_or("");
-  }
-  if ((takes & kForce) != 0) {
-    request.is_forced = reader.flag("force");
-  }
-  if ((takes & kFile) != 0) {
-    request.file = reader.text("filename").value_or("");
-    request.format = read_format(reader);
-    if (request.file.empty()) {
-      reader.complain("Parameter 'filename' is missing");
+    if (auto wrong = wrong_value(argument->member, value)) {
+      return std::unexpected(*std::move(wrong));
     }
+    argument->store(request, value);
   }
-  if ((takes & kBytes) != 0) {
-    request.bytes = reader.number("bytes");
-  }
-  if (auto wrong = reader.fault()) {
-    return std::unexpected(*std::move(wrong));
+  if (auto missing = missing_argument(values, takes)) {
+    return std::unexpected(*std::move(missing));
   }
   return request;
 }

@@ -7,9 +7,12 @@
 #include <expected>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "vmm/control/qmp_json.h"
+#include "vmm/control/qmp_types.h"
 #include "vmm/domain/domain.h"
+#include "vmm/machine/machine_actions.h"
 
 namespace vmm::control {
 
@@ -20,9 +23,25 @@ struct Request {
   std::string file;
   std::optional<domain::ImageFormat> format;
   std::optional<uint64_t> bytes;
+  bool is_flat = false;
+  bool is_of_nodes = false;
+  MachineActionChange actions;
 };
 // kDrive and kCdrom: `id` or `device`, both the name of the disk's target; QEMU knows a drive by either.
-enum Takes : unsigned { kNothing = 0, kDrive = 1, kCdrom = 2, kForce = 4, kFile = 8, kBytes = 16 };
+enum Takes : unsigned {
+  kNothing = 0,
+  kDrive = 1U << 0,
+  kCdrom = 1U << 1,
+  kForce = 1U << 2,
+  kFile = 1U << 3,
+  kBytes = 1U << 4,
+  kFlat = 1U << 5,
+  kQueryNodes = 1U << 6,
+  kActions = 1U << 7,
+};
+
+// As query-qmp-schema tells them.
+std::vector<Member> arguments_of(unsigned takes);
 
 // What is missing, unknown, or of another type is a fault.
 std::expected<Request, Fault> read_request(const Json& values, unsigned takes);

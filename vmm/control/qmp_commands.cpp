@@ -4,10 +4,15 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "vmm/control/qmp_arguments.h"
+#include "vmm/control/qmp_block_info.h"
 #include "vmm/control/qmp_drive_commands.h"
 #include "vmm/control/qmp_events.h"
+#include "vmm/control/qmp_machine_info.h"
+#include "vmm/control/qmp_result_types.h"
+#include "vmm/control/qmp_schema.h"
 #include "vmm/domain/write_domain.h"
 #include "vmm/version.h"
 
@@ -72,8 +77,8 @@ Answer query_cpus(Guest& guest, const Request& /*request*/) {
 
 Answer query_events(Guest& /*guest*/, const Request& /*request*/) {
   Json list = Json::array();
-  for (const std::string_view name : event_names()) {
-    list.push_back({{"name", name}});
+  for (const EventSchema& event : event_schemas()) {
+    list.push_back({{"name", event.name}});
   }
   return list;
 }
@@ -96,6 +101,11 @@ Answer reset(Guest& guest, const Request& /*request*/) {
   return Json::object();
 }
 
+Answer set_action(Guest& guest, const Request& request) {
+  guest.set_actions(request.actions);
+  return Json::object();
+}
+
 Answer quit(Guest& guest, const Request& /*request*/) {
   guest.quit();
   return Json::object();
@@ -103,35 +113,44 @@ Answer quit(Guest& guest, const Request& /*request*/) {
 
 Answer query_commands(Guest& guest, const Request& request);
 
+Answer query_schema(Guest& guest, const Request& request);
+
 struct Command {
   const char* name;
   unsigned takes;
+  const Type& returns;
   Answer (*run)(Guest& guest, const Request& request);
 };
 constexpr std::array kCommands = {
-    Command{"blockdev-change-medium", kCdrom | kForce | kFile, change_medium},
-    Command{"blockdev-close-tray", kCdrom, close_tray},
-    Command{"blockdev-open-tray", kCdrom | kForce, open_tray},
-    Command{"blockdev-remove-medium", kCdrom, remove_medium},
-    Command{"cont", kNothing, go_on},
-    Command{"eject", kCdrom | kForce, eject},
-    Command{"inject-nmi", kNothing, inject_nmi},
-    Command{"query-block", kNothing, query_block},
-    Command{"query-commands", kNothing, query_commands},
-    Command{"query-cpus-fast", kNothing, query_cpus},
-    Command{"query-events", kNothing, query_events},
-    Command{"query-kvm", kNothing, query_kvm},
-    Command{"query-name", kNothing, query_name},
-    Command{"query-status", kNothing, query_status},
-    Command{"query-uuid", kNothing, query_uuid},
-    Command{"query-version", kNothing, query_version},
-    Command{"quit", kNothing, quit},
-    Command{"stop", kNothing, stop},
-    Command{"system_powerdown", kNothing, power_down},
-    Command{"system_reset", kNothing, reset},
-    Command{"x-vmm-boot-once", kDrive, boot_once},
-    Command{"x-vmm-query-throwaway", kNothing, query_throwaway},
-    Command{"x-vmm-set-throwaway-limit", kBytes, set_throwaway_limit},
+    Command{"blockdev-change-medium", kCdrom | kForce | kFile, kEmptyType, change_medium},
+    Command{"blockdev-close-tray", kCdrom, kEmptyType, close_tray},
+    Command{"blockdev-open-tray", kCdrom | kForce, kEmptyType, open_tray},
+    Command{"blockdev-remove-medium", kCdrom, kEmptyType, remove_medium},
+    Command{"cont", kNothing, kEmptyType, go_on},
+    Command{"eject", kCdrom | kForce, kEmptyType, eject},
+    Command{"inject-nmi", kNothing, kEmptyType, inject_nmi},
+    Command{"query-block", kNothing, kBlockInfoList, query_block},
+    Command{"query-blockstats", kQueryNodes, kBlockStatsList, query_block_stats},
+    Command{"query-chardev", kNothing, kChardevInfoList, query_chardev},
+    Command{"query-commands", kNothing, kNamedList, query_commands},
+    Command{"query-cpus-fast", kNothing, kCpuInfoList, query_cpus},
+    Command{"query-events", kNothing, kNamedList, query_events},
+    Command{"query-kvm", kNothing, kKvmInfo, query_kvm},
+    Command{"query-name", kNothing, kNameInfo, query_name},
+    Command{"query-named-block-nodes", kFlat, kBlockDeviceInfoList, query_named_block_nodes},
+    Command{"query-pci", kNothing, kPciInfoList, query_pci},
+    Command{"query-qmp-schema", kNothing, kSchemaInfoList, query_schema},
+    Command{"query-status", kNothing, kStatusInfo, query_status},
+    Command{"query-uuid", kNothing, kUuidInfo, query_uuid},
+    Command{"query-version", kNothing, kVersionInfo, query_version},
+    Command{"quit", kNothing, kEmptyType, quit},
+    Command{"set-action", kActions, kEmptyType, set_action},
+    Command{"stop", kNothing, kEmptyType, stop},
+    Command{"system_powerdown", kNothing, kEmptyType, power_down},
+    Command{"system_reset", kNothing, kEmptyType, reset},
+    Command{"x-vmm-boot-once", kDrive, kEmptyType, boot_once},
+    Command{"x-vmm-query-throwaway", kNothing, kThrowawayInfo, query_throwaway},
+    Command{"x-vmm-set-throwaway-limit", kBytes, kEmptyType, set_throwaway_limit},
 };
 
 Answer query_commands(Guest& /*guest*/, const Request& /*request*/) {
@@ -141,6 +160,22 @@ Answer query_commands(Guest& /*guest*/, const Request& /*request*/) {
   }
   list.push_back({{"name", kNegotiate}});
   return list;
+}
+
+// The session itself reads the arguments of this one.
+constexpr const char* kCapabilities[] = {"oob"};
+constexpr Type kCapability = enum_of("QMPCapability", kCapabilities);
+constexpr Type kCapabilityList = array_of(kCapability);
+
+Answer query_schema(Guest& /*guest*/, const Request& /*request*/) {
+  std::vector<CommandSchema> commands;
+  for (const Command& command : kCommands) {
+    commands.push_back(
+        {.name = command.name, .arguments = arguments_of(command.takes), .result = &command.returns});
+  }
+  commands.push_back(
+      {.name = kNegotiate.data(), .arguments = {{"enable", &kCapabilityList, true}}, .result = &kEmptyType});
+  return schema_of(commands, event_schemas());
 }
 
 }  // namespace

@@ -8,30 +8,6 @@
 #include "vmm/domain/throwaway.h"
 
 namespace vmm::control {
-namespace {
-
-const char* format_name(domain::ImageFormat format) {
-  return format == domain::ImageFormat::kQcow2 ? "qcow2" : "raw";
-}
-
-Json block_info(const Guest::Drive& drive) {
-  Json info{{"device", drive.device},
-            {"qdev", drive.device},
-            {"type", "unknown"},
-            {"removable", drive.is_cdrom},
-            {"locked", drive.is_locked}};
-  if (drive.is_cdrom) {
-    info["tray_open"] = drive.is_tray_open;
-  }
-  if (!drive.file.empty()) {
-    info["inserted"] = {
-        {"file", drive.file.native()}, {"drv", format_name(drive.format)}, {"ro", drive.is_read_only}};
-  }
-  return info;
-}
-
-}  // namespace
-
 std::optional<Fault> unknown_drive(const Guest& guest, const std::string& device, unsigned takes) {
   const std::vector<Guest::Drive> drives = guest.drives();
   const auto drive = std::ranges::find(drives, device, &Guest::Drive::device);
@@ -43,14 +19,6 @@ std::optional<Fault> unknown_drive(const Guest& guest, const std::string& device
     return Fault{.description = fmt::format("Device '{}' is not removable", device)};
   }
   return std::nullopt;
-}
-
-Answer query_block(Guest& guest, const Request& /*request*/) {
-  Json list = Json::array();
-  for (const Guest::Drive& drive : guest.drives()) {
-    list.push_back(block_info(drive));
-  }
-  return list;
 }
 
 Answer query_throwaway(Guest& guest, const Request& /*request*/) {

@@ -16,7 +16,6 @@ namespace vmm::control {
 std::optional<Fault> unknown_drive(const Guest& guest, const std::string& device, unsigned takes);
 
 // Each has the name of its command.
-Answer query_block(Guest& guest, const Request& request);
 Answer query_throwaway(Guest& guest, const Request& request);
 Answer set_throwaway_limit(Guest& guest, const Request& request);
 Answer boot_once(Guest& guest, const Request& request);

@@ -1,34 +1,37 @@
 #include "vmm/control/qmp_events.h"
 
 #include <array>
+#include <iterator>
 
 #include "vmm/control/qmp_json.h"
 
 namespace vmm::control {
 namespace {
 
-constexpr std::array<std::string_view, 7> kNames = {"GUEST_PANICKED", "POWERDOWN", "RESET",   "RESUME",
-                                                    "SHUTDOWN",       "STOP",      "WATCHDOG"};
+constexpr const char* kShutdownCauses[] = {"guest-shutdown", "guest-reset",   "guest-panic",
+                                           "host-signal",    "host-qmp-quit", "host-qmp-system-reset"};
+constexpr Type kShutdownCause = enum_of("ShutdownCause", kShutdownCauses);
+constexpr std::array kEndMembers = {Member{"guest", &kBoolType}, Member{"reason", &kShutdownCause}};
+constexpr const char* kPanicActions[] = {"pause", "poweroff", "run"};
+constexpr Type kPanicAction = enum_of("GuestPanicAction", kPanicActions);
+constexpr std::array kPanickedMembers = {Member{"action", &kPanicAction}};
+constexpr const char* kWatchdogActions[] = {"reset", "shutdown", "poweroff", "pause", "inject-nmi", "none"};
+constexpr Type kWatchdogAction = enum_of("WatchdogAction", kWatchdogActions);
+constexpr std::array kWatchdogMembers = {Member{"action", &kWatchdogAction}};
 
-std::string_view name_of(MachineEvent::Kind kind) {
-  switch (kind) {
-    case MachineEvent::Kind::kStopped:
-      return "STOP";
-    case MachineEvent::Kind::kResumed:
-      return "RESUME";
-    case MachineEvent::Kind::kPowerdown:
-      return "POWERDOWN";
-    case MachineEvent::Kind::kReset:
-      return "RESET";
-    case MachineEvent::Kind::kShutdown:
-      return "SHUTDOWN";
-    case MachineEvent::Kind::kPanicked:
-      return "GUEST_PANICKED";
-    case MachineEvent::Kind::kWatchdog:
-      break;
-  }
-  return "WATCHDOG";
-}
+// By MachineEvent::Kind.
+constexpr EventSchema kEvents[] = {
+    {"STOP", {}},
+    {"RESUME", {}},
+    {"POWERDOWN", {}},
+    {"RESET", kEndMembers},
+    {"SHUTDOWN", kEndMembers},
+    {"GUEST_PANICKED", kPanickedMembers},
+    {"WATCHDOG", kWatchdogMembers},
+};
+static_assert(std::size(kEvents) == static_cast<size_t>(MachineEvent::Kind::kWatchdog) + 1);
+
+const char* name_of(MachineEvent::Kind kind) { return kEvents[static_cast<size_t>(kind)].name; }
 
 // Of QEMU's ShutdownCause.
 const char* reason_of(const MachineEvent& event) {
@@ -83,7 +86,7 @@ Json data_of(const MachineEvent& event) {
 
 }  // namespace
 
-std::span<const std::string_view> event_names() { return kNames; }
+std::span<const EventSchema> event_schemas() { return kEvents; }
 
 std::string event_line(const MachineEvent& event, std::chrono::system_clock::time_point when) {
   constexpr int64_t kMicroseconds = 1'000'000;

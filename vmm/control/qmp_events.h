@@ -7,14 +7,14 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 
+#include "vmm/control/qmp_schema.h"
 #include "vmm/machine/machine_event.h"
 
 namespace vmm::control {
 
 // Of all that can be sent.
-std::span<const std::string_view> event_names();
+std::span<const EventSchema> event_schemas();
 
 // A line with its end.
 std::string event_line(const MachineEvent& event, std::chrono::system_clock::time_point when);

@@ -14,7 +14,10 @@ std::vector<Disks::Drive> Disks::drives() const {
                       .is_read_only = disk.wanted->read_only,
                       .file = disk.file,
                       .format = disk.format,
-                      .tray = disk.tray != nullptr ? disk.tray->status() : ide::CdTray::Status()});
+                      .tray = disk.tray != nullptr ? disk.tray->status() : ide::CdTray::Status(),
+                      .layers = disk.layers,
+                      .limits = disk.wanted->iotune,
+                      .counters = disk.counters.get()});
   }
   return drives;
 }
@@ -45,6 +48,7 @@ Status Disks::close_tray(std::string_view target) {
 // it.
 void Disks::take_out(Disk& disk) {
   disk.file.clear();
+  disk.layers.clear();
   disk.tray->remove([&disk] {
     disk.old_media.push_back(std::exchange(disk.medium, {}));
     disk.thread->loop().post([&disk] { disk.old_media.clear(); });
@@ -73,6 +77,7 @@ Status Disks::change_disc(std::string_view target, const std::filesystem::path& 
 
   Status opened;
   block::BlockDevice* image = nullptr;
+  std::vector<block::DiskLayer> layers;
   disk->thread->run_and_wait([&] {
     auto medium = open_medium(wanted, *disk, static_cast<size_t>(disk - disks_.data()));
     if (!medium) {
@@ -80,6 +85,7 @@ Status Disks::change_disc(std::string_view target, const std::filesystem::path& 
       return;
     }
     image = medium->image.get();
+    layers = std::move(medium->layers);
     disk->next_media.push_back(*std::move(medium));
   });
   VMM_TRY(opened);
@@ -96,6 +102,7 @@ Status Disks::change_disc(std::string_view target, const std::filesystem::path& 
   });
   disk->tray->close();
   disk->file = file;
+  disk->layers = std::move(layers);
   disk->format = wanted.format;
   return {};
 }

@@ -183,6 +183,7 @@ void Disks::make_virtio_block(const domain::Disk& disk, Disk& made) const {
   options.logical_block_bytes = disk.logical_block_bytes;
   options.physical_block_bytes = disk.physical_block_bytes;
   options.geometry = geometry_of<virtio::VirtioBlock::Geometry>(disk);
+  options.counters = made.counters.get();
   made.device = std::make_unique<virtio::VirtioBlock>(*made.medium.image, options);
 }
 
@@ -254,10 +255,12 @@ Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
     options.is_cache_unsafe = made.is_volatile;
     options.offers_discard = disk.discard == domain::DiscardMode::kUnmap;
     options.physical_block_bytes = disk.physical_block_bytes;
+    options.counters = made.counters.get();
     channel.attach_disk(drive, std::make_unique<ide::AtaDisk>(*made.medium.image, options), loop,
                         *made.medium.image);
   }
   made.ide = &channel.drive_io(drive);
+  made.ide->count_in(made.counters.get());
   made.boot_path = boot::ide_drive_path(PcChipset::kIdeAddress.slot, PcChipset::kIdeAddress.function,
                                         channel_index, drive);
   return {};

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/disk_counters.h"
 #include "block/disk_layer.h"
 #include "block/error_policy.h"
 #include "block/live/live_disk.h"
@@ -98,6 +99,10 @@ class Disks {
     std::filesystem::path file;  // empty: no disc
     domain::ImageFormat format = domain::ImageFormat::kRaw;
     ide::CdTray::Status tray;  // of a CD-ROM drive
+    // The image, then what it stands on, as they were when they were opened.
+    std::vector<block::DiskLayer> layers;
+    std::optional<domain::IoTune> limits;
+    const block::DiskCounters* counters = nullptr;  // never null; live as long as the Disks
   };
   std::vector<Drive> drives() const;
   bool has(std::string_view target) const { return find(target) != nullptr; }
@@ -160,6 +165,7 @@ class Disks {
     std::vector<Medium> old_media;         // out of the drive, and to be closed; on its thread only
     std::filesystem::path file;            // of the medium, or of the last of the next ones
     std::vector<block::DiskLayer> layers;  // the same
+    std::unique_ptr<block::DiskCounters> counters = std::make_unique<block::DiskCounters>();
     domain::ImageFormat format = domain::ImageFormat::kRaw;
     std::unique_ptr<virtio::VirtioBlock> device;
     VirtioTransport virtio;

@@ -51,6 +51,7 @@ Machine::Machine(const domain::Domain& domain, EventLoop& main_loop, const Threa
       kvm_(std::move(kvm)),
       memory_(std::move(memory)),
       cpu_plan_(make_cpu_plan(domain)),
+      actions_(MachineActions::of(domain)),
       boot_once_(domain.os.install_target) {}
 
 Machine::~Machine() = default;
@@ -272,6 +273,20 @@ std::vector<int> Machine::vcpu_threads() const {
   return numbers;
 }
 
+std::vector<ConsoleInfo> Machine::consoles() const {
+  std::vector<ConsoleInfo> infos = platform_->consoles();
+  if (extras_ != nullptr) {
+    for (ConsoleInfo& info : extras_->consoles()) {
+      infos.push_back(std::move(info));
+    }
+  }
+  return infos;
+}
+
+std::vector<PciFunctionInfo> Machine::pci_functions() const {
+  return chipset_ == nullptr ? std::vector<PciFunctionInfo>() : vmm::pci_functions(chipset_->bus());
+}
+
 Status Machine::pause() {
   if (is_preserved_ || has_ended_) {
     return fail("the guest has ended");
@@ -301,6 +316,16 @@ void Machine::press_reset_button() {
     return restart();
   }
   raise(Event::kResetByHost, 0);
+}
+
+void Machine::set_actions(const MachineActionChange& change) {
+  actions_.on_poweroff = change.on_poweroff.value_or(actions_.on_poweroff);
+  actions_.on_reboot = change.on_reboot.value_or(actions_.on_reboot);
+  actions_.watchdog = change.watchdog.value_or(actions_.watchdog);
+  if (change.on_crash) {
+    actions_.on_crash = *change.on_crash;
+    actions_.panic_is_only_told = change.panic_is_only_told;
+  }
 }
 
 Status Machine::boot_once_from(std::string_view target) {
@@ -437,10 +462,10 @@ void Machine::bark() {
     return;
   }
   if (watchdog_log_limit_.allows()) {
-    log::warning("the guest's watchdog has run out: action '{}'", domain::name_of(domain_.watchdog->action));
+    log::warning("the guest's watchdog has run out: action '{}'", domain::name_of(actions_.watchdog));
   }
-  tell({.kind = MachineEvent::Kind::kWatchdog, .watchdog_action = domain_.watchdog->action});
-  switch (domain_.watchdog->action) {
+  tell({.kind = MachineEvent::Kind::kWatchdog, .watchdog_action = actions_.watchdog});
+  switch (actions_.watchdog) {
     case domain::WatchdogAction::kReset:
       return raise(Event::kReset, 0);
     case domain::WatchdogAction::kShutdown:
@@ -500,23 +525,23 @@ void Machine::handle_event() {
     case Event::kNone:
       return;
     case Event::kPowerOff:
-      log_end(domain_.on_poweroff, "the guest switched itself off");
-      return obey(domain_.on_poweroff, MachineEnd::kPowerOff, MachineEvent::Cause::kGuest);
+      log_end(actions_.on_poweroff, "the guest switched itself off");
+      return obey(actions_.on_poweroff, MachineEnd::kPowerOff, MachineEvent::Cause::kGuest);
     case Event::kReset:
-      log_end(domain_.on_reboot, "the guest is reset");
-      return obey(domain_.on_reboot, MachineEnd::kPowerOff, MachineEvent::Cause::kGuestReset);
+      log_end(actions_.on_reboot, "the guest is reset");
+      return obey(actions_.on_reboot, MachineEnd::kPowerOff, MachineEvent::Cause::kGuestReset);
     case Event::kResetByHost:
-      log_end(domain_.on_reboot, "the guest is reset");
-      return obey(domain_.on_reboot, MachineEnd::kPowerOff, MachineEvent::Cause::kHostCommand);
+      log_end(actions_.on_reboot, "the guest is reset");
+      return obey(actions_.on_reboot, MachineEnd::kPowerOff, MachineEvent::Cause::kHostCommand);
     case Event::kWatchdogOff:
-      log_end(domain_.on_poweroff, "the guest is switched off");
-      return obey(domain_.on_poweroff, MachineEnd::kPowerOff, MachineEvent::Cause::kGuest);
+      log_end(actions_.on_poweroff, "the guest is switched off");
+      return obey(actions_.on_poweroff, MachineEnd::kPowerOff, MachineEvent::Cause::kGuest);
     case Event::kExit:
       log::info("the guest ended itself with status {}", exit_status_.load());
       return end(MachineEnd::kExit, MachineEvent::Cause::kGuest);
     case Event::kPanic:
       report_panic();
-      return obey_after_crash();
+      return actions_.panic_is_only_told ? go_on_after_panic() : obey_after_crash();
     case Event::kTripleFault:
     case Event::kCrash:
       report_crash(event_vcpu_);
@@ -524,9 +549,15 @@ void Machine::handle_event() {
   }
 }
 
+void Machine::go_on_after_panic() {
+  tell({.kind = MachineEvent::Kind::kPanicked, .action = domain::LifecycleAction::kRestart});
+  event_ = Event::kNone;
+  let_guest_go();
+}
+
 void Machine::obey_after_crash() {
-  tell({.kind = MachineEvent::Kind::kPanicked, .action = domain_.on_crash});
-  obey(domain_.on_crash, MachineEnd::kCrash, MachineEvent::Cause::kPanic);
+  tell({.kind = MachineEvent::Kind::kPanicked, .action = actions_.on_crash});
+  obey(actions_.on_crash, MachineEnd::kCrash, MachineEvent::Cause::kPanic);
 }
 
 // What ends the run, or the guest, is always told.
@@ -539,7 +570,7 @@ void Machine::log_end(domain::LifecycleAction action, std::string_view what) {
 // Counts the crash. False: of those that follow each other the first ones were told.
 bool Machine::is_crash_told() {
   const uint64_t crash = pace_.count_crash();
-  if (domain_.on_crash != domain::LifecycleAction::kRestart || crash <= RestartPace::kWholeReports) {
+  if (actions_.on_crash != domain::LifecycleAction::kRestart || crash <= RestartPace::kWholeReports) {
     return true;
   }
   if (end_log_limit_.allows()) {

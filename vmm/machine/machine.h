@@ -27,12 +27,15 @@
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/balloon.h"
+#include "vmm/machine/console_info.h"
 #include "vmm/machine/disk_jobs.h"
 #include "vmm/machine/disks.h"
 #include "vmm/machine/firmware.h"
 #include "vmm/machine/isa_interrupts.h"
+#include "vmm/machine/machine_actions.h"
 #include "vmm/machine/machine_event.h"
 #include "vmm/machine/pc_chipset.h"
+#include "vmm/machine/pci_info.h"
 #include "vmm/machine/platform.h"
 #include "vmm/machine/restart_pace.h"
 #include "vmm/machine/thread_pins.h"
@@ -99,8 +102,12 @@ class Machine {
   Status boot_once_from(std::string_view target);
   // Of what throwaway disks take on the host, all together; a guest that waits for room tries again.
   void set_throwaway_limit(std::optional<uint64_t> bytes);
+  // From the next such event on.
+  void set_actions(const MachineActionChange& change);
   Disks& disks() { return *disks_; }
   DiskJobs& disk_jobs() { return *disk_jobs_; }
+  std::vector<ConsoleInfo> consoles() const;
+  std::vector<PciFunctionInfo> pci_functions() const;  // empty: the machine has no PCI
 
  private:
   // What the guest did that stops all vCPUs. The first one counts.
@@ -138,6 +145,7 @@ class Machine {
   bool is_crash_told();
   void log_end(domain::LifecycleAction action, std::string_view what);
   void obey(domain::LifecycleAction action, MachineEnd end, MachineEvent::Cause cause);
+  void go_on_after_panic();
   void obey_after_crash();
   void restart_after_pause();
   void restart();
@@ -185,6 +193,7 @@ class Machine {
   std::atomic<uint8_t> exit_status_{0};
 
   // The main loop's thread only.
+  MachineActions actions_;
   Result<MachineEnd> end_{MachineEnd::kPowerOff};
   bool has_ended_ = false;
   bool is_stopped_ = false;     // by pause()

@@ -218,6 +218,17 @@ void Platform::reset() {
   }
 }
 
+std::vector<ConsoleInfo> Platform::consoles() const {
+  std::vector<ConsoleInfo> infos;
+  for (const Port& port : ports_) {
+    infos.push_back({.label = fmt::format("serial{}", port.number), .host_end = port.console->host_end()});
+  }
+  if (debug_end_ != nullptr) {
+    infos.push_back({.label = "debugcon", .host_end = debug_end_->host_end()});
+  }
+  return infos;
+}
+
 void Platform::flush_consoles() {
   for (const Port& port : ports_) {
     port.console->flush();

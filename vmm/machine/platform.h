@@ -27,6 +27,7 @@
 #include "vmm/core/guest_memory.h"
 #include "vmm/core/io_bus.h"
 #include "vmm/domain/domain.h"
+#include "vmm/machine/console_info.h"
 #include "vmm/machine/isa_interrupts.h"
 
 namespace vmm {
@@ -60,6 +61,8 @@ class Platform {
   // What cannot be undone on the host, as to empty the files of consoles: when nothing else can fail any
   // more.
   Status begin();
+  // Of the serial ports and the debug console. On the main loop's thread.
+  std::vector<ConsoleInfo> consoles() const;
   // Brings what the guest printed last to the consoles.
   void flush_consoles();
 

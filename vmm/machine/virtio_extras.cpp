@@ -84,6 +84,15 @@ void VirtioExtras::flush_consoles() {
   }
 }
 
+// By their ports, which count from 0.
+std::vector<ConsoleInfo> VirtioExtras::consoles() const {
+  std::vector<ConsoleInfo> infos;
+  for (const GuestConsole& console : consoles_) {
+    infos.push_back({.label = fmt::format("virtcon{}", infos.size()), .host_end = console.end->host_end()});
+  }
+  return infos;
+}
+
 template <typename Action>
 void VirtioExtras::for_each_core(const Action& action) const {
   for (const Rng& rng : rngs_) {

@@ -18,6 +18,7 @@
 #include "vmm/console/console.h"
 #include "vmm/core/alarm.h"
 #include "vmm/domain/domain.h"
+#include "vmm/machine/console_info.h"
 #include "vmm/machine/io_thread.h"
 #include "vmm/machine/virtio_places.h"
 
@@ -37,6 +38,7 @@ class VirtioExtras {
   // As Platform's.
   Status begin();
   void flush_consoles();
+  std::vector<ConsoleInfo> consoles() const;
 
   void start() { thread_->start(); }
   // They leave the guest's memory alone from then on. In turns with resume().

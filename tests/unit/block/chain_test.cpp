@@ -57,6 +57,24 @@ class BackingChains : public testing::Test {
   DiskOptions options_;
 };
 
+TEST_F(BackingChains, TellWhatTheyAreMadeOf) {
+  make("base");
+  make("top", "base");
+  const auto disk = open("top");
+  ASSERT_TRUE(disk);
+  const std::vector<DiskLayer> layers = (*disk)->layers();
+  ASSERT_EQ(layers.size(), 2U);
+  const DiskLayer& top = layers.front();
+  EXPECT_EQ(top.path, folder_.file("top"));
+  EXPECT_EQ(top.format, Format::kQcow2);
+  EXPECT_EQ(top.size_bytes, kChainedBytes);
+  EXPECT_EQ(top.cluster_bytes, 4096U);
+  EXPECT_EQ(top.backing_name, "base");
+  EXPECT_EQ(top.backing_format, "qcow2");
+  EXPECT_EQ(layers.back().path, folder_.file("base"));
+  EXPECT_FALSE(layers.back().backing_name);
+}
+
 TEST_F(BackingChains, MayHave200LayersAndNoMore) {
   make_chain(kMaxChainLayers + 1);
   EXPECT_TRUE(open(std::to_string(kMaxChainLayers - 1)));

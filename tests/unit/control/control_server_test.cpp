@@ -117,6 +117,24 @@ TEST_F(Server, AClientThatNeverReadsIsNotReadEither) {
   EXPECT_NE(read_until(other, "\n").find("QMP"), std::string::npos);
 }
 
+TEST_F(Server, LongAnswersThatNobodyReadsAreNotKept) {
+  const UniqueFd client = connect();
+  send(client, R"({"execute":"qmp_capabilities"})");
+  read_until(client, "return");
+  constexpr size_t kCount = 60;
+  std::string many;
+  for (size_t i = 0; i < kCount; ++i) {
+    many += R"({"execute":"query-qmp-schema"}{"execute":"inject-nmi"})";
+  }
+  send(client, many + R"({"execute":"query-name","id":"last"})");
+  for (int i = 0; i < 50; ++i) {
+    turn();
+  }
+  EXPECT_LT(guest_.done_.size(), kCount);  // the rest waits for who reads
+  EXPECT_NE(read_until(client, "\"last\"").find("\"last\""), std::string::npos);
+  EXPECT_EQ(guest_.done_.size(), kCount);
+}
+
 TEST_F(Server, EventsGoToThoseWhoHaveNegotiated) {
   const UniqueFd client = connect();
   const UniqueFd stranger = connect();

@@ -142,7 +142,7 @@ TEST_F(Ctl, BehindTwoDashesAllAreArguments) {
 }
 
 TEST_F(Ctl, PrintsNoControlCharactersOfNames) {
-  guest_.find("hdc").file = "/a\nb\x1b[2J.iso";
+  guest_.find("hdc").layers.front().path = "/a\nb\x1b[2J.iso";
   EXPECT_THAT(run({"status"}), HasSubstr("hdc  cdrom  /a?b?[2J.iso\n"));
   EXPECT_THAT(run({"insert", "hdc", "/two.iso"}), HasSubstr("error: hdc holds /a?b?[2J.iso;"));
 }

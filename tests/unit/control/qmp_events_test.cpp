@@ -4,6 +4,9 @@
 
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <string>
+
+#include "tests/unit/control/schema_check.h"
 
 namespace vmm::control {
 namespace {
@@ -14,7 +17,14 @@ using Cause = MachineEvent::Cause;
 
 constexpr std::chrono::system_clock::time_point kWhen{std::chrono::microseconds(1'700'000'000'000'042)};
 
-json event(const MachineEvent& machine_event) { return json::parse(event_line(machine_event, kWhen)); }
+// It is what the schema says.
+json event(const MachineEvent& machine_event) {
+  json told = json::parse(event_line(machine_event, kWhen));
+  const SchemaCheck schema(schema_of({}, event_schemas()));
+  const std::string name = told["event"];
+  EXPECT_EQ(schema.complaint(schema.find(name, "event")["arg-type"], told.value("data", json::object())), "");
+  return told;
+}
 
 TEST(QmpEvents, HaveATimeAndDataOnlyWhereThereAreSome) {
   EXPECT_EQ(event({.kind = Kind::kStopped}),

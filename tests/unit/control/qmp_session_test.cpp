@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "tests/unit/control/schema_check.h"
 #include "tests/unit/fakes/fake_guest.h"
 
 namespace vmm::control {
@@ -17,17 +18,29 @@ using ::testing::HasSubstr;
 
 class Qmp : public testing::Test {
  protected:
-  Qmp() { session_.answer(R"({"execute":"qmp_capabilities"})"); }
-
   json ask(const std::string& text) { return json::parse(session_.answer(text)); }
+  // What is returned is what the schema says.
   json run(const char* command, const json& arguments = json::object()) {
-    return ask(json{{"execute", command}, {"arguments", arguments}}.dump());
+    json answer = ask(json{{"execute", command}, {"arguments", arguments}}.dump());
+    if (answer.contains("return")) {
+      const json told = schema_.find(command, "command");
+      EXPECT_EQ(schema_.complaint(told.value("arg-type", ""), arguments), "") << command;
+      EXPECT_EQ(schema_.complaint(told.value("ret-type", ""), answer["return"]), "") << command;
+    }
+    return answer;
   }
   static std::string error_class(const json& answer) { return answer["error"]["class"]; }
   static std::string description(const json& answer) { return answer["error"]["desc"]; }
 
   FakeGuest guest_;
   QmpSession session_{guest_};
+  const SchemaCheck schema_{read_schema()};
+
+ private:
+  json read_schema() {
+    session_.answer(R"({"execute":"qmp_capabilities"})");
+    return ask(R"({"execute":"query-qmp-schema"})")["return"];
+  }
 };
 
 TEST_F(Qmp, GreetsWithItsVersion) {
@@ -145,11 +158,116 @@ TEST_F(Qmp, StopsAndGoesOn) {
 TEST_F(Qmp, ListsDrives) {
   const json drives = run("query-block")["return"];
   ASSERT_EQ(drives.size(), 3U);
-  EXPECT_EQ(drives[0]["inserted"]["drv"], "qcow2");
+  const json inserted = drives[0]["inserted"];
+  EXPECT_EQ(inserted["drv"], "qcow2");
+  EXPECT_EQ(inserted["node-name"], "#vda");
+  EXPECT_EQ(inserted["backing_file"], "/base.raw");
+  EXPECT_EQ(inserted["backing_file_depth"], 1);
+  EXPECT_EQ(inserted["image"]["virtual-size"], 1 << 20);
+  EXPECT_EQ(inserted["image"]["backing-filename"], "base.raw");
+  EXPECT_EQ(inserted["image"]["backing-image"]["filename"], "/base.raw");
+  EXPECT_EQ(inserted["bps"], 0);
+  EXPECT_FALSE(inserted.contains("group"));
   EXPECT_FALSE(drives[0].contains("tray_open"));
   EXPECT_EQ(drives[1]["inserted"]["file"], "/one.iso");
   EXPECT_EQ(drives[1]["tray_open"], false);
   EXPECT_FALSE(drives[2].contains("inserted"));
+}
+
+TEST_F(Qmp, TellsTheDomainsWishesOfADisk) {
+  domain::Disk disk;
+  disk.target = "vda";
+  disk.cache = domain::CacheMode::kDirectsync;
+  disk.detect_zeroes = domain::DetectZeroes::kUnmap;
+  guest_.domain_.disks = {disk};
+  guest_.find("vda").limits = domain::IoTune{
+      .total_bytes = {.per_second = 10, .burst_per_second = 20, .burst_seconds = 3}, .operation_bytes = 7};
+  const json inserted = run("query-block")["return"][0]["inserted"];
+  EXPECT_EQ(inserted["cache"], json::parse(R"({"writeback":false,"direct":true,"no-flush":false})"));
+  EXPECT_EQ(inserted["detect_zeroes"], "unmap");
+  EXPECT_EQ(inserted["bps"], 10);
+  EXPECT_EQ(inserted["bps_max"], 20);
+  EXPECT_EQ(inserted["bps_max_length"], 3);
+  EXPECT_EQ(inserted["iops_size"], 7);
+  EXPECT_EQ(inserted["group"], "vda");
+}
+
+TEST_F(Qmp, ListsTheNodesOfChains) {
+  const json nodes = run("query-named-block-nodes")["return"];
+  ASSERT_EQ(nodes.size(), 3U);
+  EXPECT_EQ(nodes[1]["node-name"], "#vda.1");
+  EXPECT_EQ(nodes[1]["file"], "/base.raw");
+  EXPECT_EQ(nodes[1]["ro"], true);
+  EXPECT_TRUE(nodes[0]["image"].contains("backing-image"));
+  const json flat = run("query-named-block-nodes", {{"flat", true}})["return"];
+  EXPECT_FALSE(flat[0]["image"].contains("backing-image"));
+}
+
+TEST_F(Qmp, CountsWhatDisksDo) {
+  EXPECT_FALSE(run("query-blockstats")["return"][0]["stats"].contains("idle_time_ns"));
+  guest_.counters_.end(block::DiskCounters::kRead, 1, 512, false, 1001);
+  guest_.counters_.end(block::DiskCounters::kUnmap, 1, 512, true, 1001);
+  guest_.counters_.note_written(4096);
+  const json stats = run("query-blockstats")["return"][0]["stats"];
+  EXPECT_EQ(stats["rd_operations"], 1);
+  EXPECT_EQ(stats["rd_bytes"], 512);
+  EXPECT_EQ(stats["rd_total_time_ns"], 1000);
+  EXPECT_EQ(stats["failed_unmap_operations"], 1);
+  EXPECT_EQ(stats["wr_highest_offset"], 4096);
+  EXPECT_TRUE(stats.contains("idle_time_ns"));
+  const json histogram = stats["rd_latency_histogram"];
+  EXPECT_EQ(histogram["bins"].size(), histogram["boundaries"].size() + 1);
+  EXPECT_EQ(histogram["bins"][0], 1);
+  EXPECT_EQ(error_class(run("query-blockstats", {{"query-nodes", true}})), "GenericError");
+  EXPECT_TRUE(run("query-blockstats", {{"query-nodes", false}}).contains("return"));
+}
+
+TEST_F(Qmp, TellsItsDevices) {
+  EXPECT_EQ(run("query-chardev")["return"],
+            json::parse(R"([{"label":"serial0","filename":"pty:/dev/pts/3","frontend-open":true}])"));
+  const json device = run("query-pci")["return"][0]["devices"][0];
+  EXPECT_EQ(device["class_info"], json::parse(R"({"class":257,"desc":"IDE controller"})"));
+  EXPECT_EQ(device["id"]["vendor"], 0x8086);
+  EXPECT_EQ(device["irq"], 11);
+  EXPECT_EQ(device["regions"][0], json::parse(R"({"bar":4,"type":"io","address":49152,"size":16})"));
+  EXPECT_EQ(device["regions"][1]["address"], -1);
+  EXPECT_EQ(device["regions"][1]["mem_type_64"], true);
+}
+
+TEST_F(Qmp, TellsItsSchema) {
+  const json schema = run("query-qmp-schema")["return"];
+  for (const json& command : run("query-commands")["return"]) {
+    EXPECT_FALSE(schema_.find(command["name"], "command").empty()) << command;
+  }
+  for (const json& event : run("query-events")["return"]) {
+    EXPECT_FALSE(schema_.find(event["name"], "event").empty()) << event;
+  }
+  for (const json& each : schema) {
+    for (const char* named : {"arg-type", "ret-type", "element-type"}) {
+      EXPECT_TRUE(!each.contains(named) || !schema_.find(each[named]).empty()) << each;
+    }
+    for (const json& member : each["meta-type"] == "object" ? each["members"] : json::array()) {
+      EXPECT_FALSE(schema_.find(member["type"]).empty()) << each;
+    }
+  }
+  const json eject = schema_.find("eject-arg");
+  EXPECT_EQ(eject["members"][2], json::parse(R"({"name":"force","type":"bool","default":null})"));
+  EXPECT_EQ(schema_.find("blockdev-change-medium-arg")["members"][3],
+            json::parse(R"({"name":"filename","type":"str"})"));
+}
+
+// Of every argument of every command: a value of another type, and what nobody knows, are refused.
+TEST_F(Qmp, TakesWhatItsSchemaSaysAndNothingElse) {
+  for (const json& command : run("query-commands")["return"]) {
+    const std::string name = command["name"];
+    const json type = schema_.find(schema_.find(name, "command")["arg-type"]);
+    EXPECT_TRUE(run(name.c_str(), {{"no-such-argument", 1}}).contains("error")) << name;
+    for (const json& member : type["members"]) {
+      const json answer = run(name.c_str(), {{member["name"], json::object()}});
+      EXPECT_TRUE(answer.contains("error")) << name << member;
+    }
+  }
+  EXPECT_TRUE(guest_.done_.empty());
 }
 
 TEST_F(Qmp, TellsWhatThrowawayDisksTakeAndLimitsIt) {
@@ -174,6 +292,28 @@ TEST_F(Qmp, PressesButtons) {
   run("inject-nmi");
   run("quit");
   EXPECT_THAT(guest_.done_, ElementsAre("power_down", "reset", "boot once vda", "nmi", "quit"));
+}
+
+TEST_F(Qmp, ChangesWhatIsDoneWhenTheGuestEnds) {
+  using domain::LifecycleAction;
+  EXPECT_TRUE(run("set-action", {{"reboot", "shutdown"}, {"shutdown", "pause"}, {"panic", "pause"}})
+                  .contains("return"));
+  EXPECT_EQ(guest_.actions_.on_reboot, LifecycleAction::kDestroy);
+  EXPECT_EQ(guest_.actions_.on_poweroff, LifecycleAction::kPreserve);
+  EXPECT_EQ(guest_.actions_.on_crash, LifecycleAction::kPreserve);
+  EXPECT_FALSE(guest_.actions_.watchdog);
+  run("set-action", {{"reboot", "reset"}, {"shutdown", "poweroff"}, {"panic", "exit-failure"}});
+  EXPECT_EQ(guest_.actions_.on_reboot, LifecycleAction::kRestart);
+  EXPECT_EQ(guest_.actions_.on_poweroff, LifecycleAction::kDestroy);
+  EXPECT_EQ(guest_.actions_.on_crash, LifecycleAction::kDestroy);
+  EXPECT_FALSE(guest_.actions_.panic_is_only_told);
+  run("set-action", {{"panic", "none"}, {"watchdog", "inject-nmi"}});
+  EXPECT_TRUE(guest_.actions_.panic_is_only_told);
+  EXPECT_EQ(guest_.actions_.watchdog, domain::WatchdogAction::kInjectNmi);
+  run("set-action", {{"watchdog", "debug"}});
+  EXPECT_EQ(guest_.actions_.watchdog, domain::WatchdogAction::kNone);
+  EXPECT_THAT(description(run("set-action", {{"reboot", "dance"}})),
+              HasSubstr("'reboot' does not accept value 'dance'"));
 }
 
 TEST_F(Qmp, MovesTrays) {

@@ -19,12 +19,36 @@ class FakeGuest final : public Guest {
     drives_ = {{.device = "vda", .file = "/disk.qcow2", .format = domain::ImageFormat::kQcow2},
                {.device = "hdc", .is_cdrom = true, .is_read_only = true, .file = "/one.iso"},
                {.device = "hdd", .is_cdrom = true, .is_read_only = true}};
+    drives_[0].layers = {{.path = "/disk.qcow2",
+                          .format = block::Format::kQcow2,
+                          .size_bytes = 1 << 20,
+                          .cluster_bytes = 65536,
+                          .backing_name = "base.raw",
+                          .backing_format = "raw"},
+                         {.path = "/base.raw", .format = block::Format::kRaw, .size_bytes = 1 << 19}};
+    drives_[1].layers = {{.path = "/one.iso", .format = block::Format::kRaw, .size_bytes = 4096}};
+    for (Drive& drive : drives_) {
+      drive.counters = &counters_;
+    }
   }
 
   const domain::Domain& domain() const override { return domain_; }
   State state() const override { return state_; }
   std::vector<Drive> drives() const override { return drives_; }
   std::vector<int> vcpu_threads() const override { return {101, 102}; }
+  std::vector<ConsoleInfo> consoles() const override {
+    return {{.label = "serial0", .host_end = "pty:/dev/pts/3"}};
+  }
+  std::vector<PciFunctionInfo> pci_functions() const override {
+    return {{.where = {.slot = 1, .function = 1},
+             .class_code = 0x010180,
+             .vendor_id = 0x8086,
+             .device_id = 0x7010,
+             .interrupt_pin = 1,
+             .interrupt_line = 11,
+             .regions = {{.bar = 4, .is_io = true, .length_bytes = 16, .address = 0xc000},
+                         {.bar = 5, .is_64_bit = true, .length_bytes = 4096}}}};
+  }
   void set_observer(std::function<void(const MachineEvent&)> observer) override {
     observer_ = std::move(observer);
   }
@@ -50,6 +74,7 @@ class FakeGuest final : public Guest {
   void quit() override { done_.emplace_back("quit"); }
   std::optional<Throwaway> throwaway() const override { return throwaway_; }
   void set_throwaway_limit(std::optional<uint64_t> bytes) override { throwaway_->limit_bytes = bytes; }
+  void set_actions(const MachineActionChange& change) override { actions_ = change; }
   Status boot_once_from(std::string_view device) override {
     done_.push_back("boot once " + std::string(device));
     return {};
@@ -78,6 +103,7 @@ class FakeGuest final : public Guest {
       return fail("the tray is closed");
     }
     find(device).file.clear();
+    find(device).layers.clear();
     return {};
   }
   Status change_disc(std::string_view device, const std::filesystem::path& file,
@@ -92,6 +118,7 @@ class FakeGuest final : public Guest {
     Drive& drive = find(device);
     drive.file = file;
     drive.format = format.value_or(drive.format);
+    drive.layers = {{.path = file, .format = block::Format::kRaw, .size_bytes = 4096}};
     drive.is_tray_open = false;
     return {};
   }
@@ -107,7 +134,9 @@ class FakeGuest final : public Guest {
   domain::Domain domain_;
   State state_ = State::kRunning;
   std::vector<Drive> drives_;
+  block::DiskCounters counters_;  // of all of them
   std::optional<Throwaway> throwaway_;
+  MachineActionChange actions_;
   bool lets_go_ = true;   // of a locked disc, when asked
   bool unlocks_ = false;  // it, then, and leaves the tray closed
   std::vector<std::string> done_;

@@ -57,6 +57,49 @@ TEST_F(Block, ReadBringsTheSectorsAndCountsThemWithTheStatus) {
   EXPECT_EQ(only_used(), (FakeVirtqueue::Used{4, 1025}));
 }
 
+TEST_F(Block, CountsWhatItsDriverDoes) {
+  block::DiskCounters counters;
+  Rig& rig = make({.block = {.counters = &counters}});
+  EXPECT_EQ(rig.run(0, kIn, 0, {{Rig::data_of(0), 1024, true}}), kOk);
+  EXPECT_EQ(rig.run(1, kOut, 3, {{Rig::data_of(1), 512, false}}), kOk);
+  EXPECT_EQ(rig.run(2, kFlushRequest, 0, {}), kOk);
+  EXPECT_EQ(run_segments(kDiscardRequest, {{.sector = 0, .sectors = 2}, {.sector = 8, .sectors = 2}}), kOk);
+  EXPECT_EQ(run_segments(kWriteZeroesRequest, {{.sector = 6, .sectors = 2}}), kOk);
+  EXPECT_EQ(rig.run(3, kIn, kDiskBytes / 512, {{Rig::data_of(3), 512, true}}), kIoError);
+  EXPECT_EQ(run_segments(kDiscardRequest, {{.sector = kDiskBytes, .sectors = 1}}), kIoError);
+  rig.disk.fail_next(BlockOp::kWrite, IoStatus::kNoSpace);
+  EXPECT_EQ(rig.run(4, kOut, 100, {{Rig::data_of(4), 512, false}}), kIoError);
+  const auto values = counters.values();
+  const auto& [reads, writes, flushes, unmaps] = values.operations;
+  EXPECT_EQ(reads.count, 1U);
+  EXPECT_EQ(reads.bytes, 1024U);
+  EXPECT_EQ(reads.invalid, 1U);
+  EXPECT_EQ(writes.count, 2U);
+  EXPECT_EQ(writes.bytes, 1536U);
+  EXPECT_EQ(writes.failed, 1U);
+  EXPECT_EQ(flushes.count, 1U);
+  EXPECT_EQ(unmaps.count, 1U);
+  EXPECT_EQ(unmaps.bytes, 2048U);
+  EXPECT_EQ(unmaps.invalid, 1U);
+  EXPECT_EQ(values.highest_write_end, 8U * 512);
+  EXPECT_EQ(values.in_flight, 0U);
+}
+
+TEST_F(Block, WhatAResetAbandonsIsInFlightNoMore) {
+  block::DiskCounters counters;
+  Rig& rig = make({.block = {.counters = &counters}});
+  rig.disk.set_deferred(true);
+  rig.add(0, kIn, 0, {{Rig::data_of(0), 512, true}});
+  rig.kick();
+  EXPECT_EQ(counters.values().in_flight, 1U);
+  rig.driver->set_status(0);
+  rig.turn();
+  rig.disk.complete_all();
+  rig.turn();
+  EXPECT_EQ(counters.values().in_flight, 0U);
+  EXPECT_EQ(counters.values().operations[block::DiskCounters::kRead].count, 0U);
+}
+
 TEST_F(Block, WriteStoresTheSectorsAndCountsTheStatusOnly) {
   Rig& rig = make();
   rig.fill(Rig::data_of(0), 512, 0xcd);

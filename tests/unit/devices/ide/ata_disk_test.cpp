@@ -97,6 +97,25 @@ TEST_P(AtaDiskTest, ReadsMultipleSectorsInBlocks) {
   EXPECT_EQ(result.data, IdeRig::pattern(1024, 20 * kSector));
 }
 
+TEST_P(AtaDiskTest, WhatItsDriverDoesIsCounted) {
+  block::DiskCounters counters;
+  rig.add_disk(kMiB, 0, {.counters = &counters});
+  rig.controller.channel(0).drive_io(0).count_in(&counters);
+  EXPECT_TRUE(driver.pio_in({.code = 0x20, .device = kLba, .count = 3, .lba = 5}, 3 * kSector).is_good());
+  EXPECT_TRUE(driver.pio_out({.code = 0x30, .device = kLba, .count = 1, .lba = 9}, Bytes(kSector)).is_good());
+  EXPECT_TRUE(driver.no_data({.code = 0xe7}).is_good());
+  EXPECT_FALSE(driver.pio_in({.code = 0x20, .device = kLba, .count = 1, .lba = 2048}, kSector).is_good());
+  const auto values = counters.values();
+  const auto& [reads, writes, flushes, unmaps] = values.operations;
+  EXPECT_EQ(reads.count, 1U);
+  EXPECT_EQ(reads.bytes, 3 * kSector);
+  EXPECT_EQ(reads.invalid, 1U);
+  EXPECT_EQ(writes.bytes, kSector);
+  EXPECT_EQ(flushes.count, 1U);
+  EXPECT_EQ(unmaps.count, 0U);
+  EXPECT_EQ(values.highest_write_end, 10 * kSector);
+}
+
 TEST_P(AtaDiskTest, MultipleModeIsAPowerOfTwoAndCanBeOff) {
   rig.add_disk(kMiB);
   EXPECT_EQ(driver.no_data({.code = 0xc6, .count = 3}).error, 0x04);
