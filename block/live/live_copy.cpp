@@ -129,8 +129,8 @@ BlockDevice* LiveCopy::mirror_for(const BlockRequest& request) {
 }
 
 void LiveCopy::mirror_failed(IoStatus status) {
-  fail_with(fmt::format("{}: what the guest writes cannot be written there: {}", plan_.target_name,
-                        status_text(status)));
+  fail_with(Fault::kWriting, fmt::format("{}: what the guest writes cannot be written there: {}",
+                                         plan_.target_name, status_text(status)));
 }
 
 // What a discard leaves is the image's to say, as is what a write that failed has left.
@@ -271,7 +271,7 @@ bool LiveCopy::take_piece(Worker& worker) {
     return false;
   }
   if (run.kind == BlockRun::Kind::kError) {
-    fail_at(worker, "read", plan_.source_name, run.status);
+    fail_at(worker, Fault::kReading, run.status);
     return true;
   }
   const Wanted wanted = plan_.judge(run);
@@ -312,7 +312,7 @@ void LiveCopy::mapped(Waiter& waiter, IoStatus status) {
   auto& worker = *static_cast<Worker*>(waiter.context);
   worker.state = State::kNext;
   if (status != IoStatus::kOk) {
-    worker.copy->fail_at(worker, "read", worker.copy->plan_.source_name, status);
+    worker.copy->fail_at(worker, Fault::kReading, status);
   }
 }
 
@@ -323,8 +323,7 @@ void LiveCopy::io_done(void* context, uint64_t cookie, IoStatus status) {
   const bool is_read = cookie == static_cast<uint64_t>(BlockOp::kRead);
   if (status != IoStatus::kOk) {
     worker.state = State::kNext;
-    copy.fail_at(worker, is_read ? "read" : "written",
-                 is_read ? copy.plan_.source_name : copy.plan_.target_name, status);
+    copy.fail_at(worker, is_read ? Fault::kReading : Fault::kWriting, status);
     return;
   }
   if (is_read) {
@@ -352,15 +351,18 @@ void LiveCopy::end_chunk(Worker& worker) {
 
 // --- The end ---
 
-void LiveCopy::fail_with(std::string text) {
+void LiveCopy::fail_with(Fault fault, std::string text) {
   if (status_) {
     status_ = std::unexpected(Error(std::move(text)));
+    fault_ = fault;
   }
 }
 
-void LiveCopy::fail_at(const Worker& worker, const char* what, const std::string& name, IoStatus status) {
-  fail_with(fmt::format("{}: what is at offset {} of the disk cannot be {}: {}", name, worker.position, what,
-                        status_text(status)));
+void LiveCopy::fail_at(const Worker& worker, Fault fault, IoStatus status) {
+  const bool is_reading = fault == Fault::kReading;
+  fail_with(fault, fmt::format("{}: what is at offset {} of the disk cannot be {}: {}",
+                               is_reading ? plan_.source_name : plan_.target_name, worker.position,
+                               is_reading ? "read" : "written", status_text(status)));
 }
 
 void LiveCopy::tell_end() {

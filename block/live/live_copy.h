@@ -66,8 +66,10 @@ class LiveCopy final : public LiveDisk::Watcher, private EventLoop::Poller {
 
   uint64_t all_bytes() const { return plan_.source->size_bytes(); }
 
-  // What went wrong so far.
+  // What went wrong so far, and with which of the two.
   const Status& status() const { return status_; }
+  enum class Fault : uint8_t { kNone, kReading, kWriting };
+  Fault fault() const { return fault_; }
 
   // LiveDisk::Watcher
   bool may_begin(const ByteRange& range) override;
@@ -103,8 +105,8 @@ class LiveCopy final : public LiveDisk::Watcher, private EventLoop::Poller {
   static void mapped(Waiter& waiter, IoStatus status);
   static void io_done(void* context, uint64_t cookie, IoStatus status);
   void end_chunk(Worker& worker);
-  void fail_with(std::string text);
-  void fail_at(const Worker& worker, const char* what, const std::string& name, IoStatus status);
+  void fail_with(Fault fault, std::string text);
+  void fail_at(const Worker& worker, Fault fault, IoStatus status);
   void tell_end();
   void tell_progress() const;
   bool has_locked(const ByteRange& range) const;
@@ -127,6 +129,7 @@ class LiveCopy final : public LiveDisk::Watcher, private EventLoop::Poller {
   uint64_t bytes_per_second_ = 0;
   std::chrono::steady_clock::time_point not_before_;
   Status status_;
+  Fault fault_ = Fault::kNone;
 };
 
 }  // namespace vmm::block

@@ -122,6 +122,7 @@ void LiveJob::copy_ended(const Status& status) {
 }
 
 void LiveJob::end_copy() {
+  fault_ = copy_->fault();
   disk_.set_watcher(nullptr);
   copy_.reset();
 }

@@ -48,6 +48,8 @@ class LiveJob {
   // It may be destroyed.
   bool is_quiet() const;
   bool has_ended() const { return state_ >= State::kDone; }
+  // Of one that failed: whether it was the copy that did.
+  LiveCopy::Fault fault() const { return fault_; }
 
   struct Progress {
     uint64_t done_bytes = 0;
@@ -86,6 +88,7 @@ class LiveJob {
   OnState on_state_;
   std::unique_ptr<LiveCopy> copy_;
   State state_ = State::kRunning;
+  LiveCopy::Fault fault_ = LiveCopy::Fault::kNone;
   bool is_cancelled_ = false;  // before it began
   bool is_paused_ = false;
   uint64_t bytes_per_second_ = 0;

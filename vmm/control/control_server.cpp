@@ -12,6 +12,7 @@
 
 #include "vmm/base/log.h"
 #include "vmm/control/qmp_events.h"
+#include "vmm/control/qmp_job_events.h"
 
 namespace vmm::control {
 namespace {
@@ -45,16 +46,25 @@ Result<std::unique_ptr<ControlServer>> ControlServer::create(EventLoop& loop, Gu
   std::unique_ptr<ControlServer> server(new ControlServer(loop, guest, std::move(listener)));
   VMM_ASSIGN_OR_RETURN(server->again_, loop.make_timer([self = server.get()] { self->listen_again(); }));
   VMM_TRY(server->watch_listener());
-  guest.set_observer([self = server.get()](const MachineEvent& event) { self->tell(event); });
+  guest.set_observer([self = server.get()](const MachineEvent& event) {
+    self->tell(event_line(event, std::chrono::system_clock::now()));
+  });
+  guest.disk_jobs()->set_observer([self = server.get()](const DiskJobEvent& event) {
+    self->tell(job_event_line(event, std::chrono::system_clock::now()));
+  });
   return server;
 }
 
-ControlServer::~ControlServer() { guest_.set_observer({}); }
+ControlServer::~ControlServer() {
+  guest_.set_observer({});
+  if (guest_.disk_jobs() != nullptr) {
+    guest_.disk_jobs()->set_observer({});
+  }
+}
 
 // At once, where the socket takes it: after the last event there may be no turn of the loop. Nobody is
 // removed here, as one of them may be served just now.
-void ControlServer::tell(const MachineEvent& event) {
-  const std::string line = event_line(event, std::chrono::system_clock::now());
+void ControlServer::tell(const std::string& line) {
   for (Client& client : clients_) {
     if (!client.session.has_negotiated() || client.output.size() > kMaxUnreadBytes) {
       continue;

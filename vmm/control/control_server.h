@@ -55,7 +55,7 @@ class ControlServer {
   static bool read(Client& client);
   static void answer(Client& client);
   static bool write(Client& client);
-  void tell(const MachineEvent& event);
+  void tell(const std::string& line);
   void remove(const Client& client);
 
   EventLoop& loop_;

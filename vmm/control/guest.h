@@ -16,6 +16,7 @@
 #include "vmm/base/error.h"
 #include "vmm/domain/domain.h"
 #include "vmm/machine/console_info.h"
+#include "vmm/machine/disk_jobs.h"
 #include "vmm/machine/machine_actions.h"
 #include "vmm/machine/machine_event.h"
 #include "vmm/machine/pci_info.h"
@@ -69,6 +70,9 @@ class Guest {
   virtual void set_throwaway_limit(std::optional<uint64_t> bytes) = 0;
   virtual void set_actions(const MachineActionChange& change) = 0;
   virtual Status boot_once_from(std::string_view device) = 0;
+
+  // Until the guest's run is over.
+  virtual DiskJobs* disk_jobs() = 0;
 
   // Of the CD-ROM drive `device`.
   virtual Result<Opened> open_tray(std::string_view device, bool is_forced) = 0;

@@ -54,6 +54,24 @@ void store_watchdog(Request& request, const Json& value) {
   request.actions.watchdog = WatchdogAction::kNone;
 }
 
+// --- Images and jobs ------------------------------------------------------------------------------------
+
+constexpr const char* kImageModes[] = {"existing", "absolute-paths"};
+constexpr Type kImageMode = enum_of("NewImageMode", kImageModes);
+constexpr const char* kOverlayFormats[] = {"qcow2"};
+constexpr Type kOverlayFormat = enum_of("OverlayFormat", kOverlayFormats);
+constexpr const char* kSyncModes[] = {"top", "full"};
+constexpr Type kSyncMode = enum_of("MirrorSyncMode", kSyncModes);
+constexpr const char* kErrorActions[] = {"report"};
+constexpr Type kErrorAction = enum_of("BlockdevOnError", kErrorActions);
+
+void store_nothing(Request& /*request*/, const Json& /*value*/) {}
+void store_device(Request& request, const Json& value) { request.device = value; }
+void store_file(Request& request, const Json& value) { request.file = value; }
+void store_mode(Request& request, const Json& value) { request.is_existing = value == "existing"; }
+void store_job(Request& request, const Json& value) { request.job = value; }
+void store_speed(Request& request, const Json& value) { request.bytes_per_second = value; }
+
 // One argument of all commands that take any of `takers`; what it is was looked at before it is stored.
 struct Argument {
   unsigned takers;
@@ -88,6 +106,48 @@ constexpr Argument kArguments[] = {
     {kActions, {"shutdown", &kShutdownAction, kOptional}, store_shutdown},
     {kActions, {"panic", &kPanicActionType, kOptional}, store_panic},
     {kActions, {"watchdog", &kWatchdogActionType, kOptional}, store_watchdog},
+    {kDiskOnly, {"device", &kStringType}, store_device},
+    {kNode, {"device", &kStringType, kOptional}, store_device},
+    {kNode,
+     {"node-name", &kStringType, kOptional},
+     [](Request& request, const Json& value) { request.node = value; }},
+    {kSize, {"size", &kUnsignedType}, [](Request& request, const Json& value) { request.bytes = value; }},
+    {kSnapshot, {"snapshot-file", &kStringType}, store_file},
+    {kSnapshot, {"format", &kOverlayFormat, kOptional}, store_nothing},
+    {kSnapshot | kBackup, {"mode", &kImageMode, kOptional}, store_mode},
+    {kBackup, {"target", &kStringType}, store_file},
+    {kBackup,
+     {"format", &kImageFormat, kOptional},
+     [](Request& request, const Json& value) { request.format = image_format(value); }},
+    {kBackup,
+     {"sync", &kSyncMode},
+     [](Request& request, const Json& value) { request.is_of_top = value == "top"; }},
+    {kBackup, {"on-source-error", &kErrorAction, kOptional}, store_nothing},
+    {kBackup, {"on-target-error", &kErrorAction, kOptional}, store_nothing},
+    {kBase,
+     {"base", &kStringType, kOptional},
+     [](Request& request, const Json& value) { request.base = value; }},
+    {kBase,
+     {"base-node", &kStringType, kOptional},
+     [](Request& request, const Json& value) { request.base_node = value; }},
+    {kBase, {"on-error", &kErrorAction, kOptional}, store_nothing},
+    {kTop,
+     {"top", &kStringType, kOptional},
+     [](Request& request, const Json& value) { request.top = value; }},
+    {kTop,
+     {"top-node", &kStringType, kOptional},
+     [](Request& request, const Json& value) { request.top_node = value; }},
+    {kJobStart, {"job-id", &kStringType, kOptional}, store_job},
+    {kJobStart, {"speed", &kUnsignedType, kOptional}, store_speed},
+    {kJobStart,
+     {"auto-finalize", &kBoolType, kOptional},
+     [](Request& request, const Json& value) { request.is_finalized = value; }},
+    {kJobStart,
+     {"auto-dismiss", &kBoolType, kOptional},
+     [](Request& request, const Json& value) { request.is_dismissed = value; }},
+    {kBlockJob, {"device", &kStringType}, store_job},
+    {kJob, {"id", &kStringType}, store_job},
+    {kSpeed, {"speed", &kUnsignedType}, store_speed},
 };
 
 bool is_integer(const Json& value) {
@@ -142,6 +202,9 @@ std::optional<Fault> missing_argument(const Json& values, unsigned takes) {
   }
   if ((takes & (kDrive | kCdrom)) != 0 && values.contains("id") == values.contains("device")) {
     return Fault{.description = "Give either 'id' or 'device'"};
+  }
+  if ((takes & kNode) != 0 && values.contains("node-name") == values.contains("device")) {
+    return Fault{.description = "Give either 'device' or 'node-name'"};
   }
   return std::nullopt;
 }

@@ -26,6 +26,18 @@ struct Request {
   bool is_flat = false;
   bool is_of_nodes = false;
   MachineActionChange actions;
+  // Of commands that change images (qmp_image_commands.h).
+  std::string node;       // of the disk, where `device` is empty
+  std::string base;       // a file
+  std::string base_node;  // or a node
+  std::string top;
+  std::string top_node;
+  bool is_existing = false;  // what `file` names
+  bool is_of_top = false;
+  std::string job;  // its id
+  uint64_t bytes_per_second = 0;
+  bool is_dismissed = true;  // when it has ended
+  bool is_finalized = true;  // by itself
 };
 // kDrive and kCdrom: `id` or `device`, both the name of the disk's target; QEMU knows a drive by either.
 enum Takes : unsigned {
@@ -38,6 +50,17 @@ enum Takes : unsigned {
   kFlat = 1U << 5,
   kQueryNodes = 1U << 6,
   kActions = 1U << 7,
+  kNode = 1U << 8,  // `device` or `node-name`
+  kSize = 1U << 9,
+  kSnapshot = 1U << 10,
+  kJobStart = 1U << 11,
+  kBase = 1U << 12,
+  kTop = 1U << 13,
+  kBackup = 1U << 14,
+  kBlockJob = 1U << 15,  // `device`, which is a job's id
+  kJob = 1U << 16,       // `id`, the same
+  kSpeed = 1U << 17,
+  kDiskOnly = 1U << 18,  // `device` alone
 };
 
 // As query-qmp-schema tells them.

@@ -18,10 +18,6 @@ using block::DiskLayer;
 
 constexpr uint64_t kStatBlockBytes = 512;
 
-std::string node_name(const Guest::Drive& drive, size_t layer) {
-  return layer == 0 ? fmt::format("#{}", drive.device) : fmt::format("#{}.{}", drive.device, layer);
-}
-
 const char* format_name(block::Format format) {
   switch (format) {
     case block::Format::kQcow2:
@@ -210,6 +206,10 @@ Json stats_of(const DiskCounters& counters) {
 }
 
 }  // namespace
+
+std::string node_name(const Guest::Drive& drive, size_t layer) {
+  return layer == 0 ? fmt::format("#{}", drive.device) : fmt::format("#{}.{}", drive.device, layer);
+}
 
 Answer query_block(Guest& guest, const Request& /*request*/) {
   Json list = Json::array();

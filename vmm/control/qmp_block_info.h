@@ -4,11 +4,16 @@
 // Threads: the main loop's.
 #pragma once
 
+#include <cstddef>
+#include <string>
+
 #include "vmm/control/guest.h"
 #include "vmm/control/qmp_arguments.h"
 #include "vmm/control/qmp_json.h"
 
 namespace vmm::control {
+
+std::string node_name(const Guest::Drive& drive, size_t layer);
 
 // Each has the name of its command.
 Answer query_block(Guest& guest, const Request& request);

@@ -10,6 +10,8 @@
 #include "vmm/control/qmp_block_info.h"
 #include "vmm/control/qmp_drive_commands.h"
 #include "vmm/control/qmp_events.h"
+#include "vmm/control/qmp_image_commands.h"
+#include "vmm/control/qmp_job_events.h"
 #include "vmm/control/qmp_machine_info.h"
 #include "vmm/control/qmp_result_types.h"
 #include "vmm/control/qmp_schema.h"
@@ -75,9 +77,15 @@ Answer query_cpus(Guest& guest, const Request& /*request*/) {
   return list;
 }
 
+std::vector<EventSchema> all_events() {
+  std::vector<EventSchema> events(event_schemas().begin(), event_schemas().end());
+  events.insert(events.end(), job_event_schemas().begin(), job_event_schemas().end());
+  return events;
+}
+
 Answer query_events(Guest& /*guest*/, const Request& /*request*/) {
   Json list = Json::array();
-  for (const EventSchema& event : event_schemas()) {
+  for (const EventSchema& event : all_events()) {
     list.push_back({{"name", event.name}});
   }
   return list;
@@ -122,19 +130,38 @@ struct Command {
   Answer (*run)(Guest& guest, const Request& request);
 };
 constexpr std::array kCommands = {
+    Command{"block-commit", kDiskOnly | kTop | kBase | kJobStart, kEmptyType, block_commit},
+    Command{"block-job-cancel", kBlockJob | kForce, kEmptyType, cancel_job},
+    Command{"block-job-complete", kBlockJob, kEmptyType, complete_job},
+    Command{"block-job-dismiss", kJob, kEmptyType, dismiss_job},
+    Command{"block-job-pause", kBlockJob, kEmptyType, pause_job},
+    Command{"block-job-resume", kBlockJob, kEmptyType, resume_job},
+    Command{"block-job-set-speed", kBlockJob | kSpeed, kEmptyType, set_job_speed},
+    Command{"block-stream", kDiskOnly | kBase | kJobStart, kEmptyType, block_stream},
+    Command{"block_resize", kNode | kSize, kEmptyType, block_resize},
+    Command{"blockdev-backup", kDiskOnly | kBackup | kJobStart, kEmptyType, block_backup},
     Command{"blockdev-change-medium", kCdrom | kForce | kFile, kEmptyType, change_medium},
     Command{"blockdev-close-tray", kCdrom, kEmptyType, close_tray},
     Command{"blockdev-open-tray", kCdrom | kForce, kEmptyType, open_tray},
     Command{"blockdev-remove-medium", kCdrom, kEmptyType, remove_medium},
+    Command{"blockdev-snapshot-sync", kNode | kSnapshot, kEmptyType, snapshot_sync},
     Command{"cont", kNothing, kEmptyType, go_on},
+    Command{"drive-backup", kDiskOnly | kBackup | kJobStart, kEmptyType, block_backup},
     Command{"eject", kCdrom | kForce, kEmptyType, eject},
     Command{"inject-nmi", kNothing, kEmptyType, inject_nmi},
+    Command{"job-cancel", kJob, kEmptyType, abort_job},
+    Command{"job-complete", kJob, kEmptyType, complete_job},
+    Command{"job-dismiss", kJob, kEmptyType, dismiss_job},
+    Command{"job-pause", kJob, kEmptyType, pause_job},
+    Command{"job-resume", kJob, kEmptyType, resume_job},
     Command{"query-block", kNothing, kBlockInfoList, query_block},
+    Command{"query-block-jobs", kNothing, kBlockJobInfoList, query_block_jobs},
     Command{"query-blockstats", kQueryNodes, kBlockStatsList, query_block_stats},
     Command{"query-chardev", kNothing, kChardevInfoList, query_chardev},
     Command{"query-commands", kNothing, kNamedList, query_commands},
     Command{"query-cpus-fast", kNothing, kCpuInfoList, query_cpus},
     Command{"query-events", kNothing, kNamedList, query_events},
+    Command{"query-jobs", kNothing, kJobInfoList, query_jobs},
     Command{"query-kvm", kNothing, kKvmInfo, query_kvm},
     Command{"query-name", kNothing, kNameInfo, query_name},
     Command{"query-named-block-nodes", kFlat, kBlockDeviceInfoList, query_named_block_nodes},
@@ -175,7 +202,7 @@ Answer query_schema(Guest& /*guest*/, const Request& /*request*/) {
   }
   commands.push_back(
       {.name = kNegotiate.data(), .arguments = {{"enable", &kCapabilityList, true}}, .result = &kEmptyType});
-  return schema_of(commands, event_schemas());
+  return schema_of(commands, all_events());
 }
 
 }  // namespace

@@ -3,8 +3,6 @@
 #include <array>
 #include <iterator>
 
-#include "vmm/control/qmp_json.h"
-
 namespace vmm::control {
 namespace {
 
@@ -88,15 +86,19 @@ Json data_of(const MachineEvent& event) {
 
 std::span<const EventSchema> event_schemas() { return kEvents; }
 
-std::string event_line(const MachineEvent& event, std::chrono::system_clock::time_point when) {
+std::string event_line(const char* name, Json data, std::chrono::system_clock::time_point when) {
   constexpr int64_t kMicroseconds = 1'000'000;
   const int64_t time = std::chrono::duration_cast<std::chrono::microseconds>(when.time_since_epoch()).count();
   Json json{{"timestamp", {{"seconds", time / kMicroseconds}, {"microseconds", time % kMicroseconds}}},
-            {"event", name_of(event.kind)}};
-  if (Json data = data_of(event); !data.is_null()) {
+            {"event", name}};
+  if (!data.is_null()) {
     json["data"] = std::move(data);
   }
   return line_of(json);
+}
+
+std::string event_line(const MachineEvent& event, std::chrono::system_clock::time_point when) {
+  return event_line(name_of(event.kind), data_of(event), when);
 }
 
 }  // namespace vmm::control

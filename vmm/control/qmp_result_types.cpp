@@ -169,6 +169,31 @@ constexpr Type kPciDeviceList = array_of(kPciDevice);
 constexpr std::array kPciInfoMembers = {Member{"bus", &kIntType}, Member{"devices", &kPciDeviceList}};
 constexpr Type kPciInfo = object_of("PciInfo", kPciInfoMembers);
 
+constexpr const char* kJobTypes[] = {"commit", "stream", "backup"};
+constexpr const char* kJobStatuses[] = {"created", "running", "paused",   "ready",     "standby",
+                                        "waiting", "pending", "aborting", "concluded", "null"};
+constexpr const char* kIoStatuses[] = {"ok", "failed", "nospace"};
+constexpr Type kJobIoStatus = enum_of("BlockDeviceIoStatus", kIoStatuses);
+constexpr std::array kBlockJobInfoMembers = {Member{"type", &kJobType},
+                                             Member{"device", &kStringType},
+                                             Member{"len", &kIntType},
+                                             Member{"offset", &kIntType},
+                                             Member{"busy", &kBoolType},
+                                             Member{"paused", &kBoolType},
+                                             Member{"speed", &kIntType},
+                                             Member{"io-status", &kJobIoStatus},
+                                             Member{"ready", &kBoolType},
+                                             Member{"status", &kJobStatus},
+                                             Member{"auto-finalize", &kBoolType},
+                                             Member{"auto-dismiss", &kBoolType},
+                                             Member{"error", &kStringType, kOptional}};
+constexpr Type kBlockJobInfo = object_of("BlockJobInfo", kBlockJobInfoMembers);
+constexpr std::array kJobInfoMembers = {
+    Member{"id", &kStringType},          Member{"type", &kJobType},
+    Member{"status", &kJobStatus},       Member{"current-progress", &kIntType},
+    Member{"total-progress", &kIntType}, Member{"error", &kStringType, kOptional}};
+constexpr Type kJobInfo = object_of("JobInfo", kJobInfoMembers);
+
 // --- The schema itself ----------------------------------------------------------------------------------
 
 constexpr const char* kJsonTypes[] = {"string", "number", "int", "boolean", "null"};
@@ -226,6 +251,10 @@ constinit const Type kBlockStatsList = array_of(kBlockStats);
 constinit const Type kChardevInfoList = array_of(kChardevInfo);
 constinit const Type kPciInfoList = array_of(kPciInfo);
 constinit const Type kSchemaInfoList = array_of(kSchemaInfo);
+constinit const Type kJobType = enum_of("JobType", kJobTypes);
+constinit const Type kJobStatus = enum_of("JobStatus", kJobStatuses);
+constinit const Type kBlockJobInfoList = array_of(kBlockJobInfo);
+constinit const Type kJobInfoList = array_of(kJobInfo);
 constinit const Type kThrowawayInfo = object_of("ThrowawayInfo", kThrowawayInfoMembers);
 
 }  // namespace vmm::control

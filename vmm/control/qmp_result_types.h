@@ -19,5 +19,9 @@ extern const Type kChardevInfoList;
 extern const Type kPciInfoList;
 extern const Type kSchemaInfoList;
 extern const Type kThrowawayInfo;
+extern const Type kBlockJobInfoList;
+extern const Type kJobInfoList;
+extern const Type kJobType;
+extern const Type kJobStatus;
 
 }  // namespace vmm::control

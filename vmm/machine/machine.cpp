@@ -108,6 +108,7 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
                               .on_held = [this](const std::string& disk, const std::string& reason) {
                                 main_loop_.post([this, disk, reason] { pause_for_disk(disk, reason); });
                               }}));
+  disk_jobs_ = std::make_unique<MachineDiskJobs>(*disks_, main_loop_);
   VMM_ASSIGN_OR_RETURN(balloon_, Balloon::create(domain_, *virtio_places_));
   VMM_ASSIGN_OR_RETURN(extras_, VirtioExtras::create(domain_, *virtio_places_, main_loop_, switches.quit));
   VMM_ASSIGN_OR_RETURN(watchdog_,
@@ -221,7 +222,6 @@ Status Machine::start_threads() {
 }
 
 Result<MachineEnd> Machine::run() {
-  disk_jobs_ = std::make_unique<DiskJobs>(*disks_, main_loop_);
   VMM_TRY(start_threads());
   pace_.started(std::chrono::steady_clock::now());
   let_guest_go();

@@ -28,11 +28,11 @@
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/balloon.h"
 #include "vmm/machine/console_info.h"
-#include "vmm/machine/disk_jobs.h"
 #include "vmm/machine/disks.h"
 #include "vmm/machine/firmware.h"
 #include "vmm/machine/isa_interrupts.h"
 #include "vmm/machine/machine_actions.h"
+#include "vmm/machine/machine_disk_jobs.h"
 #include "vmm/machine/machine_event.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/pci_info.h"
@@ -105,7 +105,8 @@ class Machine {
   // From the next such event on.
   void set_actions(const MachineActionChange& change);
   Disks& disks() { return *disks_; }
-  DiskJobs& disk_jobs() { return *disk_jobs_; }
+  // Until the run is over.
+  DiskJobs* disk_jobs() { return disk_jobs_.get(); }
   std::vector<ConsoleInfo> consoles() const;
   std::vector<PciFunctionInfo> pci_functions() const;  // empty: the machine has no PCI
 
@@ -182,7 +183,7 @@ class Machine {
   std::unique_ptr<PcChipset> chipset_;  // machine='pc' only
   std::unique_ptr<VirtioPlaces> virtio_places_;
   std::unique_ptr<Disks> disks_;
-  std::unique_ptr<DiskJobs> disk_jobs_;   // while it runs
+  std::unique_ptr<MachineDiskJobs> disk_jobs_;
   std::unique_ptr<Balloon> balloon_;      // null: the domain has none
   std::unique_ptr<VirtioExtras> extras_;  // null: the domain has none of these
   std::unique_ptr<Watchdog> watchdog_;    // null: the domain has none

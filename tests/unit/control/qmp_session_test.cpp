@@ -131,7 +131,7 @@ TEST_F(Qmp, TellsTheMachine) {
   EXPECT_EQ(run("query-uuid")["return"]["UUID"], "00000000-0000-0000-0000-000000000000");
   guest_.domain_.uuid = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0, 1, 2, 3, 4, 5, 6, 7};
   EXPECT_EQ(run("query-uuid")["return"]["UUID"], "01234567-89ab-cdef-0001-020304050607");
-  EXPECT_EQ(run("query-events")["return"].size(), 7U);
+  EXPECT_EQ(run("query-events")["return"].size(), 12U);
 }
 
 TEST_F(Qmp, NumbersCpusByTheirTopology) {

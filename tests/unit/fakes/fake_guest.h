@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/unit/fakes/fake_disk_jobs.h"
 #include "vmm/control/guest.h"
 
 namespace vmm::control {
@@ -33,6 +34,7 @@ class FakeGuest final : public Guest {
   }
 
   const domain::Domain& domain() const override { return domain_; }
+  FakeDiskJobs* disk_jobs() override { return &jobs_; }
   State state() const override { return state_; }
   std::vector<Drive> drives() const override { return drives_; }
   std::vector<int> vcpu_threads() const override { return {101, 102}; }
@@ -140,6 +142,7 @@ class FakeGuest final : public Guest {
   bool lets_go_ = true;   // of a locked disc, when asked
   bool unlocks_ = false;  // it, then, and leaves the tray closed
   std::vector<std::string> done_;
+  FakeDiskJobs jobs_;
 };
 
 }  // namespace vmm::control

@@ -1,4 +1,4 @@
-#include "vmm/machine/disk_jobs.h"
+#include "vmm/machine/machine_disk_jobs.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -45,7 +45,7 @@ Result<uint32_t> depth_of(const std::vector<block::DiskLayer>& layers, const std
 }  // namespace
 
 // What comes from the disks' threads meanwhile finds nobody.
-DiskJobs::~DiskJobs() {
+MachineDiskJobs::~MachineDiskJobs() {
   self_.reset();
   for (Job& job : jobs_) {
     if (job.live == nullptr) {
@@ -66,7 +66,7 @@ DiskJobs::~DiskJobs() {
 
 // --- The images of a disk ---
 
-Result<Disks::Live> DiskJobs::free_disk(std::string_view disk, Disks::LiveUse use) const {
+Result<Disks::Live> MachineDiskJobs::free_disk(std::string_view disk, Disks::LiveUse use) const {
   VMM_ASSIGN_OR_RETURN(const Disks::Live live, disks_.live_disk(disk, use));
   const auto job = std::ranges::find_if(
       jobs_, [&](const Job& each) { return each.told.disk == disk && each.live != nullptr; });
@@ -76,13 +76,13 @@ Result<Disks::Live> DiskJobs::free_disk(std::string_view disk, Disks::LiveUse us
   return live;
 }
 
-std::vector<block::DiskLayer> DiskJobs::layers_of(const Disks::Live& disk) {
+std::vector<block::DiskLayer> MachineDiskJobs::layers_of(const Disks::Live& disk) {
   std::vector<block::DiskLayer> layers;
   disk.thread->run_and_wait([&] { layers = disk.disk->layers(); });
   return layers;
 }
 
-Status DiskJobs::when_quiet(const Disks::Live& disk, const std::function<Status()>& change) const {
+Status MachineDiskJobs::when_quiet(const Disks::Live& disk, const std::function<Status()>& change) const {
   std::promise<Status> done;
   std::future<Status> result = done.get_future();
   disk.thread->run_and_wait([&] {
@@ -102,7 +102,7 @@ Status DiskJobs::when_quiet(const Disks::Live& disk, const std::function<Status(
   return result.get();
 }
 
-Status DiskJobs::snapshot(std::string_view disk, const std::string& path, bool is_existing) {
+Status MachineDiskJobs::snapshot(std::string_view disk, const std::string& path, bool is_existing) {
   VMM_ASSIGN_OR_RETURN(const Disks::Live live, free_disk(disk, Disks::LiveUse::kImage));
   if (!is_existing) {
     block::DiskOptions options;
@@ -123,7 +123,7 @@ Status DiskJobs::snapshot(std::string_view disk, const std::string& path, bool i
   return {};
 }
 
-Status DiskJobs::resize(std::string_view disk, uint64_t size_bytes) {
+Status MachineDiskJobs::resize(std::string_view disk, uint64_t size_bytes) {
   VMM_ASSIGN_OR_RETURN(const Disks::Live live, free_disk(disk, Disks::LiveUse::kImage));
   VMM_TRY(disks_.check_size(disk, size_bytes));
   VMM_TRY(when_quiet(live, [&] { return block::resize_live(*live.disk, size_bytes); }));
@@ -135,16 +135,15 @@ Status DiskJobs::resize(std::string_view disk, uint64_t size_bytes) {
 
 // --- Jobs ---
 
-Status DiskJobs::begin(std::string_view disk, DiskJob::Kind kind, const Start& start, const Disks::Live& live,
-                       const Make& make) {
+Status MachineDiskJobs::begin(std::string_view disk, DiskJob::Kind kind, const Start& start,
+                              const Disks::Live& live, const Make& make) {
   const std::string id = start.id.empty() ? std::string(disk) : start.id;
-  if (has(id)) {
+  if (find(id) != nullptr) {
     return fail("there is a job '{}' already", id);
   }
   Job job{.told = {.id = id,
                    .disk = std::string(disk),
                    .kind = kind,
-                   .is_paused = start.is_paused,
                    .is_kept = start.is_kept,
                    .bytes_per_second = start.bytes_per_second},
           .disk = live};
@@ -157,17 +156,16 @@ Status DiskJobs::begin(std::string_view disk, DiskJob::Kind kind, const Start& s
     }
     job.live = *std::move(begun);
     job.live->set_speed(start.bytes_per_second);
-    job.live->set_paused(start.is_paused);
   });
   VMM_TRY(made);
   Job& added = jobs_.emplace_back(std::move(job));
   enter(added, DiskJob::State::kCreated);
-  enter(added, start.is_paused ? DiskJob::State::kPaused : DiskJob::State::kRunning);
+  enter(added, DiskJob::State::kRunning);
   return {};
 }
 
-Status DiskJobs::commit(std::string_view disk, const Start& start, const std::string& top,
-                        const std::string& base) {
+Status MachineDiskJobs::commit(std::string_view disk, const Start& start, const std::string& top,
+                               const std::string& base) {
   VMM_ASSIGN_OR_RETURN(const Disks::Live live, free_disk(disk, Disks::LiveUse::kImage));
   const std::vector<block::DiskLayer> layers = layers_of(live);
   block::CommitJob::Options options{.top = 0, .base = static_cast<uint32_t>(layers.size()) - 1};
@@ -184,7 +182,7 @@ Status DiskJobs::commit(std::string_view disk, const Start& start, const std::st
                });
 }
 
-Status DiskJobs::stream(std::string_view disk, const Start& start, const std::string& base) {
+Status MachineDiskJobs::stream(std::string_view disk, const Start& start, const std::string& base) {
   VMM_ASSIGN_OR_RETURN(const Disks::Live live, free_disk(disk, Disks::LiveUse::kImage));
   block::StreamJob::Options options;
   if (!base.empty()) {
@@ -196,7 +194,7 @@ Status DiskJobs::stream(std::string_view disk, const Start& start, const std::st
                });
 }
 
-Status DiskJobs::backup(std::string_view disk, const Start& start, const Backup& backup) {
+Status MachineDiskJobs::backup(std::string_view disk, const Start& start, const Backup& backup) {
   VMM_ASSIGN_OR_RETURN(const Disks::Live live, free_disk(disk, Disks::LiveUse::kRead));
   const block::BackupJob::Options options{
       .path = backup.path,
@@ -209,7 +207,7 @@ Status DiskJobs::backup(std::string_view disk, const Start& start, const Backup&
                });
 }
 
-DiskJob DiskJobs::told(const Job& job) {
+DiskJob MachineDiskJobs::told(const Job& job) {
   DiskJob told = job.told;
   if (job.live != nullptr) {
     const LiveJob::Progress progress = job.live->progress();
@@ -219,7 +217,7 @@ DiskJob DiskJobs::told(const Job& job) {
   return told;
 }
 
-std::vector<DiskJob> DiskJobs::jobs() const {
+std::vector<DiskJob> MachineDiskJobs::jobs() const {
   std::vector<DiskJob> list;
   list.reserve(jobs_.size());
   for (const Job& job : jobs_) {
@@ -228,12 +226,12 @@ std::vector<DiskJob> DiskJobs::jobs() const {
   return list;
 }
 
-const DiskJobs::Job* DiskJobs::find(std::string_view id) const {
+const MachineDiskJobs::Job* MachineDiskJobs::find(std::string_view id) const {
   const auto found = std::ranges::find_if(jobs_, [id](const Job& job) { return job.told.id == id; });
   return found == jobs_.end() ? nullptr : &*found;
 }
 
-Result<DiskJobs::Job*> DiskJobs::find_live(std::string_view id) {
+Result<MachineDiskJobs::Job*> MachineDiskJobs::find_live(std::string_view id) {
   const auto found = std::ranges::find_if(jobs_, [id](const Job& job) { return job.told.id == id; });
   if (found == jobs_.end()) {
     return fail("there is no job '{}'", id);
@@ -244,7 +242,7 @@ Result<DiskJobs::Job*> DiskJobs::find_live(std::string_view id) {
   return &*found;
 }
 
-Status DiskJobs::set_paused(std::string_view id, bool is_paused) {
+Status MachineDiskJobs::set_paused(std::string_view id, bool is_paused) {
   VMM_ASSIGN_OR_RETURN(Job* const job, find_live(id));
   if (job->told.is_paused == is_paused) {
     return fail("the job '{}' is {}paused", id, is_paused ? "" : "not ");
@@ -256,28 +254,28 @@ Status DiskJobs::set_paused(std::string_view id, bool is_paused) {
   return {};
 }
 
-Status DiskJobs::set_speed(std::string_view id, uint64_t bytes_per_second) {
+Status MachineDiskJobs::set_speed(std::string_view id, uint64_t bytes_per_second) {
   VMM_ASSIGN_OR_RETURN(Job* const job, find_live(id));
   job->disk.thread->run_and_wait([&] { job->live->set_speed(bytes_per_second); });
   job->told.bytes_per_second = bytes_per_second;
   return {};
 }
 
-Status DiskJobs::cancel(std::string_view id, bool is_forced) {
+Status MachineDiskJobs::cancel(std::string_view id, bool is_forced) {
   VMM_ASSIGN_OR_RETURN(Job* const job, find_live(id));
   job->is_left_so = job->is_ready && !is_forced;
   job->disk.thread->run_and_wait([&] { job->live->cancel(); });
   return {};
 }
 
-Status DiskJobs::complete(std::string_view id) {
+Status MachineDiskJobs::complete(std::string_view id) {
   VMM_ASSIGN_OR_RETURN(Job* const job, find_live(id));
   Status done;
   job->disk.thread->run_and_wait([&] { done = job->live->complete(); });
   return done;
 }
 
-Status DiskJobs::dismiss(std::string_view id) {
+Status MachineDiskJobs::dismiss(std::string_view id) {
   const Job* const job = find(id);
   if (job == nullptr) {
     return fail("there is no job '{}'", id);
@@ -291,7 +289,7 @@ Status DiskJobs::dismiss(std::string_view id) {
 
 // --- What happens to them ---
 
-LiveJob::OnState DiskJobs::on_state(std::string id) {
+LiveJob::OnState MachineDiskJobs::on_state(std::string id) {
   return [this, id = std::move(id), self = std::weak_ptr(self_), &loop = main_loop_](
              LiveJob::State state, const std::string& error) {
     loop.post([this, id, self, state, error] {
@@ -302,7 +300,7 @@ LiveJob::OnState DiskJobs::on_state(std::string id) {
   };
 }
 
-void DiskJobs::state_changed(const std::string& id, LiveJob::State state, const std::string& error) {
+void MachineDiskJobs::state_changed(const std::string& id, LiveJob::State state, const std::string& error) {
   const auto found = std::ranges::find_if(jobs_, [&id](const Job& job) { return job.told.id == id; });
   if (found == jobs_.end() || found->live == nullptr) {
     return;
@@ -325,13 +323,17 @@ void DiskJobs::state_changed(const std::string& id, LiveJob::State state, const 
   }
 }
 
-void DiskJobs::conclude(Job& job, LiveJob::State state, const std::string& error) {
+void MachineDiskJobs::conclude(Job& job, LiveJob::State state, const std::string& error) {
   const DiskJob last = told(job);
   job.told.done_bytes = last.done_bytes;
   job.told.all_bytes = last.all_bytes;
   job.told.error = error;
   disks_.note_image(job.told.disk, layers_of(job.disk));
-  job.disk.thread->run_and_wait([&job] { job.live.reset(); });
+  auto fault = block::LiveCopy::Fault::kNone;
+  job.disk.thread->run_and_wait([&] {
+    fault = job.live->fault();
+    job.live.reset();
+  });
   const bool is_done =
       state == LiveJob::State::kDone || (state == LiveJob::State::kCancelled && job.is_left_so);
   if (is_done) {
@@ -341,7 +343,10 @@ void DiskJobs::conclude(Job& job, LiveJob::State state, const std::string& error
   } else {
     if (state == LiveJob::State::kFailed) {
       log::warning("disk {}: its {} has failed: {}", job.told.disk, name_of_kind(job.told.kind), error);
-      tell(job, DiskJobEvent::Kind::kError);
+      job.told.is_read_fault = fault == block::LiveCopy::Fault::kReading;
+      if (fault != block::LiveCopy::Fault::kNone) {
+        tell(job, DiskJobEvent::Kind::kError);
+      }
     }
     enter(job, DiskJob::State::kAborting);
   }
@@ -353,18 +358,18 @@ void DiskJobs::conclude(Job& job, LiveJob::State state, const std::string& error
   }
 }
 
-void DiskJobs::enter(Job& job, DiskJob::State state) {
+void MachineDiskJobs::enter(Job& job, DiskJob::State state) {
   job.told.state = state;
   tell(job, DiskJobEvent::Kind::kState);
 }
 
-void DiskJobs::tell(const Job& job, DiskJobEvent::Kind kind) const {
+void MachineDiskJobs::tell(const Job& job, DiskJobEvent::Kind kind) const {
   if (observer_) {
     observer_({.kind = kind, .job = told(job)});
   }
 }
 
-void DiskJobs::remove(const std::string& id) {
+void MachineDiskJobs::remove(const std::string& id) {
   const auto found = std::ranges::find_if(jobs_, [&id](const Job& job) { return job.told.id == id; });
   const Job gone = std::move(*found);
   jobs_.erase(found);
