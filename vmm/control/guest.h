@@ -70,6 +70,9 @@ class Guest {
   virtual void set_actions(const MachineActionChange& change) = 0;
   virtual Status boot_once_from(std::string_view device) = 0;
 
+  // Absent: none.
+  virtual Status set_limits(std::string_view device, const std::optional<domain::IoTune>& limits) = 0;
+
   // Of the CD-ROM drive `device`.
   virtual Result<Opened> open_tray(std::string_view device, bool is_forced) = 0;
   virtual Status close_tray(std::string_view device) = 0;

@@ -26,6 +26,8 @@ struct Request {
   bool is_flat = false;
   bool is_of_nodes = false;
   MachineActionChange actions;
+  domain::IoTune limits;  // what was no number of QEMU's range is out of range
+  std::string group;
 };
 // kDrive and kCdrom: `id` or `device`, both the name of the disk's target; QEMU knows a drive by either.
 enum Takes : unsigned {
@@ -38,6 +40,7 @@ enum Takes : unsigned {
   kFlat = 1U << 5,
   kQueryNodes = 1U << 6,
   kActions = 1U << 7,
+  kLimits = 1U << 8,
 };
 
 // As query-qmp-schema tells them.

@@ -13,6 +13,7 @@
 #include "vmm/control/qmp_machine_info.h"
 #include "vmm/control/qmp_result_types.h"
 #include "vmm/control/qmp_schema.h"
+#include "vmm/control/qmp_throttle.h"
 #include "vmm/domain/write_domain.h"
 #include "vmm/version.h"
 
@@ -122,6 +123,7 @@ struct Command {
   Answer (*run)(Guest& guest, const Request& request);
 };
 constexpr std::array kCommands = {
+    Command{"block_set_io_throttle", kDrive | kLimits, kEmptyType, set_io_throttle},
     Command{"blockdev-change-medium", kCdrom | kForce | kFile, kEmptyType, change_medium},
     Command{"blockdev-close-tray", kCdrom, kEmptyType, close_tray},
     Command{"blockdev-open-tray", kCdrom | kForce, kEmptyType, open_tray},
