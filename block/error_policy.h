@@ -50,6 +50,7 @@ class ErrorPolicyDevice final : public BlockDevice {
   BlockLimits limits() const override { return disk_->limits(); }
   void submit(BlockRequest request) override;
   bool can_accept() const override { return free_slots_ != nullptr && disk_->can_accept(); }
+  std::vector<DiskLayer> layers() const override { return disk_->layers(); }
   // With what the disk does of its own accord.
   uint32_t in_flight() const override { return std::max(in_flight_, disk_->in_flight()); }
 

@@ -26,38 +26,47 @@ uint64_t bytes_moved(const BlockRequest& request) {
 
 }  // namespace
 
-Result<std::unique_ptr<ThrottledDisk>> ThrottledDisk::create(EventLoop& loop,
-                                                             std::unique_ptr<BlockDevice> disk,
-                                                             const IoLimits& limits) {
-  // That it is due makes the loop turn, and poll() looks at every turn.
-  VMM_ASSIGN_OR_RETURN(EventLoop::Timer timer, loop.make_timer([] {}));
-  auto made = std::make_unique<ThrottledDisk>(loop, std::move(disk), limits, Time());
-  ThrottledDisk* const raw = made.get();
-  made->timer_ = std::move(timer);
-  made->time_ = {.now = steady_now, .wake_after = [raw](Duration delay) { raw->timer_.arm(delay); }};
-  return made;
-}
+ThrottledDisk::ThrottledDisk(EventLoop& loop, std::unique_ptr<BlockDevice> disk, Time time)
+    : loop_(loop), disk_(std::move(disk)), time_(std::move(time)) {}
 
-ThrottledDisk::ThrottledDisk(EventLoop& loop, std::unique_ptr<BlockDevice> disk, const IoLimits& limits,
-                             Time time)
-    : loop_(loop),
-      disk_(std::move(disk)),
-      time_(std::move(time)),
-      operation_bytes_(limits.operation_bytes),
-      total_bytes_(limits.total_bytes),
-      total_operations_(limits.total_operations),
-      bytes_{TokenBucket(limits.read_bytes), TokenBucket(limits.write_bytes)},
-      operations_{TokenBucket(limits.read_operations), TokenBucket(limits.write_operations)},
-      slots_(kMostWaiting) {
+// Most disks are never limited.
+Status ThrottledDisk::prepare() {
+  if (!slots_.empty()) {
+    return {};
+  }
+  if (!time_.now) {
+    // That it is due makes the loop turn, and poll() looks at every turn.
+    VMM_ASSIGN_OR_RETURN(timer_, loop_.make_timer([] {}));
+    time_ = {.now = steady_now, .wake_after = [this](Duration delay) { timer_.arm(delay); }};
+  }
+  slots_.resize(kMostWaiting);
   for (Slot& slot : slots_) {
     slot.next = std::exchange(free_slots_, &slot);
   }
   loop_.add_poller(*this);
+  return {};
+}
+
+Status ThrottledDisk::set_limits(const IoLimits& limits) {
+  if (limits.is_any()) {
+    VMM_TRY(prepare());
+  }
+  is_limited_ = limits.is_any();
+  operation_bytes_ = limits.operation_bytes;
+  total_bytes_ = TokenBucket(limits.total_bytes);
+  total_operations_ = TokenBucket(limits.total_operations);
+  bytes_ = {TokenBucket(limits.read_bytes), TokenBucket(limits.write_bytes)};
+  operations_ = {TokenBucket(limits.read_operations), TokenBucket(limits.write_operations)};
+  woken_at_ = Duration(0);
+  let_go();
+  return {};
 }
 
 ThrottledDisk::~ThrottledDisk() {
   VMM_CHECK(waiting_count_ == 0, "a disk was closed while requests wait for it");
-  loop_.remove_poller(*this);
+  if (!slots_.empty()) {
+    loop_.remove_poller(*this);
+  }
 }
 
 void ThrottledDisk::let_through() {
@@ -66,7 +75,8 @@ void ThrottledDisk::let_through() {
 }
 
 void ThrottledDisk::submit(BlockRequest request) {
-  if (request.op == BlockOp::kFlush) {
+  const bool is_free = !is_limited_ && waiting_count_ == 0;
+  if (is_free || request.op == BlockOp::kFlush) {
     return disk_->submit(std::move(request));
   }
   const Direction direction = request.op == BlockOp::kRead ? kReads : kWrites;

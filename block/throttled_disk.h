@@ -8,6 +8,7 @@
 //   more.
 // - A guest's reset, of its device or of all, ends what waits (drop_waiting()): what it has used up of its
 //   limit stays used up. Before the disk is closed what waits is let through at once (let_through()).
+// - Limits may change while it works; without any, requests pass, and it costs a branch and little memory.
 //
 // Threads: as for every BlockDevice; so are the other methods.
 #pragma once
@@ -28,6 +29,12 @@
 namespace vmm::block {
 
 struct IoLimits {
+  bool is_any() const {
+    const auto is_set = [](const IoLimit& limit) { return limit.per_second != 0; };
+    return is_set(total_bytes) || is_set(read_bytes) || is_set(write_bytes) || is_set(total_operations) ||
+           is_set(read_operations) || is_set(write_operations);
+  }
+
   IoLimit total_bytes, read_bytes, write_bytes;
   IoLimit total_operations, read_operations, write_operations;
   // An operation of more bytes counts as so many as fill it (libvirt's size_iops_sec); 0: as one, whatever it
@@ -45,15 +52,18 @@ class ThrottledDisk final : public BlockDevice, private EventLoop::Poller {
     std::function<void(Duration)> wake_after;  // the loop turns once more then; an earlier wish is forgotten
   };
 
-  // The disk belongs to the loop. Errors: the host has no timer left.
-  static Result<std::unique_ptr<ThrottledDisk>> create(EventLoop& loop, std::unique_ptr<BlockDevice> disk,
-                                                       const IoLimits& limits);
-  ThrottledDisk(EventLoop& loop, std::unique_ptr<BlockDevice> disk, const IoLimits& limits, Time time);
+  // The disk belongs to the loop. Nothing is limited yet.
+  ThrottledDisk(EventLoop& loop, std::unique_ptr<BlockDevice> disk)
+      : ThrottledDisk(loop, std::move(disk), Time()) {}
+  ThrottledDisk(EventLoop& loop, std::unique_ptr<BlockDevice> disk, Time time);
   // REQUIRES: nothing waits or is in flight.
   ~ThrottledDisk() override;
   ThrottledDisk(const ThrottledDisk&) = delete;
   ThrottledDisk& operator=(const ThrottledDisk&) = delete;
 
+  // From now on these count, from nothing used up on. An error: the host has no timer left; then nothing has
+  // changed.
+  Status set_limits(const IoLimits& limits);
   // From now on nothing waits, as long as the disk takes it.
   void let_through();
 
@@ -62,6 +72,7 @@ class ThrottledDisk final : public BlockDevice, private EventLoop::Poller {
   BlockLimits limits() const override { return disk_->limits(); }
   void submit(BlockRequest request) override;
   bool can_accept() const override { return waiting_count_ < kRequestsInFlight && disk_->can_accept(); }
+  std::vector<DiskLayer> layers() const override { return disk_->layers(); }
   uint32_t in_flight() const override { return waiting_count_ + disk_->in_flight(); }
   void drop_waiting() override;
 
@@ -78,6 +89,7 @@ class ThrottledDisk final : public BlockDevice, private EventLoop::Poller {
   };
 
   bool poll() override;
+  Status prepare();
   bool let_go();
   std::optional<Direction> next_to_go(Duration now);
   Duration wait(Direction direction, Duration now) const;
@@ -90,12 +102,13 @@ class ThrottledDisk final : public BlockDevice, private EventLoop::Poller {
   const std::unique_ptr<BlockDevice> disk_;
   EventLoop::Timer timer_;
   Time time_;
-  const uint64_t operation_bytes_;
+  bool is_limited_ = false;
+  uint64_t operation_bytes_ = 0;
   TokenBucket total_bytes_, total_operations_;
   std::array<TokenBucket, kDirections> bytes_, operations_;  // of reads, of writes
 
   bool lets_through_ = false;
-  std::vector<Slot> slots_;
+  std::vector<Slot> slots_;  // from the first limit on; then it polls, too
   Slot* free_slots_ = nullptr;
   std::array<Line, kDirections> lines_;
   uint32_t waiting_count_ = 0;

@@ -123,6 +123,20 @@ class Control(FirmwareTest):
                 self.assertIn({"vendor": 0x1AF4, "device": 0x1042}.items(), [dict(list(each["id"].items())[:2]).items() for each in others])
                 self.assertIn("serial0", [console["label"] for console in client.ask("query-chardev")])
 
+    def test_its_disk_is_limited_while_it_runs(self):
+        with self.run_guest() as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            with Client(self.path("control"), SECONDS) as client:
+                disk = client.ask("query-block")[0]["device"]
+                self.assertEqual(self.ctl("throttle", disk), f"{disk}: no limits\n")
+                self.assertIn("total-iops-sec             5\n", self.ctl("throttle", disk, "--total-iops-sec", "5"))
+                self.assertEqual(client.ask("query-block")[0]["inserted"]["iops"], 5)
+                session.type("x")  # it reads its boot sector again, and what is limited is done
+                session.wait_for(rb"the first disk", SECONDS)
+                self.ctl("throttle", disk, "--total-iops-sec", "0")
+                self.assertEqual(client.ask("query-block")[0]["inserted"]["iops"], 0)
+                self.assertIn("has no disk 'vdz'", self.ctl("throttle", "vdz", status=1))
+
     def test_it_is_listed(self):
         environment = {**os.environ, "XDG_RUNTIME_DIR": self.folder}
         name = f"listed-{os.getpid()}"  # where root runs it, all guests of the machine are listed

@@ -16,6 +16,8 @@
 #include "vmm/base/printable.h"
 #include "vmm/base/size.h"
 #include "vmm/base/unix_socket.h"
+#include "vmm/control/ctl_command.h"
+#include "vmm/control/ctl_throttle.h"
 #include "vmm/control/guest_folder.h"
 #include "vmm/control/output_option.h"
 #include "vmm/control/qmp_client.h"
@@ -40,6 +42,8 @@ GUEST is the name that its domain file has, or the path of its control socket (w
                                   put another disc into the drive
   boot-once DISK                  at its next reset, and only then, the guest boots from this disk or disc first
   ephemeral-limit SIZE|none       what throwaway disks may take on the host's disk, all together (as 500M, 20G)
+  throttle DISK [--total-bytes-sec SIZE] [--read-iops-sec NUMBER] ...
+                                  what the disk may do in a second; without options, what it may do now
   shutdown                        press the power button
   reset                           press the reset button
   nmi                             press the NMI button: where a guest listens for it, it tells what it does
@@ -47,26 +51,17 @@ GUEST is the name that its domain file has, or the path of its control socket (w
 
 DRIVE is the CD-ROM drive's name in the domain file (as hdc); it may be left out where there is one. A guest that
 holds its disc locked is asked to let go of it, and has 10 s for that; --force takes the disc at once.
+throttle knows total-, read- and write- limits of -bytes-sec and -iops-sec, each with -max and -max-length for
+bursts, and --size-iops-sec, as virsh blkdeviotune; 0: none. What is said of bytes replaces all that was said of
+bytes, and so with operations.
 --format: absent, what the domain file says of the drive. --output json is for programs. Behind -- all are
 arguments, whatever they look like.
 Exit status: 0 done, 1 not done (it is said why), 2 the command line is wrong.
 )";
 
-struct Options {
-  std::vector<std::string> operands;
-  bool is_forced = false;
-  std::optional<std::string> format;
-  OutputFormat output = OutputFormat::kHuman;
-};
-struct Request {
-  QmpClient& guest;
-  const Options& options;
-};
-// What a command has to say, for people and for programs.
-struct Told {
-  std::vector<std::string> lines;
-  json value = json::object();
-};
+using Options = CtlOptions;
+using Request = CtlRequest;
+using Told = CtlTold;
 
 constexpr std::chrono::seconds kTrayTime(10);
 constexpr std::chrono::milliseconds kTrayPause(100);
@@ -91,29 +86,9 @@ Status print_json(const json& value) {
   return end_printing();
 }
 
-std::string text_of(const json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-bool flag_of(const json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_boolean() && found->get<bool>();
-}
-uint64_t number_of(const json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
-}
 std::string disc_of(const json& drive) {
   const auto inserted = drive.find("inserted");
   return inserted == drive.end() || !inserted->is_object() ? std::string() : text_of(*inserted, "file");
-}
-
-Result<json> drives_of(QmpClient& guest) {
-  VMM_ASSIGN_OR_RETURN(json drives, guest.run("query-block", json::object()));
-  if (!drives.is_array()) {
-    return fail("the guest's vmm does not tell its disks");
-  }
-  return drives;
 }
 
 // The CD-ROM drive of this name; where it is empty, the only one.
@@ -274,6 +249,7 @@ struct Command {
   bool takes_force;
   bool takes_format;
   Result<Told> (*run)(const Request& request);
+  std::vector<std::string> (*own_options)() = nullptr;  // each with a value
 };
 constexpr std::array kCommands = {
     Command{"status", 0, 0, false, false, status},
@@ -288,7 +264,29 @@ constexpr std::array kCommands = {
     Command{"reset", 0, 0, false, false, reset},
     Command{"kill", 0, 0, false, false, kill},
     Command{"ephemeral-limit", 1, 1, false, false, set_throwaway_limit},
+    Command{"throttle", 1, 1, false, false, throttle, throttle_options},
 };
+
+// As `--read-bytes-sec 10M` or `--read-bytes-sec=10M`. False: it is another argument.
+Result<bool> take_own_option(const Command& command, std::span<const std::string> arguments, size_t& index,
+                             Options& options) {
+  if (command.own_options == nullptr) {
+    return false;
+  }
+  const std::string& argument = arguments[index];
+  const size_t equals = argument.find('=');
+  const std::string name = argument.substr(2, equals == std::string::npos ? equals : equals - 2);
+  const std::vector<std::string> known = command.own_options();
+  if (std::ranges::find(known, name) == known.end()) {
+    return false;
+  }
+  if (equals == std::string::npos && index + 1 == arguments.size()) {
+    return fail_configuration("vmm ctl {}: a value is missing behind {}; see vmm ctl --help", command.name,
+                              argument);
+  }
+  options.values[name] = equals == std::string::npos ? arguments[++index] : argument.substr(equals + 1);
+  return true;
+}
 
 Result<Options> read_options(const Command& command, std::span<const std::string> arguments) {
   Options options;
@@ -308,7 +306,9 @@ Result<Options> read_options(const Command& command, std::span<const std::string
       }
       options.format = format;
     } else {
-      VMM_ASSIGN_OR_RETURN(const bool is_taken, take_output_option(arguments, i, options.output));
+      VMM_ASSIGN_OR_RETURN(const bool is_own, take_own_option(command, arguments, i, options));
+      VMM_ASSIGN_OR_RETURN(const bool is_taken,
+                           is_own ? Result<bool>(true) : take_output_option(arguments, i, options.output));
       if (!is_taken) {
         return fail_configuration("vmm ctl {}: there is no option {}; see vmm ctl --help", command.name,
                                   argument);
@@ -356,6 +356,29 @@ bool asks_for_help(std::span<const std::string> arguments) {
 }
 
 }  // namespace
+
+std::string text_of(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+bool flag_of(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_boolean() && found->get<bool>();
+}
+
+uint64_t number_of(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
+}
+
+Result<json> drives_of(QmpClient& guest) {
+  VMM_ASSIGN_OR_RETURN(json drives, guest.run("query-block", json::object()));
+  if (!drives.is_array()) {
+    return fail("the guest's vmm does not tell its disks");
+  }
+  return drives;
+}
 
 Status run_ctl(std::span<const std::string> arguments) {
   if (asks_for_help(arguments)) {

@@ -73,6 +73,8 @@ class Guest {
 
   // Until the guest's run is over.
   virtual DiskJobs* disk_jobs() = 0;
+  // Absent: none.
+  virtual Status set_limits(std::string_view device, const std::optional<domain::IoTune>& limits) = 0;
 
   // Of the CD-ROM drive `device`.
   virtual Result<Opened> open_tray(std::string_view device, bool is_forced) = 0;

@@ -38,6 +38,9 @@ class MachineGuest final : public Guest {
   void set_actions(const MachineActionChange& change) override { machine_.set_actions(change); }
   Status boot_once_from(std::string_view device) override { return machine_.boot_once_from(device); }
   DiskJobs* disk_jobs() override { return machine_.disk_jobs(); }
+  Status set_limits(std::string_view device, const std::optional<domain::IoTune>& limits) override {
+    return machine_.disks().set_limits(device, limits);
+  }
   Result<Opened> open_tray(std::string_view device, bool is_forced) override;
   Status close_tray(std::string_view device) override { return machine_.disks().close_tray(device); }
   Status remove_disc(std::string_view device) override { return machine_.disks().remove_disc(device); }

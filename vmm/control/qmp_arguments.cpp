@@ -71,6 +71,20 @@ void store_file(Request& request, const Json& value) { request.file = value; }
 void store_mode(Request& request, const Json& value) { request.is_existing = value == "existing"; }
 void store_job(Request& request, const Json& value) { request.job = value; }
 void store_speed(Request& request, const Json& value) { request.bytes_per_second = value; }
+// --- block_set_io_throttle ------------------------------------------------------------------------------
+
+using domain::IoLimit;
+using domain::IoTune;
+
+// What is below 0 is more than any limit may be.
+uint64_t unsigned_of(const Json& value) { return static_cast<uint64_t>(value.get<int64_t>()); }
+
+template <IoLimit IoTune::* limit, uint64_t IoLimit::* part>
+void store_limit(Request& request, const Json& value) {
+  request.limits.*limit.*part = unsigned_of(value);
+}
+
+// --------------------------------------------------------------------------------------------------------
 
 // One argument of all commands that take any of `takers`; what it is was looked at before it is stored.
 struct Argument {
@@ -102,6 +116,54 @@ constexpr Argument kArguments[] = {
     {kQueryNodes,
      {"query-nodes", &kBoolType, kOptional},
      [](Request& request, const Json& value) { request.is_of_nodes = value; }},
+    {kLimits, {"bps", &kIntType}, store_limit<&IoTune::total_bytes, &IoLimit::per_second>},
+    {kLimits, {"bps_rd", &kIntType}, store_limit<&IoTune::read_bytes, &IoLimit::per_second>},
+    {kLimits, {"bps_wr", &kIntType}, store_limit<&IoTune::write_bytes, &IoLimit::per_second>},
+    {kLimits, {"iops", &kIntType}, store_limit<&IoTune::total_operations, &IoLimit::per_second>},
+    {kLimits, {"iops_rd", &kIntType}, store_limit<&IoTune::read_operations, &IoLimit::per_second>},
+    {kLimits, {"iops_wr", &kIntType}, store_limit<&IoTune::write_operations, &IoLimit::per_second>},
+    {kLimits,
+     {"bps_max", &kIntType, kOptional},
+     store_limit<&IoTune::total_bytes, &IoLimit::burst_per_second>},
+    {kLimits,
+     {"bps_rd_max", &kIntType, kOptional},
+     store_limit<&IoTune::read_bytes, &IoLimit::burst_per_second>},
+    {kLimits,
+     {"bps_wr_max", &kIntType, kOptional},
+     store_limit<&IoTune::write_bytes, &IoLimit::burst_per_second>},
+    {kLimits,
+     {"iops_max", &kIntType, kOptional},
+     store_limit<&IoTune::total_operations, &IoLimit::burst_per_second>},
+    {kLimits,
+     {"iops_rd_max", &kIntType, kOptional},
+     store_limit<&IoTune::read_operations, &IoLimit::burst_per_second>},
+    {kLimits,
+     {"iops_wr_max", &kIntType, kOptional},
+     store_limit<&IoTune::write_operations, &IoLimit::burst_per_second>},
+    {kLimits,
+     {"bps_max_length", &kIntType, kOptional},
+     store_limit<&IoTune::total_bytes, &IoLimit::burst_seconds>},
+    {kLimits,
+     {"bps_rd_max_length", &kIntType, kOptional},
+     store_limit<&IoTune::read_bytes, &IoLimit::burst_seconds>},
+    {kLimits,
+     {"bps_wr_max_length", &kIntType, kOptional},
+     store_limit<&IoTune::write_bytes, &IoLimit::burst_seconds>},
+    {kLimits,
+     {"iops_max_length", &kIntType, kOptional},
+     store_limit<&IoTune::total_operations, &IoLimit::burst_seconds>},
+    {kLimits,
+     {"iops_rd_max_length", &kIntType, kOptional},
+     store_limit<&IoTune::read_operations, &IoLimit::burst_seconds>},
+    {kLimits,
+     {"iops_wr_max_length", &kIntType, kOptional},
+     store_limit<&IoTune::write_operations, &IoLimit::burst_seconds>},
+    {kLimits,
+     {"iops_size", &kIntType, kOptional},
+     [](Request& request, const Json& value) { request.limits.operation_bytes = unsigned_of(value); }},
+    {kLimits,
+     {"group", &kStringType, kOptional},
+     [](Request& request, const Json& value) { request.group = value; }},
     {kActions, {"reboot", &kRebootAction, kOptional}, store_reboot},
     {kActions, {"shutdown", &kShutdownAction, kOptional}, store_shutdown},
     {kActions, {"panic", &kPanicActionType, kOptional}, store_panic},

@@ -38,6 +38,8 @@ struct Request {
   uint64_t bytes_per_second = 0;
   bool is_dismissed = true;  // when it has ended
   bool is_finalized = true;  // by itself
+  domain::IoTune limits;     // what was no number of QEMU's range is out of range
+  std::string group;
 };
 // kDrive and kCdrom: `id` or `device`, both the name of the disk's target; QEMU knows a drive by either.
 enum Takes : unsigned {
@@ -61,6 +63,7 @@ enum Takes : unsigned {
   kJob = 1U << 16,       // `id`, the same
   kSpeed = 1U << 17,
   kDiskOnly = 1U << 18,  // `device` alone
+  kLimits = 1U << 19,
 };
 
 // As query-qmp-schema tells them.

@@ -15,6 +15,7 @@
 #include "vmm/control/qmp_machine_info.h"
 #include "vmm/control/qmp_result_types.h"
 #include "vmm/control/qmp_schema.h"
+#include "vmm/control/qmp_throttle.h"
 #include "vmm/domain/write_domain.h"
 #include "vmm/version.h"
 
@@ -140,6 +141,7 @@ constexpr std::array kCommands = {
     Command{"block-stream", kDiskOnly | kBase | kJobStart, kEmptyType, block_stream},
     Command{"block_resize", kNode | kSize, kEmptyType, block_resize},
     Command{"blockdev-backup", kDiskOnly | kBackup | kJobStart, kEmptyType, block_backup},
+    Command{"block_set_io_throttle", kDrive | kLimits, kEmptyType, set_io_throttle},
     Command{"blockdev-change-medium", kCdrom | kForce | kFile, kEmptyType, change_medium},
     Command{"blockdev-close-tray", kCdrom, kEmptyType, close_tray},
     Command{"blockdev-open-tray", kCdrom | kForce, kEmptyType, open_tray},

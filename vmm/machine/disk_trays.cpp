@@ -16,7 +16,7 @@ std::vector<Disks::Drive> Disks::drives() const {
                       .format = disk.format,
                       .tray = disk.tray != nullptr ? disk.tray->status() : ide::CdTray::Status(),
                       .layers = disk.layers,
-                      .limits = disk.wanted->iotune,
+                      .limits = disk.limits,
                       .counters = disk.counters.get()});
   }
   return drives;

@@ -128,6 +128,7 @@ Status Disks::add(const domain::Disk& disk) {
   made.is_volatile = disk.cache == domain::CacheMode::kUnsafe || disk.transient;
   made.file = disk.source;
   made.format = disk.format;
+  made.limits = disk.iotune;
   if (disk.transient) {
     VMM_TRY(make_overlay(disk, made));
   }
@@ -165,7 +166,7 @@ Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk&
     medium.image = std::move(live);
   }
   add_error_policy(wanted, index, medium);
-  VMM_TRY(add_limits(wanted, disk, medium));
+  VMM_TRY(add_limits(disk, medium));
   return medium;
 }
 
@@ -207,15 +208,34 @@ void Disks::add_error_policy(const domain::Disk& wanted, size_t index, Medium& m
 }
 
 // Outside of the error policy: what is tried again was counted before.
-Status Disks::add_limits(const domain::Disk& wanted, const Disk& disk, Medium& medium) {
-  if (!wanted.iotune) {
-    return {};
+Status Disks::add_limits(const Disk& disk, Medium& medium) {
+  auto throttled = std::make_unique<block::ThrottledDisk>(disk.thread->loop(), std::move(medium.image));
+  if (disk.limits) {
+    VMM_TRY(throttled->set_limits(io_limits(*disk.limits)));
   }
-  VMM_ASSIGN_OR_RETURN(
-      auto throttled,
-      block::ThrottledDisk::create(disk.thread->loop(), std::move(medium.image), io_limits(*wanted.iotune)));
   medium.throttle = throttled.get();
   medium.image = std::move(throttled);
+  return {};
+}
+
+Status Disks::set_limits(std::string_view target, const std::optional<domain::IoTune>& limits) {
+  const Disk* const found = find(target);
+  if (found == nullptr) {
+    return fail("the guest has no disk '{}'", target);
+  }
+  Disk& disk = disks_[static_cast<size_t>(found - disks_.data())];
+  const block::IoLimits wanted = limits ? io_limits(*limits) : block::IoLimits();
+  Status set;
+  disk.thread->run_and_wait([&] {
+    for (Medium& next : disk.next_media) {
+      set = set ? next.throttle->set_limits(wanted) : set;
+    }
+    if (set && disk.medium.throttle != nullptr) {
+      set = disk.medium.throttle->set_limits(wanted);
+    }
+  });
+  VMM_TRY(set);
+  disk.limits = limits;
   return {};
 }
 

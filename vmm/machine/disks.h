@@ -89,6 +89,10 @@ class Disks {
   std::optional<ThrowawaySpace> throwaway_space() const;  // absent: no disk is throwaway
   void set_throwaway_limit(std::optional<uint64_t> bytes);
 
+  // These count from now on, of a drive for every disc; absent: none. An error: there is no such disk, or the
+  // host cannot do it. REQUIRES: started.
+  Status set_limits(std::string_view target, const std::optional<domain::IoTune>& limits);
+
   // --- The host's hand at disks and CD-ROM drives, by their target names (disk_trays.cpp). REQUIRES:
   // started.
 
@@ -148,6 +152,7 @@ class Disks {
     block::ErrorPolicyDevice* policy = nullptr;  // the image, where it is one, or what is limited
     block::ThrottledDisk* throttle = nullptr;    // the image, where it is limited
     block::LiveDisk* live = nullptr;             // the image itself, of a disk
+    block::ThrottledDisk* throttle = nullptr;    // the image
     std::optional<DiscBoot> boot;                // of a raw image in a CD-ROM drive
     std::vector<block::DiskLayer> layers;        // until the drive has it
   };
@@ -165,6 +170,7 @@ class Disks {
     std::vector<Medium> old_media;         // out of the drive, and to be closed; on its thread only
     std::filesystem::path file;            // of the medium, or of the last of the next ones
     std::vector<block::DiskLayer> layers;  // the same
+    std::optional<domain::IoTune> limits;  // as of now
     std::unique_ptr<block::DiskCounters> counters = std::make_unique<block::DiskCounters>();
     domain::ImageFormat format = domain::ImageFormat::kRaw;
     std::unique_ptr<virtio::VirtioBlock> device;
@@ -183,7 +189,7 @@ class Disks {
   // runs.
   Result<Medium> open_medium(const domain::Disk& wanted, const Disk& disk, size_t index);
   void add_error_policy(const domain::Disk& wanted, size_t index, Medium& medium);
-  static Status add_limits(const domain::Disk& wanted, const Disk& disk, Medium& medium);
+  static Status add_limits(const Disk& disk, Medium& medium);
   static void stop_waiting(Disk& disk, Waiting waiting);
   std::string reason_for(block::IoStatus status, bool is_throwaway) const;
   Status make_overlay(const domain::Disk& disk, Disk& made);

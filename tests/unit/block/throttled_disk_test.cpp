@@ -44,10 +44,11 @@ class ThrottledDiskTest : public testing::Test {
     auto disk = std::make_unique<FakeBlockDevice>(1 << 20);
     disk_ = disk.get();
     throttled_ = std::make_unique<ThrottledDisk>(
-        *loop_, std::move(disk), limits,
+        *loop_, std::move(disk),
         ThrottledDisk::Time{
             .now = [this] { return now_; },
             .wake_after = [this](ThrottledDisk::Duration delay) { woken_at_ = now_ + delay; }});
+    ASSERT_TRUE(throttled_->set_limits(limits));
   }
 
   void submit(BlockOp op, uint64_t offset = 0, uint64_t length_bytes = 512) {
@@ -316,13 +317,75 @@ TEST_F(ThrottledDiskTest, TheLoopIsWokenOnceForAllThatWait) {
   EXPECT_FALSE(woken_at_);
 }
 
+TEST_F(ThrottledDiskTest, WithoutALimitNothingWaits) {
+  make({});
+  for (int i = 0; i < 1000; ++i) {
+    submit(BlockOp::kRead);
+  }
+  EXPECT_THAT(ends_, SizeIs(1000));
+  EXPECT_FALSE(woken_at_);
+}
+
+TEST_F(ThrottledDiskTest, ALimitThatIsSetLaterCountsFromThenOn) {
+  make({});
+  for (int i = 0; i < 100; ++i) {
+    submit(BlockOp::kRead);
+  }
+  ASSERT_TRUE(throttled_->set_limits(kTenOperations));
+  for (int i = 0; i < 4; ++i) {
+    submit(BlockOp::kRead);
+  }
+  EXPECT_LT(ends_.size(), 104U);
+  pass(1s);
+  EXPECT_THAT(ends_, SizeIs(104));
+}
+
+TEST_F(ThrottledDiskTest, WhatWaitsGoesWhenItsLimitIsTakenAway) {
+  make(kTenOperations);
+  for (int i = 0; i < 50; ++i) {
+    submit(BlockOp::kWrite, static_cast<uint64_t>(i) * 512);
+  }
+  EXPECT_LT(ends_.size(), 50U);
+  ASSERT_TRUE(throttled_->set_limits({}));
+  EXPECT_THAT(ends_, SizeIs(50));
+  submit(BlockOp::kRead);
+  EXPECT_THAT(ends_, SizeIs(51));
+}
+
+TEST_F(ThrottledDiskTest, WhatWaitsGoesByTheNewLimit) {
+  make({.total_operations = {.per_second = 1}});
+  for (int i = 0; i < 20; ++i) {
+    submit(BlockOp::kWrite);
+  }
+  const size_t before = ends_.size();
+  ASSERT_TRUE(throttled_->set_limits({.total_operations = {.per_second = 1000}}));
+  pass(100ms);
+  EXPECT_LT(before, 5U);
+  EXPECT_THAT(ends_, SizeIs(20));
+}
+
+TEST_F(ThrottledDiskTest, WhileSomeWaitNobodyOvertakesThemThoughNothingIsLimitedAnyMore) {
+  make(kTenOperations);
+  disk_->set_deferred(true);
+  disk_->set_capacity(1);
+  submit(BlockOp::kWrite, 0);
+  submit(BlockOp::kWrite, 512);
+  ASSERT_TRUE(throttled_->set_limits({}));
+  submit(BlockOp::kWrite, 1024);
+  for (int i = 0; i < 3; ++i) {
+    disk_->complete_all();
+    loop_->run_once(0s);
+  }
+  EXPECT_THAT(offsets(BlockOp::kWrite), ElementsAre(0, 512, 1024));
+}
+
 TEST(ThrottledDisk, ByTheHostsClockALoopComesToItsEnd) {
   auto loop = EventLoop::create();
   ASSERT_TRUE(loop);
   auto disk = std::make_unique<FakeBlockDevice>(4096);
   const FakeBlockDevice& inner = *disk;
-  auto throttled = ThrottledDisk::create(**loop, std::move(disk), {.total_operations = {.per_second = 1000}});
-  ASSERT_TRUE(throttled);
+  ThrottledDisk throttled(**loop, std::move(disk));
+  ASSERT_TRUE(throttled.set_limits({.total_operations = {.per_second = 1000}}));
   int ends = 0;
   for (int i = 0; i < 110; ++i) {
     BlockRequest request;
@@ -331,10 +394,10 @@ TEST(ThrottledDisk, ByTheHostsClockALoopComesToItsEnd) {
     request.completion = Completion(
         [](void* context, uint64_t /*cookie*/, IoStatus /*status*/) { ++*static_cast<int*>(context); }, &ends,
         0);
-    (*throttled)->submit(std::move(request));
+    throttled.submit(std::move(request));
   }
   EXPECT_LT(ends, 110);
-  while ((*throttled)->in_flight() > 0) {
+  while (throttled.in_flight() > 0) {
     (*loop)->run_once(10s);
   }
   EXPECT_EQ(ends, 110);

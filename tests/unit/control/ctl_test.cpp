@@ -135,6 +135,41 @@ TEST_F(Ctl, LimitsThrowawayDisks) {
   EXPECT_THAT(run({"status"}), HasSubstr("throwaway: 3 MiB written of at most 4 MiB"));
 }
 
+TEST_F(Ctl, LimitsDisks) {
+  EXPECT_EQ(run({"throttle", "vda"}), "vda: no limits\n");
+  EXPECT_EQ(run({"throttle", "vda", "--read-bytes-sec", "10M", "--read-bytes-sec-max=20M", "--total-iops-sec",
+                 "500"}),
+            "vda:\n"
+            "  read-bytes-sec             10 MiB\n"
+            "  read-bytes-sec-max         20 MiB\n"
+            "  total-iops-sec             500\n");
+  EXPECT_EQ(guest_.find("vda").limits->read_bytes.per_second, 10U << 20U);
+  EXPECT_EQ(guest_.find("vda").limits->total_operations.per_second, 500U);
+
+  // What is said of operations leaves bytes alone, and the other way round.
+  run({"throttle", "vda", "--write-iops-sec=7", "--size-iops-sec=4K"});
+  EXPECT_EQ(guest_.find("vda").limits->read_bytes.burst_per_second, 20U << 20U);
+  EXPECT_EQ(guest_.find("vda").limits->total_operations.per_second, 0U);
+  EXPECT_EQ(guest_.find("vda").limits->operation_bytes, 4096U);
+  const json told = json::parse(run({"throttle", "vda", "--total-bytes-sec", "1G", "--output=json"}));
+  EXPECT_EQ(told["device"], "vda");
+  EXPECT_EQ(told["total_bytes_sec"], 1U << 30U);
+  EXPECT_EQ(told["read_bytes_sec"], 0);
+  EXPECT_EQ(told["write_iops_sec"], 7);
+  EXPECT_EQ(run({"throttle", "vda", "--total-bytes-sec=0", "--total-iops-sec=0"}), "vda: no limits\n");
+  EXPECT_FALSE(guest_.find("vda").limits);
+}
+
+TEST_F(Ctl, SaysWhatIsWrongWithALimit) {
+  EXPECT_THAT(run({"throttle", "vdz"}), HasSubstr("error: the guest has no disk 'vdz'"));
+  EXPECT_THAT(run({"throttle", "vda", "--read-bytes-sec"}),
+              HasSubstr("a value is missing behind --read-bytes-sec"));
+  EXPECT_THAT(run({"throttle", "vda", "--read-iops-sec", "many"}),
+              HasSubstr("--read-iops-sec many: a number is needed"));
+  EXPECT_THAT(run({"throttle", "vda", "--read-iops"}), HasSubstr("there is no option --read-iops"));
+  EXPECT_THAT(run({"throttle", "vda", "--read-iops-sec-max", "9"}), HasSubstr("error: "));
+}
+
 TEST_F(Ctl, BehindTwoDashesAllAreArguments) {
   EXPECT_THAT(run({"change", "hdc", "--", "--two.iso"}), HasSubstr("/--two.iso\n"));
   EXPECT_THAT(run({"change", "hdc", "--", "-h"}), HasSubstr("/-h\n"));

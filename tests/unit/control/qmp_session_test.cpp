@@ -316,6 +316,47 @@ TEST_F(Qmp, ChangesWhatIsDoneWhenTheGuestEnds) {
               HasSubstr("'reboot' does not accept value 'dance'"));
 }
 
+TEST_F(Qmp, LimitsDisks) {
+  const json none = {{"id", "vda"}, {"bps", 0},     {"bps_rd", 0}, {"bps_wr", 0},
+                     {"iops", 0},   {"iops_rd", 0}, {"iops_wr", 0}};
+  const auto limit = [&](const json& more) {
+    json arguments = none;
+    arguments.update(more);
+    return run("block_set_io_throttle", arguments);
+  };
+  EXPECT_TRUE(limit({{"bps_rd", 1000},
+                     {"bps_rd_max", 2000},
+                     {"bps_rd_max_length", 5},
+                     {"iops", 7},
+                     {"iops_size", 512},
+                     {"group", "vda"}})
+                  .contains("return"));
+  const domain::IoTune tune = guest_.find("vda").limits.value();
+  EXPECT_EQ(tune.read_bytes.per_second, 1000U);
+  EXPECT_EQ(tune.read_bytes.burst_per_second, 2000U);
+  EXPECT_EQ(tune.read_bytes.burst_seconds, 5U);
+  EXPECT_EQ(tune.total_operations.per_second, 7U);
+  EXPECT_EQ(tune.operation_bytes, 512U);
+  EXPECT_EQ(run("query-block")["return"][0]["inserted"]["bps_rd_max_length"], 5);
+  EXPECT_TRUE(limit(json::object()).contains("return"));
+  EXPECT_FALSE(guest_.find("vda").limits);
+
+  EXPECT_THAT(description(limit({{"bps", -1}})), HasSubstr("must be within"));
+  EXPECT_THAT(description(limit({{"bps", 1'000'000'000'000'001}})), HasSubstr("must be within"));
+  EXPECT_THAT(description(limit({{"bps", 1}, {"bps_wr", 1}})), HasSubstr("at the same time"));
+  EXPECT_THAT(description(limit({{"iops", 2}, {"iops_max", 1}})), HasSubstr("cannot be lower"));
+  EXPECT_THAT(description(limit({{"iops_max", 1}})), HasSubstr("bps_max and iops_max need"));
+  EXPECT_THAT(description(limit({{"iops", 1}, {"iops_max_length", 2}})), HasSubstr("needs a burst rate"));
+  EXPECT_THAT(description(limit({{"iops", 1}, {"iops_max", 1}, {"iops_max_length", 0}})),
+              HasSubstr("cannot be 0"));
+  EXPECT_THAT(description(limit({{"bps", 1}, {"iops_size", 4096}})), HasSubstr("needs an iops value"));
+  EXPECT_THAT(description(limit({{"bps", 1}, {"group", "vdb"}})), HasSubstr("'group'"));
+  EXPECT_THAT(description(limit({{"bps", "1"}})), HasSubstr("'bps', expected: integer"));
+  EXPECT_THAT(description(run("block_set_io_throttle", {{"id", "vda"}, {"bps", 1}})),
+              HasSubstr("is missing"));
+  EXPECT_FALSE(guest_.find("vda").limits);
+}
+
 TEST_F(Qmp, MovesTrays) {
   EXPECT_TRUE(run("blockdev-remove-medium", {{"id", "hdc"}}).contains("error"));
   EXPECT_TRUE(run("blockdev-open-tray", {{"id", "hdc"}}).contains("return"));

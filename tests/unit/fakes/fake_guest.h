@@ -82,6 +82,10 @@ class FakeGuest final : public Guest {
     return {};
   }
 
+  Status set_limits(std::string_view device, const std::optional<domain::IoTune>& limits) override {
+    find(device).limits = limits;
+    return {};
+  }
   Result<Opened> open_tray(std::string_view device, bool is_forced) override {
     Drive& drive = find(device);
     if (drive.is_locked && !is_forced && !drive.is_tray_open) {
