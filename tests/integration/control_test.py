@@ -73,13 +73,13 @@ class Control(FirmwareTest):
             session.wait_for(rb"the first disk", SECONDS)
             self.ctl("pause")
             self.ctl("pause")
-            self.assertIn("firmware: paused", self.ctl("status"))
+            self.assertIn(f"{self.name}: paused", self.ctl("status"))
             session.type("x")
             with self.assertRaisesRegex(AssertionError, "did not come"):
                 session.wait_for(rb"the first disk", STANDS_STILL)
             self.ctl("resume")
             session.wait_for(rb"the first disk", SECONDS)
-            self.assertIn("firmware: running", self.ctl("status"))
+            self.assertIn(f"{self.name}: running", self.ctl("status"))
 
     def test_a_reset_of_a_paused_guest_leaves_it_paused(self):
         with self.run_guest() as session:
@@ -106,7 +106,7 @@ class Control(FirmwareTest):
             self.assertIn("a reset begins it anew", self.ctl("resume", status=1))
             self.ctl("reset")
             session.wait_for(rb"the first disk", SECONDS)
-            self.assertIn("firmware: running", self.ctl("status"))
+            self.assertIn(f"{self.name}: running", self.ctl("status"))
 
     def test_programs_are_told_what_happens(self):
         with self.run_guest() as session:
@@ -132,21 +132,36 @@ class Control(FirmwareTest):
                 self.assertEqual(other.wait_for_event("SHUTDOWN"), {"guest": False, "reason": "host-qmp-quit"})
             self.assertEqual(session.wait_end(SECONDS), 0)
 
+    def test_a_second_guest_of_the_name_is_refused(self):
+        domain = self.domain(self.boot_disk("disk", "the first disk"))
+        with self.start(domain) as first:
+            first.wait_for(rb"the first disk", SECONDS)
+            before = sorted(os.listdir(self.folder))
+            for command in (("--log", self.path("log")), ("--check",)):
+                refusal = self.refusal(domain, 1, *command)
+                self.assertIn(f"a guest of the name '{self.name}' runs already, as process {first.process.pid}; ", refusal)
+            self.assertEqual(sorted(os.listdir(self.folder)), before)
+            self.assertIn("running", self.ctl("status", guest=self.name))
+            with self.start(domain, "--ephemeral") as throwaway:  # of which there may be many
+                self.assertEqual(throwaway.wait_end(SECONDS), 1)  # its disk is in use, though
+                self.assertNotIn(b"runs already", throwaway.process.stderr.read())
+            first.process.kill()
+            first.process.wait(SECONDS)
+        folder = os.path.join("/run" if os.geteuid() == 0 else os.environ["XDG_RUNTIME_DIR"], "vmm", self.name)
+        self.assertTrue(os.path.exists(folder))
+        subprocess.run([VMM, "list"], stdout=subprocess.DEVNULL, timeout=SECONDS, check=True)
+        self.assertFalse(os.path.exists(folder))
+
     def test_it_is_listed(self):
         environment = {**os.environ, "XDG_RUNTIME_DIR": self.folder}
-        name = f"listed-{os.getpid()}"  # where root runs it, all guests of the machine are listed
-        with open(self.domain(self.boot_disk("disk", "the first disk")), "r+", encoding="utf-8") as file:
-            text = file.read()
-            file.seek(0)
-            file.write(text.replace("<name>firmware</name>", f"<name>{name}</name>"))
         with subprocess.Popen([VMM, "list", "--help"], stdout=subprocess.DEVNULL) as helped:
             self.assertEqual(helped.wait(SECONDS), 0)
         os.environ.update(environment)
-        with self.start(self.path("guest.xml")) as session:
+        with self.start(self.domain(self.boot_disk("disk", "the first disk"))) as session:
             session.wait_for(rb"the first disk", SECONDS)
             done = subprocess.run([VMM, "list", "--output=json"], env=environment, stdout=subprocess.PIPE, text=True, timeout=SECONDS, check=True)
             listed = {guest["name"]: guest for guest in json.loads(done.stdout)}
-            self.assertEqual(listed[name], {"name": name, "status": "running", "pid": session.process.pid})
+            self.assertEqual(listed[self.name], {"name": self.name, "status": "running", "pid": session.process.pid})
             self.assertIn("NAME", subprocess.run([VMM, "list"], env=environment, stdout=subprocess.PIPE, text=True, timeout=SECONDS, check=True).stdout)
 
 

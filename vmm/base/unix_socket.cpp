@@ -35,6 +35,12 @@ Result<UniqueFd> make_socket() {
   return fd;
 }
 
+int peer_of(const UniqueFd& fd) {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  return ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer.pid : 0;
+}
+
 Status remove_left_over(std::string_view role, const std::string& path, const sockaddr_un& address) {
   struct stat info{};
   if (::lstat(path.c_str(), &info) != 0) {
@@ -45,7 +51,9 @@ Status remove_left_over(std::string_view role, const std::string& path, const so
   }
   VMM_ASSIGN_OR_RETURN(const UniqueFd probe, make_socket());
   if (connect_to(probe.get(), address) != ECONNREFUSED) {
-    return fail("cannot make {} {}: another process listens there", role, path);
+    const int process = peer_of(probe);
+    return fail("cannot make {} {}: {} listens there", role, path,
+                process == 0 ? "another process" : fmt::format("process {}", process));
   }
   ::unlink(path.c_str());
   return {};
@@ -102,6 +110,11 @@ Result<UniqueFd> connect_unix(std::string_view role, const std::string& path) {
     return fail("cannot connect to {} {}: {}", role, path, errno_text(error));
   }
   return fd;
+}
+
+int listening_process(const std::string& path) {
+  const auto connected = connect_unix("the socket", path);
+  return connected ? peer_of(*connected) : 0;
 }
 
 bool is_left_over_socket(const std::string& path) {

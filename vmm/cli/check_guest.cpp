@@ -7,6 +7,7 @@
 #include "vmm/cli/exit_status.h"
 #include "vmm/cli/messages.h"
 #include "vmm/cli/read_guest.h"
+#include "vmm/control/guest_folder.h"
 #include "vmm/machine/host_check.h"
 #include "vmm/machine/output_files.h"
 
@@ -36,6 +37,10 @@ class GuestCheck {
   void check(domain::Domain domain) {
     note(apply_options(options_, domain));
     note(check_outputs(domain));
+    if (options_.control_path.empty() && !options_.throwaway.every_disk &&
+        control::is_guest_running(domain.name)) {
+      note(std::unexpected(control::name_is_taken(domain.name)));
+    }
     take(check_host(domain, secrets()));
   }
 

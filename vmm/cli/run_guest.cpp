@@ -96,32 +96,39 @@ Result<ControlSocket> listen_at(const std::string& path) {
   return socket;
 }
 
-Result<ControlSocket> listen_by_name(const std::string& name) {
+// Nothing where a guest of this name runs.
+Result<std::optional<ControlSocket>> listen_by_name(const std::string& name) {
   VMM_ASSIGN_OR_RETURN(const std::filesystem::path path, control::control_socket_of(name));
-  VMM_ASSIGN_OR_RETURN(control::GuestFolder folder, control::GuestFolder::create(name));
+  VMM_ASSIGN_OR_RETURN(std::optional<control::GuestFolder> folder, control::GuestFolder::create(name));
+  if (!folder) {
+    return std::nullopt;
+  }
   VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen_at(path));
-  socket.folder.emplace(std::move(folder));
+  socket.folder.emplace(*std::move(folder));
   return socket;
 }
 
-// A guest that nobody asked to be controllable runs without, too.
+// An error where a guest of this name runs; of throwaway ones there may be any number. Where a socket cannot
+// be made, a guest that nobody asked to be controllable runs without.
 Result<ControlSocket> listen(const domain::Domain& domain, const Options& options) {
   if (!options.control_path.empty()) {
     return listen_at(options.control_path);
   }
-  auto by_name = listen_by_name(domain.name);
-  if (!by_name && options.throwaway.every_disk) {
-    // One of many, perhaps.
-    if (auto by_process = listen_by_name(fmt::format("{}-{}", domain.name, ::getpid()))) {
-      return by_process;
+  ControlSocket none;
+  for (const std::string& name : {domain.name, fmt::format("{}-{}", domain.name, ::getpid())}) {
+    auto socket = listen_by_name(name);
+    if (socket && *socket) {
+      return **std::move(socket);
+    }
+    if (socket && !options.throwaway.every_disk) {
+      return std::unexpected(control::name_is_taken(name));
+    }
+    none.missing_because = socket ? control::name_is_taken(name).message() : socket.error().message();
+    if (!socket) {
+      break;
     }
   }
-  if (!by_name) {
-    ControlSocket none;
-    none.missing_because = by_name.error().message();
-    return none;
-  }
-  return by_name;
+  return none;
 }
 
 // Its time begins when the loop turns.
@@ -194,15 +201,15 @@ Result<MachineEnd> run_guest(const Options& options, GuestReport& report) {
   log::set_level(options.log_level);
   VMM_ASSIGN_OR_RETURN(domain::Domain domain, read_domain(options));
   report.is_expected = domain.exit_port.has_value();
+  VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
+  VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
+  VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen(domain, options));
   VMM_TRY(apply_options(options, domain));
   if (!options.log_path.empty()) {
     VMM_TRY(refuse_as_output(domain, options.log_path));
     VMM_TRY(log::open(options.log_path));
   }
   VMM_ASSIGN_OR_RETURN(const DiskSecrets secrets, read_secrets(options.secrets));
-  VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
-  VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
-  VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen(domain, options));
   std::vector<ThrowawayDisk> throwaway_disks;
   auto end =
       run_machine(domain, *loop, options, secrets, signals, std::move(socket), throwaway_disks, report);
