@@ -132,6 +132,54 @@ class Control(FirmwareTest):
                 self.assertEqual(other.wait_for_event("SHUTDOWN"), {"guest": False, "reason": "host-qmp-quit"})
             self.assertEqual(session.wait_end(SECONDS), 0)
 
+    def attach(self, *words, stdin=subprocess.PIPE):
+        return subprocess.Popen([VMM, "ctl", self.path("control"), "console", *words], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def read_until(self, process, wanted):
+        seen = b""
+        while wanted not in seen:
+            piece = os.read(process.stdout.fileno(), 4096)
+            self.assertTrue(piece, (wanted, seen))
+            seen += piece
+
+    def test_its_console_is_seen_from_another_terminal(self):
+        with self.run_guest() as session, self.attach() as first:
+            self.read_until(first, b"the first disk")
+            session.wait_for(rb"the first disk", SECONDS)
+            first.stdin.write(b"x")  # as if typed at the guest's own terminal: it starts again
+            first.stdin.flush()
+            self.read_until(first, b"the first disk")
+            session.wait_for(rb"the first disk", SECONDS)
+            self.assertIn("somebody else is attached to serial0; --force takes it", self.ctl("console", status=1))
+            self.assertIn("the guest has no console 'serial1'; it has serial0", self.ctl("console", "serial1", status=1))
+            with self.attach("serial0", "--force") as second:
+                self.assertEqual(first.wait(SECONDS), 0)
+                second.stdin.close()  # only a terminal leaves; what the guest says is read on
+                session.type("x")
+                self.read_until(second, b"the first disk")
+                self.ctl("kill")
+                self.assertEqual(second.wait(SECONDS), 0)
+
+    def test_its_console_has_a_log(self):
+        domain = self.domain(self.boot_disk("disk", "the first disk"))
+        with open(domain, "r+", encoding="utf-8") as file:
+            text = file.read().replace("<serial type='stdio'/>", "<serial type='null'><log file='console.log'/></serial>")
+            file.seek(0)
+            file.write(text)
+        with open(self.path("console.log"), "w", encoding="utf-8") as file:
+            file.write("of the last run\n")
+        for option in ((), ("--set", "serial.0.log.append=on")):
+            with self.start(domain, *option) as session:
+                while self.console_log().count("the first disk") != 1 + len(option[:1]):
+                    self.assertIsNone(session.process.poll(), session.process.stderr)
+                    time.sleep(0.05)
+        self.assertNotIn("of the last run", self.console_log())
+        self.assertIn("domain file, and would be overwritten", self.refusal(domain, 2, "--set", "serial.0.log.file=" + domain))
+
+    def console_log(self):
+        with open(self.path("console.log"), encoding="utf-8", errors="replace") as file:
+            return file.read()
+
     def test_a_second_guest_of_the_name_is_refused(self):
         domain = self.domain(self.boot_disk("disk", "the first disk"))
         with self.start(domain) as first:

@@ -33,6 +33,10 @@ class Console : public ByteSink {
   // guest starts.
   virtual Status begin() { return {}; }
 
+  // How many of so many bytes write() takes now; where not all, output_room() follows, as after a short
+  // write(). Any thread; where one writes, no other makes it fewer.
+  virtual size_t room_for(size_t bytes) { return bytes; }
+
   // Writes what is still in the buffer, waiting for the reader at most half a second. At the end of a run;
   // the destructor does not. Where the loop turns on, it goes on with what is left.
   virtual void flush() = 0;

@@ -55,6 +55,7 @@ class ControlServer {
   static bool write(Client& client);
   void tell(const MachineEvent& event);
   void remove(const Client& client);
+  void hand_over(Client& client);
 
   EventLoop& loop_;
   Guest& guest_;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "vmm/base/error.h"
+#include "vmm/base/unique_fd.h"
 #include "vmm/domain/domain.h"
 #include "vmm/machine/machine_event.h"
 
@@ -57,6 +58,12 @@ class Guest {
   // REQUIRES: there is a throwaway disk.
   virtual void set_throwaway_limit(std::optional<uint64_t> bytes) = 0;
   virtual Status boot_once_from(std::string_view device) = 0;
+
+  // Of the console `device` (console_names.h; empty: the first). It is free for who attaches next; who is
+  // attached now is cut off where is_forced, and an error where not.
+  virtual Status free_console(std::string_view device, bool is_forced) = 0;
+  // The socket is the console's from now on. REQUIRES: there is such a console.
+  virtual Status attach_to_console(std::string_view device, UniqueFd socket) = 0;
 
   // Of the CD-ROM drive `device`.
   virtual Result<Opened> open_tray(std::string_view device, bool is_forced) = 0;

@@ -34,6 +34,8 @@ class MachineGuest final : public Guest {
   std::optional<Throwaway> throwaway() const override;
   void set_throwaway_limit(std::optional<uint64_t> bytes) override { machine_.set_throwaway_limit(bytes); }
   Status boot_once_from(std::string_view device) override { return machine_.boot_once_from(device); }
+  Status free_console(std::string_view device, bool is_forced) override;
+  Status attach_to_console(std::string_view device, UniqueFd socket) override;
   Result<Opened> open_tray(std::string_view device, bool is_forced) override;
   Status close_tray(std::string_view device) override { return machine_.disks().close_tray(device); }
   Status remove_disc(std::string_view device) override { return machine_.disks().remove_disc(device); }

@@ -110,6 +110,9 @@ std::expected<Request, Fault> read_request(const Json& values, unsigned takes) {
     }
     request.device = id ? *std::move(id) : std::move(device).value_or("");
   }
+  if ((takes & kConsole) != 0) {
+    request.device = reader.text("device").value_or("");
+  }
   if ((takes & kForce) != 0) {
     request.is_forced = reader.flag("force");
   }

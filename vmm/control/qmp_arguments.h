@@ -22,7 +22,16 @@ struct Request {
   std::optional<uint64_t> bytes;
 };
 // kDrive and kCdrom: `id` or `device`, both the name of the disk's target; QEMU knows a drive by either.
-enum Takes : unsigned { kNothing = 0, kDrive = 1, kCdrom = 2, kForce = 4, kFile = 8, kBytes = 16 };
+// kConsole: `device`, which may be absent.
+enum Takes : unsigned {
+  kNothing = 0,
+  kDrive = 1,
+  kCdrom = 2,
+  kForce = 4,
+  kFile = 8,
+  kBytes = 16,
+  kConsole = 32
+};
 
 // What is missing, unknown, or of another type is a fault.
 std::expected<Request, Fault> read_request(const Json& values, unsigned takes);

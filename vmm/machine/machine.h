@@ -27,6 +27,7 @@
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/balloon.h"
+#include "vmm/machine/console_names.h"
 #include "vmm/machine/disks.h"
 #include "vmm/machine/firmware.h"
 #include "vmm/machine/isa_interrupts.h"
@@ -99,6 +100,8 @@ class Machine {
   // Of what throwaway disks take on the host, all together; a guest that waits for room tries again.
   void set_throwaway_limit(std::optional<uint64_t> bytes);
   Disks& disks() { return *disks_; }
+  // REQUIRES: of this domain.
+  SharedConsole& console(const ConsolePlace& place);
 
  private:
   // What the guest did that stops all vCPUs. The first one counts.
