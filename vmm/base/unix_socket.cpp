@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <utility>
 
@@ -108,6 +109,20 @@ Result<UniqueFd> connect_unix(std::string_view role, const std::string& path) {
   VMM_ASSIGN_OR_RETURN(UniqueFd fd, make_socket());
   if (const int error = connect_to(fd.get(), address); error != 0) {
     return fail("cannot connect to {} {}: {}", role, path, errno_text(error));
+  }
+  return fd;
+}
+
+Result<UniqueFd> connect_unix_datagram(std::string_view role, const std::string& path) {
+  VMM_ASSIGN_OR_RETURN(sockaddr_un address, address_of(role, path));
+  socklen_t length = sizeof address;
+  if (path.front() == '@') {
+    address.sun_path[0] = '\0';
+    length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
+  }
+  UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
+    return fail("cannot connect to {} {}: {}", role, path, errno_text(errno));
   }
   return fd;
 }

@@ -56,6 +56,9 @@ class GuestCheck {
     if (!options_.log_path.empty()) {
       VMM_TRY(refuse_as_output(domain, options_.log_path));
     }
+    if (!options_.pid_path.empty()) {
+      VMM_TRY(refuse_as_output(domain, options_.pid_path));
+    }
     if (!options_.control_path.empty()) {
       const Status socket = check_socket_path(options_.control_path);
       return socket ? socket : std::unexpected(socket.error().within("--control"));
@@ -73,9 +76,10 @@ class GuestCheck {
 
   void tell_all(const std::vector<domain::Diagnostic>& diagnostics, ErrorKind kind) {
     for (const domain::Diagnostic& each : diagnostics) {
-      const bool is_shown = each.severity == domain::Severity::kError ||
-                            log::enabled(each.severity == domain::Severity::kWarning ? log::Level::kWarning
-                                                                                     : log::Level::kInfo);
+      const bool is_shown =
+          each.severity == domain::Severity::kError ||
+          log::enabled(each.severity == domain::Severity::kWarning ? log::Level::kWarning : log::Level::kInfo,
+                       log::Component::kDomain);
       if (is_shown) {
         tell(each);
       }
@@ -103,7 +107,7 @@ class GuestCheck {
 }  // namespace
 
 int check_guest(const Options& options) {
-  log::set_level(options.log_level);
+  log::set_levels(options.log_levels);
   return GuestCheck(options).run();
 }
 

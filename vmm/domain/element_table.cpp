@@ -618,7 +618,7 @@ constexpr Rule kRules[] = {
   {"devices/console/protocol", kElement, kOnce, kDone, ""},
   {"devices/console/protocol", "type", "raw", kDone, ""},
   {"devices/console/protocol", "type", "telnet|telnets|tls", kRefused, "not there; use type='raw'"},
-  {"devices/console/log", kElement, kOnce, kDone, "as that of a <serial>"},
+  {"devices/console/log", kElement, kOnce, kDone, "as a serial port's"},
   {"devices/console/log", "file", kAny, kDone, ""},
   {"devices/console/log", "append", "on|off", kDone, "'off' if absent"},
   {"devices/console/target", kElement, kOnce, kDone, ""},
