@@ -80,7 +80,11 @@ void DebugPort::reset() {
   line_.clear();
 }
 
-void DebugPort::log_firmware_line(std::string_view line) { log::debug("firmware: {}", line); }
+void DebugPort::log_firmware_line(std::string_view line) {
+  if (log::enabled(log::Level::kDebug, log::Component::kFirmware)) {
+    log::write(log::Level::kDebug, log::Component::kFirmware, fmt::format("firmware: {}", line));
+  }
+}
 
 uint8_t DebugPort::read_byte(uint64_t /*offset*/) { return kPresent; }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "vmm/base/error.h"
+#include "vmm/base/journal.h"
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/cli/check_guest.h"
@@ -114,6 +115,11 @@ Result<std::string> text_of(cli::Command command, const cli::Options& options) {
 
 int main_with(int argument_count, char** arguments) {
   make_threads_small();
+  if (is_journal_stream(STDERR_FILENO)) {
+    if (auto journal = Journal::open()) {
+      log::open_journal(*std::move(journal));
+    }
+  }
   if (argument_count > 1 && std::string_view(arguments[1]) == "ctl") {
     const auto done = control::run_ctl(std::vector<std::string>(arguments + 2, arguments + argument_count));
     return done ? cli::kGuestEnded : report(done.error());

@@ -46,7 +46,7 @@ def domain_xml(kernel, memory_mib, vcpus, machine="pc", initrd="", cmdline="", d
     disk = (f"<disk type='file' device='disk'><driver name='qemu' type='raw' cache='none' io='io_uring'"
             f"{' iothread=' + chr(39) + '1' + chr(39) if iothread else ''}/><source file='{disk}'/>"
             f"<target dev='vda' bus='virtio'/></disk>") if disk else ""
-    return (f"<domain type='kvm'><name>bench</name><memory unit='MiB'>{memory_mib}</memory><vcpu>{vcpus}</vcpu>"
+    return (f"<domain type='kvm'><name>bench-{os.getpid()}</name><memory unit='MiB'>{memory_mib}</memory><vcpu>{vcpus}</vcpu>"
             f"{'<iothreads>1</iothreads>' if iothread else ''}"
             f"<os><type arch='x86_64' machine='{machine}'>hvm</type><kernel>{kernel}</kernel>{initrd}"
             f"<cmdline>{cmdline}</cmdline></os><features><acpi/></features><cpu mode='host-passthrough'/>"

@@ -38,7 +38,7 @@ def drive(iso):
 
 
 def domain_xml(os_elements, devices):
-    return (f"<domain type='kvm'><name>bench</name><memory unit='MiB'>{MEMORY_MIB}</memory>"
+    return (f"<domain type='kvm'><name>bench-{os.getpid()}</name><memory unit='MiB'>{MEMORY_MIB}</memory>"
             f"<os><type arch='x86_64' machine='pc'>hvm</type>{os_elements}</os><features><acpi/></features>"
             f"<cpu mode='host-passthrough'/><devices>{devices}<serial type='stdio'/></devices></domain>")
 

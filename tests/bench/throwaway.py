@@ -16,7 +16,7 @@ START_PAIRS = 5  # for each pair that is asked for: what is measured is a differ
 
 def domain_xml(program, base, cmdline="", driver="type='qcow2'", iothread=False):
     threads, named = ("<iothreads>1</iothreads>", " iothread='1'") if iothread else ("", "")
-    return (f"<domain type='kvm'><name>bench</name><memory unit='MiB'>{MEMORY_MIB}</memory><vcpu>1</vcpu>{threads}"
+    return (f"<domain type='kvm'><name>bench-{os.getpid()}</name><memory unit='MiB'>{MEMORY_MIB}</memory><vcpu>1</vcpu>{threads}"
             f"<os><type arch='x86_64' machine='microvm'>hvm</type><kernel>{program}</kernel><cmdline>{cmdline}</cmdline></os>"
             f"<features><acpi/></features><cpu mode='host-passthrough'/><devices><disk type='file' device='disk'>"
             f"<driver name='qemu' {driver}{named}/><source file='{base}'/><target dev='vda' bus='virtio'/></disk>"

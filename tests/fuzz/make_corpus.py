@@ -85,7 +85,7 @@ def domains():
     save("domain_xml", "serial.xml", domain(devices=(
         "<serial type='stdio'><target type='isa-serial' port='0'/></serial>"
         "<serial type='file'><source path='log' append='on'/><target port='1'/></serial>"
-        "<serial type='unix'><source mode='bind' path='/run/s'/></serial><serial type='pty'/><console type='pty'/>"
+        "<serial type='unix'><source mode='bind' path='/run/s'/></serial><serial type='pty'><log file='l' append='on'/></serial><console type='pty'/>"
         "<memballoon model='none'/><emulator>/usr/bin/qemu</emulator>")))
     save("domain_xml", "cpu.xml", domain(
         general=("<uuid>6a2f6f0e-8c55-4a5e-9f0c-0d3b8f1c2a77</uuid><title>t</title><description>d &amp; &#x41;</description>"
@@ -487,6 +487,8 @@ def qmp():
                           '{"execute":"blockdev-remove-medium","arguments":{"id":"hdc"}}\n'
                           '{"execute":"blockdev-change-medium","arguments":{"device":"hdc","filename":"/two.iso","format":"raw"}}\n'
                           '{"execute":"eject","arguments":{"id":"hdd"}}{"execute":"blockdev-close-tray","arguments":{"id":"hdc"}}\n'))
+    save("qmp", "console", ('{"execute":"x-vmm-console","arguments":{"device":"none"}}{"execute":"x-vmm-console","arguments":{"force":1}}\n'
+                            '{"execute":"x-vmm-console","arguments":{"device":"serial0","force":true},"id":1} behind it').encode())
     save("qmp", "nonsense", (b'nonsense {"a":\n{"execute":1}\n{"execute":"quit","x":"\\ud800\\u0000"}\n[[[\n'
                              b'{"execute":"x-vmm-boot-once","arguments":{"device":"vda"}}\n\xff\xfe'))
 

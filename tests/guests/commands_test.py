@@ -93,11 +93,12 @@ class Commands(unittest.TestCase):
         printed = self.run_in_folder(VMM, "run", *WRITER, "--disk", "base.img", "--name", "first", "--print").stdout
         with open(self.path("first.xml"), "w", encoding="utf-8") as file:
             file.write(printed.replace("<transient/>", ""))
-        self.run_in_folder(VMM, "clone", "first.xml", "second")
-        self.run_in_folder(VMM, "--domain", "second.xml")
+        second = f"second-{os.getpid()}"  # two guests of one name are refused, and tests run side by side
+        self.run_in_folder(VMM, "clone", "first.xml", second)
+        self.run_in_folder(VMM, "--domain", f"{second}.xml")
         self.assertEqual(digest(self.path("base.img")), self.before)
-        self.run_in_folder("qemu-img", "check", "-q", "-f", "qcow2", "second-vda.qcow2")
-        compared = subprocess.run(["qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2", "base.img", "second-vda.qcow2"],
+        self.run_in_folder("qemu-img", "check", "-q", "-f", "qcow2", f"{second}-vda.qcow2")
+        compared = subprocess.run(["qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2", "base.img", f"{second}-vda.qcow2"],
                                   cwd=self.folder, check=False)
         self.assertEqual(compared.returncode, 1, "the guest wrote nothing to its disk")
 

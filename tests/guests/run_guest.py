@@ -191,7 +191,7 @@ def domain_xml(options, disks):
     serial = small_devices(options) + "<serial type='stdio'><target port='0'/></serial>"
     serial += "".join(f"<serial type='null'><target port='{n}'/></serial>" for n in range(1, options.serial))
     return f"""<domain type='kvm'>
-  <name>guest-program</name>{metadata}
+  <name>guest-program-{os.getpid()}</name>{metadata}
   <memory unit='MiB'>{options.memory}</memory>
   <vcpu>{options.cpus}</vcpu>{iothreads}
   <os><type arch='x86_64' machine='{options.machine}'>hvm</type><kernel>{escape(os.path.abspath(options.program))}</kernel><cmdline>{escape(options.cmdline)}</cmdline></os>

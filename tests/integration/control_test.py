@@ -38,13 +38,13 @@ class Control(FirmwareTest):
             session.wait_for(rb"the first disk", SECONDS)
             self.ctl("pause")
             self.ctl("pause")
-            self.assertIn("firmware: paused", self.ctl("status"))
+            self.assertIn(f"{self.name}: paused", self.ctl("status"))
             session.type("x")
             with self.assertRaisesRegex(AssertionError, "did not come"):
                 session.wait_for(rb"the first disk", STANDS_STILL)
             self.ctl("resume")
             session.wait_for(rb"the first disk", SECONDS)
-            self.assertIn("firmware: running", self.ctl("status"))
+            self.assertIn(f"{self.name}: running", self.ctl("status"))
 
     def test_a_reset_of_a_paused_guest_leaves_it_paused(self):
         with self.run_guest() as session:
@@ -71,7 +71,7 @@ class Control(FirmwareTest):
             self.assertIn("a reset begins it anew", self.ctl("resume", status=1))
             self.ctl("reset")
             session.wait_for(rb"the first disk", SECONDS)
-            self.assertIn("firmware: running", self.ctl("status"))
+            self.assertIn(f"{self.name}: running", self.ctl("status"))
 
     def test_programs_are_told_what_happens(self):
         with self.run_guest() as session:
@@ -136,22 +136,84 @@ class Control(FirmwareTest):
                 self.ctl("throttle", disk, "--total-iops-sec", "0")
                 self.assertEqual(client.ask("query-block")[0]["inserted"]["iops"], 0)
                 self.assertIn("has no disk 'vdz'", self.ctl("throttle", "vdz", status=1))
+    def attach(self, *words, stdin=subprocess.PIPE):
+        return subprocess.Popen([VMM, "ctl", self.path("control"), "console", *words], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def read_until(self, process, wanted):
+        seen = b""
+        while wanted not in seen:
+            piece = os.read(process.stdout.fileno(), 4096)
+            self.assertTrue(piece, (wanted, seen))
+            seen += piece
+
+    def test_its_console_is_seen_from_another_terminal(self):
+        with self.run_guest() as session, self.attach() as first:
+            self.read_until(first, b"the first disk")
+            session.wait_for(rb"the first disk", SECONDS)
+            first.stdin.write(b"x")  # as if typed at the guest's own terminal: it starts again
+            first.stdin.flush()
+            self.read_until(first, b"the first disk")
+            session.wait_for(rb"the first disk", SECONDS)
+            self.assertIn("somebody else is attached to serial0; --force takes it", self.ctl("console", status=1))
+            self.assertIn("the guest has no console 'serial1'; it has serial0", self.ctl("console", "serial1", status=1))
+            with self.attach("serial0", "--force") as second:
+                self.assertEqual(first.wait(SECONDS), 0)
+                second.stdin.close()  # only a terminal leaves; what the guest says is read on
+                session.type("x")
+                self.read_until(second, b"the first disk")
+                self.ctl("kill")
+                self.assertEqual(second.wait(SECONDS), 0)
+
+    def test_its_console_has_a_log(self):
+        domain = self.domain(self.boot_disk("disk", "the first disk"))
+        with open(domain, "r+", encoding="utf-8") as file:
+            text = file.read().replace("<serial type='stdio'/>", "<serial type='null'><log file='console.log'/></serial>")
+            file.seek(0)
+            file.write(text)
+        with open(self.path("console.log"), "w", encoding="utf-8") as file:
+            file.write("of the last run\n")
+        for option in ((), ("--set", "serial.0.log.append=on")):
+            with self.start(domain, *option) as session:
+                while self.console_log().count("the first disk") != 1 + len(option[:1]):
+                    self.assertIsNone(session.process.poll(), session.process.stderr)
+                    time.sleep(0.05)
+        self.assertNotIn("of the last run", self.console_log())
+        self.assertIn("domain file, and would be overwritten", self.refusal(domain, 2, "--set", "serial.0.log.file=" + domain))
+
+    def console_log(self):
+        with open(self.path("console.log"), encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def test_a_second_guest_of_the_name_is_refused(self):
+        domain = self.domain(self.boot_disk("disk", "the first disk"))
+        with self.start(domain) as first:
+            first.wait_for(rb"the first disk", SECONDS)
+            before = sorted(os.listdir(self.folder))
+            for command in (("--log", self.path("log")), ("--check",)):
+                refusal = self.refusal(domain, 1, *command)
+                self.assertIn(f"a guest of the name '{self.name}' runs already, as process {first.process.pid}; ", refusal)
+            self.assertEqual(sorted(os.listdir(self.folder)), before)
+            self.assertIn("running", self.ctl("status", guest=self.name))
+            with self.start(domain, "--ephemeral") as throwaway:  # of which there may be many
+                self.assertEqual(throwaway.wait_end(SECONDS), 1)  # its disk is in use, though
+                self.assertNotIn(b"runs already", throwaway.process.stderr.read())
+            first.process.kill()
+            first.process.wait(SECONDS)
+        folder = os.path.join("/run" if os.geteuid() == 0 else os.environ["XDG_RUNTIME_DIR"], "vmm", self.name)
+        self.assertTrue(os.path.exists(folder))
+        subprocess.run([VMM, "list"], stdout=subprocess.DEVNULL, timeout=SECONDS, check=True)
+        self.assertFalse(os.path.exists(folder))
 
     def test_it_is_listed(self):
         environment = {**os.environ, "XDG_RUNTIME_DIR": self.folder}
-        name = f"listed-{os.getpid()}"  # where root runs it, all guests of the machine are listed
-        with open(self.domain(self.boot_disk("disk", "the first disk")), "r+", encoding="utf-8") as file:
-            text = file.read()
-            file.seek(0)
-            file.write(text.replace("<name>firmware</name>", f"<name>{name}</name>"))
         with subprocess.Popen([VMM, "list", "--help"], stdout=subprocess.DEVNULL) as helped:
             self.assertEqual(helped.wait(SECONDS), 0)
         os.environ.update(environment)
-        with self.start(self.path("guest.xml")) as session:
+        with self.start(self.domain(self.boot_disk("disk", "the first disk"))) as session:
             session.wait_for(rb"the first disk", SECONDS)
             done = subprocess.run([VMM, "list", "--output=json"], env=environment, stdout=subprocess.PIPE, text=True, timeout=SECONDS, check=True)
             listed = {guest["name"]: guest for guest in json.loads(done.stdout)}
-            self.assertEqual(listed[name], {"name": name, "status": "running", "pid": session.process.pid})
+            self.assertEqual(listed[self.name], {"name": self.name, "status": "running", "pid": session.process.pid})
             self.assertIn("NAME", subprocess.run([VMM, "list"], env=environment, stdout=subprocess.PIPE, text=True, timeout=SECONDS, check=True).stdout)
 
 

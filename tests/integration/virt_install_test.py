@@ -16,7 +16,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "lib"))
 from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
-from linux_guest import VMM  # noqa: E402
+from linux_guest import VMM, with_a_name_of_its_own  # noqa: E402
 from media import boot_disk, floppy_iso  # noqa: E402
 
 FILES = os.path.join(HERE, "virt_install")
@@ -62,7 +62,7 @@ class Starts(unittest.TestCase):
 
     def run_domain(self, name):
         with open(os.path.join(FILES, name), encoding="utf-8") as file:
-            text = file.read()
+            text = with_a_name_of_its_own(file.read())
         if "<kernel>" not in text:
             text = text.replace("</os>", "<kernel>guest.elf</kernel></os>")
         self.make_disks(text)
@@ -94,7 +94,7 @@ class Boots(FirmwareTest):
 
     def start_file(self, name, *options):
         with open(os.path.join(FILES, name), encoding="utf-8") as file:
-            text = re.sub(r"""(<(?:serial|console) type=)["']pty["']""", r"\1'stdio'", file.read())
+            text = re.sub(r"""(<(?:serial|console) type=)["']pty["']""", r"\1'stdio'", with_a_name_of_its_own(file.read()))
         for disk, form, is_disc in disks_of(text):
             if is_disc:
                 floppy_iso(self.path(disk), "from the disc")

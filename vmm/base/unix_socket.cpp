@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <utility>
 
@@ -35,6 +36,12 @@ Result<UniqueFd> make_socket() {
   return fd;
 }
 
+int peer_of(const UniqueFd& fd) {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  return ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer.pid : 0;
+}
+
 Status remove_left_over(std::string_view role, const std::string& path, const sockaddr_un& address) {
   struct stat info{};
   if (::lstat(path.c_str(), &info) != 0) {
@@ -45,7 +52,9 @@ Status remove_left_over(std::string_view role, const std::string& path, const so
   }
   VMM_ASSIGN_OR_RETURN(const UniqueFd probe, make_socket());
   if (connect_to(probe.get(), address) != ECONNREFUSED) {
-    return fail("cannot make {} {}: another process listens there", role, path);
+    const int process = peer_of(probe);
+    return fail("cannot make {} {}: {} listens there", role, path,
+                process == 0 ? "another process" : fmt::format("process {}", process));
   }
   ::unlink(path.c_str());
   return {};
@@ -102,6 +111,25 @@ Result<UniqueFd> connect_unix(std::string_view role, const std::string& path) {
     return fail("cannot connect to {} {}: {}", role, path, errno_text(error));
   }
   return fd;
+}
+
+Result<UniqueFd> connect_unix_datagram(std::string_view role, const std::string& path) {
+  VMM_ASSIGN_OR_RETURN(sockaddr_un address, address_of(role, path));
+  socklen_t length = sizeof address;
+  if (path.front() == '@') {
+    address.sun_path[0] = '\0';
+    length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
+  }
+  UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
+    return fail("cannot connect to {} {}: {}", role, path, errno_text(errno));
+  }
+  return fd;
+}
+
+int listening_process(const std::string& path) {
+  const auto connected = connect_unix("the socket", path);
+  return connected ? peer_of(*connected) : 0;
 }
 
 bool is_left_over_socket(const std::string& path) {

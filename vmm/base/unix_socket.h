@@ -44,6 +44,12 @@ class UnixListener {
 // A connection, non-blocking. role: for errors, as "the socket of a console".
 Result<UniqueFd> connect_unix(std::string_view role, const std::string& path);
 
+// For datagrams, non-blocking. A path that begins with @ is one of the abstract namespace (unix(7)).
+Result<UniqueFd> connect_unix_datagram(std::string_view role, const std::string& path);
+
+// The process that listens there, as this one's PID namespace knows it; 0: nobody, or it is not told.
+int listening_process(const std::string& path);
+
 // There is a socket at which nobody listens: a process that was killed has left it behind.
 bool is_left_over_socket(const std::string& path);
 

@@ -7,6 +7,7 @@
 #include "vmm/cli/exit_status.h"
 #include "vmm/cli/messages.h"
 #include "vmm/cli/read_guest.h"
+#include "vmm/control/guest_folder.h"
 #include "vmm/machine/host_check.h"
 #include "vmm/machine/output_files.h"
 
@@ -36,6 +37,10 @@ class GuestCheck {
   void check(domain::Domain domain) {
     note(apply_options(options_, domain));
     note(check_outputs(domain));
+    if (options_.control_path.empty() && !options_.throwaway.every_disk &&
+        control::is_guest_running(domain.name)) {
+      note(std::unexpected(control::name_is_taken(domain.name)));
+    }
     take(check_host(domain, secrets()));
   }
 
@@ -50,6 +55,9 @@ class GuestCheck {
   Status check_outputs(const domain::Domain& domain) const {
     if (!options_.log_path.empty()) {
       VMM_TRY(refuse_as_output(domain, options_.log_path));
+    }
+    if (!options_.pid_path.empty()) {
+      VMM_TRY(refuse_as_output(domain, options_.pid_path));
     }
     if (!options_.control_path.empty()) {
       const Status socket = check_socket_path(options_.control_path);
@@ -68,9 +76,10 @@ class GuestCheck {
 
   void tell_all(const std::vector<domain::Diagnostic>& diagnostics, ErrorKind kind) {
     for (const domain::Diagnostic& each : diagnostics) {
-      const bool is_shown = each.severity == domain::Severity::kError ||
-                            log::enabled(each.severity == domain::Severity::kWarning ? log::Level::kWarning
-                                                                                     : log::Level::kInfo);
+      const bool is_shown =
+          each.severity == domain::Severity::kError ||
+          log::enabled(each.severity == domain::Severity::kWarning ? log::Level::kWarning : log::Level::kInfo,
+                       log::Component::kDomain);
       if (is_shown) {
         tell(each);
       }
@@ -98,7 +107,7 @@ class GuestCheck {
 }  // namespace
 
 int check_guest(const Options& options) {
-  log::set_level(options.log_level);
+  log::set_levels(options.log_levels);
   return GuestCheck(options).run();
 }
 

@@ -62,6 +62,18 @@ std::string_view word_of(Severity severity) {
   return "";
 }
 
+log::Level level_of(Severity severity) {
+  switch (severity) {
+    case Severity::kNote:
+      return log::Level::kInfo;
+    case Severity::kWarning:
+      return log::Level::kWarning;
+    case Severity::kError:
+      break;
+  }
+  return log::Level::kError;
+}
+
 struct LogLevel {
   std::string_view word;
   Severity severity;
@@ -159,6 +171,10 @@ void begin_messages(MessageFormat format, std::string domain_file, std::span<con
 void tell(const Diagnostic& told) {
   // What the host's check found may have its place in its text still.
   const Diagnostic diagnostic = told.file.empty() ? diagnostic_of(told.severity, told.text) : told;
+  if (log::is_in_journal()) {
+    return log::write(level_of(diagnostic.severity), log::Component::kVmm,
+                      domain::to_line_of_log(diagnostic));
+  }
   put(state().format == MessageFormat::kJson ? json_of_message(diagnostic)
                                              : text_of_message(diagnostic, is_coloured()));
 }

@@ -1,4 +1,5 @@
-// What vmm tells on standard error: lines of text, coloured where a person looks at them, or JSON
+// What vmm tells on standard error (or in the journal, where that is what it is): lines of text, coloured
+// where a person looks at them, or JSON
 // (--message-format=json).
 //
 // Text is "vmm: guest.xml:14: …", with the severity before the file where it is no error. JSON is an object a

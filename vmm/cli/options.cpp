@@ -1,5 +1,6 @@
 #include "vmm/cli/options.h"
 
+#include <fmt/ranges.h>
 #include <getopt.h>
 #include <unistd.h>
 
@@ -8,10 +9,12 @@
 #include <chrono>
 #include <cstdint>
 #include <iterator>
+#include <optional>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
+#include "vmm/base/option_words.h"
 #include "vmm/cli/quick_options.h"
 
 namespace vmm::cli {
@@ -56,17 +59,26 @@ Usage: vmm --domain FILE [OPTIONS]
   --print             print the domain that this is, with its defaults, as a domain file, and run nothing
   --timeout TIME      a guest that has not ended this long after its start is ended at once; 90 or 90s, 5m,
                       2h, 500ms
+  --shutdown-timeout TIME
+                      a guest that has not ended this long after SIGTERM pressed its power button is ended at once
+  --daemonize         run in the background: the command ends when the guest runs, or with the status that says
+                      why not. Without --log the log goes to the journal then
+  --pidfile PATH      a file with the number of vmm's process while it runs
   --control PATH      make the control socket there, and not where vmm ctl finds the guest by its name
   --secret SECRET     id=NAME,file=FILE or id=NAME,env=VARIABLE: the passphrase of an encrypted disk, by the
                       name that its <secret> has; may be repeated
   --log FILE          write the log to FILE instead of standard error, once the domain file is read; why vmm
                       ends stands in both
-  --log-level LEVEL   debug, info, warning (what is used if absent), error or off
+  --log-level LEVEL[,PART=LEVEL...]
+                      debug, info, warning (what is used if absent), error or off; of parts of vmm by their
+                      names, as warning,disk=debug: boot, console, control, devices, disk, domain, firmware,
+                      ide, kvm, machine, pci, virtio, vmm
   --version           print the version
   -h, --help          print this help
 
 In the guest's terminal: Ctrl-A x ends the guest, Ctrl-A h shows all keys.
-SIGTERM presses the guest's power button; a second one, or SIGQUIT, ends at once.
+SIGTERM presses the guest's power button; a second one, or SIGQUIT or SIGHUP, ends at once. With --daemonize
+SIGHUP opens the log file anew instead.
 Exit status: 0 the guest ended, 1 the host or an image failed, 2 the command line or the
 domain file is wrong, 3 the guest crashed, 124 --timeout ended it. Of a guest with <vmm:exit>
 in its domain file: what it reports; 124 as above, 125 it reported nothing, 126 it crashed.
@@ -84,14 +96,46 @@ constexpr LevelName kLevelNames[] = {{"debug", log::Level::kDebug},
                                      {"error", log::Level::kError},
                                      {"off", log::Level::kOff}};
 
+Result<log::Level> log_level_of(std::string_view name, std::string_view text) {
+  const auto* const found = std::ranges::find(kLevelNames, name, &LevelName::name);
+  if (found == std::end(kLevelNames)) {
+    return fail_configuration("--log-level {}: debug, info, warning, error and off can be", text);
+  }
+  return found->level;
+}
+
+Result<log::Component> log_component_of(std::string_view name, std::string_view text) {
+  const auto found = std::ranges::find(log::kComponentNames, name);
+  if (found == log::kComponentNames.end()) {
+    return fail_configuration("--log-level {}: vmm has no part '{}'; it has {}", text, name,
+                              fmt::join(log::kComponentNames, ", "));
+  }
+  return static_cast<log::Component>(found - log::kComponentNames.begin());
+}
+
+// "warning,disk=debug": what has no name in front is of all that are not named, wherever it stands.
 Status read_log_level(std::string_view text, Options& options) {
-  for (const LevelName& each : kLevelNames) {
-    if (each.name == text) {
-      options.log_level = each.level;
-      return {};
+  std::optional<log::Level> others;
+  std::vector<std::pair<log::Component, log::Level>> named;
+  for (const std::string& word : split_option_words(text)) {
+    const std::string_view view = word;
+    const size_t equals = view.find('=');
+    VMM_ASSIGN_OR_RETURN(
+        const log::Level level,
+        log_level_of(equals == std::string_view::npos ? view : view.substr(equals + 1), text));
+    if (equals != std::string_view::npos) {
+      VMM_ASSIGN_OR_RETURN(const log::Component component, log_component_of(view.substr(0, equals), text));
+      named.emplace_back(component, level);
+    } else if (std::exchange(others, level)) {
+      return fail_configuration(
+          "--log-level {}: has two levels without a part of vmm before them; leave one out", text);
     }
   }
-  return fail_configuration("--log-level {}: debug, info, warning, error and off can be", text);
+  options.log_levels = log::Levels(others.value_or(log::Level::kWarning));
+  for (const auto& [component, level] : named) {
+    options.log_levels.set(component, level);
+  }
+  return {};
 }
 
 Status read_message_format(std::string_view text, Options& options) {
@@ -144,7 +188,7 @@ bool take_run(int& argument_count, char**& arguments, Options& options) {
   return true;
 }
 
-Status read_timeout(std::string_view text, Options& options) {
+Result<std::chrono::milliseconds> read_time(const char* option, std::string_view text) {
   using std::chrono::hours, std::chrono::milliseconds, std::chrono::minutes, std::chrono::seconds;
   static constexpr std::pair<std::string_view, milliseconds> kUnits[] = {
       {"", seconds(1)}, {"ms", milliseconds(1)}, {"s", seconds(1)}, {"m", minutes(1)}, {"h", hours(1)}};
@@ -156,11 +200,10 @@ Status read_timeout(std::string_view text, Options& options) {
       std::ranges::find(kUnits, unit, &std::pair<std::string_view, milliseconds>::first);
   const bool is_time = error == std::errc() && found != std::end(kUnits) && count > 0;
   if (!is_time || count > static_cast<uint64_t>(kLongest / found->second)) {
-    return fail_configuration(
-        "--timeout {}: give a time of up to a year, as 90 (seconds), 500ms, 90s, 5m or 2h", text);
+    return fail_configuration("--{} {}: give a time of up to a year, as 90 (seconds), 500ms, 90s, 5m or 2h",
+                              option, text);
   }
-  options.timeout = static_cast<int64_t>(count) * found->second;
-  return {};
+  return static_cast<int64_t>(count) * found->second;
 }
 
 // Of two, one would be lost.
@@ -215,6 +258,9 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
     kSet,
     kExitPort,
     kTimeout,
+    kShutdownTimeout,
+    kDaemonize,
+    kPidFile,
     kCheck,
     kStrict,
     kMessageFormat,
@@ -246,6 +292,9 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
                                         {"print", no_argument, nullptr, kPrint},
                                         {"set", required_argument, nullptr, kSet},
                                         {"timeout", required_argument, nullptr, kTimeout},
+                                        {"shutdown-timeout", required_argument, nullptr, kShutdownTimeout},
+                                        {"daemonize", no_argument, nullptr, kDaemonize},
+                                        {"pidfile", required_argument, nullptr, kPidFile},
                                         {"check", no_argument, nullptr, kCheck},
                                         {"strict", no_argument, nullptr, kStrict},
                                         {"message-format", required_argument, nullptr, kMessageFormat},
@@ -306,8 +355,19 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
       case kCommit:
         options.throwaway.is_committed = true;
         break;
-      case kTimeout:
-        VMM_TRY(read_timeout(optarg, options));
+      case kTimeout: {
+        VMM_ASSIGN_OR_RETURN(options.timeout, read_time(kOptions[index].name, optarg));
+        break;
+      }
+      case kShutdownTimeout: {
+        VMM_ASSIGN_OR_RETURN(options.shutdown_timeout, read_time(kOptions[index].name, optarg));
+        break;
+      }
+      case kDaemonize:
+        options.is_daemon = true;
+        break;
+      case kPidFile:
+        VMM_TRY(take_once(kOptions[index].name, options.pid_path));
         break;
       case kQuick:
         VMM_TRY(read_quick_option(kOptions[index].name, optarg, options));

@@ -25,7 +25,9 @@ struct Options {
   std::string install_path;
   std::string control_path;
   std::string log_path;
-  log::Level log_level = log::Level::kWarning;
+  std::string pid_path;
+  bool is_daemon = false;
+  log::Levels log_levels;
   MessageFormat message_format = MessageFormat::kText;
   bool is_strict = false;  // warnings about the domain are errors
   std::string example;     // with kPrintExample
@@ -33,6 +35,7 @@ struct Options {
   std::vector<std::string> settings;  // --set: "PATH=VALUE"
   domain::ThrowawayOptions throwaway;
   std::optional<std::chrono::milliseconds> timeout;
+  std::optional<std::chrono::milliseconds> shutdown_timeout;
   std::vector<domain::Diagnostic>
       warnings;  // about what the options of `vmm run` say; told with the domain's
 };

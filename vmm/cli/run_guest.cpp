@@ -1,12 +1,7 @@
 #include "vmm/cli/run_guest.h"
 
-#include <pthread.h>
-#include <signal.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -17,9 +12,14 @@
 #include <vector>
 
 #include "vmm/base/event_loop.h"
+#include "vmm/base/journal.h"
 #include "vmm/base/log.h"
-#include "vmm/base/unique_fd.h"
+#include "vmm/base/printable.h"
+#include "vmm/base/service_manager.h"
 #include "vmm/base/unix_socket.h"
+#include "vmm/cli/daemon.h"
+#include "vmm/cli/end_signals.h"
+#include "vmm/cli/pid_file.h"
 #include "vmm/cli/read_guest.h"
 #include "vmm/control/control_server.h"
 #include "vmm/control/guest_folder.h"
@@ -35,53 +35,6 @@
 namespace vmm::cli {
 namespace {
 
-// Signals that end the guest, as events of the main loop. The first SIGTERM or SIGINT presses the guest's
-// power button; the second, and SIGQUIT and SIGHUP at once, end the run.
-class EndSignals {
- public:
-  // Blocks them for this thread and all that it starts from now on.
-  static Result<EndSignals> block() {
-    sigset_t set;
-    ::sigemptyset(&set);
-    for (const int number : {SIGTERM, SIGINT, SIGQUIT, SIGHUP}) {
-      ::sigaddset(&set, number);
-    }
-    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    static_cast<void>(::signal(SIGPIPE, SIG_IGN));
-    static_cast<void>(::signal(SIGXFSZ, SIG_IGN));  // the write fails, and its owner says so
-    UniqueFd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (!fd) {
-      return fail("cannot watch for signals: {}", errno_text(errno));
-    }
-    return EndSignals(std::move(fd));
-  }
-
-  Status watch(EventLoop& loop, Machine& machine) {
-    VMM_ASSIGN_OR_RETURN(watch_,
-                         loop.watch(fd_.get(), EPOLLIN, [this, &machine](uint32_t) { on_signal(machine); }));
-    return {};
-  }
-
- private:
-  explicit EndSignals(UniqueFd fd) : fd_(std::move(fd)) {}
-
-  void on_signal(Machine& machine) {
-    signalfd_siginfo info{};
-    while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
-      const bool is_polite = info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT;
-      if (is_polite && !std::exchange(has_asked_politely_, true)) {
-        machine.press_power_button();
-      } else {
-        machine.quit();
-      }
-    }
-  }
-
-  UniqueFd fd_;
-  EventLoop::Watch watch_;
-  bool has_asked_politely_ = false;
-};
-
 // The socket at which the guest is controlled, and the folder that it is found in.
 struct ControlSocket {
   std::optional<control::GuestFolder> folder;
@@ -96,32 +49,39 @@ Result<ControlSocket> listen_at(const std::string& path) {
   return socket;
 }
 
-Result<ControlSocket> listen_by_name(const std::string& name) {
+// Nothing where a guest of this name runs.
+Result<std::optional<ControlSocket>> listen_by_name(const std::string& name) {
   VMM_ASSIGN_OR_RETURN(const std::filesystem::path path, control::control_socket_of(name));
-  VMM_ASSIGN_OR_RETURN(control::GuestFolder folder, control::GuestFolder::create(name));
+  VMM_ASSIGN_OR_RETURN(std::optional<control::GuestFolder> folder, control::GuestFolder::create(name));
+  if (!folder) {
+    return std::nullopt;
+  }
   VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen_at(path));
-  socket.folder.emplace(std::move(folder));
+  socket.folder.emplace(*std::move(folder));
   return socket;
 }
 
-// A guest that nobody asked to be controllable runs without, too.
+// An error where a guest of this name runs; of throwaway ones there may be any number. Where a socket cannot
+// be made, a guest that nobody asked to be controllable runs without.
 Result<ControlSocket> listen(const domain::Domain& domain, const Options& options) {
   if (!options.control_path.empty()) {
     return listen_at(options.control_path);
   }
-  auto by_name = listen_by_name(domain.name);
-  if (!by_name && options.throwaway.every_disk) {
-    // One of many, perhaps.
-    if (auto by_process = listen_by_name(fmt::format("{}-{}", domain.name, ::getpid()))) {
-      return by_process;
+  ControlSocket none;
+  for (const std::string& name : {domain.name, fmt::format("{}-{}", domain.name, ::getpid())}) {
+    auto socket = listen_by_name(name);
+    if (socket && *socket) {
+      return **std::move(socket);
+    }
+    if (socket && !options.throwaway.every_disk) {
+      return std::unexpected(control::name_is_taken(name));
+    }
+    none.missing_because = socket ? control::name_is_taken(name).message() : socket.error().message();
+    if (!socket) {
+      break;
     }
   }
-  if (!by_name) {
-    ControlSocket none;
-    none.missing_because = by_name.error().message();
-    return none;
-  }
-  return by_name;
+  return none;
 }
 
 // Its time begins when the loop turns.
@@ -140,10 +100,63 @@ Result<EventLoop::Timer> start_timeout(const Options& options, EventLoop& loop, 
   return timer;
 }
 
+// In the background a console has no terminal; one that is logged needs none.
+Status leave_terminal(domain::Domain& domain) {
+  const auto leave = [&domain](domain::Serial& end, std::string_view element) -> Status {
+    if (end.backend != domain::CharBackend::kStdio) {
+      return {};
+    }
+    if (end.log_path.empty()) {
+      return fail_configuration(
+          "{}: {} of type 'stdio' has no terminal with --daemonize; give it a <log file='…'/> or another "
+          "type, as 'pty' "
+          "(vmm ctl {} console attaches to any)",
+          domain.where(end.line), element, domain.name);
+    }
+    end.backend = domain::CharBackend::kNull;
+    return {};
+  };
+  for (domain::Serial& serial : domain.serials) {
+    VMM_TRY(leave(serial, "<serial>"));
+  }
+  for (domain::Serial& console : domain.virtio_consoles) {
+    VMM_TRY(leave(console, "<console>"));
+  }
+  return domain.debug_console ? leave(domain.debug_console->end, "<serial>") : Status();
+}
+
+// Who runs vmm, besides a person.
+struct Supervisors {
+  std::optional<Daemon> daemon;
+  std::optional<PidFile> pid_file;
+};
+
+// The log of a daemon goes on elsewhere than stderr, which is gone then.
+void leave_stderr(const Options& options) {
+  if (!options.log_path.empty() || log::is_in_journal()) {
+    return;
+  }
+  if (auto journal = Journal::open()) {
+    log::open_journal(*std::move(journal));
+  } else {
+    log::warning("from here on the log goes nowhere: {}; give --log FILE", journal.error().message());
+  }
+}
+
+void tell_that_it_runs(const domain::Domain& domain, const Options& options, Supervisors& supervisors) {
+  if (supervisors.daemon) {
+    leave_stderr(options);
+    supervisors.daemon->ready();
+    tell_service_manager(fmt::format("MAINPID={}\n", ::getpid()));
+  }
+  tell_service_manager(fmt::format("READY=1\nSTATUS=The guest {} runs\n", printable(domain.name)));
+}
+
 // The guest's images are closed when this returns.
 Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, const Options& options,
                                const DiskSecrets& secrets, EndSignals& signals, ControlSocket socket,
-                               std::vector<ThrowawayDisk>& throwaway_disks, GuestReport& report) {
+                               Supervisors& supervisors, std::vector<ThrowawayDisk>& throwaway_disks,
+                               GuestReport& report) {
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, loop, secrets));
   VMM_ASSIGN_OR_RETURN(throwaway_disks, machine->disks().throwaway_disks());
   VMM_TRY(signals.watch(loop, *machine));
@@ -156,7 +169,9 @@ Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, co
     VMM_ASSIGN_OR_RETURN(server, control::ControlServer::create(loop, guest, *std::move(socket.listener)));
   }
   VMM_ASSIGN_OR_RETURN(const EventLoop::Timer timeout, start_timeout(options, loop, *machine));
+  loop.post([&] { tell_that_it_runs(domain, options, supervisors); });  // it turns when the guest runs
   VMM_ASSIGN_OR_RETURN(const MachineEnd end, machine->run());
+  tell_service_manager("STOPPING=1\nSTATUS=The guest has ended\n");
   if (end == MachineEnd::kExit) {
     report.status = machine->exit_status();
   } else if (report.is_expected && (end == MachineEnd::kPowerOff || end == MachineEnd::kQuit)) {
@@ -181,7 +196,7 @@ Result<domain::Domain> read_domain(const Options& options) {
 }  // namespace
 
 Result<std::string> printed_domain(const Options& options) {
-  log::set_level(options.log_level);
+  log::set_levels(options.log_levels);
   VMM_ASSIGN_OR_RETURN(domain::Domain domain, read_domain(options));
   VMM_TRY(domain::make_throwaway(domain, options.throwaway));
   return options.quick && options.settings.empty() ? domain::quick_domain_text(*options.quick)
@@ -191,21 +206,35 @@ Result<std::string> printed_domain(const Options& options) {
 std::string printed_settings() { return domain::settings_list(); }
 
 Result<MachineEnd> run_guest(const Options& options, GuestReport& report) {
-  log::set_level(options.log_level);
+  log::set_levels(options.log_levels);
+  Supervisors supervisors;
+  if (options.is_daemon) {
+    VMM_ASSIGN_OR_RETURN(supervisors.daemon, Daemon::begin());
+  }
   VMM_ASSIGN_OR_RETURN(domain::Domain domain, read_domain(options));
   report.is_expected = domain.exit_port.has_value();
+  log::set_guest(domain.name);
+  if (options.is_daemon) {
+    VMM_TRY(leave_terminal(domain));
+  }
+  VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
+  VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block({.hangup_reopens_log = options.is_daemon,
+                                                              .shutdown_timeout = options.shutdown_timeout}));
+  VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen(domain, options));
   VMM_TRY(apply_options(options, domain));
   if (!options.log_path.empty()) {
     VMM_TRY(refuse_as_output(domain, options.log_path));
     VMM_TRY(log::open(options.log_path));
   }
+  if (!options.pid_path.empty()) {
+    VMM_TRY(refuse_as_output(domain, options.pid_path));
+    VMM_ASSIGN_OR_RETURN(PidFile pid_file, PidFile::create(options.pid_path));
+    supervisors.pid_file.emplace(std::move(pid_file));
+  }
   VMM_ASSIGN_OR_RETURN(const DiskSecrets secrets, read_secrets(options.secrets));
-  VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
-  VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
-  VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen(domain, options));
   std::vector<ThrowawayDisk> throwaway_disks;
-  auto end =
-      run_machine(domain, *loop, options, secrets, signals, std::move(socket), throwaway_disks, report);
+  auto end = run_machine(domain, *loop, options, secrets, signals, std::move(socket), supervisors,
+                         throwaway_disks, report);
   VMM_TRY(finish_throwaway(throwaway_disks, why_not_to_commit(end, report), log::tell));
   return end;
 }

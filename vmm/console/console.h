@@ -35,6 +35,9 @@ class Console : public ByteSink {
 
   // Where it ends on the host, as QEMU's query-chardev calls it: "pty:/dev/pts/3", "unix:PATH,server=on".
   virtual std::string host_end() const { return "null"; }
+  // How many of so many bytes write() takes now; where not all, output_room() follows, as after a short
+  // write(). Any thread; where one writes, no other makes it fewer.
+  virtual size_t room_for(size_t bytes) { return bytes; }
 
   // Writes what is still in the buffer, waiting for the reader at most half a second. At the end of a run;
   // the destructor does not. Where the loop turns on, it goes on with what is left.

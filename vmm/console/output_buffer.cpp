@@ -34,6 +34,15 @@ OutputBuffer::Appended OutputBuffer::append(std::span<const std::byte> bytes) {
   return {.taken_bytes = count, .wake = wanted};
 }
 
+size_t OutputBuffer::room_for(size_t bytes) {
+  const MutexLock lock(mutex_);
+  if (policy_ != Policy::kHold || bytes <= kCapacityBytes - count_) {
+    return bytes;
+  }
+  is_producer_waiting_ = true;
+  return kCapacityBytes - count_;
+}
+
 bool OutputBuffer::begin_flush() {
   const MutexLock lock(mutex_);
   wake_ = Wake::kNot;

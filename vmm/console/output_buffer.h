@@ -33,6 +33,9 @@ class OutputBuffer {
   };
   Appended append(std::span<const std::byte> bytes) VMM_EXCLUDES(mutex_);
 
+  // How many of so many bytes append() takes. Where not all, the producer counts as refused.
+  size_t room_for(size_t bytes) VMM_EXCLUDES(mutex_);
+
   // Before writing out: from here on append() asks to be woken again. True where it had asked for kSoon.
   bool begin_flush() VMM_EXCLUDES(mutex_);
 

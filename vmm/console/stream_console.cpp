@@ -42,7 +42,7 @@ void StreamConsole::attach(std::optional<StreamEnd> input, std::optional<StreamE
   output_ = std::move(output);
   is_input_pollable_ = true;
   if (output_) {
-    set_policy(OutputBuffer::Policy::kHold);
+    set_policy(policy_of_reader());
   }
   input_room();  // begins to read at the loop's next turn
 }
@@ -79,6 +79,14 @@ size_t StreamConsole::write(std::span<const std::byte> bytes) {
       break;
   }
   return appended.taken_bytes;
+}
+
+size_t StreamConsole::room_for(size_t bytes) {
+  const size_t room = output_buffer_.room_for(bytes);
+  if (room < bytes) {
+    wake_->signal();
+  }
+  return room;
 }
 
 void StreamConsole::on_wake() {
@@ -192,7 +200,7 @@ void StreamConsole::note_progress() {
   if (output_buffer_.policy() != OutputBuffer::Policy::kDropWhenFull) {
     return;
   }
-  set_policy(OutputBuffer::Policy::kHold);
+  set_policy(policy_of_reader());
   const bool was_without_space = std::exchange(is_without_space_, false);
   const uint64_t dropped = output_buffer_.take_dropped_bytes();
   if (was_without_space && log_limit_.allows()) {

@@ -25,6 +25,7 @@ class StreamConsole : public Console {
   static constexpr std::chrono::seconds kSpaceRetryTime{1};
 
   size_t write(std::span<const std::byte> bytes) final;
+  size_t room_for(size_t bytes) final;
   void input_room() final;
   void connect(ByteReceiver& receiver) final;
   void flush() final;
@@ -56,6 +57,9 @@ class StreamConsole : public Console {
   // Is input read on although the guest takes none? Else it waits where it comes from.
   virtual bool reads_on() const { return false; }
 
+  // Is the guest's output held back by a reader that is slow? Else what finds no room is dropped at once.
+  virtual bool holds_back() const { return true; }
+
   // The other side is gone, as reading or writing showed; that end is dropped already, and what was read
   // still goes to the guest. detach() may be called.
   virtual void handle_end_of_input() {}
@@ -72,6 +76,9 @@ class StreamConsole : public Console {
   void output_has_no_space(int error_number);
   void try_for_space();
   void output_failed(int error_number);
+  OutputBuffer::Policy policy_of_reader() const {
+    return holds_back() ? OutputBuffer::Policy::kHold : OutputBuffer::Policy::kDropWhenFull;
+  }
   void note_progress();
   void on_stall();
   void set_policy(OutputBuffer::Policy policy);

@@ -66,7 +66,8 @@ ControlServer::~ControlServer() {
 // removed here, as one of them may be served just now.
 void ControlServer::tell(const std::string& line) {
   for (Client& client : clients_) {
-    if (!client.session.has_negotiated() || client.output.size() > kMaxUnreadBytes) {
+    if (!client.session.has_negotiated() || client.session.console() ||
+        client.output.size() > kMaxUnreadBytes) {
       continue;
     }
     client.output += line;
@@ -118,6 +119,9 @@ void ControlServer::serve(Client& client, uint32_t events) {
   if (!is_alive) {
     return remove(client);
   }
+  if (client.session.console() && client.output.empty()) {
+    return hand_over(client);
+  }
   // Who does not read its answers is not read either.
   client.watch.set_events(client.output.empty() ? EPOLLIN : EPOLLOUT);
 }
@@ -153,6 +157,17 @@ bool ControlServer::write(Client& client) {
   }
   client.output.erase(0, static_cast<size_t>(count));
   return true;
+}
+
+// To the console that it has asked for.
+void ControlServer::hand_over(Client& client) {
+  const std::string console = *client.session.console();
+  client.watch.reset();
+  UniqueFd socket = std::move(client.fd);
+  remove(client);
+  if (const Status status = guest_.attach_to_console(console, std::move(socket)); !status) {
+    log::warning("nobody is attached to the console: {}", status.error().message());
+  }
 }
 
 void ControlServer::remove(const Client& client) {

@@ -57,6 +57,7 @@ class ControlServer {
   static bool write(Client& client);
   void tell(const std::string& line);
   void remove(const Client& client);
+  void hand_over(Client& client);
 
   EventLoop& loop_;
   Guest& guest_;

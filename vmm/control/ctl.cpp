@@ -1,5 +1,7 @@
 #include "vmm/control/ctl.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -16,6 +18,7 @@
 #include "vmm/base/printable.h"
 #include "vmm/base/size.h"
 #include "vmm/base/unix_socket.h"
+#include "vmm/control/console_client.h"
 #include "vmm/control/ctl_command.h"
 #include "vmm/control/ctl_throttle.h"
 #include "vmm/control/guest_folder.h"
@@ -44,11 +47,15 @@ GUEST is the name that its domain file has, or the path of its control socket (w
   ephemeral-limit SIZE|none       what throwaway disks may take on the host's disk, all together (as 500M, 20G)
   throttle DISK [--total-bytes-sec SIZE] [--read-iops-sec NUMBER] ...
                                   what the disk may do in a second; without options, what it may do now
+  console [CONSOLE] [--force]     attach to a console, until Ctrl-] is typed; --force takes it from who is attached
   shutdown                        press the power button
   reset                           press the reset button
   nmi                             press the NMI button: where a guest listens for it, it tells what it does
   kill                            end the guest at once
 
+CONSOLE is serial0 for COM1 and so on, console0 for the first console of virtio (hvc0), or the alias that the
+domain file gives it; if left out, the first. One person at a time is attached, beside where the domain file leads
+it to.
 DRIVE is the CD-ROM drive's name in the domain file (as hdc); it may be left out where there is one. A guest that
 holds its disc locked is asked to let go of it, and has 10 s for that; --force takes the disc at once.
 throttle knows total-, read- and write- limits of -bytes-sec and -iops-sec, each with -max and -max-length for
@@ -217,6 +224,29 @@ Result<Told> set_throwaway_limit(const Request& request) {
   VMM_TRY(request.guest.run("x-vmm-set-throwaway-limit", arguments));
   return Told{};
 }
+Result<Told> console(const Request& request) {
+  if (request.options.output == OutputFormat::kJson) {
+    return fail_configuration("vmm ctl console: is for people; leave out --output json");
+  }
+  json arguments = {{"force", request.options.is_forced}};
+  if (!request.options.operands.empty()) {
+    arguments["device"] = request.options.operands.front();
+  }
+  VMM_TRY(request.guest.run("x-vmm-console", arguments));
+  const auto [socket, received] = request.guest.hand_over();
+  const bool is_person = ::isatty(STDIN_FILENO) != 0 && ::isatty(STDERR_FILENO) != 0;
+  if (is_person) {
+    static_cast<void>(std::fputs("Attached; Ctrl-] leaves.\n", stderr));
+  }
+  VMM_ASSIGN_OR_RETURN(const ConsoleEnd end, run_console(socket, received));
+  if (is_person) {
+    static_cast<void>(std::fputs(end == ConsoleEnd::kLeft
+                                     ? "\r\nLeft; the guest goes on.\n"
+                                     : "\r\nThe guest has ended, or somebody else has taken its console.\n",
+                                 stderr));
+  }
+  return Told{};
+}
 Result<Told> pause(const Request& request) {
   VMM_TRY(request.guest.run("stop", json::object()));
   return Told{};
@@ -257,6 +287,7 @@ constexpr std::array kCommands = {
     Command{"insert", 1, 2, false, true, insert},
     Command{"change", 1, 2, true, true, change},
     Command{"boot-once", 1, 1, false, false, boot_once},
+    Command{"console", 0, 1, true, false, console},
     Command{"pause", 0, 0, false, false, pause},
     Command{"resume", 0, 0, false, false, resume},
     Command{"nmi", 0, 0, false, false, press_nmi},

@@ -14,6 +14,7 @@
 #include "block/disk_counters.h"
 #include "block/disk_layer.h"
 #include "vmm/base/error.h"
+#include "vmm/base/unique_fd.h"
 #include "vmm/domain/domain.h"
 #include "vmm/machine/console_info.h"
 #include "vmm/machine/disk_jobs.h"
@@ -75,6 +76,11 @@ class Guest {
   virtual DiskJobs* disk_jobs() = 0;
   // Absent: none.
   virtual Status set_limits(std::string_view device, const std::optional<domain::IoTune>& limits) = 0;
+  // Of the console `device` (console_names.h; empty: the first). It is free for who attaches next; who is
+  // attached now is cut off where is_forced, and an error where not.
+  virtual Status free_console(std::string_view device, bool is_forced) = 0;
+  // The socket is the console's from now on. REQUIRES: there is such a console.
+  virtual Status attach_to_console(std::string_view device, UniqueFd socket) = 0;
 
   // Of the CD-ROM drive `device`.
   virtual Result<Opened> open_tray(std::string_view device, bool is_forced) = 0;

@@ -8,11 +8,16 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
+
+#include "vmm/base/unix_socket.h"
 
 namespace vmm::control {
 namespace {
@@ -67,14 +72,19 @@ Result<UniqueFd> share_root(const fs::path& root) {
   return fd;
 }
 
-// The folder, locked; no descriptor where it was removed meanwhile.
-Result<UniqueFd> lock_folder(const fs::path& path, const std::string& name) {
+enum class Locking : uint8_t { kDone, kTaken, kGone };
+struct Locked {
+  Locking outcome = Locking::kGone;  // it was removed meanwhile
+  UniqueFd lock;
+};
+
+Result<Locked> lock_folder(const fs::path& path) {
   VMM_TRY(make_folder(path));
   UniqueFd fd = open_folder(path);
   struct stat ours{};
   if (!fd || ::fstat(fd.get(), &ours) != 0) {
     if (errno == ENOENT) {
-      return UniqueFd();
+      return Locked();
     }
     return fail("cannot open {}: {}", path.native(), errno_text(errno));
   }
@@ -82,14 +92,11 @@ Result<UniqueFd> lock_folder(const fs::path& path, const std::string& name) {
     return fail("{} belongs to another user", path.native());
   }
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    return fail("another guest of the name '{}' runs", name);
+    return Locked{.outcome = Locking::kTaken, .lock = {}};
   }
   struct stat there{};
   const bool is_there = ::stat(path.c_str(), &there) == 0 && there.st_ino == ours.st_ino;
-  if (!is_there) {
-    fd.reset();
-  }
-  return fd;
+  return is_there ? Locked{.outcome = Locking::kDone, .lock = std::move(fd)} : Locked();
 }
 
 // Whoever may start a guest of this name waits meanwhile.
@@ -120,15 +127,14 @@ uint32_t any_number() {
   return ::getrandom(&number, sizeof number, GRND_NONBLOCK) == sizeof number ? number : 0;
 }
 
-// A few of the folders, from any one on, so that a start is as quick among hundreds of guests.
-void remove_some_dead(const fs::path& root, const UniqueFd& root_lock) {
-  constexpr size_t kMost = 32;
+// At most so many of the folders are looked at, from any one on.
+void remove_some_dead(const fs::path& root, const UniqueFd& root_lock, size_t most) {
   if (::flock(root_lock.get(), LOCK_EX | LOCK_NB) != 0) {
     return;  // others start; a later one has the time
   }
   const std::vector<fs::path> entries = entries_of(root);
   const uint32_t first = any_number();
-  for (size_t i = 0; i < std::min(kMost, entries.size()); ++i) {
+  for (size_t i = 0; i < std::min(most, entries.size()); ++i) {
     remove_if_dead(entries[(first + i) % entries.size()]);
   }
 }
@@ -151,16 +157,51 @@ std::vector<std::string> guest_names() {
   return names;
 }
 
-Result<GuestFolder> GuestFolder::create(const std::string& name) {
+void remove_dead_guests() {
+  const auto root = root_folder();
+  const UniqueFd root_lock = root ? open_folder(*root) : UniqueFd();
+  if (root_lock) {
+    remove_some_dead(*root, root_lock, std::numeric_limits<size_t>::max());
+  }
+}
+
+Error name_is_taken(const std::string& name) {
+  // It locks its folder a moment before it listens there.
+  constexpr int kTries = 20;
+  constexpr std::chrono::milliseconds kMoment(5);
+  const auto path = control_socket_of(name);
+  int process = 0;
+  for (int i = 0; path && process == 0 && i < kTries; ++i) {
+    process = listening_process(*path);
+    if (process == 0) {
+      std::this_thread::sleep_for(kMoment);
+    }
+  }
+  return Error(
+      fmt::format("a guest of the name '{}' runs already{}; end it first, give this one another name "
+                  "(--set name=…), or its control socket another place (--control PATH)",
+                  name, process == 0 ? "" : fmt::format(", as process {}", process)));
+}
+
+bool is_guest_running(const std::string& name) {
+  const auto path = control_socket_of(name);
+  return path && listening_process(*path) != 0;
+}
+
+Result<std::optional<GuestFolder>> GuestFolder::create(const std::string& name) {
   VMM_ASSIGN_OR_RETURN(fs::path path, folder_of(name));
   const fs::path root = path.parent_path();
   VMM_ASSIGN_OR_RETURN(const UniqueFd root_lock, share_root(root));
   constexpr int kTries = 3;  // a guest of this name may just end
   for (int i = 0; i < kTries; ++i) {
-    VMM_ASSIGN_OR_RETURN(UniqueFd lock, lock_folder(path, name));
-    if (lock) {
-      remove_some_dead(root, root_lock);
-      return GuestFolder(std::move(path), std::move(lock));
+    VMM_ASSIGN_OR_RETURN(Locked locked, lock_folder(path));
+    if (locked.outcome == Locking::kTaken) {
+      return std::nullopt;
+    }
+    if (locked.outcome == Locking::kDone) {
+      constexpr size_t kFew = 32;  // a start is as quick among hundreds of guests
+      remove_some_dead(root, root_lock, kFew);
+      return GuestFolder(std::move(path), std::move(locked.lock));
     }
   }
   return fail("{} comes and goes", path.native());

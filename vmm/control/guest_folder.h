@@ -2,10 +2,12 @@
 // for others. Only its user may look into it.
 //
 // It is locked (flock(2)) while the guest runs, so that what a killed vmm left behind is told from a guest
-// that runs. Who starts removes some of what dead ones left: their names may never come again. Threads: any.
+// that runs. Who starts removes some of what dead ones left: their names may never come again; `vmm list`
+// removes it all. Threads: any.
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,10 +23,19 @@ Result<std::filesystem::path> control_socket_of(const std::string& name);
 // Of all guests of this user that have such a folder, by the alphabet; some may have ended, or been killed.
 std::vector<std::string> guest_names();
 
+// Of what dead guests of this user left behind. Nothing where others start just now.
+void remove_dead_guests();
+
+// Why a second guest of the name is refused: with the process of the first, where it is told.
+Error name_is_taken(const std::string& name);
+
+// A guest of this name runs, and is found by it.
+bool is_guest_running(const std::string& name);
+
 class GuestFolder {
  public:
-  // Makes it. Errors: as above; a guest of this name runs.
-  static Result<GuestFolder> create(const std::string& name);
+  // Makes it. Nothing: a guest of this name runs. Errors: as above.
+  static Result<std::optional<GuestFolder>> create(const std::string& name);
   GuestFolder(GuestFolder&&) noexcept = default;
   GuestFolder& operator=(GuestFolder&&) = delete;
   GuestFolder(const GuestFolder&) = delete;

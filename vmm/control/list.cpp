@@ -91,6 +91,7 @@ Result<std::string> run_list(std::span<const std::string> arguments) {
                                 printable(arguments[i]));
     }
   }
+  remove_dead_guests();
   std::vector<Row> rows;
   for (const std::string& name : guest_names()) {
     if (auto row = row_of(name)) {

@@ -43,6 +43,23 @@ std::optional<Guest::Throwaway> MachineGuest::throwaway() const {
                : std::nullopt;
 }
 
+Status MachineGuest::free_console(std::string_view device, bool is_forced) {
+  VMM_ASSIGN_OR_RETURN(const ConsolePlace place, find_console(domain_, device));
+  SharedConsole& console = machine_.console(place);
+  if (is_forced) {
+    console.detach();
+  } else if (console.is_attached()) {
+    return fail("somebody else is attached to {}; --force takes it from them", place.name);
+  }
+  return {};
+}
+
+Status MachineGuest::attach_to_console(std::string_view device, UniqueFd socket) {
+  VMM_ASSIGN_OR_RETURN(const ConsolePlace place, find_console(domain_, device));
+  VMM_TRY(free_console(device, /*is_forced=*/false));  // somebody else may have been quicker
+  return machine_.console(place).attach(std::move(socket));
+}
+
 Result<Guest::Opened> MachineGuest::open_tray(std::string_view device, bool is_forced) {
   VMM_ASSIGN_OR_RETURN(const ide::CdTray::Opened opened, machine_.disks().open_tray(device, is_forced));
   return opened == ide::CdTray::Opened::kOpen ? Opened::kOpen : Opened::kGuestAsked;

@@ -41,6 +41,8 @@ class MachineGuest final : public Guest {
   Status set_limits(std::string_view device, const std::optional<domain::IoTune>& limits) override {
     return machine_.disks().set_limits(device, limits);
   }
+  Status free_console(std::string_view device, bool is_forced) override;
+  Status attach_to_console(std::string_view device, UniqueFd socket) override;
   Result<Opened> open_tray(std::string_view device, bool is_forced) override;
   Status close_tray(std::string_view device) override { return machine_.disks().close_tray(device); }
   Status remove_disc(std::string_view device) override { return machine_.disks().remove_disc(device); }

@@ -169,6 +169,7 @@ constexpr Argument kArguments[] = {
     {kActions, {"panic", &kPanicActionType, kOptional}, store_panic},
     {kActions, {"watchdog", &kWatchdogActionType, kOptional}, store_watchdog},
     {kDiskOnly, {"device", &kStringType}, store_device},
+    {kConsole, {"device", &kStringType, kOptional}, store_device},
     {kNode, {"device", &kStringType, kOptional}, store_device},
     {kNode,
      {"node-name", &kStringType, kOptional},

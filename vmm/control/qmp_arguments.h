@@ -64,6 +64,7 @@ enum Takes : unsigned {
   kSpeed = 1U << 17,
   kDiskOnly = 1U << 18,  // `device` alone
   kLimits = 1U << 19,
+  kConsole = 1U << 20,  // `device`, which may be absent
 };
 
 // As query-qmp-schema tells them.

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <utility>
 
 #include "vmm/base/error.h"
 #include "vmm/base/unique_fd.h"
@@ -20,6 +21,9 @@ class QmpClient {
 
   // What the command returned. An error: what the guest's vmm says is wrong, or that it does not answer.
   Result<nlohmann::json> run(const char* command, const nlohmann::json& arguments);
+  // The connection, which speaks QMP no more (x-vmm-console), and what came on it behind the last answer. The
+  // client is of no use from then on.
+  std::pair<UniqueFd, std::string> hand_over() { return {std::move(fd_), std::move(received_)}; }
   // That of the vmm at the other end; 0: the kernel does not tell.
   int peer_process() const;
 

@@ -187,7 +187,9 @@ Answer query_commands(Guest& /*guest*/, const Request& /*request*/) {
   for (const Command& command : kCommands) {
     list.push_back({{"name", command.name}});
   }
-  list.push_back({{"name", kNegotiate}});
+  for (const std::string_view of_sessions : {kNegotiate, kAttachConsole}) {
+    list.push_back({{"name", of_sessions}});
+  }
   return list;
 }
 

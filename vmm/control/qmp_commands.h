@@ -15,6 +15,9 @@ namespace vmm::control {
 // Negotiates; a session knows what to do with it (qmp_session.h).
 inline constexpr std::string_view kNegotiate = "qmp_capabilities";
 
+// Hands the connection over to a console; a session knows how, too.
+inline constexpr std::string_view kAttachConsole = "x-vmm-console";
+
 // The version that the greeting has, too.
 Json version();
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "vmm/control/qmp_arguments.h"
 #include "vmm/control/qmp_commands.h"
 #include "vmm/control/qmp_json.h"
 
@@ -86,7 +87,23 @@ std::string QmpSession::greeting() {
   return line_of(Json{{"QMP", {{"version", version()}, {"capabilities", Json::array({kOutOfBand})}}}});
 }
 
+// It is about the connection, and so no command of qmp_commands.h.
+Answer QmpSession::ask_for_console(const Json& values) {
+  const auto request = read_request(values, kConsole | kForce);
+  if (!request) {
+    return std::unexpected(request.error());
+  }
+  if (const Status is_free = guest_.free_console(request->device, request->is_forced); !is_free) {
+    return answer_of(is_free);
+  }
+  console_ = request->device;
+  return Json::object();
+}
+
 std::string QmpSession::answer(std::string_view message) {
+  if (console_) {
+    return "";
+  }
   const Json request = Json::parse(message, nullptr, /*allow_exceptions=*/false);
   if (request.is_discarded()) {
     return complaint("JSON parse error");
@@ -111,6 +128,9 @@ std::string QmpSession::answer(std::string_view message) {
   if (name == kNegotiate) {
     return answer_line(
         std::unexpected(not_found("Capabilities negotiation is already complete, command ignored")), id);
+  }
+  if (name == kAttachConsole && !is_out_of_band) {
+    return answer_line(ask_for_console(values), id);
   }
   return answer_line(run_command(guest_, name, values, is_out_of_band), id);
 }

@@ -5,10 +5,12 @@
 // negotiated.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "vmm/control/guest.h"
+#include "vmm/control/qmp_json.h"
 
 namespace vmm::control {
 
@@ -23,11 +25,17 @@ class QmpSession {
   static std::string complaint(std::string_view reason);
 
   bool has_negotiated() const { return has_negotiated_; }
+  // The last answer was its last: the connection is that of a console now, by its name. What the client sends
+  // behind the command that asked for it is no message, and is dropped.
+  const std::optional<std::string>& console() const { return console_; }
 
  private:
+  Answer ask_for_console(const Json& values);
+
   Guest& guest_;
   bool has_negotiated_ = false;
   bool may_be_out_of_band_ = false;
+  std::optional<std::string> console_;
 };
 
 }  // namespace vmm::control

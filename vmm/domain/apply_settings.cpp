@@ -223,6 +223,7 @@ class SettingsEditor {
       case SettingKind::kMain:
         return set_value(rule, base, value);
       case SettingKind::kPath:
+      case SettingKind::kMainPath:
         return set_value(rule, base, absolute(value));
       case SettingKind::kSize:
         return set_size(rule, base, value);
@@ -337,6 +338,7 @@ class SettingsEditor {
     }
     switch (rule.kind) {
       case SettingKind::kMain:
+      case SettingKind::kMainPath:
       case SettingKind::kSwitch:
       case SettingKind::kDiskSource:  // a pin is itself what "*" names
         return remove_with_hollow_parents(*element, element == &base ? root_ : base);

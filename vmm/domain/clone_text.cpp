@@ -180,6 +180,10 @@ class CloneEditor {
   }
 
   void edit_serial(XMLElement& port) {
+    XMLElement* const log = port.FirstChildElement("log");
+    if (log != nullptr && log->Attribute("file") != nullptr) {
+      name_anew(*log, "file");
+    }
     XMLElement* const source = port.FirstChildElement("source");
     const std::string_view type = value_of(port, "type");
     if (source == nullptr || source->Attribute("path") == nullptr || (type != "file" && type != "unix")) {
@@ -190,9 +194,13 @@ class CloneEditor {
       keep_path(*source, "path");
       return;
     }
-    const fs::path old = value_of(*source, "path");
+    name_anew(*source, "path");
+  }
+
+  void name_anew(XMLElement& element, const char* attribute) {
+    const fs::path old = value_of(element, attribute);
     const fs::path moved = old.parent_path() / fmt::format("{}-{}", options_.name, old.filename().native());
-    source->SetAttribute("path", kept_path(moved.native()).c_str());
+    element.SetAttribute(attribute, kept_path(moved.native()).c_str());
     // A serial port may be there once more, as the console.
     if (seen_.insert(old).second) {
       serial_ports.push_back({.from = options_.old_folder / old, .to = options_.old_folder / moved});

@@ -318,6 +318,8 @@ struct Serial {
   std::filesystem::path path;               // kFile, kUnix
   bool append = false;                      // kFile: keep what the file holds
   bool listen = true;                       // kUnix: mode='bind'; false: mode='connect'
+  std::filesystem::path log_path;           // <log>: what the guest writes goes there, too; empty: nowhere
+  bool log_append = false;                  // keep what that file holds
   std::string alias;
 };
 

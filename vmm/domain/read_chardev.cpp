@@ -60,6 +60,22 @@ void read_path(const ReadContext& context, const Element& element, Serial& seria
   }
 }
 
+void read_log(const ReadContext& context, const Element& element, Serial& serial) {
+  const Element* log = element.child("log");
+  if (log == nullptr) {
+    return;
+  }
+  if (log->value_of("file").empty()) {
+    if (!log->is_mistaken("file")) {
+      context.report.error(log->line,
+                           fmt::format("{}: names no file; give it as file='…', or remove it", log->place));
+    }
+    return;
+  }
+  serial.log_path = context.complete(*log, log->value_of("file"));
+  serial.log_append = read_flag(context, *log, "append", false);
+}
+
 Serial read_port(const ReadContext& context, const Element& element) {
   Serial serial;
   serial.line = element.line;
@@ -70,6 +86,7 @@ Serial read_port(const ReadContext& context, const Element& element) {
                                 {"unix", CharBackend::kUnix},
                                 {"null", CharBackend::kNull}});
   read_path(context, element, serial);
+  read_log(context, element, serial);
   serial.alias = alias_of(element);
   return serial;
 }
@@ -122,21 +139,24 @@ bool is_serial_port(const Element& device) {
   return device.name == "serial" && target_type(device) != "isa-debug";
 }
 
+std::string_view value_in(const Element& port, std::string_view child, std::string_view attribute,
+                          std::string_view otherwise) {
+  const Element* element = port.child(child);
+  const Attribute* found = element == nullptr ? nullptr : element->attribute(attribute);
+  return found == nullptr ? otherwise : std::string_view(found->value);
+}
+
 // Where a port leads to, as far as the file says it and the type takes it.
-std::array<std::string_view, 3> end_of(const Element& port) {
-  const Element* source = port.child("source");
-  const auto value = [source](std::string_view name, std::string_view otherwise) {
-    const Attribute* found = source == nullptr ? nullptr : source->attribute(name);
-    return found == nullptr ? otherwise : std::string_view(found->value);
-  };
+std::array<std::string_view, 5> end_of(const Element& port) {
   const std::string_view type = port.attribute("type") == nullptr ? "pty" : port.value_of("type");
-  if (type == "file") {
-    return {type, value("path", ""), value("append", "off")};
+  std::array<std::string_view, 5> end = {type, "", "", value_in(port, "log", "file", ""),
+                                         value_in(port, "log", "append", "off")};
+  if (type == "file" || type == "unix") {
+    end[1] = value_in(port, "source", "path", "");
+    end[2] =
+        type == "file" ? value_in(port, "source", "append", "off") : value_in(port, "source", "mode", "bind");
   }
-  if (type == "unix") {
-    return {type, value("path", ""), value("mode", "bind")};
-  }
-  return {type};
+  return end;
 }
 
 // libvirt drops what such a console says of its own.

@@ -109,6 +109,8 @@ constexpr SettingRule kSettings[] = {
   {"serial.*.path", "devices/serial/source", "path", kPath, ""},
   {"serial.*.append", "devices/serial/source", "append", kValue, ""},
   {"serial.*.mode", "devices/serial/source", "mode", kValue, ""},
+  {"serial.*.log.file", "devices/serial/log", "file", kMainPath, "empty: no log"},
+  {"serial.*.log.append", "devices/serial/log", "append", kValue, ""},
   {"memballoon.model", "devices/memballoon", "model", kMain, "empty: no balloon"},
   {"memballoon.autodeflate", "devices/memballoon", "autodeflate", kValue, ""},
   {"memballoon.freePageReporting", "devices/memballoon", "freePageReporting", kValue, ""},

@@ -20,6 +20,7 @@ enum class SettingKind : uint8_t {
   kDiskSource,  // a path, in the attribute that the disk's type= wants
   kDiskType,    // and with it the attribute that the path is in
   kMain,        // of an element that is nothing without it
+  kMainPath,    // such a one that is a path
 };
 
 struct SettingRule {

@@ -241,6 +241,9 @@ void write_end(std::string_view element, const Serial& end, const XmlAttributes&
   if (!attributes.empty()) {
     writer.add("source", attributes);
   }
+  if (!end.log_path.empty()) {
+    writer.add("log", {{"file", written_path(end.log_path)}, {"append", on_or_off(end.log_append)}});
+  }
   writer.add("target", target);
   write_alias(end.alias, writer);
 }

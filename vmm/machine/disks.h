@@ -150,7 +150,6 @@ class Disks {
   struct Medium {
     std::unique_ptr<block::BlockDevice> image;
     block::ErrorPolicyDevice* policy = nullptr;  // the image, where it is one, or what is limited
-    block::ThrottledDisk* throttle = nullptr;    // the image, where it is limited
     block::LiveDisk* live = nullptr;             // the image itself, of a disk
     block::ThrottledDisk* throttle = nullptr;    // the image
     std::optional<DiscBoot> boot;                // of a raw image in a CD-ROM drive

@@ -92,6 +92,7 @@ domain::Domain without_host_files(const domain::Domain& domain) {
   bare.os.install_target.clear();
   for_each_end(bare, [](domain::Serial& end, std::string_view /*element*/) {
     end.backend = domain::CharBackend::kNull;
+    end.log_path.clear();
   });
   for (domain::Rng& rng : bare.rngs) {
     rng.source.clear();
@@ -159,15 +160,15 @@ Status check_socket_to_connect(const fs::path& path) {
 }
 
 // A pipe's reader would see it opened.
-Status check_output_file(const domain::Serial& end) {
+Status check_output_file(const fs::path& path) {
   std::error_code error;
-  const fs::file_status status = fs::status(end.path, error);
+  const fs::file_status status = fs::status(path, error);
   if (!fs::is_other(status)) {
-    return check_file_console(end.path);
+    return check_file_console(path);
   }
-  return ::access(end.path.c_str(), W_OK) == 0
+  return ::access(path.c_str(), W_OK) == 0
              ? Status()
-             : fail("cannot open {} for a console: {}", end.path.native(), errno_text(errno));
+             : fail("cannot open {} for a console: {}", path.native(), errno_text(errno));
 }
 
 bool has_whole_sectors(const fs::path& file) {
@@ -539,10 +540,14 @@ class HostChecker {
   }
 
   Status check_console(const domain::Serial& end) const {
+    if (!end.log_path.empty()) {
+      VMM_TRY(refuse_as_output(domain_, end.log_path));
+      VMM_TRY(check_output_file(end.log_path));
+    }
     switch (end.backend) {
       case domain::CharBackend::kFile:
         VMM_TRY(refuse_as_output(domain_, end.path));
-        return check_output_file(end);
+        return check_output_file(end.path);
       case domain::CharBackend::kUnix:
         return end.listen ? check_socket_path(end.path) : check_socket_to_connect(end.path);
       case domain::CharBackend::kStdio:

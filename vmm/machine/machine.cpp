@@ -385,6 +385,13 @@ void Machine::quiesce_devices(Disks::Waiting waiting) {
   }
 }
 
+SharedConsole& Machine::console(const ConsolePlace& place) {
+  if (place.kind == ConsolePlace::Kind::kVirtio) {
+    return extras_->console(place.number);
+  }
+  return *platform_->console(place.number);
+}
+
 void Machine::flush_consoles() {
   platform_->flush_consoles();
   if (extras_ != nullptr) {

@@ -28,6 +28,7 @@
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/balloon.h"
 #include "vmm/machine/console_info.h"
+#include "vmm/machine/console_names.h"
 #include "vmm/machine/disks.h"
 #include "vmm/machine/firmware.h"
 #include "vmm/machine/isa_interrupts.h"
@@ -109,6 +110,8 @@ class Machine {
   DiskJobs* disk_jobs() { return disk_jobs_.get(); }
   std::vector<ConsoleInfo> consoles() const;
   std::vector<PciFunctionInfo> pci_functions() const;  // empty: the machine has no PCI
+  // REQUIRES: of this domain.
+  SharedConsole& console(const ConsolePlace& place);
 
  private:
   // What the guest did that stops all vCPUs. The first one counts.

@@ -6,8 +6,9 @@
 #include "vmm/machine/output_files.h"
 
 namespace vmm {
+namespace {
 
-Result<std::unique_ptr<Console>> open_console(const domain::Domain& domain, const domain::Serial& end,
+Result<std::unique_ptr<Console>> open_own_end(const domain::Domain& domain, const domain::Serial& end,
                                               EventLoop& loop, std::function<void()> on_quit,
                                               const std::string& name) {
   switch (end.backend) {
@@ -26,6 +27,21 @@ Result<std::unique_ptr<Console>> open_console(const domain::Domain& domain, cons
       return make_null_console();
   }
   return make_null_console();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SharedConsole>> open_console(const domain::Domain& domain, const domain::Serial& end,
+                                                    EventLoop& loop, std::function<void()> on_quit,
+                                                    const std::string& name) {
+  VMM_ASSIGN_OR_RETURN(std::unique_ptr<Console> own,
+                       open_own_end(domain, end, loop, std::move(on_quit), name));
+  std::unique_ptr<Console> log;
+  if (!end.log_path.empty()) {
+    VMM_TRY(refuse_as_output(domain, end.log_path));
+    VMM_ASSIGN_OR_RETURN(log, open_file_console(loop, end.log_path, end.log_append));
+  }
+  return std::make_unique<SharedConsole>(loop, name, std::move(own), std::move(log));
 }
 
 }  // namespace vmm

@@ -238,6 +238,11 @@ void Platform::flush_consoles() {
   }
 }
 
+SharedConsole* Platform::console(uint32_t number) const {
+  const auto found = std::ranges::find(ports_, number, &Port::number);
+  return found == ports_.end() ? nullptr : found->console.get();
+}
+
 void Platform::tell_crash_kernel() const {
   if (log_limit_.allows()) {
     log::warning("the guest's kernel has panicked, and its crash kernel takes over");

@@ -22,7 +22,7 @@
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
 #include "vmm/base/log.h"
-#include "vmm/console/console.h"
+#include "vmm/console/shared_console.h"
 #include "vmm/core/alarm.h"
 #include "vmm/core/guest_memory.h"
 #include "vmm/core/io_bus.h"
@@ -65,11 +65,13 @@ class Platform {
   std::vector<ConsoleInfo> consoles() const;
   // Brings what the guest printed last to the consoles.
   void flush_consoles();
+  // The console of COM1 + number; null: there is none.
+  SharedConsole* console(uint32_t number) const;
 
  private:
   struct Port {
     uint32_t number = 0;
-    std::unique_ptr<Console> console;
+    std::unique_ptr<SharedConsole> console;
     std::unique_ptr<Serial16550> serial;
   };
 
@@ -92,7 +94,7 @@ class Platform {
   std::optional<PvPanic> panic_device_;  // where the domain has one
   AcpiPower power_;
   std::vector<Port> ports_;
-  std::unique_ptr<Console> debug_end_;
+  std::unique_ptr<SharedConsole> debug_end_;
   std::unique_ptr<DebugConsole> debug_console_;  // null: the domain has none
   uint16_t debug_console_port_ = 0;
   mutable log::RateLimit log_limit_;

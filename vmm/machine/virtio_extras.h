@@ -15,7 +15,7 @@
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
 #include "vmm/base/unique_fd.h"
-#include "vmm/console/console.h"
+#include "vmm/console/shared_console.h"
 #include "vmm/core/alarm.h"
 #include "vmm/domain/domain.h"
 #include "vmm/machine/console_info.h"
@@ -39,6 +39,8 @@ class VirtioExtras {
   Status begin();
   void flush_consoles();
   std::vector<ConsoleInfo> consoles() const;
+  // Of the domain's virtio_consoles, in their order. REQUIRES: there is one of this number.
+  SharedConsole& console(size_t number) const { return *consoles_[number].end; }
 
   void start() { thread_->start(); }
   // They leave the guest's memory alone from then on. In turns with resume().
@@ -54,7 +56,7 @@ class VirtioExtras {
     VirtioTransport transport;
   };
   struct GuestConsole {
-    std::unique_ptr<Console> end;
+    std::unique_ptr<SharedConsole> end;
     std::unique_ptr<virtio::VirtioConsole> device;
     VirtioTransport transport;
   };

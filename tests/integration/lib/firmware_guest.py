@@ -15,6 +15,7 @@ class FirmwareTest(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="vmm-firmware.", dir=os.environ.get("VMM_LAB_SCRATCH"))
         self.addCleanup(shutil.rmtree, self.folder)
+        self.name = f"firmware-{os.getpid()}"  # two guests of one name are refused, and tests run side by side
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -29,7 +30,7 @@ class FirmwareTest(unittest.TestCase):
             elements += (f"<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='{cdrom}'/>"
                          "<target dev='hdc' bus='ide'/><readonly/></disk>")
         with open(self.path("guest.xml"), "w", encoding="utf-8") as file:
-            file.write(f"<domain type='kvm'><name>firmware</name><memory unit='MiB'>{memory}</memory><vcpu>{vcpus}</vcpu>"
+            file.write(f"<domain type='kvm'><name>{self.name}</name><memory unit='MiB'>{memory}</memory><vcpu>{vcpus}</vcpu>"
                        f"<os><type arch='x86_64' machine='pc'>hvm</type>{os_elements}</os><features><acpi/></features>{others}"
                        f"<devices>{elements}<serial type='stdio'/></devices></domain>")
         return self.path("guest.xml")

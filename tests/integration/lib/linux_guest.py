@@ -23,6 +23,11 @@ BOOT_SECONDS = int(os.environ.get("VMM_BOOT_SECONDS") or 240)
 PROMPT = rb"guest:[^\r\n]*# (\x1b\[6n)?$"
 
 
+def with_a_name_of_its_own(text):
+    """The domain file, for a guest that runs beside those of other tests: two of one name are refused."""
+    return re.sub(r"<name>([^<]*)</name>", rf"<name>\1-{os.getpid()}</name>", text, count=1)
+
+
 class Guest:
     """A throwaway folder that a domain of configs/ can be started in. Use as a context."""
 
@@ -35,7 +40,7 @@ class Guest:
         if command:
             subprocess.run([f"{TOP}/scripts/guest-image", "--command", self.path("command.img"), "--", *command], check=True)
         with open(f"{TOP}/configs/{domain}", encoding="utf-8") as file:
-            text = file.read().replace("/var/lib/libvirt/images/", "")
+            text = with_a_name_of_its_own(file.read().replace("/var/lib/libvirt/images/", ""))
         for old, new in edit or ():
             if old not in text:
                 raise ValueError(f"{domain} has no {old!r}")

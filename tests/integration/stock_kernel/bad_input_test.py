@@ -33,7 +33,7 @@ DOMAIN = """<domain type='kvm'>
     </disk>
   </devices>
 </domain>
-"""
+""".replace("<name>guest", f"<name>guest-{os.getpid()}")
 SECOND_DISK = "</disk><disk type='file'><source file='{}'/><target dev='{}' bus='virtio'/></disk>"
 
 
@@ -284,7 +284,7 @@ class Image(BadInputTest):
         """Has a.img for itself: a kernel without a root, which panics and stops there."""
         text = self.edited(">vmlinuz<", f">{kernel_path()}<").replace("<initrd>initrd.img</initrd>", "")
         text = text.replace("</os>", "<cmdline>earlyprintk=ttyS0 panic=0</cmdline></os>")
-        text = text.replace("</devices>", "<serial type='stdio'/></devices>")
+        text = text.replace("</devices>", "<serial type='stdio'/></devices>").replace("<name>guest", "<name>first")
         (self.folder / "first.xml").write_text(text, encoding="utf-8")
         with Run([VMM, "--domain", str(self.folder / "first.xml")]) as run:
             run.wait_for("Linux version")  # the disks are open before the guest starts

@@ -99,7 +99,7 @@ class Guest:
         elements = "".join(disk.element(number) for number, disk in enumerate(disks))
         with open(self.domain, "w", encoding="utf-8") as file:
             file.write(f"""<domain type='kvm'>
-  <name>guest</name>
+  <name>guest-{os.getpid()}</name>
   <memory unit='MiB'>{memory_mib}</memory>
   <vcpu>{cpus}</vcpu>
   {before}

@@ -34,9 +34,9 @@ TEST(Log, WritesLinesOfItsLevelToTheFile) {
   std::stringstream text;
   text << std::ifstream(path).rdbuf();
   std::filesystem::remove(path);
-  EXPECT_NE(text.str().find("info: the disk vda is full"), std::string::npos);
-  EXPECT_NE(text.str().find("error: and that is the end"), std::string::npos);
-  EXPECT_NE(text.str().find("info: the disk v?[8md\na is no more"), std::string::npos);
+  EXPECT_NE(text.str().find("info [vmm]: the disk vda is full"), std::string::npos);
+  EXPECT_NE(text.str().find("error [vmm]: and that is the end"), std::string::npos);
+  EXPECT_NE(text.str().find("info [vmm]: the disk v?[8md\na is no more"), std::string::npos);
   EXPECT_EQ(text.str().find("nobody"), std::string::npos);
   EXPECT_EQ(text.str().find("already"), std::string::npos);
 }
@@ -67,6 +67,57 @@ TEST(Log, ASinkGetsWhatWouldGoToStderrAndNothingOfWhatGoesToAFile) {
                                       static_cast<int>(Level::kOff)));
   EXPECT_NE(text.str().find("in the file"), std::string::npos);
   EXPECT_NE(text.str().find("in both"), std::string::npos);
+}
+
+TEST(Log, ALevelMayBeThatOfAComponent) {
+  Levels levels(Level::kWarning);
+  levels.set(Component::kDisk, Level::kDebug);
+  levels.set(Component::kKvm, Level::kOff);
+  set_levels(levels);
+  EXPECT_TRUE(enabled(Level::kDebug, Component::kDisk));
+  EXPECT_FALSE(enabled(Level::kError, Component::kKvm));
+  EXPECT_FALSE(enabled(Level::kInfo, Component::kMachine));
+  EXPECT_TRUE(enabled(Level::kWarning, Component::kMachine));
+  set_level(Level::kWarning);
+  EXPECT_FALSE(enabled(Level::kDebug, Component::kDisk));
+}
+
+TEST(Log, AComponentIsThatOfTheSource) {
+  EXPECT_EQ(component_of("/home/vmm/work/block/qcow2/image.cpp"), Component::kDisk);
+  EXPECT_EQ(component_of("block/raw_image.cpp"), Component::kDisk);
+  EXPECT_EQ(component_of("../vmm/machine/disks.cpp"), Component::kDisk);
+  EXPECT_EQ(component_of("/x/vmm/machine/throwaway_disk.cpp"), Component::kDisk);
+  EXPECT_EQ(component_of("/x/vmm/machine/machine.cpp"), Component::kMachine);
+  EXPECT_EQ(component_of("/x/devices/ide/channel.cpp"), Component::kIde);
+  EXPECT_EQ(component_of("/x/devices/serial.cpp"), Component::kDevices);
+  EXPECT_EQ(component_of("/x/vmm/base/event_loop.cpp"), Component::kVmm);
+  EXPECT_EQ(component_of("/x/vmm/main.cpp"), Component::kVmm);
+  EXPECT_EQ(component_of("rebooted/x.cpp"), Component::kVmm);
+  static_assert(name_of(Component::kVirtio) == "virtio");
+}
+
+TEST(Log, IsGoneOnWithInANewFileWhereTheOldOneWasMoved) {
+  const auto path =
+      std::filesystem::temp_directory_path() / ("vmm_log_test.move." + std::to_string(::getpid()));
+  const auto moved = path.native() + ".1";
+  set_level(Level::kWarning);
+  EXPECT_TRUE(reopen());  // there is none
+  ASSERT_TRUE(open(path.string()));
+  warning("first");
+  std::filesystem::rename(path, moved);
+  warning("second");
+  ASSERT_TRUE(reopen());
+  warning("third");
+  close();
+  std::stringstream old_text;
+  std::stringstream text;
+  old_text << std::ifstream(moved).rdbuf();
+  text << std::ifstream(path).rdbuf();
+  std::filesystem::remove(path);
+  std::filesystem::remove(moved);
+  EXPECT_NE(old_text.str().find("second"), std::string::npos);
+  EXPECT_EQ(old_text.str().find("third"), std::string::npos);
+  EXPECT_NE(text.str().find("third"), std::string::npos);
 }
 
 TEST(Log, NamesTheFileThatCannotBeOpened) {

@@ -84,8 +84,9 @@ class Messages(CommandTest):
 
 class Strict(CommandTest):
     def test_a_run_does_not_begin(self):
-        self.write("guest.xml", b"<domain type='kvm'><name>g</name><memory>65536</memory><os><type>hvm</type><kernel>/no/kernel</kernel></os>"
-                                b"<features><acpi/></features>\n<devices><video/><serial type='null'/></devices></domain>")
+        self.write("guest.xml", f"<domain type='kvm'><name>strict-{os.getpid()}</name><memory>65536</memory><os><type>hvm</type>"
+                                "<kernel>/no/kernel</kernel></os><features><acpi/></features>\n"
+                                "<devices><video/><serial type='null'/></devices></domain>".encode())
         self.refuse("vmm: guest.xml:2: <video>: vmm has no screen", "--domain", "guest.xml", "--strict")
         done = self.vmm("--domain", "guest.xml")
         self.assertEqual(done.returncode, 1)

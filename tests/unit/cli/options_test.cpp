@@ -46,6 +46,22 @@ TEST(CommandLine, OptionsAreTaken) {
   EXPECT_EQ(options.throwaway.folder, "e");
 }
 
+TEST(CommandLine, LogLevelsMayBeOfAPart) {
+  Options options;
+  ASSERT_TRUE(read({"--domain", "g.xml", "--log-level", "disk=debug,error,kvm=off"}, options));
+  EXPECT_EQ(options.log_levels.of(log::Component::kDisk), log::Level::kDebug);
+  EXPECT_EQ(options.log_levels.of(log::Component::kKvm), log::Level::kOff);
+  EXPECT_EQ(options.log_levels.of(log::Component::kMachine), log::Level::kError);
+  Options others;
+  ASSERT_TRUE(read({"--domain", "g.xml", "--log-level", "ide=info"}, others));
+  EXPECT_EQ(others.log_levels.of(log::Component::kDisk), log::Level::kWarning);
+  EXPECT_THAT(refusal({"--domain", "g.xml", "--log-level", "disk=loud"}), HasSubstr("debug, info, warning"));
+  EXPECT_THAT(refusal({"--domain", "g.xml", "--log-level", "dsk=info"}),
+              HasSubstr("no part 'dsk'; it has vmm, boot, "));
+  EXPECT_THAT(refusal({"--domain", "g.xml", "--log-level", "info,debug"}), HasSubstr("two levels"));
+  EXPECT_THAT(refusal({"--domain", "g.xml", "--log-level", "info,"}), HasSubstr("debug, info, warning"));
+}
+
 TEST(CommandLine, AnEmptyValueIsNoAbsentOption) {
   for (const std::string option : {"--domain", "--install", "--control", "--log", "--ephemeral-dir", "--keep",
                                    "--secret", "--log-level", "--ephemeral-limit"}) {

@@ -76,6 +76,19 @@ TEST(OutputBuffer, RefusesWhatDoesNotFitAndTellsWhenHalfIsFree) {
   EXPECT_FALSE(buffer.consume(1));
 }
 
+TEST(OutputBuffer, TellsItsRoomAndThatThereIsMore) {
+  OutputBuffer buffer;
+  append(buffer, std::string(kCapacity - 5, 'x'));
+  EXPECT_EQ(buffer.room_for(5), 5U);
+  EXPECT_FALSE(buffer.is_producer_waiting());
+  EXPECT_EQ(buffer.room_for(6), 5U);
+  EXPECT_TRUE(buffer.is_producer_waiting());
+  EXPECT_TRUE(buffer.consume(kCapacity / 2));
+  append(buffer, std::string(kCapacity / 2, 'x'));
+  buffer.set_policy(Policy::kDropWhenFull);
+  EXPECT_EQ(buffer.room_for(kCapacity), kCapacity);
+}
+
 TEST(OutputBuffer, AProducerThatFitsIsNotTold) {
   OutputBuffer buffer;
   append(buffer, std::string(kCapacity, 'x'));

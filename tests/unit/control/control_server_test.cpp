@@ -184,6 +184,38 @@ TEST_F(Server, EventsThatNobodyReadsAreNotKept) {
   EXPECT_NE(read_until(client, "POWERDOWN").find("POWERDOWN"), std::string::npos);
 }
 
+TEST_F(Server, AConnectionBecomesThatOfAConsole) {
+  const UniqueFd client = connect();
+  send(client, R"({"execute":"qmp_capabilities"})");
+  read_until(client, "return");
+  send(client, R"({"execute":"x-vmm-console","arguments":{"device":"none"},"id":1})");
+  EXPECT_NE(read_until(client, "}\r\n").find("no console 'none'"), std::string::npos);
+  send(client, R"({"execute":"x-vmm-console","arguments":{"device":"serial0"},"id":2}{"execute":"quit"})");
+  EXPECT_EQ(read_until(client, "\n"), "{\"return\":{},\"id\":2}\r\n");
+  for (int i = 0; i < 100 && guest_.done_.empty(); ++i) {
+    turn();
+  }
+  ASSERT_EQ(guest_.done_, std::vector<std::string>{"attached to serial0"});
+  // No event goes there any more, and what comes from there is no message.
+  guest_.tell({.kind = MachineEvent::Kind::kPowerdown});
+  send(client, "{}");
+  for (int i = 0; i < 20; ++i) {
+    turn();
+  }
+  std::array<char, 16> bytes{};
+  EXPECT_EQ(::recv(guest_.console_.get(), bytes.data(), bytes.size(), 0), 2);
+  EXPECT_LT(::recv(client.get(), bytes.data(), bytes.size(), MSG_DONTWAIT), 0);
+}
+
+TEST_F(Server, AConsoleIsTakenFromAnotherByForceOnly) {
+  guest_.console_ = connect();
+  const UniqueFd client = connect();
+  send(client, R"({"execute":"qmp_capabilities"}{"execute":"x-vmm-console","id":1})");
+  EXPECT_NE(read_until(client, "error").find("somebody else"), std::string::npos);
+  send(client, R"({"execute":"x-vmm-console","arguments":{"force":true},"id":2})");
+  EXPECT_NE(read_until(client, "\"id\":2").find("return"), std::string::npos);
+}
+
 TEST_F(Server, QuitIsAnswered) {
   const UniqueFd client = connect();
   send(client, R"({"execute":"qmp_capabilities"}{"execute":"quit","id":"bye"})");

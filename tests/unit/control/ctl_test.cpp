@@ -194,6 +194,8 @@ TEST_F(Ctl, WrongUsesAreOfTheCommandLine) {
                                                     {"x", "change", "f", "--format", "vmdk"},
                                                     {"x", "change", "hdc", ""},
                                                     {"x", "eject", ""},
+                                                    {"x", "console", "a", "b"},
+                                                    {"x", "console", "--format", "raw"},
                                                     {"x", "boot-once", "--", "--force", "hdc"}}) {
     const Status status = run_ctl(arguments);
     ASSERT_FALSE(status.has_value());

@@ -135,6 +135,14 @@ TEST(CloneText, SerialPortsInFilesAreNamedAnew) {
   EXPECT_THAT(made.text, Not(HasSubstr("\"logs/out\"")));
 }
 
+TEST(CloneText, LogsAreNamedAnew) {
+  const CloneText made = clone_devices(
+      "<serial type='pty'><log file='log'/></serial><console type='pty'><log file='log'/></console>");
+  ASSERT_THAT(made.serial_ports, SizeIs(1));
+  EXPECT_EQ(made.serial_ports[0].to, "/images/twin-log");
+  EXPECT_EQ(parsed(made).serials[0].log_path, "/images/twin-log");
+}
+
 TEST(CloneText, RelativePathsStayRightInAnotherFolder) {
   const std::string text =
       DomainText{.os = "<os><type>hvm</type><kernel> vmlinuz </kernel><initrd>/initrd</initrd></os>",

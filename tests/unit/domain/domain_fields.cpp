@@ -253,12 +253,14 @@ class FieldsLister {
   }
 
   void add(const std::string& name, const Serial& value) {
-    const auto& [line, port, backend, path, append, listen, alias] = value;
+    const auto& [line, port, backend, path, append, listen, log_path, log_append, alias] = value;
     add(name + ".port", port);
     add(name + ".backend", backend);
     add(name + ".path", path);
     add(name + ".append", append);
     add(name + ".listen", listen);
+    add(name + ".log_path", log_path);
+    add(name + ".log_append", log_append);
     add(name + ".alias", alias);
   }
 

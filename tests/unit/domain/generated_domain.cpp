@@ -415,6 +415,10 @@ class Generator {
       end.path = fmt::format("/run/socket {}", ++paths_);
       end.listen = coin();
     }
+    if (coin()) {
+      end.log_path = path();
+      end.log_append = coin();
+    }
     end.alias = alias();
     return end;
   }

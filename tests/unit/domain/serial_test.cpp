@@ -61,6 +61,31 @@ TEST(DomainSerial, BackendsHaveTheirPaths) {
   EXPECT_TRUE(found[2].append);
 }
 
+TEST(DomainSerial, MayHaveALogWhateverItsType) {
+  const auto found = serials(
+      "<serial type='pty'><log file='log'/></serial>"
+      "<serial type='null'><log file='/var/log/guest' append='on'/></serial><serial type='stdio'/>");
+  ASSERT_THAT(found, SizeIs(3));
+  EXPECT_EQ(found[0].log_path, "/images/log");
+  EXPECT_FALSE(found[0].log_append);
+  EXPECT_EQ(found[1].log_path, "/var/log/guest");
+  EXPECT_TRUE(found[1].log_append);
+  EXPECT_EQ(found[2].log_path, "");
+  const auto console = with_devices("<console type='null'><log file='/l'/><target type='virtio'/></console>");
+  ASSERT_TRUE(console.domain);
+  EXPECT_EQ(console.domain->virtio_consoles[0].log_path, "/l");
+  EXPECT_THAT(errors(with_devices("<serial type='pty'><log append='on'/></serial>")),
+              ElementsAre(HasSubstr("<log>: names no file")));
+}
+
+TEST(DomainSerial, ALogThatOnlyTheConsoleNamesIsToldOf) {
+  const std::string serial = "<serial type='pty'><log file='a'/></serial>";
+  EXPECT_THAT(warnings(with_devices(serial + "<console type='pty'><log file='a' append='off'/></console>")),
+              ::testing::IsEmpty());
+  EXPECT_THAT(warnings(with_devices(serial + "<console type='pty'><log file='b'/></console>")),
+              ElementsAre(HasSubstr("what it says of its own is left out")));
+}
+
 TEST(DomainSerial, IsAPseudoterminalByDefaultAsInLibvirt) {
   const auto found = serials("<serial/>");
   ASSERT_THAT(found, SizeIs(1));
@@ -259,8 +284,7 @@ TEST(DomainSerial, BadOnesAreRefused) {
        {"<serial type='file'/>", "<serial type='unix'><source path=''/></serial>", "<serial type='tcp'/>",
         "<serial type='null'><target port='4'/></serial>", "<serial type='null'><target port='x'/></serial>",
         "<serial type='null'><target type='usb-serial'/></serial>",
-        "<serial type='null'><protocol type='telnet'/></serial>",
-        "<serial type='null'><log file='x'/></serial>"}) {
+        "<serial type='null'><protocol type='telnet'/></serial>"}) {
     EXPECT_THAT(errors(with_devices(serial)), ElementsAre(HasSubstr("guest.xml:8: <serial"))) << serial;
   }
   EXPECT_THAT(

@@ -174,6 +174,8 @@ std::vector<SettingExample> setting_examples() {
       {"serial.3.path=/log", {"serial.3.type=file"}, kGuestToSet, {"serials[1].path", "'/log'"}},
       {"serial.3.append=on", {"serial.3.type=file", "serial.3.path=/log"}},
       {"serial.3.mode=connect", {"serial.3.type=unix", "serial.3.path=/socket"}},
+      {"serial.3.log.file=/log"},
+      {"serial.3.log.append=on", {"serial.3.log.file=/log"}},
       {"memballoon.model=virtio"},
       {"memballoon.autodeflate=on", {"memballoon.model=virtio"}},
       {"memballoon.freePageReporting=on", {"memballoon.model=virtio"}},

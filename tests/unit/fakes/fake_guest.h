@@ -86,6 +86,21 @@ class FakeGuest final : public Guest {
     find(device).limits = limits;
     return {};
   }
+  Status free_console(std::string_view device, bool is_forced) override {
+    if (device == "none") {
+      return fail("the guest has no console 'none'");
+    }
+    if (is_forced) {
+      console_.reset();
+    }
+    return console_ ? fail("somebody else is attached") : Status();
+  }
+  Status attach_to_console(std::string_view device, UniqueFd socket) override {
+    done_.push_back("attached to " + std::string(device));
+    console_ = std::move(socket);
+    return {};
+  }
+
   Result<Opened> open_tray(std::string_view device, bool is_forced) override {
     Drive& drive = find(device);
     if (drive.is_locked && !is_forced && !drive.is_tray_open) {
@@ -145,6 +160,7 @@ class FakeGuest final : public Guest {
   MachineActionChange actions_;
   bool lets_go_ = true;   // of a locked disc, when asked
   bool unlocks_ = false;  // it, then, and leaves the tray closed
+  UniqueFd console_;      // of who is attached
   std::vector<std::string> done_;
   FakeDiskJobs jobs_;
 };

@@ -179,7 +179,7 @@ class Rules(Serve):
         server = self.start("-f", "raw", "-r", "-t", path)
         result = self.img("serve", "-f", "raw", "-r", "-k", "s", path)
         self.assertEqual(result.status, 1)
-        self.assertIn("another process listens there", result.errors)
+        self.assertIn("listens there", result.errors)
         server.kill()
         server.wait()
         self.assertTrue(os.path.exists(self.path("s")))
