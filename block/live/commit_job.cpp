@@ -8,10 +8,10 @@
 #include "block/copy/disk.h"
 #include "block/data_file.h"
 #include "block/live/chain_options.h"
+#include "block/live/snapshot.h"
 #include "block/open_chain.h"
 #include "block/qcow2/change_backing.h"
 #include "block/qcow2/make_empty.h"
-#include "block/resize.h"
 
 namespace vmm::block {
 
@@ -45,14 +45,13 @@ CommitJob::CommitJob(LiveDisk& disk, const Options& options, OnState on_state)
 
 CommitJob::~CommitJob() = default;
 
-Status CommitJob::make_base_long_enough() const {
+Status CommitJob::make_base_long_enough() {
   const DiskLayer& base = layers_[options_.base];
   const uint64_t wanted = layers_[options_.top].size_bytes;
   if (base.size_bytes >= wanted) {
     return {};
   }
-  return resize_image({.image = options_of_layer(before_, layers_, options_.base),
-                       .wanted_bytes = [wanted](uint64_t old) { return std::max(old, wanted); }});
+  return make_longer(disk(), options_of_layer(before_, layers_, options_.base), wanted);
 }
 
 Status CommitJob::start() {
@@ -99,7 +98,9 @@ Status CommitJob::empty_top() const {
 Status CommitJob::finish() {
   view_.reset();
   if (options_.top == 0) {
-    return disk().reopen(options_of_layer(before_, layers_, options_.base), [this] { return empty_top(); });
+    VMM_TRY(disk().reopen(options_of_layer(before_, layers_, options_.base), [this] { return empty_top(); }));
+    disk().note_emptied({.path = layers_.front().path, .base = layers_[options_.base].path});
+    return {};
   }
   return disk().reopen(options_without(before_, options_.top, options_.base), [this]() -> Status {
     return name_backing(layers_[options_.top - 1].path, &layers_[options_.base]);

@@ -34,7 +34,7 @@ class CommitJob final : public LiveJob {
   bool waits_when_copied() const override { return options_.top == 0; }
   Status finish() override;
   void undo() override;
-  Status make_base_long_enough() const;
+  Status make_base_long_enough();
   Status empty_top() const;
 
   const Options options_;

@@ -37,8 +37,7 @@ LiveCopy::LiveCopy(LiveDisk& disk, Plan plan, std::function<void(Status)> on_end
 }
 
 LiveCopy::~LiveCopy() {
-  VMM_CHECK(std::ranges::all_of(workers_, [](const Worker& worker) { return worker.state == State::kIdle; }),
-            "a copy was given up while it is under way");
+  VMM_CHECK(!is_at_work(), "a copy was given up while it is under way");
   loop_.remove_poller(*this);
 }
 
@@ -147,10 +146,12 @@ void LiveCopy::has_ended(const BlockRequest& request, IoStatus status) {
   tell_progress();
 }
 
+bool LiveCopy::is_at_work() const {
+  return std::ranges::any_of(workers_, [](const Worker& worker) { return worker.state != State::kIdle; });
+}
+
 bool LiveCopy::is_quiet() const {
-  const bool is_at_work =
-      std::ranges::any_of(workers_, [](const Worker& worker) { return worker.state != State::kIdle; });
-  return !is_at_work && plan_.target->in_flight() == 0 &&
+  return !is_at_work() && plan_.target->in_flight() == 0 &&
          (plan_.guest_writes != GuestWrites::kMirrored || !may_go_on() || map_.left() == 0);
 }
 
@@ -206,6 +207,10 @@ bool LiveCopy::begin_chunks() {
       continue;
     }
     auto chunk = next_urgent();
+    // One after the other: what is begun counts when it is over.
+    if (!chunk && bytes_per_second_ != 0 && is_at_work()) {
+      break;
+    }
     const auto now = std::chrono::steady_clock::now();
     if (!chunk && is_paused_) {
       break;
@@ -249,8 +254,8 @@ bool LiveCopy::advance(Worker& worker) {
       if (!plan_.target->can_accept()) {
         return has_moved;
       }
-      submit(worker, *plan_.target, BlockOp::kWrite);
       worker.state = State::kWriting;
+      submit(worker, *plan_.target, BlockOp::kWrite);
     } else {
       return has_moved;
     }
@@ -284,16 +289,16 @@ bool LiveCopy::take_piece(Worker& worker) {
       return false;
     }
     worker.length = run.length;
-    submit(worker, *plan_.target, BlockOp::kWriteZeroes);
     worker.state = State::kWriting;
+    submit(worker, *plan_.target, BlockOp::kWriteZeroes);
     return true;
   }
   if (!plan_.source->can_accept()) {
     return false;
   }
   worker.length = std::min(run.length, kPieceBytes);
-  submit(worker, *plan_.source, BlockOp::kRead);
   worker.state = State::kReading;
+  submit(worker, *plan_.source, BlockOp::kRead);
   return true;
 }
 
@@ -366,9 +371,7 @@ void LiveCopy::fail_at(const Worker& worker, Fault fault, IoStatus status) {
 }
 
 void LiveCopy::tell_end() {
-  const bool is_idle =
-      std::ranges::all_of(workers_, [](const Worker& worker) { return worker.state == State::kIdle; });
-  if (is_told_ || is_stopped_ || !is_idle || (status_ && map_.left() > 0)) {
+  if (is_told_ || is_stopped_ || is_at_work() || (status_ && map_.left() > 0)) {
     return;
   }
   is_told_ = true;

@@ -99,6 +99,7 @@ class LiveCopy final : public LiveDisk::Watcher, private EventLoop::Poller {
   std::optional<uint64_t> next_chunk();
   std::optional<uint64_t> next_urgent();
   bool may_go_on() const;
+  bool is_at_work() const;
   bool advance(Worker& worker);
   bool take_piece(Worker& worker);
   void submit(Worker& worker, BlockDevice& device, BlockOp op);

@@ -12,6 +12,9 @@
 namespace vmm::block {
 namespace {
 
+// More of them than anybody keeps.
+constexpr size_t kMostEmptied = 32;
+
 // Somebody may look at an image in the moment in which nobody has it locked.
 constexpr int kOpenTries = 10;
 constexpr auto kOpenPause = std::chrono::milliseconds(100);
@@ -263,6 +266,14 @@ Status LiveDisk::reopen(const DiskOptions& options, const std::function<Status()
              back.error().message());
   disk_ = std::make_unique<FailedDisk>(size);
   return status;
+}
+
+void LiveDisk::note_emptied(const Emptied& image) {
+  std::erase_if(emptied_, [&image](const Emptied& each) { return each.path == image.path; });
+  if (emptied_.size() == kMostEmptied) {
+    emptied_.erase(emptied_.begin());
+  }
+  emptied_.push_back(image);
 }
 
 Status LiveDisk::reopen(const DiskOptions& options, const std::function<Status()>& change) {

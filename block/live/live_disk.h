@@ -10,6 +10,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "block/block_device.h"
@@ -69,6 +70,15 @@ class LiveDisk final : public BlockDevice, private EventLoop::Poller {
   Status reopen(const DiskOptions& options, const std::function<Status()>& change, const Open& open);
   Status reopen(const DiskOptions& options, const std::function<Status()>& change);
 
+  // An image that was merged into the one below it, and emptied: it shows what that holds, whoever opens it,
+  // and has to stay as long as that is.
+  struct Emptied {
+    std::string path;
+    std::string base;
+  };
+  void note_emptied(const Emptied& image);
+  const std::vector<Emptied>& emptied() const { return emptied_; }
+
   // nullptr: nobody, which may be set at any time. REQUIRES: within a task.
   void set_watcher(Watcher* watcher) { watcher_ = watcher; }
   // A write that may touch the range is under way. REQUIRES: somebody watches.
@@ -115,6 +125,7 @@ class LiveDisk final : public BlockDevice, private EventLoop::Poller {
   const bool is_read_only_;
   const BlockLimits limits_;
 
+  std::vector<Emptied> emptied_;  // the last kMostEmptied
   Watcher* watcher_ = nullptr;
   std::deque<BlockRequest> waiting_;
   std::vector<std::unique_ptr<Slot>> slots_;

@@ -1,5 +1,6 @@
 #include "block/live/snapshot.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -51,19 +52,28 @@ Status put_on_snapshot(LiveDisk& disk, const std::string& path) {
   });
 }
 
+// They come first: what they show beyond the old end are zeroes, and they need none of their own there.
+Status make_longer(const LiveDisk& disk, const DiskOptions& image, uint64_t size_bytes) {
+  const auto at_least = [size_bytes](uint64_t old_bytes) { return std::max(old_bytes, size_bytes); };
+  for (const LiveDisk::Emptied& emptied : disk.emptied()) {
+    std::error_code error;
+    if (emptied.base != image.path || !std::filesystem::exists(emptied.path, error)) {
+      continue;
+    }
+    DiskOptions options = image;
+    options.path = emptied.path;
+    options.format = Format::kQcow2;
+    VMM_TRY(resize_image({.image = options, .wanted_bytes = at_least}));
+  }
+  return resize_image({.image = image, .wanted_bytes = at_least});
+}
+
 Status resize_live(LiveDisk& disk, uint64_t size_bytes) {
-  const std::string path = disk.options().path;
-  return disk.reopen(disk.options(), [&] {
-    return resize_image(
-        {.image = disk.options(), .wanted_bytes = [&](uint64_t old_bytes) -> Result<uint64_t> {
-           return size_bytes >= old_bytes
-                      ? Result<uint64_t>(size_bytes)
-                      : fail(
-                            "{}: has {} bytes, and cannot become shorter while a guest uses "
-                            "it",
-                            path, old_bytes);
-         }});
-  });
+  if (size_bytes < disk.size_bytes()) {
+    return fail("{}: has {} bytes, and cannot become shorter while a guest uses it", disk.options().path,
+                disk.size_bytes());
+  }
+  return disk.reopen(disk.options(), [&] { return make_longer(disk, disk.options(), size_bytes); });
 }
 
 }  // namespace vmm::block

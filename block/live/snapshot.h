@@ -24,4 +24,8 @@ Status put_on_snapshot(LiveDisk& disk, const std::string& path);
 // Errors: it would become shorter; see resize.h. The disk is as it was then.
 Status resize_live(LiveDisk& disk, uint64_t size_bytes);
 
+// The image of these options, which is not in use, and before it those that were emptied and stand on it:
+// what they show is as long as before, or longer. Where they are gone nobody needs them.
+Status make_longer(const LiveDisk& disk, const DiskOptions& image, uint64_t size_bytes);
+
 }  // namespace vmm::block

@@ -1,20 +1,15 @@
 #include "block/tool/progress.h"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <charconv>
-#include <cmath>
 #include <csignal>
 #include <cstddef>
 #include <cstdio>
-#include <string>
 #include <string_view>
-
-#include "vmm/base/size.h"
 
 namespace vmm::block::tool {
 namespace {
@@ -22,10 +17,6 @@ namespace {
 // More often would be slower, and tell nobody more.
 constexpr double kStepPercent = 1;
 constexpr double kAllPercent = 100;
-constexpr size_t kBarColumns = 24;
-// What is over by then needs no bar.
-constexpr std::chrono::milliseconds kFirstDrawing{500};
-constexpr std::chrono::milliseconds kNextDrawing{100};
 
 // For the signal's handler. In 1/100 of a percent.
 std::atomic<uint32_t> hundredths = 0;
@@ -64,23 +55,12 @@ double percent_of(uint64_t done, uint64_t all) {
   return all == 0 ? kAllPercent : static_cast<double>(done) * kAllPercent / static_cast<double>(all);
 }
 
-std::string time_text(double seconds) {
-  constexpr double kLong = 360'000;
-  if (seconds >= kLong) {
-    return "a long time";
-  }
-  const auto whole = static_cast<unsigned long>(std::lround(seconds));
-  return whole >= 3600 ? fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60)
-                       : fmt::format("{}:{:02}", whole / 60, whole % 60);
-}
-
 }  // namespace
 
-Progress::Progress(bool is_shown, bool is_quiet)
-    : is_shown_(is_shown && !is_quiet),
-      has_bar_(!is_shown && !is_quiet && ::isatty(STDERR_FILENO) == 1),
-      begin_(Clock::now()),
-      next_drawing_(begin_ + kFirstDrawing) {
+Progress::Progress(bool is_shown, bool is_quiet) : is_shown_(is_shown && !is_quiet) {
+  if (!is_shown && !is_quiet) {
+    bar_.emplace();
+  }
   answer_from_now_on();
   if (is_shown_) {
     print(0);
@@ -91,9 +71,6 @@ Progress::~Progress() {
   if (is_shown_) {
     static_cast<void>(std::printf("\n"));
   }
-  if (is_drawn_) {
-    static_cast<void>(std::fputs("\r\033[K", stderr));
-  }
 }
 
 void Progress::show(uint64_t done, uint64_t all) {
@@ -103,27 +80,9 @@ void Progress::show(uint64_t done, uint64_t all) {
     shown_percent_ = percent;
     print(percent);
   }
-  if (has_bar_) {
-    draw(done, all);
+  if (bar_) {
+    bar_->show(done, all);
   }
-}
-
-void Progress::draw(uint64_t done, uint64_t all) {
-  const auto now = Clock::now();
-  if (now < next_drawing_) {
-    return;
-  }
-  next_drawing_ = now + kNextDrawing;
-  is_drawn_ = true;
-  const double seconds = std::chrono::duration<double>(now - begin_).count();
-  const double rate = static_cast<double>(done) / seconds;
-  const auto columns = static_cast<size_t>(percent_of(done, all) * kBarColumns / kAllPercent);
-  const std::string left =
-      done == 0 ? "" : ", " + time_text(static_cast<double>(all - done) / rate) + " left";
-  const std::string text =
-      fmt::format("\r[{:<{}}] {:3.0f}% of {}, {}/s{}\033[K", std::string(columns, '#'), kBarColumns,
-                  percent_of(done, all), size_text(all), size_text(static_cast<uint64_t>(rate)), left);
-  static_cast<void>(std::fputs(text.c_str(), stderr));
 }
 
 }  // namespace vmm::block::tool

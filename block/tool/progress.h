@@ -5,8 +5,10 @@
 // prints it at any time, on standard error, also as qemu-img. Threads: one; one object at a time.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
+#include <optional>
+
+#include "vmm/base/progress_bar.h"
 
 namespace vmm::block::tool {
 
@@ -23,15 +25,9 @@ class Progress {
   void show(uint64_t done, uint64_t all);
 
  private:
-  using Clock = std::chrono::steady_clock;
-  void draw(uint64_t done, uint64_t all);
-
   bool is_shown_;
-  bool has_bar_;
-  bool is_drawn_ = false;
   double shown_percent_ = 0;
-  Clock::time_point begin_;
-  Clock::time_point next_drawing_;
+  std::optional<ProgressBar> bar_;
 };
 
 }  // namespace vmm::block::tool

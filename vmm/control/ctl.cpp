@@ -20,6 +20,7 @@
 #include "vmm/base/unix_socket.h"
 #include "vmm/control/console_client.h"
 #include "vmm/control/ctl_command.h"
+#include "vmm/control/ctl_images.h"
 #include "vmm/control/ctl_throttle.h"
 #include "vmm/control/guest_folder.h"
 #include "vmm/control/output_option.h"
@@ -47,6 +48,16 @@ GUEST is the name that its domain file has, or the path of its control socket (w
   ephemeral-limit SIZE|none       what throwaway disks may take on the host's disk, all together (as 500M, 20G)
   throttle DISK [--total-bytes-sec SIZE] [--read-iops-sec NUMBER] ...
                                   what the disk may do in a second; without options, what it may do now
+  resize DISK SIZE                make the disk longer (20G, or +5G); the guest sees it at once
+  snapshot DISK FILE              what the disk holds now stays as it is: the guest writes to a new overlay on it
+  commit DISK [--top FILE] [--base FILE] [--speed SIZE]
+                                  merge the overlay, or all from --top down, into what it stands on (--base)
+  stream DISK [--base FILE] [--speed SIZE]
+                                  take in what the disk's image stands on, so that it stands on nothing, or on --base
+  backup DISK FILE [--format raw|qcow2] [--sync full|top] [--speed SIZE]
+                                  copy what the disk holds now to a new image
+  jobs                            the commits, streams and backups that are under way
+  cancel JOB                      end one of them; the disk stays as it is
   console [CONSOLE] [--force]     attach to a console, until Ctrl-] is typed; --force takes it from who is attached
   shutdown                        press the power button
   reset                           press the reset button
@@ -61,7 +72,9 @@ holds its disc locked is asked to let go of it, and has 10 s for that; --force t
 throttle knows total-, read- and write- limits of -bytes-sec and -iops-sec, each with -max and -max-length for
 bursts, and --size-iops-sec, as virsh blkdeviotune; 0: none. What is said of bytes replaces all that was said of
 bytes, and so with operations.
---format: absent, what the domain file says of the drive. --output json is for programs. Behind -- all are
+commit, stream and backup wait for their end; where they are interrupted the job goes on, and the same command
+follows it. --speed is in bytes a second.
+--format: absent, what the domain file says of the drive; of a backup, qcow2. --output json is for programs. Behind -- all are
 arguments, whatever they look like.
 Exit status: 0 done, 1 not done (it is said why), 2 the command line is wrong.
 )";
@@ -296,6 +309,13 @@ constexpr std::array kCommands = {
     Command{"kill", 0, 0, false, false, kill},
     Command{"ephemeral-limit", 1, 1, false, false, set_throwaway_limit},
     Command{"throttle", 1, 1, false, false, throttle, throttle_options},
+    Command{"resize", 2, 2, false, false, resize},
+    Command{"snapshot", 2, 2, false, false, snapshot},
+    Command{"commit", 1, 1, false, false, commit, commit_options},
+    Command{"stream", 1, 1, false, false, stream, stream_options},
+    Command{"backup", 2, 2, false, true, backup, backup_options},
+    Command{"jobs", 0, 0, false, false, list_jobs},
+    Command{"cancel", 1, 1, false, false, cancel_jobs},
 };
 
 // As `--read-bytes-sec 10M` or `--read-bytes-sec=10M`. False: it is another argument.

@@ -206,6 +206,8 @@ Answer query_schema(Guest& /*guest*/, const Request& /*request*/) {
   }
   commands.push_back(
       {.name = kNegotiate.data(), .arguments = {{"enable", &kCapabilityList, true}}, .result = &kEmptyType});
+  commands.push_back(
+      {.name = kAttachConsole.data(), .arguments = arguments_of(kConsole | kForce), .result = &kEmptyType});
   return schema_of(commands, all_events());
 }
 

@@ -55,7 +55,7 @@ MachineDiskJobs::~MachineDiskJobs() {
                  name_of_kind(job.told.kind));
     job.disk.thread->run_and_wait([&job] { job.live->abandon(); });
     bool is_quiet = false;
-    const auto deadline = std::chrono::steady_clock::now() + kPatience * 3;
+    const auto deadline = std::chrono::steady_clock::now() + kPatience * 6;
     while (!is_quiet && std::chrono::steady_clock::now() < deadline) {
       job.disk.thread->run_and_wait([&] { is_quiet = job.live->is_quiet(); });
       std::this_thread::sleep_for(std::chrono::milliseconds(is_quiet ? 0 : 1));
@@ -140,6 +140,9 @@ Status MachineDiskJobs::begin(std::string_view disk, DiskJob::Kind kind, const S
   const std::string id = start.id.empty() ? std::string(disk) : start.id;
   if (find(id) != nullptr) {
     return fail("there is a job '{}' already", id);
+  }
+  if (jobs_.size() >= kMostJobs) {
+    return fail("there are {} jobs already; dismiss those that have ended", jobs_.size());
   }
   Job job{.told = {.id = id,
                    .disk = std::string(disk),

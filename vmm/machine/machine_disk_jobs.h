@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -25,7 +26,9 @@ namespace vmm {
 
 class MachineDiskJobs final : public DiskJobs {
  public:
-  static constexpr std::chrono::seconds kPatience{10};
+  static constexpr std::chrono::seconds kPatience{5};
+  // Those that have ended and are kept count.
+  static constexpr size_t kMostJobs = 64;
 
   // REQUIRES: all outlive this; the disks are started before anything is asked.
   MachineDiskJobs(Disks& disks, EventLoop& main_loop) : disks_(disks), main_loop_(main_loop) {}

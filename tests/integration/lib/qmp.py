@@ -39,12 +39,19 @@ class Client:
 
     def ask(self, command, **arguments):
         """What it returns; events that come meanwhile are kept."""
+        answer = self.send(command, **arguments)
+        if "return" not in answer:
+            raise AssertionError(f"{command} {arguments}: {answer}")
+        return answer["return"]
+
+    def send(self, command, **arguments):
+        """The whole answer, an error too."""
         self.lines.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
         self.lines.flush()
         while True:
             message = json.loads(self.lines.readline())
             if "event" not in message:
-                return message["return"]
+                return message
             self.events.append(message)
 
     def wait_for_event(self, name):

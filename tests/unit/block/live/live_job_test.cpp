@@ -307,6 +307,42 @@ TEST_F(LiveJobs, ADiskGrowsAndDoesNotShrink) {
   }
 }
 
+// What was emptied is another name of the disk, and stays as long as that is.
+TEST_F(LiveJobs, WhatWasEmptiedGrowsWithTheDisk) {
+  for (const std::string format : {"raw", "qcow2"}) {
+    bytes_ = pattern_bytes(kBytes, 11);
+    const std::string base = make_base(format);
+    open(base, format == "raw" ? Format::kRaw : Format::kQcow2);
+    std::vector<std::string> overlays;
+    for (const char* name : {"one", "two"}) {
+      overlays.push_back(folder_.file(format + name));
+      snapshot(overlays.back());
+      work_a_while(50);
+      if (overlays.size() == 2) {
+        // The base grows when this is committed.
+        ASSERT_TRUE(when_quiet([&] { return resize_live(*disk_, kBytes + kBytes / 2); }));
+        guest_->rest();
+        bytes_.resize(kBytes + kBytes / 2);
+        work_a_while(50);
+      }
+      begin(CommitJob::create(*disk_, {.top = 0, .base = 1}, on_state()));
+      work_till(LiveJob::State::kReady);
+      ASSERT_TRUE(job_->complete());
+      work_till(LiveJob::State::kDone);
+    }
+    ASSERT_TRUE(when_quiet([&] { return resize_live(*disk_, kBytes * 2); }));
+    guest_->rest();
+    bytes_.resize(kBytes * 2);
+    work_a_while();
+    guest_->rest();
+    const std::vector<std::byte> now = bytes_;
+    expect_whole(base, format);
+    for (const std::string& overlay : overlays) {
+      expect_on_host(overlay, "qcow2", now);
+    }
+  }
+}
+
 TEST_F(LiveJobs, WhatStandsInTheWayIsSaid) {
   const std::string base = make_base("qcow2");
   const std::string top = overlay("top.qcow2", base, "qcow2");

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""The images of a running guest's disk are changed, by people and by programs."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+from control_test import Control  # noqa: E402
+from firmware_guest import SECONDS  # noqa: E402
+from qmp import Client  # noqa: E402
+
+
+def run(*words):
+    return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=True).stdout
+
+
+class LiveDisk(Control):
+    """A guest whose boot sector waits for a key, and boots from its disk again then."""
+
+    def still_boots(self, session):
+        session.type("x")
+        session.wait_for(rb"the first disk", SECONDS)
+
+    def disk_of(self, client):
+        return client.ask("query-block")[0]["device"]
+
+    def chain(self, client):
+        image, files = client.ask("query-block")[0]["inserted"]["image"], []
+        while image:
+            files.append(os.path.basename(image["filename"]))
+            image = image.get("backing-image")
+        return files
+
+    def test_snapshots_are_committed_and_streamed(self):
+        with self.run_guest() as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            with Client(self.path("control"), SECONDS) as client:
+                disk = self.disk_of(client)
+                first = self.chain(client)[0]
+                said = self.ctl("snapshot", disk, self.path("one.qcow2"))
+                self.assertIn(f"writes to {self.path('one.qcow2')} from now on", said)
+                client.ask("blockdev-snapshot-sync", device=disk, **{"snapshot-file": self.path("two.qcow2")})
+                self.assertEqual(self.chain(client), ["two.qcow2", "one.qcow2", first])
+                self.still_boots(session)
+                self.assertIn("there is such a file already", self.ctl("snapshot", disk, self.path("one.qcow2"), status=1))
+
+                told = json.loads(self.ctl("commit", disk, "--output=json"))
+                self.assertEqual((told["device"], os.path.basename(told["file"])), (disk, first))
+                self.assertEqual(self.chain(client), [first])
+                client.wait_for_event("BLOCK_JOB_READY")
+                completed = client.wait_for_event("BLOCK_JOB_COMPLETED")
+                self.assertEqual((completed["type"], completed["offset"]), ("commit", completed["len"]))
+                self.still_boots(session)
+
+                client.ask("blockdev-snapshot-sync", device=disk, **{"snapshot-file": self.path("three.qcow2")})
+                client.ask("block-stream", device=disk, **{"job-id": "s"})
+                states = []
+                while "null" not in states:
+                    event = client.wait_for_event("JOB_STATUS_CHANGE")
+                    states += [event["status"]] if event["id"] == "s" else []
+                self.assertEqual(states, ["created", "running", "waiting", "pending", "concluded", "null"])
+                self.assertEqual(self.chain(client), ["three.qcow2"])
+                self.still_boots(session)
+                client.ask("quit")
+            self.assertEqual(session.wait_end(SECONDS), 0)
+            self.assertIn(b"name the first one there before the guest is started again", session.process.stderr.read())
+        for image in ("two.qcow2", "three.qcow2"):
+            run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", self.path(first), self.path(image))
+            run("qemu-img", "check", "-q", "-f", "qcow2", self.path(image))
+
+    def test_it_is_backed_up(self):
+        with self.run_guest() as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            with Client(self.path("control"), SECONDS) as client:
+                disk, source = self.disk_of(client), self.chain(client)[0]
+                self.ctl("backup", disk, self.path("whole.qcow2"))
+                self.ctl("backup", disk, self.path("whole.raw"), "--format", "raw")
+                self.assertEqual(self.ctl("jobs"), "")
+                self.assertIn("there is such a file already", self.ctl("backup", disk, self.path("whole.raw"), "--format", "raw", status=1))
+                # Those that have ended and are kept are bounded.
+                for number in range(64):
+                    client.ask("drive-backup", device=disk, target=self.path(f"many-{number}"), sync="full", **{"job-id": str(number), "auto-dismiss": False})
+                    while client.ask("query-block-jobs")[-1]["status"] != "concluded":
+                        time.sleep(0.02)
+                self.assertIn("64 jobs already", self.ctl("backup", disk, self.path("too-many"), status=1))
+                for number in range(64):
+                    client.ask("job-dismiss", id=str(number))
+                # One that takes its time, and is given up, leaves nothing.
+                client.ask("drive-backup", device=disk, target=self.path("slow"), sync="full", speed=1, **{"job-id": "slow"})
+                self.assertIn("slow       backup  running", self.ctl("jobs"))
+                self.assertIn("is busy", self.ctl("resize", disk, "+1M", status=1))
+                self.ctl("cancel", "slow")
+                client.wait_for_event("BLOCK_JOB_CANCELLED")
+                self.still_boots(session)
+            self.ctl("kill")
+            self.assertEqual(session.wait_end(SECONDS), 0)
+        run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", self.path(source), self.path("whole.qcow2"))
+        run("qemu-img", "compare", "-f", "raw", "-F", "raw", self.path(source), self.path("whole.raw"))
+        self.assertEqual([name for name in os.listdir(self.path("")) if "slow" in name], [])
+
+    def test_it_grows(self):
+        with self.run_guest() as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            with Client(self.path("control"), SECONDS) as client:
+                disk, source = self.disk_of(client), self.chain(client)[0]
+                before = os.path.getsize(self.path(source))
+                self.ctl("resize", disk, "+1M")
+                self.assertEqual(os.path.getsize(self.path(source)), before + (1 << 20))
+                self.assertEqual(client.ask("query-block")[0]["inserted"]["image"]["virtual-size"], before + (1 << 20))
+                self.assertIn("cannot become shorter", self.ctl("resize", disk, "1M" if before > 1 << 20 else "512", status=1))
+                self.still_boots(session)
+            self.ctl("kill")
+            self.assertEqual(session.wait_end(SECONDS), 0)
+
+
+del Control  # its own tests run elsewhere
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,199 @@
+#include "vmm/control/ctl_images.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "vmm/base/printable.h"
+#include "vmm/base/progress_bar.h"
+#include "vmm/base/size.h"
+
+namespace vmm::control {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::chrono::milliseconds kJobPause(100);
+
+Result<std::string> absolute_path(const std::string& file) {
+  std::error_code error;
+  const std::filesystem::path path = std::filesystem::absolute(file, error);
+  if (error) {
+    return fail("{}: {}", file, error.message());
+  }
+  return path.native();
+}
+
+// What query-block tells of the disk's image.
+Result<json> inserted_of(QmpClient& guest, const std::string& disk) {
+  VMM_ASSIGN_OR_RETURN(const json drives, drives_of(guest));
+  for (const json& drive : drives) {
+    if (text_of(drive, "device") == disk) {
+      return drive.value("inserted", json::object());
+    }
+  }
+  return fail("the guest has no disk '{}'", disk);
+}
+
+Result<std::optional<json>> job_of(QmpClient& guest, const std::string& id) {
+  VMM_ASSIGN_OR_RETURN(const json jobs, guest.run("query-block-jobs", json::object()));
+  for (const json& job : jobs) {
+    if (text_of(job, "device") == id) {
+      return std::optional(job);
+    }
+  }
+  return std::optional<json>();
+}
+
+// Until it is over. One that is ready is completed.
+Status follow(QmpClient& guest, const std::string& id) {
+  ProgressBar bar;
+  bool is_completed = false;
+  while (true) {
+    VMM_ASSIGN_OR_RETURN(const std::optional<json> job, job_of(guest, id));
+    if (!job) {
+      return {};  // somebody else has dismissed it
+    }
+    bar.show(number_of(*job, "offset"), number_of(*job, "len"));
+    if (text_of(*job, "status") == "concluded") {
+      const std::string error = text_of(*job, "error");
+      VMM_TRY(guest.run("job-dismiss", {{"id", id}}));
+      const bool is_whole = number_of(*job, "offset") == number_of(*job, "len");
+      return !error.empty() ? fail("{}", error)
+             : is_whole     ? Status()
+                            : fail("the {} of {} was cancelled", text_of(*job, "type"), id);
+    }
+    if (flag_of(*job, "ready") && !is_completed) {
+      VMM_TRY(guest.run("block-job-complete", {{"device", id}}));
+      is_completed = true;
+    }
+    std::this_thread::sleep_for(kJobPause);
+  }
+}
+
+// One of that kind that is under way is followed.
+Status run_job(const CtlRequest& request, const char* command, const char* type, json arguments) {
+  const std::string& disk = request.options.operands.front();
+  VMM_ASSIGN_OR_RETURN(std::optional<json> job, job_of(request.guest, disk));
+  if (job && text_of(*job, "status") == "concluded") {
+    VMM_TRY(request.guest.run("job-dismiss", {{"id", disk}}));
+    job.reset();
+  }
+  if (!job || text_of(*job, "type") != type) {
+    arguments["device"] = disk;
+    arguments["job-id"] = disk;
+    arguments["auto-dismiss"] = false;
+    if (const auto speed = request.options.values.find("speed"); speed != request.options.values.end()) {
+      VMM_ASSIGN_OR_RETURN(arguments["speed"], parse_size(speed->second));
+    }
+    VMM_TRY(request.guest.run(command, arguments));
+  }
+  return follow(request.guest, disk);
+}
+
+Status take_file(const CtlRequest& request, const char* option, json& arguments) {
+  if (const auto given = request.options.values.find(option); given != request.options.values.end()) {
+    VMM_ASSIGN_OR_RETURN(arguments[option], absolute_path(given->second));
+  }
+  return {};
+}
+
+Result<CtlTold> tell_image(QmpClient& guest, const std::string& disk, const char* what) {
+  VMM_ASSIGN_OR_RETURN(const json image, inserted_of(guest, disk));
+  const std::string file = text_of(image, "file");
+  return CtlTold{.lines = {fmt::format("{}: {} {}", disk, what, printable(file))},
+                 .value = {{"device", disk}, {"file", file}}};
+}
+
+}  // namespace
+
+std::vector<std::string> commit_options() { return {"top", "base", "speed"}; }
+std::vector<std::string> stream_options() { return {"base", "speed"}; }
+std::vector<std::string> backup_options() { return {"sync", "speed"}; }
+
+// "+1G" starts from the size that is.
+Result<CtlTold> resize(const CtlRequest& request) {
+  const std::string& disk = request.options.operands.front();
+  const std::string& size = request.options.operands.back();
+  const bool is_relative = size.starts_with('+');
+  VMM_ASSIGN_OR_RETURN(uint64_t bytes, parse_size(is_relative ? size.substr(1) : size));
+  if (is_relative) {
+    VMM_ASSIGN_OR_RETURN(const json image, inserted_of(request.guest, disk));
+    const uint64_t now = number_of(image.value("image", json::object()), "virtual-size");
+    if (bytes > INT64_MAX - now) {
+      return fail_configuration("{}: no disk is so long", size);
+    }
+    bytes += now;
+  }
+  VMM_TRY(request.guest.run("block_resize", {{"device", disk}, {"size", bytes}}));
+  return CtlTold{.lines = {fmt::format("{}: {}", disk, size_text(bytes))},
+                 .value = {{"device", disk}, {"size", bytes}}};
+}
+
+Result<CtlTold> snapshot(const CtlRequest& request) {
+  const std::string& disk = request.options.operands.front();
+  VMM_ASSIGN_OR_RETURN(const json before, inserted_of(request.guest, disk));
+  VMM_ASSIGN_OR_RETURN(const std::string file, absolute_path(request.options.operands.back()));
+  VMM_TRY(request.guest.run("blockdev-snapshot-sync", {{"device", disk}, {"snapshot-file", file}}));
+  return CtlTold{.lines = {fmt::format("{}: the guest writes to {} from now on; {} stays as it is", disk,
+                                       printable(file), printable(text_of(before, "file"))),
+                           fmt::format("When it is started the next time its domain file has to name {}",
+                                       printable(file))},
+                 .value = {{"device", disk}, {"file", file}, {"backing-file", text_of(before, "file")}}};
+}
+
+Result<CtlTold> commit(const CtlRequest& request) {
+  json arguments = json::object();
+  VMM_TRY(take_file(request, "top", arguments));
+  VMM_TRY(take_file(request, "base", arguments));
+  VMM_TRY(run_job(request, "block-commit", "commit", std::move(arguments)));
+  return tell_image(request.guest, request.options.operands.front(), "committed; the guest writes to");
+}
+
+Result<CtlTold> stream(const CtlRequest& request) {
+  json arguments = json::object();
+  VMM_TRY(take_file(request, "base", arguments));
+  VMM_TRY(run_job(request, "block-stream", "stream", std::move(arguments)));
+  return tell_image(request.guest, request.options.operands.front(), "all that it stood on is in");
+}
+
+Result<CtlTold> backup(const CtlRequest& request) {
+  const std::string& disk = request.options.operands.front();
+  VMM_ASSIGN_OR_RETURN(const std::string file, absolute_path(request.options.operands.back()));
+  json arguments{{"target", file}, {"sync", "full"}};
+  if (const auto sync = request.options.values.find("sync"); sync != request.options.values.end()) {
+    if (sync->second != "full" && sync->second != "top") {
+      return fail_configuration("--sync {}: full and top can be", sync->second);
+    }
+    arguments["sync"] = sync->second;
+  }
+  if (request.options.format) {
+    arguments["format"] = *request.options.format;
+  }
+  VMM_TRY(run_job(request, "drive-backup", "backup", std::move(arguments)));
+  return CtlTold{.lines = {fmt::format("{}: backed up to {}", disk, printable(file))},
+                 .value = {{"device", disk}, {"file", file}}};
+}
+
+Result<CtlTold> list_jobs(const CtlRequest& request) {
+  VMM_ASSIGN_OR_RETURN(const json jobs, request.guest.run("query-block-jobs", json::object()));
+  CtlTold told{.value = jobs};
+  for (const json& job : jobs) {
+    told.lines.push_back(fmt::format("{:<10} {:<7} {:<10} {} of {}", text_of(job, "device"),
+                                     text_of(job, "type"), text_of(job, "status"),
+                                     size_text(number_of(job, "offset")), size_text(number_of(job, "len"))));
+  }
+  return told;
+}
+
+Result<CtlTold> cancel_jobs(const CtlRequest& request) {
+  VMM_TRY(request.guest.run("job-cancel", {{"id", request.options.operands.front()}}));
+  return CtlTold{};
+}
+
+}  // namespace vmm::control
