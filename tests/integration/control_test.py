@@ -3,6 +3,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -153,6 +154,42 @@ class Control(FirmwareTest):
             listed = {guest["name"]: guest for guest in json.loads(done.stdout)}
             self.assertEqual(listed[name], {"name": name, "status": "running", "pid": session.process.pid})
             self.assertIn("NAME", subprocess.run([VMM, "list"], env=environment, stdout=subprocess.PIPE, text=True, timeout=SECONDS, check=True).stdout)
+
+
+class DiskErrors(FirmwareTest):
+    """A disk of which the host cannot read the first cluster: its table says that it lies where it cannot."""
+
+    def broken_disk(self):
+        image = self.path("broken.qcow2")
+        self.boot_disk("disk", "never read")
+        subprocess.run([f"{os.path.dirname(VMM)}/vmm-img", "convert", "-q", "-O", "qcow2", "-f", "raw", self.path("disk"), image], check=True)
+        with open(image, "r+b") as file:
+            file.seek(40)
+            (l1_offset,) = struct.unpack(">Q", file.read(8))
+            file.seek(l1_offset)
+            (l1_entry,) = struct.unpack(">Q", file.read(8))
+            file.seek(l1_entry & 0x00FFFFFFFFFFFE00)
+            file.write(struct.pack(">Q", 1 << 63 | 0x200))  # not at the beginning of a cluster
+        return image
+
+    def test_are_told(self):
+        self.broken_disk()
+        for policy, action in (("report", "report"), ("stop", "stop")):
+            domain = self.domain(("broken.qcow2", "qcow2", ""))
+            with open(domain, "r+", encoding="utf-8") as file:
+                text = file.read()
+                file.seek(0)
+                file.write(text.replace("type='qcow2'", f"type='qcow2' rerror_policy='{policy}'"))
+            with self.start(domain, "--control", self.path("control")), Client(self.path("control"), SECONDS) as client:
+                client.ask("system_reset")
+                error = client.wait_for_event("BLOCK_IO_ERROR")
+                self.assertEqual(error, {"device": "vda", "node-name": "#vda", "operation": "read", "action": action, "nospace": False,
+                                         "reason": "Input/output error"})
+                if policy == "stop":
+                    client.wait_for_event("STOP")
+                    self.assertEqual(client.ask("query-status"), {"running": False, "status": "io-error"})
+                else:
+                    self.assertGreater(client.ask("query-blockstats")[0]["stats"]["failed_rd_operations"], 0)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,8 @@ class Guest {
   virtual Result<Opened> open_tray(std::string_view device, bool is_forced) = 0;
   virtual Status close_tray(std::string_view device) = 0;
   virtual Status remove_disc(std::string_view device) = 0;
+  virtual Status insert_disc(std::string_view device, const std::filesystem::path& file,
+                             std::optional<domain::ImageFormat> format) = 0;
   virtual Status change_disc(std::string_view device, const std::filesystem::path& file,
                              std::optional<domain::ImageFormat> format, bool is_forced) = 0;
 

@@ -126,6 +126,7 @@ constexpr std::array kCommands = {
     Command{"block_set_io_throttle", kDrive | kLimits, kEmptyType, set_io_throttle},
     Command{"blockdev-change-medium", kCdrom | kForce | kFile, kEmptyType, change_medium},
     Command{"blockdev-close-tray", kCdrom, kEmptyType, close_tray},
+    Command{"blockdev-insert-medium", kCdrom | kFile, kEmptyType, insert_medium},
     Command{"blockdev-open-tray", kCdrom | kForce, kEmptyType, open_tray},
     Command{"blockdev-remove-medium", kCdrom, kEmptyType, remove_medium},
     Command{"cont", kNothing, kEmptyType, go_on},

@@ -131,7 +131,7 @@ TEST_F(Qmp, TellsTheMachine) {
   EXPECT_EQ(run("query-uuid")["return"]["UUID"], "00000000-0000-0000-0000-000000000000");
   guest_.domain_.uuid = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0, 1, 2, 3, 4, 5, 6, 7};
   EXPECT_EQ(run("query-uuid")["return"]["UUID"], "01234567-89ab-cdef-0001-020304050607");
-  EXPECT_EQ(run("query-events")["return"].size(), 7U);
+  EXPECT_EQ(run("query-events")["return"].size(), 9U);
 }
 
 TEST_F(Qmp, NumbersCpusByTheirTopology) {
@@ -367,6 +367,19 @@ TEST_F(Qmp, MovesTrays) {
   EXPECT_EQ(guest_.find("hdc").file, "/two");
   EXPECT_EQ(guest_.find("hdc").format, domain::ImageFormat::kQcow2);
   EXPECT_FALSE(guest_.find("hdc").is_tray_open);
+}
+
+TEST_F(Qmp, PutsADiscIntoAnOpenTrayAndLeavesItOpen) {
+  const json two = {{"id", "hdc"}, {"filename", "/two.iso"}};
+  EXPECT_TRUE(run("blockdev-insert-medium", two).contains("error"));
+  run("blockdev-open-tray", {{"id", "hdc"}});
+  EXPECT_TRUE(run("blockdev-insert-medium", two).contains("error"));
+  run("blockdev-remove-medium", {{"id", "hdc"}});
+  EXPECT_TRUE(run("blockdev-insert-medium", two).contains("return"));
+  EXPECT_EQ(guest_.find("hdc").file, "/two.iso");
+  EXPECT_TRUE(guest_.find("hdc").is_tray_open);
+  EXPECT_THAT(description(run("blockdev-insert-medium", {{"id", "hdc"}, {"node-name", "x"}})),
+              HasSubstr("'node-name' is unexpected"));
 }
 
 TEST_F(Qmp, EjectFailsWhereTheGuestHoldsTheDisc) {

@@ -110,6 +110,17 @@ class FakeGuest final : public Guest {
     find(device).layers.clear();
     return {};
   }
+  Status insert_disc(std::string_view device, const std::filesystem::path& file,
+                     std::optional<domain::ImageFormat> format) override {
+    Drive& drive = find(device);
+    if (!drive.is_tray_open || !drive.file.empty()) {
+      return fail("the tray is closed, or full");
+    }
+    drive.file = file;
+    drive.format = format.value_or(drive.format);
+    drive.layers = {{.path = file, .size_bytes = 4096}};
+    return {};
+  }
   Status change_disc(std::string_view device, const std::filesystem::path& file,
                      std::optional<domain::ImageFormat> format, bool is_forced) override {
     if (file.filename() == "missing.iso") {
