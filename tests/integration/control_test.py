@@ -12,7 +12,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
-from linux_guest import VMM  # noqa: E402
+from linux_guest import VMM, Session  # noqa: E402
 from qmp import Client  # noqa: E402
 
 STANDS_STILL = 3  # seconds, in which a guest that runs would be far
@@ -137,6 +137,26 @@ class Control(FirmwareTest):
                 self.ctl("throttle", disk, "--total-iops-sec", "0")
                 self.assertEqual(client.ask("query-block")[0]["inserted"]["iops"], 0)
                 self.assertIn("has no disk 'vdz'", self.ctl("throttle", "vdz", status=1))
+
+    def test_its_figures_are_watched_until_it_ends(self):
+        with self.run_guest() as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            with Client(self.path("control"), SECONDS) as client:
+                used = client.ask("x-vmm-query-stats")
+                self.assertEqual(used["memory-bytes"], 64 << 20)
+                self.assertGreater(used["resident-bytes"], 1 << 20)
+                self.assertGreater(used["vcpus"][0]["exits"]["io"], 0)
+                self.assertGreaterEqual(used["cpu-time-ns"], used["vcpus"][0]["cpu-time-ns"])
+            watch = [VMM, "ctl", self.path("control"), "stats", "--watch", "1"]
+            with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as lines, \
+                    subprocess.Popen([*watch, "--output=json"], stdout=subprocess.PIPE, text=True) as programs, Session(watch) as terminal:
+                for _ in range(2):
+                    self.assertRegex(lines.stdout.readline(), r"^firmware running cpu [0-9.]+ % memory .*B vda r [0-9]+/s")
+                    self.assertEqual(json.loads(programs.stdout.readline())["disks"][0]["device"], "vda")
+                    terminal.wait_for(rb"\x1b\[Hfirmware: running, CPU", SECONDS)
+                    terminal.wait_for(rb"  vda [^\n]*\n\x1b\[J", SECONDS)
+                self.ctl("kill")
+                self.assertEqual([lines.wait(SECONDS), programs.wait(SECONDS), terminal.wait_end(SECONDS)], [0, 0, 0])
 
     def test_it_is_listed(self):
         environment = {**os.environ, "XDG_RUNTIME_DIR": self.folder}

@@ -18,6 +18,7 @@
 #include "vmm/machine/console_info.h"
 #include "vmm/machine/machine_actions.h"
 #include "vmm/machine/machine_event.h"
+#include "vmm/machine/machine_statistics.h"
 #include "vmm/machine/pci_info.h"
 
 namespace vmm::control {
@@ -46,6 +47,7 @@ class Guest {
 
   // Of each vCPU, in their order: the thread's number in the kernel.
   virtual std::vector<int> vcpu_threads() const = 0;
+  virtual MachineStatistics statistics() const = 0;
   virtual std::vector<ConsoleInfo> consoles() const = 0;
   // Empty: the machine has no PCI.
   virtual std::vector<PciFunctionInfo> pci_functions() const = 0;

@@ -17,6 +17,7 @@ class MachineGuest final : public Guest {
   State state() const override;
   std::vector<Drive> drives() const override;
   std::vector<int> vcpu_threads() const override { return machine_.vcpu_threads(); }
+  MachineStatistics statistics() const override { return machine_.statistics(); }
   std::vector<ConsoleInfo> consoles() const override { return machine_.consoles(); }
   std::vector<PciFunctionInfo> pci_functions() const override { return machine_.pci_functions(); }
   void set_observer(std::function<void(const MachineEvent&)> observer) override {

@@ -152,6 +152,7 @@ constexpr std::array kCommands = {
     Command{"system_powerdown", kNothing, kEmptyType, power_down},
     Command{"system_reset", kNothing, kEmptyType, reset},
     Command{"x-vmm-boot-once", kDrive, kEmptyType, boot_once},
+    Command{"x-vmm-query-stats", kNothing, kStatisticsInfo, query_statistics},
     Command{"x-vmm-query-throwaway", kNothing, kThrowawayInfo, query_throwaway},
     Command{"x-vmm-set-throwaway-limit", kBytes, kEmptyType, set_throwaway_limit},
 };

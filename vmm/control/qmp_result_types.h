@@ -19,5 +19,6 @@ extern const Type kChardevInfoList;
 extern const Type kPciInfoList;
 extern const Type kSchemaInfoList;
 extern const Type kThrowawayInfo;
+extern const Type kStatisticsInfo;
 
 }  // namespace vmm::control

@@ -33,6 +33,7 @@
 #include "vmm/machine/isa_interrupts.h"
 #include "vmm/machine/machine_actions.h"
 #include "vmm/machine/machine_event.h"
+#include "vmm/machine/machine_statistics.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/pci_info.h"
 #include "vmm/machine/platform.h"
@@ -104,6 +105,7 @@ class Machine {
   // From the next such event on.
   void set_actions(const MachineActionChange& change);
   Disks& disks() { return *disks_; }
+  MachineStatistics statistics() const;  // REQUIRES: it runs
   std::vector<ConsoleInfo> consoles() const;
   std::vector<PciFunctionInfo> pci_functions() const;  // empty: the machine has no PCI
 

@@ -234,6 +234,15 @@ TEST_F(Qmp, TellsItsDevices) {
   EXPECT_EQ(device["regions"][1]["mem_type_64"], true);
 }
 
+TEST_F(Qmp, TellsWhatItUses) {
+  const json stats = run("x-vmm-query-stats")["return"];
+  EXPECT_EQ(stats["resident-bytes"], 64 << 20);
+  EXPECT_EQ(stats["balloon-bytes"], 16 << 20);
+  EXPECT_EQ(stats["vcpus"][0]["exits"], json::parse(R"({"io":5,"mmio":4,"halt":3,"signal":2,"other":1})"));
+  guest_.statistics_.balloon_bytes.reset();
+  EXPECT_FALSE(run("x-vmm-query-stats")["return"].contains("balloon-bytes"));
+}
+
 TEST_F(Qmp, TellsItsSchema) {
   const json schema = run("query-qmp-schema")["return"];
   for (const json& command : run("query-commands")["return"]) {

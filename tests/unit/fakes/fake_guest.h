@@ -36,6 +36,7 @@ class FakeGuest final : public Guest {
   State state() const override { return state_; }
   std::vector<Drive> drives() const override { return drives_; }
   std::vector<int> vcpu_threads() const override { return {101, 102}; }
+  MachineStatistics statistics() const override { return statistics_; }
   std::vector<ConsoleInfo> consoles() const override {
     return {{.label = "serial0", .host_end = "pty:/dev/pts/3"}};
   }
@@ -152,6 +153,12 @@ class FakeGuest final : public Guest {
   block::DiskCounters counters_;  // of all of them
   std::optional<Throwaway> throwaway_;
   MachineActionChange actions_;
+  MachineStatistics statistics_{.now_ns = 1'000'000'000,
+                                .process_cpu_ns = 2'000'000'000,
+                                .resident_bytes = 64 << 20,
+                                .memory_bytes = 256 << 20,
+                                .balloon_bytes = 16 << 20,
+                                .vcpus = {{.cpu_ns = 1'500'000'000, .exits = {5, 4, 3, 2, 1}}, {}}};
   bool lets_go_ = true;   // of a locked disc, when asked
   bool unlocks_ = false;  // it, then, and leaves the tray closed
   std::vector<std::string> done_;
