@@ -46,8 +46,8 @@ Usage: vmm run [--kernel FILE] [--disk FILE]... [--cdrom ISO] [OPTIONS]
   --print             print the domain file that this is, and run nothing; saved, vmm --domain runs the same
 
 And as with --domain (see vmm --help): --ephemeral=memory, --ephemeral-dir, --ephemeral-limit,
---ephemeral-encrypt, --keep, --commit, --timeout, --control, --secret, --log, --log-level, --check, --strict,
---message-format. Exit statuses and keys are the same, too.
+--ephemeral-encrypt, --keep, --commit, --timeout, --control, --metrics, --secret, --log, --log-level, --check,
+--strict, --message-format. Exit statuses and keys are the same, too.
 )";
 
 namespace {

@@ -24,6 +24,7 @@
 #include "vmm/control/control_server.h"
 #include "vmm/control/guest_folder.h"
 #include "vmm/control/machine_guest.h"
+#include "vmm/control/metrics_server.h"
 #include "vmm/domain/load.h"
 #include "vmm/domain/quick_domain.h"
 #include "vmm/domain/setting_document.h"
@@ -143,6 +144,7 @@ Result<EventLoop::Timer> start_timeout(const Options& options, EventLoop& loop, 
 // The guest's images are closed when this returns.
 Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, const Options& options,
                                const DiskSecrets& secrets, EndSignals& signals, ControlSocket socket,
+                               std::optional<control::MetricsListener> metrics,
                                std::vector<ThrowawayDisk>& throwaway_disks, GuestReport& report) {
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, loop, secrets));
   VMM_ASSIGN_OR_RETURN(throwaway_disks, machine->disks().throwaway_disks());
@@ -154,6 +156,10 @@ Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, co
                  socket.missing_because);
   } else {
     VMM_ASSIGN_OR_RETURN(server, control::ControlServer::create(loop, guest, *std::move(socket.listener)));
+  }
+  std::unique_ptr<control::MetricsServer> metrics_server;
+  if (metrics) {
+    VMM_ASSIGN_OR_RETURN(metrics_server, control::MetricsServer::create(loop, guest, *std::move(metrics)));
   }
   VMM_ASSIGN_OR_RETURN(const EventLoop::Timer timeout, start_timeout(options, loop, *machine));
   VMM_ASSIGN_OR_RETURN(const MachineEnd end, machine->run());
@@ -203,9 +209,15 @@ Result<MachineEnd> run_guest(const Options& options, GuestReport& report) {
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::create());
   VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block());
   VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen(domain, options));
+  std::optional<control::MetricsListener> metrics;
+  if (!options.metrics_place.empty()) {
+    VMM_ASSIGN_OR_RETURN(control::MetricsListener listener,
+                         control::MetricsListener::listen(options.metrics_place));
+    metrics.emplace(std::move(listener));
+  }
   std::vector<ThrowawayDisk> throwaway_disks;
-  auto end =
-      run_machine(domain, *loop, options, secrets, signals, std::move(socket), throwaway_disks, report);
+  auto end = run_machine(domain, *loop, options, secrets, signals, std::move(socket), std::move(metrics),
+                         throwaway_disks, report);
   VMM_TRY(finish_throwaway(throwaway_disks, why_not_to_commit(end, report), log::tell));
   return end;
 }

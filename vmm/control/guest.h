@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "block/cache_counters.h"
 #include "block/disk_counters.h"
 #include "block/disk_layer.h"
 #include "vmm/base/error.h"
@@ -37,7 +38,9 @@ class Guest {
     bool is_locked = false;                // by the guest
     std::vector<block::DiskLayer> layers;  // the image, then what it stands on; empty: no disc
     std::optional<domain::IoTune> limits;
-    const block::DiskCounters* counters = nullptr;  // never null; live as long as the guest
+    // Never null; they live as long as the guest.
+    const block::DiskCounters* counters = nullptr;
+    const block::CacheCounters* cache = nullptr;
   };
   enum class Opened : uint8_t { kOpen, kGuestAsked };
 

@@ -75,7 +75,6 @@ struct Argument {
   Member member;
   void (*store)(Request& request, const Json& value);
 };
-constexpr bool kOptional = true;
 constexpr Argument kArguments[] = {
     {kDrive | kCdrom,
      {"id", &kStringType, kOptional},

@@ -5,8 +5,6 @@
 namespace vmm::control {
 namespace {
 
-constexpr bool kOptional = true;
-
 constexpr std::array kVersionTripleMembers = {Member{"major", &kIntType}, Member{"minor", &kIntType},
                                               Member{"micro", &kIntType}};
 constexpr Type kVersionTriple = object_of("VersionTriple", kVersionTripleMembers);

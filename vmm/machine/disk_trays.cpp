@@ -17,7 +17,8 @@ std::vector<Disks::Drive> Disks::drives() const {
                       .tray = disk.tray != nullptr ? disk.tray->status() : ide::CdTray::Status(),
                       .layers = disk.layers,
                       .limits = disk.limits,
-                      .counters = disk.counters.get()});
+                      .counters = disk.counters.get(),
+                      .cache = disk.cache.get()});
   }
   return drives;
 }

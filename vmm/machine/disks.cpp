@@ -156,6 +156,7 @@ Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk&
   image_options.overlay = disk.overlay;
   image_options.budget = budget_;
   image_options.opened = disk.files;
+  image_options.cache_counters = disk.cache;
   VMM_ASSIGN_OR_RETURN(OpenedSource source, open_source(disk.thread->loop(), wanted, image_options));
   Medium medium{.image = std::move(source.image), .boot = source.boot};
   medium.layers = medium.image->layers();

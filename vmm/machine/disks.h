@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/cache_counters.h"
 #include "block/disk_counters.h"
 #include "block/disk_layer.h"
 #include "block/error_policy.h"
@@ -112,7 +113,9 @@ class Disks {
     // The image, then what it stands on, as they were when they were opened.
     std::vector<block::DiskLayer> layers;
     std::optional<domain::IoTune> limits;
-    const block::DiskCounters* counters = nullptr;  // never null; live as long as the Disks
+    // Never null; they live as long as the Disks.
+    const block::DiskCounters* counters = nullptr;
+    const block::CacheCounters* cache = nullptr;
   };
   std::vector<Drive> drives() const;
   bool has(std::string_view target) const { return find(target) != nullptr; }
@@ -155,6 +158,7 @@ class Disks {
     std::vector<block::DiskLayer> layers;  // the same
     std::optional<domain::IoTune> limits;  // as of now
     std::unique_ptr<block::DiskCounters> counters = std::make_unique<block::DiskCounters>();
+    std::shared_ptr<block::CacheCounters> cache = std::make_shared<block::CacheCounters>();
     domain::ImageFormat format = domain::ImageFormat::kRaw;
     std::unique_ptr<virtio::VirtioBlock> device;
     VirtioTransport virtio;

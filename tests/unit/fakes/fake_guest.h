@@ -29,6 +29,7 @@ class FakeGuest final : public Guest {
     drives_[1].layers = {{.path = "/one.iso", .format = block::Format::kRaw, .size_bytes = 4096}};
     for (Drive& drive : drives_) {
       drive.counters = &counters_;
+      drive.cache = &cache_;
     }
   }
 
@@ -150,7 +151,8 @@ class FakeGuest final : public Guest {
   domain::Domain domain_;
   State state_ = State::kRunning;
   std::vector<Drive> drives_;
-  block::DiskCounters counters_;  // of all of them
+  block::DiskCounters counters_;  // of all of them; so is the next
+  block::CacheCounters cache_;
   std::optional<Throwaway> throwaway_;
   MachineActionChange actions_;
   MachineStatistics statistics_{.now_ns = 1'000'000'000,
