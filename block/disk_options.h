@@ -14,6 +14,7 @@
 
 namespace vmm::block {
 
+class CacheCounters;
 class OverlayFile;
 class Secret;
 class SpaceBudget;
@@ -63,6 +64,8 @@ struct DiskOptions {
   bool backing_ends = false;
   // For the tables of each layer in memory; 0: a default that is enough for 256 GiB in clusters of 64 KiB.
   uint64_t metadata_cache_bytes = 0;
+  // Where there is one, what is found in memory of each layer's tables is counted there.
+  std::shared_ptr<CacheCounters> cache_counters;
   // So many images, this one and those that it stands on; 0: all. Below them there are zeroes, which the
   // block map tells apart. Only to be read.
   uint32_t layers = 0;

@@ -6,8 +6,12 @@
 
 namespace vmm::block {
 ErrorPolicyDevice::ErrorPolicyDevice(std::unique_ptr<BlockDevice> disk, const ErrorPolicies& policies,
-                                     OnHeld on_held)
-    : disk_(std::move(disk)), policies_(policies), on_held_(std::move(on_held)), slots_(kRequestsInFlight) {
+                                     OnHeld on_held, OnError on_error)
+    : disk_(std::move(disk)),
+      policies_(policies),
+      on_held_(std::move(on_held)),
+      on_error_(std::move(on_error)),
+      slots_(kRequestsInFlight) {
   held_.reserve(kRequestsInFlight);
   for (Slot& slot : slots_) {
     slot.device = this;
@@ -46,23 +50,14 @@ void ErrorPolicyDevice::slot_done(void* context, uint64_t /*cookie*/, IoStatus s
     device.finish(slot, status);
     return;
   }
-  switch (device.policy_for(slot.request.op)) {
-    case ErrorPolicy::kReport:
-      device.finish(slot, status);
-      break;
-    case ErrorPolicy::kIgnore:
-      device.finish(slot, IoStatus::kOk);
-      break;
-    case ErrorPolicy::kStop:
-      device.hold(slot, status);
-      break;
-    case ErrorPolicy::kEnospace:
-      if (status == IoStatus::kNoSpace) {
-        device.hold(slot, status);
-      } else {
-        device.finish(slot, status);
-      }
-      break;
+  const ErrorPolicy action = device.action_for(slot.request.op, status);
+  if (device.on_error_) {
+    device.on_error_(slot.request.op, action, status);
+  }
+  if (action == ErrorPolicy::kStop) {
+    device.hold(slot, status);
+  } else {
+    device.finish(slot, action == ErrorPolicy::kIgnore ? IoStatus::kOk : status);
   }
 }
 
@@ -101,8 +96,12 @@ void ErrorPolicyDevice::drop_waiting() {
   give_up();  // what ends there with an error, too
 }
 
-ErrorPolicy ErrorPolicyDevice::policy_for(BlockOp op) const {
-  return op == BlockOp::kRead ? policies_.read : policies_.write;
+ErrorPolicy ErrorPolicyDevice::action_for(BlockOp op, IoStatus status) const {
+  const ErrorPolicy policy = op == BlockOp::kRead ? policies_.read : policies_.write;
+  if (policy != ErrorPolicy::kEnospace) {
+    return policy;
+  }
+  return status == IoStatus::kNoSpace ? ErrorPolicy::kStop : ErrorPolicy::kReport;
 }
 
 std::unique_ptr<BlockDevice> with_error_policies(std::unique_ptr<BlockDevice> disk,

@@ -32,7 +32,11 @@ class ErrorPolicyDevice final : public BlockDevice {
   // Not called again until then. May call them itself.
   using OnHeld = std::function<void(IoStatus status)>;
 
-  ErrorPolicyDevice(std::unique_ptr<BlockDevice> disk, const ErrorPolicies& policies, OnHeld on_held);
+  // Called for each request that the host could not do, before anything is done: kReport, kStop or kIgnore.
+  using OnError = std::function<void(BlockOp op, ErrorPolicy action, IoStatus status)>;
+
+  ErrorPolicyDevice(std::unique_ptr<BlockDevice> disk, const ErrorPolicies& policies, OnHeld on_held,
+                    OnError on_error = {});
   // REQUIRES: nothing in flight, held requests included.
   ~ErrorPolicyDevice() override;
   ErrorPolicyDevice(const ErrorPolicyDevice&) = delete;
@@ -66,12 +70,13 @@ class ErrorPolicyDevice final : public BlockDevice {
   void pass_on(Slot& slot);
   void finish(Slot& slot, IoStatus status);
   void hold(Slot& slot, IoStatus status);
-  ErrorPolicy policy_for(BlockOp op) const;
+  ErrorPolicy action_for(BlockOp op, IoStatus status) const;
 
   // Constant after construction.
   std::unique_ptr<BlockDevice> disk_;
   ErrorPolicies policies_;
   OnHeld on_held_;
+  OnError on_error_;
 
   std::vector<Slot> slots_;
   Slot* free_slots_ = nullptr;

@@ -253,6 +253,7 @@ class ChainOpener {
     any_file_ = any_file_ == nullptr ? files.image.get() : any_file_;
     image_options.read_only = options.read_only || options.is_trial;
     image_options.cache_bytes = options.metadata_cache_bytes;
+    image_options.cache_counters = options.cache_counters;
     const uint64_t cluster_bytes = header.cluster_bytes();
     DiskLayer info{.has_snapshots = header.snapshot_count > 0,
                    .cluster_bytes = cluster_bytes,
@@ -324,6 +325,7 @@ class ChainOpener {
     VMM_ASSIGN_OR_RETURN(auto layer, qcow2::Image::open(std::move(files), std::move(header),
                                                         {.read_only = false,
                                                          .cache_bytes = options_.metadata_cache_bytes,
+                                                         .cache_counters = options_.cache_counters,
                                                          .cipher = std::move(encryption->cipher)}));
     top_.image = layer.get();
     top_limits_.discard_alignment_bytes =

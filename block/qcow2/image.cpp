@@ -101,6 +101,7 @@ Image::Image(Files files, Header header, std::vector<uint64_t> l1, std::vector<u
       state_(files_.sync->path(), std::move(header), std::move(l1), std::move(refcount_table), *files_.image),
       l2_cache_(*files_.image, slice_bytes_of(state_.header),
                 cache_tables(state_.header, options.cache_bytes)),
+      cache_counters_(std::move(options.cache_counters)),
       cipher_(std::move(options.cipher)),
       decompressor_(state_.header.compression == CompressionType::kZstd ? make_zstd_decompressor()
                                                                         : make_deflate_decompressor()) {
@@ -177,6 +178,9 @@ Image::L2Place Image::find_l2(uint64_t guest_offset, Waiter* waiter) {
   const uint64_t slice = l2_cache_.slice_of(table_offset + uint64_t{l2_index} * format.l2_entry_bytes());
   const uint32_t index = l2_index & (slice_entries - 1);
   TableCache::Table* table = l2_cache_.find(slice);
+  if (cache_counters_ != nullptr) {
+    cache_counters_->count(table != nullptr);
+  }
   if (table == nullptr) {
     if (waiter != nullptr) {
       l2_cache_.load(slice, *waiter);

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "block/cache_counters.h"
 #include "block/decompressor.h"
 #include "block/host_file.h"
 #include "block/image_format.h"
@@ -37,7 +38,8 @@ class Image final : public ImageFormat {
     bool read_only = true;
     // For slices of L2 tables; 0: enough for 256 GiB of clusters of 64 KiB, if the image is as large.
     uint64_t cache_bytes = 0;
-    std::unique_ptr<SectorCipher> cipher;  // where the header has a crypt_method
+    std::shared_ptr<CacheCounters> cache_counters;  // null: nobody counts
+    std::unique_ptr<SectorCipher> cipher;           // where the header has a crypt_method
   };
 
   // `header` comes from read_header(); corrupt images are refused for writing, dirty ones must have been
@@ -93,6 +95,7 @@ class Image final : public ImageFormat {
   Files files_;
   ImageState state_;
   TableCache l2_cache_;
+  std::shared_ptr<CacheCounters> cache_counters_;
   std::unique_ptr<SectorCipher> cipher_;
   std::unique_ptr<Decompressor> decompressor_;
 };

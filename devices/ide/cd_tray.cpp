@@ -33,8 +33,24 @@ CdTray::Opened CdTray::open(bool is_forced) {
 }
 
 void CdTray::close() {
-  const MutexLock lock(channel_.mutex_);
-  close_tray(cdrom_.mmc_state());
+  IdeChannel::Effects effects;
+  {
+    const MutexLock lock(channel_.mutex_);
+    close_tray(cdrom_.mmc_state());
+    effects = channel_.settle();
+  }
+  channel_.carry_out(std::move(effects));
+}
+
+bool CdTray::has_moved() {
+  const bool is_open = cdrom_.mmc_state().is_open;
+  return std::exchange(was_open_, is_open) != is_open;
+}
+
+void CdTray::tell_moved() const {
+  if (on_moved_) {
+    on_moved_();
+  }
 }
 
 void CdTray::remove(std::function<void()> on_removed) {

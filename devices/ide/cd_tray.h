@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <utility>
 
 #include "block/block_device.h"
 
@@ -29,6 +30,10 @@ class CdTray {
   CdTray(IdeChannel& channel, uint8_t drive, AtapiDrive& cdrom)
       : channel_(channel), drive_(drive), cdrom_(cdrom) {}
 
+  // Called when the tray has moved, by the guest or from here: on any thread, with no lock held; where it
+  // stands then, status() says. REQUIRES: no vCPU and no loop runs.
+  void set_on_moved(std::function<void()> on_moved) { on_moved_ = std::move(on_moved); }
+
   Status status() const;
   // is_forced: opens a locked tray too, and a read that is under way fails.
   Opened open(bool is_forced);
@@ -42,11 +47,20 @@ class CdTray {
   void insert(block::BlockDevice& disk, std::function<void()> on_inserted);
 
  private:
+  friend class IdeChannel;
+
+  // Since it was asked last. REQUIRES: the channel's mutex is held.
+  bool has_moved();
+  void tell_moved() const;
+
   IdeChannel& channel_;
   const uint8_t drive_;
   // Guarded by the channel's mutex.
   AtapiDrive& cdrom_;
   uint64_t removals_ = 0;
+  bool was_open_ = false;
+
+  std::function<void()> on_moved_;  // constant after building
 };
 
 }  // namespace vmm::ide

@@ -171,6 +171,7 @@ IdeChannel::Effects IdeChannel::settle() {
     if (seats_[i] != nullptr) {
       move_dma(*seats_[i]->drive);
       effects.jobs[i] = seats_[i]->drive->take_job();
+      effects.moved_trays[i] = seats_[i]->tray && seats_[i]->tray->has_moved();
     }
   }
   update_line();
@@ -182,6 +183,9 @@ void IdeChannel::carry_out(Effects effects) {
   for (size_t i = 0; i < effects.jobs.size(); ++i) {
     if (effects.jobs[i]) {
       seats_[i]->io.start(*std::move(effects.jobs[i]));
+    }
+    if (effects.moved_trays[i]) {
+      seats_[i]->tray->tell_moved();
     }
   }
 }

@@ -105,6 +105,7 @@ class IdeChannel {
   // What is to be done outside when the mutex is free again.
   struct Effects {
     std::array<std::optional<DiskJob>, kDrivesPerChannel> jobs;
+    std::array<bool, kDrivesPerChannel> moved_trays{};
   };
 
   uint8_t read_register(size_t offset) VMM_REQUIRES(mutex_);

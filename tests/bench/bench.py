@@ -2,7 +2,8 @@
 each pair's figures (medians).
 
 Measurements: start (a program that ends at once), boot (stock kernel to the first line of /init), memory (resident
-beside the guest's), disk (a guest program in ring 3 that polls its virtqueue), disc (power-on to what the loader of a CD
+beside the guest's), disk (a guest program in ring 3 that polls its virtqueue), control (answers of the control socket, and how
+long a guest takes to stop and go on), disc (power-on to what the loader of a CD
 prints, reading a whole CD, installing from one), throwaway (guests with --ephemeral); image (vmm-img bench), open
 (vmm-img info and check), tool (vmm-img's other commands), nbd (vmm-img serve under fio); domain (reading and checking a
 domain file). All if none is named.
@@ -22,6 +23,7 @@ sys.dont_write_bytecode = True
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "../../scripts/lib"), os.path.join(HERE, "../integration/lib")]
+import control  # noqa: E402
 import discs  # noqa: E402
 import domains  # noqa: E402
 import images  # noqa: E402
@@ -132,6 +134,16 @@ def measure_memory(options, folder):
     print(f"{'vmm, most':44} {max(a for a, _ in samples):9.2f} MiB, wanted <= 8")
 
 
+def measure_control(options, folder):
+    kernel, initrd = cloud_kernel(), bench_initramfs(folder, "while :; do :; done")
+    cmdline = "console=ttyS0 quiet"
+    paths = [os.path.join(folder, name) for name in ("vmm.control", "qemu.control")]
+    ours = [*vmm_command(options, folder, kernel=kernel, initrd=initrd, memory_mib=256, vcpus=1, cmdline=cmdline), "--control", paths[0]]
+    theirs = [*ONCE, "-M", "pc", "-m", "256", "-serial", "stdio", "-kernel", kernel, "-initrd", initrd, "-append", cmdline,
+              "-qmp", f"unix:{paths[1]},server=on,wait=off"]
+    control.measure(ours, theirs, paths, options.pairs, lambda command: start_until(command, FIRST_LINE)[0], end)
+
+
 def make_disk(path, mib):
     with open(path, "wb") as file:
         block = os.urandom(1 << 20)
@@ -182,8 +194,8 @@ def chosen_parts(options, parts):
     return parts if options.part is None else (parts[options.part],)
 
 
-GUESTS = {"start": measure_start, "boot": measure_boot, "memory": measure_memory, "disk": measure_disk, "disc": measure_disc,
-          "throwaway": measure_throwaway}
+GUESTS = {"start": measure_start, "boot": measure_boot, "memory": measure_memory, "disk": measure_disk, "control": measure_control,
+          "disc": measure_disc, "throwaway": measure_throwaway}
 IMAGES = {"image": images.measure_image, "open": images.measure_open, "tool": tool.measure_tool, "nbd": nbd.measure_nbd}
 DOMAINS = {"domain": domains.measure_domain}
 HERE_ALWAYS = IMAGES | DOMAINS

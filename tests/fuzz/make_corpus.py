@@ -480,6 +480,14 @@ def images():
 
 # --- the control socket ---------------------------------------------------------------------------------------------
 
+def http():
+    save("http", "scrape", (b"GET /metrics?x=1 HTTP/1.1\r\nHost: localhost:9100\r\nUser-Agent: Prometheus/2.42\r\nAccept: */*\r\n\r\n"))
+    save("http", "plain", b"\nHEAD /metrics HTTP/1.0\n\nrest")
+    save("http", "folded", b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n")
+    save("http", "hosts", b"GET / HTTP/1.1\r\nHost:\r\nhOst: b\r\n\r\n")
+    save("http", "version", b"GET / HTTP/9.9\r\n\r\n")
+
+
 def qmp():
     save("qmp", "status", ('{"execute":"query-status","id":1}\n{"execute":"query-block"} {"execute":"query-commands","id":{"a":[1,2]}}\n'
                            '{ "execute": "query-version", "arguments": {} }\n'))
@@ -545,6 +553,7 @@ def main():
     devices()
     ide()
     qmp()
+    http()
     nbd()
 
 

@@ -3,6 +3,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
-from linux_guest import VMM  # noqa: E402
+from linux_guest import VMM, Session  # noqa: E402
 from qmp import Client  # noqa: E402
 
 STANDS_STILL = 3  # seconds, in which a guest that runs would be far
@@ -204,6 +205,26 @@ class Control(FirmwareTest):
         subprocess.run([VMM, "list"], stdout=subprocess.DEVNULL, timeout=SECONDS, check=True)
         self.assertFalse(os.path.exists(folder))
 
+    def test_its_figures_are_watched_until_it_ends(self):
+        with self.run_guest() as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            with Client(self.path("control"), SECONDS) as client:
+                used = client.ask("x-vmm-query-stats")
+                self.assertEqual(used["memory-bytes"], 64 << 20)
+                self.assertGreater(used["resident-bytes"], 1 << 20)
+                self.assertGreater(used["vcpus"][0]["exits"]["io"], 0)
+                self.assertGreaterEqual(used["cpu-time-ns"], used["vcpus"][0]["cpu-time-ns"])
+            watch = [VMM, "ctl", self.path("control"), "stats", "--watch", "1"]
+            with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as lines, \
+                    subprocess.Popen([*watch, "--output=json"], stdout=subprocess.PIPE, text=True) as programs, Session(watch) as terminal:
+                for _ in range(2):
+                    self.assertRegex(lines.stdout.readline(), r"^firmware running cpu [0-9.]+ % memory .*B vda r [0-9]+/s")
+                    self.assertEqual(json.loads(programs.stdout.readline())["disks"][0]["device"], "vda")
+                    terminal.wait_for(rb"\x1b\[Hfirmware: running, CPU", SECONDS)
+                    terminal.wait_for(rb"  vda [^\n]*\n\x1b\[J", SECONDS)
+                self.ctl("kill")
+                self.assertEqual([lines.wait(SECONDS), programs.wait(SECONDS), terminal.wait_end(SECONDS)], [0, 0, 0])
+
     def test_it_is_listed(self):
         environment = {**os.environ, "XDG_RUNTIME_DIR": self.folder}
         with subprocess.Popen([VMM, "list", "--help"], stdout=subprocess.DEVNULL) as helped:
@@ -215,6 +236,42 @@ class Control(FirmwareTest):
             listed = {guest["name"]: guest for guest in json.loads(done.stdout)}
             self.assertEqual(listed[self.name], {"name": self.name, "status": "running", "pid": session.process.pid})
             self.assertIn("NAME", subprocess.run([VMM, "list"], env=environment, stdout=subprocess.PIPE, text=True, timeout=SECONDS, check=True).stdout)
+
+
+class DiskErrors(FirmwareTest):
+    """A disk of which the host cannot read the first cluster: its table says that it lies where it cannot."""
+
+    def broken_disk(self):
+        image = self.path("broken.qcow2")
+        self.boot_disk("disk", "never read")
+        subprocess.run([f"{os.path.dirname(VMM)}/vmm-img", "convert", "-q", "-O", "qcow2", "-f", "raw", self.path("disk"), image], check=True)
+        with open(image, "r+b") as file:
+            file.seek(40)
+            (l1_offset,) = struct.unpack(">Q", file.read(8))
+            file.seek(l1_offset)
+            (l1_entry,) = struct.unpack(">Q", file.read(8))
+            file.seek(l1_entry & 0x00FFFFFFFFFFFE00)
+            file.write(struct.pack(">Q", 1 << 63 | 0x200))  # not at the beginning of a cluster
+        return image
+
+    def test_are_told(self):
+        self.broken_disk()
+        for policy, action in (("report", "report"), ("stop", "stop")):
+            domain = self.domain(("broken.qcow2", "qcow2", ""))
+            with open(domain, "r+", encoding="utf-8") as file:
+                text = file.read()
+                file.seek(0)
+                file.write(text.replace("type='qcow2'", f"type='qcow2' rerror_policy='{policy}'"))
+            with self.start(domain, "--control", self.path("control")), Client(self.path("control"), SECONDS) as client:
+                client.ask("system_reset")
+                error = client.wait_for_event("BLOCK_IO_ERROR")
+                self.assertEqual(error, {"device": "vda", "node-name": "#vda", "operation": "read", "action": action, "nospace": False,
+                                         "reason": "Input/output error"})
+                if policy == "stop":
+                    client.wait_for_event("STOP")
+                    self.assertEqual(client.ask("query-status"), {"running": False, "status": "io-error"})
+                else:
+                    self.assertGreater(client.ask("query-blockstats")[0]["stats"]["failed_rd_operations"], 0)
 
 
 if __name__ == "__main__":

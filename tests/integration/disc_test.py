@@ -202,16 +202,34 @@ class Disc(FirmwareTest):
                 lines = client.makefile("rw", encoding="utf-8", newline="\n")
                 self.assertIn("QMP", json.loads(lines.readline()))
 
+                events = []
+
                 def ask(**message):
                     lines.write(json.dumps(message))
                     lines.flush()
-                    return json.loads(lines.readline())
+                    while True:
+                        answer = json.loads(lines.readline())
+                        if "event" not in answer:
+                            return answer
+                        events.append((answer["event"], answer["data"]))
+
+                def moved(is_open):
+                    return "DEVICE_TRAY_MOVED", {"device": "hdc", "id": "hdc", "tray-open": is_open}
 
                 self.assertEqual(ask(execute="qmp_capabilities"), {"return": {}})
                 self.assertEqual(ask(execute="query-status", id=7), {"return": {"running": True, "status": "running"}, "id": 7})
                 drives = {drive["device"]: drive for drive in ask(execute="query-block")["return"]}
                 self.assertEqual(drives["hdc"]["inserted"]["file"], self.path("one.iso"))
                 self.assertEqual(ask(execute="eject", arguments={"id": "hdc"}), {"return": {}})
+                self.assertEqual(events, [moved(True)])  # before the answer, as QEMU's
+                disc = {"id": "hdc", "filename": self.path("two.iso")}
+                self.assertEqual(ask(execute="blockdev-insert-medium", arguments=disc), {"return": {}})
+                self.assertIn("take it out first", ask(execute="blockdev-insert-medium", arguments=disc)["error"]["desc"])
+                self.assertEqual(ask(execute="blockdev-close-tray", arguments={"id": "hdc"}), {"return": {}})
+                drives = {drive["device"]: drive for drive in ask(execute="query-block")["return"]}
+                self.assertEqual((drives["hdc"]["inserted"]["file"], drives["hdc"]["tray_open"]), (self.path("two.iso"), False))
+                self.assertEqual(ask(execute="blockdev-change-medium", arguments={**disc, "filename": self.path("one.iso")}), {"return": {}})
+                self.assertEqual(events, [moved(True), moved(False), moved(True), moved(False)])
                 self.assertEqual(ask(execute="migrate")["error"]["class"], "CommandNotFound")
                 self.assertEqual(ask(execute="quit"), {"return": {}})
             self.assertEqual(session.wait_end(SECONDS), 0)

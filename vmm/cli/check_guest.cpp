@@ -1,6 +1,8 @@
 #include "vmm/cli/check_guest.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -8,6 +10,7 @@
 #include "vmm/cli/messages.h"
 #include "vmm/cli/read_guest.h"
 #include "vmm/control/guest_folder.h"
+#include "vmm/control/metrics_server.h"
 #include "vmm/machine/host_check.h"
 #include "vmm/machine/output_files.h"
 
@@ -61,7 +64,22 @@ class GuestCheck {
     }
     if (!options_.control_path.empty()) {
       const Status socket = check_socket_path(options_.control_path);
-      return socket ? socket : std::unexpected(socket.error().within("--control"));
+      if (!socket) {
+        return std::unexpected(socket.error().within("--control"));
+      }
+    }
+    return check_metrics();
+  }
+
+  // Who has a port now may not have it then.
+  Status check_metrics() const {
+    if (options_.metrics_place.empty()) {
+      return {};
+    }
+    VMM_ASSIGN_OR_RETURN(const std::optional<uint16_t> port, control::metrics_port(options_.metrics_place));
+    const Status place = port ? Status() : check_socket_path(options_.metrics_place);
+    if (!place) {
+      return std::unexpected(place.error().within("--metrics"));
     }
     return {};
   }

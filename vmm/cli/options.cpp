@@ -65,6 +65,8 @@ Usage: vmm --domain FILE [OPTIONS]
                       why not. Without --log the log goes to the journal then
   --pidfile PATH      a file with the number of vmm's process while it runs
   --control PATH      make the control socket there, and not where vmm ctl finds the guest by its name
+  --metrics PATH|PORT serve GET /metrics, in Prometheus' text format, at a unix socket of this path, or at this
+                      port of 127.0.0.1, where every user of this machine may read them
   --secret SECRET     id=NAME,file=FILE or id=NAME,env=VARIABLE: the passphrase of an encrypted disk, by the
                       name that its <secret> has; may be repeated
   --log FILE          write the log to FILE instead of standard error, once the domain file is read; why vmm
@@ -244,6 +246,7 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
     kDomain = 256,
     kInstall,
     kControl,
+    kMetrics,
     kSecret,
     kLog,
     kLogLevel,
@@ -270,6 +273,7 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
   static constexpr option kOptions[] = {{"domain", required_argument, nullptr, kDomain},
                                         {"install", required_argument, nullptr, kInstall},
                                         {"control", required_argument, nullptr, kControl},
+                                        {"metrics", required_argument, nullptr, kMetrics},
                                         {"secret", required_argument, nullptr, kSecret},
                                         {"log", required_argument, nullptr, kLog},
                                         {"log-level", required_argument, nullptr, kLogLevel},
@@ -327,6 +331,9 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
         break;
       case kControl:
         VMM_TRY(take_once(kOptions[index].name, options.control_path));
+        break;
+      case kMetrics:
+        VMM_TRY(take_once(kOptions[index].name, options.metrics_place));
         break;
       case kSecret:
         options.secrets.emplace_back(optarg);

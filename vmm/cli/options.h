@@ -24,6 +24,7 @@ struct Options {
   bool is_domain_on_input = false;  // domain_path is what messages call standard input then
   std::string install_path;
   std::string control_path;
+  std::string metrics_place;  // --metrics: a path, or a port
   std::string log_path;
   std::string pid_path;
   bool is_daemon = false;

@@ -46,7 +46,7 @@ Usage: vmm run [--kernel FILE] [--disk FILE]... [--cdrom ISO] [OPTIONS]
   --print             print the domain file that this is, and run nothing; saved, vmm --domain runs the same
 
 And as with --domain (see vmm --help): --ephemeral=memory, --ephemeral-dir, --ephemeral-limit,
---ephemeral-encrypt, --keep, --commit, --timeout, --shutdown-timeout, --daemonize, --pidfile, --control,
+--ephemeral-encrypt, --keep, --commit, --timeout, --shutdown-timeout, --daemonize, --pidfile, --control, --metrics,
 --secret, --log, --log-level, --check, --strict, --message-format. Exit statuses and keys are the same, too.
 )";
 

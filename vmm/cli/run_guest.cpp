@@ -24,6 +24,7 @@
 #include "vmm/control/control_server.h"
 #include "vmm/control/guest_folder.h"
 #include "vmm/control/machine_guest.h"
+#include "vmm/control/metrics_server.h"
 #include "vmm/domain/load.h"
 #include "vmm/domain/quick_domain.h"
 #include "vmm/domain/setting_document.h"
@@ -152,9 +153,15 @@ void tell_that_it_runs(const domain::Domain& domain, const Options& options, Sup
   tell_service_manager(fmt::format("READY=1\nSTATUS=The guest {} runs\n", printable(domain.name)));
 }
 
+// Where others come in.
+struct Doors {
+  ControlSocket control;
+  std::optional<control::MetricsListener> metrics;
+};
+
 // The guest's images are closed when this returns.
 Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, const Options& options,
-                               const DiskSecrets& secrets, EndSignals& signals, ControlSocket socket,
+                               const DiskSecrets& secrets, EndSignals& signals, Doors doors,
                                Supervisors& supervisors, std::vector<ThrowawayDisk>& throwaway_disks,
                                GuestReport& report) {
   VMM_ASSIGN_OR_RETURN(const std::unique_ptr<Machine> machine, Machine::build(domain, loop, secrets));
@@ -162,11 +169,17 @@ Result<MachineEnd> run_machine(const domain::Domain& domain, EventLoop& loop, co
   VMM_TRY(signals.watch(loop, *machine));
   control::MachineGuest guest(domain, *machine, loop);
   std::unique_ptr<control::ControlServer> server;
-  if (!socket.listener) {
+  if (!doors.control.listener) {
     log::warning("vmm ctl will not reach this guest: {}; --control PATH makes its socket elsewhere",
-                 socket.missing_because);
+                 doors.control.missing_because);
   } else {
-    VMM_ASSIGN_OR_RETURN(server, control::ControlServer::create(loop, guest, *std::move(socket.listener)));
+    VMM_ASSIGN_OR_RETURN(server,
+                         control::ControlServer::create(loop, guest, *std::move(doors.control.listener)));
+  }
+  std::unique_ptr<control::MetricsServer> metrics_server;
+  if (doors.metrics) {
+    VMM_ASSIGN_OR_RETURN(metrics_server,
+                         control::MetricsServer::create(loop, guest, *std::move(doors.metrics)));
   }
   VMM_ASSIGN_OR_RETURN(const EventLoop::Timer timeout, start_timeout(options, loop, *machine));
   loop.post([&] { tell_that_it_runs(domain, options, supervisors); });  // it turns when the guest runs
@@ -221,6 +234,12 @@ Result<MachineEnd> run_guest(const Options& options, GuestReport& report) {
   VMM_ASSIGN_OR_RETURN(EndSignals signals, EndSignals::block({.hangup_reopens_log = options.is_daemon,
                                                               .shutdown_timeout = options.shutdown_timeout}));
   VMM_ASSIGN_OR_RETURN(ControlSocket socket, listen(domain, options));
+  Doors doors{.control = std::move(socket), .metrics = std::nullopt};
+  if (!options.metrics_place.empty()) {
+    VMM_ASSIGN_OR_RETURN(control::MetricsListener listener,
+                         control::MetricsListener::listen(options.metrics_place));
+    doors.metrics.emplace(std::move(listener));
+  }
   VMM_TRY(apply_options(options, domain));
   if (!options.log_path.empty()) {
     VMM_TRY(refuse_as_output(domain, options.log_path));
@@ -233,7 +252,7 @@ Result<MachineEnd> run_guest(const Options& options, GuestReport& report) {
   }
   VMM_ASSIGN_OR_RETURN(const DiskSecrets secrets, read_secrets(options.secrets));
   std::vector<ThrowawayDisk> throwaway_disks;
-  auto end = run_machine(domain, *loop, options, secrets, signals, std::move(socket), supervisors,
+  auto end = run_machine(domain, *loop, options, secrets, signals, std::move(doors), supervisors,
                          throwaway_disks, report);
   VMM_TRY(finish_throwaway(throwaway_disks, why_not_to_commit(end, report), log::tell));
   return end;

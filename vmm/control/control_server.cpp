@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "vmm/base/log.h"
+#include "vmm/control/peer.h"
 #include "vmm/control/qmp_events.h"
 #include "vmm/control/qmp_job_events.h"
 
@@ -20,13 +21,6 @@ namespace {
 constexpr mode_t kOwnerOnly = 0600;
 constexpr int kBacklog = 16;
 constexpr std::chrono::seconds kPause(1);
-
-bool is_allowed(int fd) {
-  ucred peer{};
-  socklen_t length = sizeof peer;
-  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
-         (peer.uid == ::geteuid() || peer.uid == 0);
-}
 
 }  // namespace
 
@@ -97,7 +91,7 @@ void ControlServer::accept() {
     }
     return;
   }
-  if (clients_.size() >= kMaxClients || !is_allowed(peer.get())) {
+  if (clients_.size() >= kMaxClients || !is_peer_allowed(peer.get())) {
     return;
   }
   Client& client = clients_.emplace_back(guest_, std::move(peer));

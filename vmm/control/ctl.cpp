@@ -21,6 +21,7 @@
 #include "vmm/control/console_client.h"
 #include "vmm/control/ctl_command.h"
 #include "vmm/control/ctl_images.h"
+#include "vmm/control/ctl_stats.h"
 #include "vmm/control/ctl_throttle.h"
 #include "vmm/control/guest_folder.h"
 #include "vmm/control/output_option.h"
@@ -37,6 +38,8 @@ Usage: vmm ctl GUEST COMMAND [ARGUMENTS] [--output human|json]
 GUEST is the name that its domain file has, or the path of its control socket (with a /).
 
   status                          what the guest does, and its disks and discs
+  stats [--watch [SECONDS]]       what its CPUs, its memory and its disks do, in a second; --watch goes on, every
+                                  2 s if it does not say otherwise, until Ctrl-C or the guest's end
   pause                           stop its CPUs, and its clock
   resume                          let it go on; where a disk waits for the host, try again at once
   eject [DRIVE] [--force]         take the disc out
@@ -292,7 +295,7 @@ struct Command {
   bool takes_force;
   bool takes_format;
   Result<Told> (*run)(const Request& request);
-  std::vector<std::string> (*own_options)() = nullptr;  // each with a value
+  std::vector<CtlOption> (*own_options)() = nullptr;
 };
 constexpr std::array kCommands = {
     Command{"status", 0, 0, false, false, status},
@@ -308,6 +311,7 @@ constexpr std::array kCommands = {
     Command{"reset", 0, 0, false, false, reset},
     Command{"kill", 0, 0, false, false, kill},
     Command{"ephemeral-limit", 1, 1, false, false, set_throwaway_limit},
+    Command{"stats", 0, 0, false, false, tell_stats, stats_options},
     Command{"throttle", 1, 1, false, false, throttle, throttle_options},
     Command{"resize", 2, 2, false, false, resize},
     Command{"snapshot", 2, 2, false, false, snapshot},
@@ -318,24 +322,33 @@ constexpr std::array kCommands = {
     Command{"cancel", 1, 1, false, false, cancel_jobs},
 };
 
+bool is_number(const std::string& text) {
+  return !text.empty() && std::ranges::all_of(text, [](char each) { return each >= '0' && each <= '9'; });
+}
+
 // As `--read-bytes-sec 10M` or `--read-bytes-sec=10M`. False: it is another argument.
 Result<bool> take_own_option(const Command& command, std::span<const std::string> arguments, size_t& index,
                              Options& options) {
-  if (command.own_options == nullptr) {
-    return false;
-  }
   const std::string& argument = arguments[index];
   const size_t equals = argument.find('=');
   const std::string name = argument.substr(2, equals == std::string::npos ? equals : equals - 2);
-  const std::vector<std::string> known = command.own_options();
-  if (std::ranges::find(known, name) == known.end()) {
+  const std::vector<CtlOption> known =
+      command.own_options == nullptr ? std::vector<CtlOption>() : command.own_options();
+  const auto found = std::ranges::find(known, name, &CtlOption::name);
+  if (found == known.end()) {
     return false;
   }
-  if (equals == std::string::npos && index + 1 == arguments.size()) {
+  const bool is_last = index + 1 == arguments.size();
+  if (equals != std::string::npos) {
+    options.values[name] = argument.substr(equals + 1);
+  } else if (found->may_be_without_value && (is_last || !is_number(arguments[index + 1]))) {
+    options.values[name];
+  } else if (is_last) {
     return fail_configuration("vmm ctl {}: a value is missing behind {}; see vmm ctl --help", command.name,
                               argument);
+  } else {
+    options.values[name] = arguments[++index];
   }
-  options.values[name] = equals == std::string::npos ? arguments[++index] : argument.substr(equals + 1);
   return true;
 }
 
@@ -448,6 +461,9 @@ Status run_ctl(std::span<const std::string> arguments) {
   VMM_ASSIGN_OR_RETURN(const Options options, read_options(*command, arguments.subspan(2)));
   VMM_ASSIGN_OR_RETURN(QmpClient guest, connect(arguments[0]));
   VMM_ASSIGN_OR_RETURN(const Told told, command->run({.guest = guest, .options = options}));
+  if (told.is_printed) {
+    return {};
+  }
   return options.output == OutputFormat::kJson ? print_json(told.value) : print_lines(told.lines);
 }
 

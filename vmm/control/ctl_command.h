@@ -19,15 +19,22 @@ struct CtlOptions {
   std::vector<std::string> operands;
   bool is_forced = false;
   std::optional<std::string> format;
-  std::map<std::string, std::string> values;  // of the command's own options, by their names without dashes
+  // Of the command's own options, by their names without dashes; empty: given without a value.
+  std::map<std::string, std::string> values;
   OutputFormat output = OutputFormat::kHuman;
 };
 struct CtlRequest {
   QmpClient& guest;
   const CtlOptions& options;
 };
+// An option that only one command has.
+struct CtlOption {
+  std::string name;                   // without dashes
+  bool may_be_without_value = false;  // then the value is a number, or follows a =
+};
 // For people and for programs.
 struct CtlTold {
+  bool is_printed = false;  // nothing is left to say
   std::vector<std::string> lines;
   nlohmann::json value = nlohmann::json::object();
 };

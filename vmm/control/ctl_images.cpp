@@ -112,9 +112,9 @@ Result<CtlTold> tell_image(QmpClient& guest, const std::string& disk, const char
 
 }  // namespace
 
-std::vector<std::string> commit_options() { return {"top", "base", "speed"}; }
-std::vector<std::string> stream_options() { return {"base", "speed"}; }
-std::vector<std::string> backup_options() { return {"sync", "speed"}; }
+std::vector<CtlOption> commit_options() { return {{.name = "top"}, {.name = "base"}, {.name = "speed"}}; }
+std::vector<CtlOption> stream_options() { return {{.name = "base"}, {.name = "speed"}}; }
+std::vector<CtlOption> backup_options() { return {{.name = "sync"}, {.name = "speed"}}; }
 
 // "+1G" starts from the size that is.
 Result<CtlTold> resize(const CtlRequest& request) {

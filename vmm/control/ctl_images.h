@@ -1,7 +1,6 @@
 // `vmm ctl GUEST resize|snapshot|commit|stream|backup|jobs|cancel`: the images of a running guest's disks.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "vmm/control/ctl_command.h"
@@ -9,9 +8,9 @@
 namespace vmm::control {
 
 // The options of the commands, without dashes; each has a value.
-std::vector<std::string> commit_options();
-std::vector<std::string> stream_options();
-std::vector<std::string> backup_options();
+std::vector<CtlOption> commit_options();
+std::vector<CtlOption> stream_options();
+std::vector<CtlOption> backup_options();
 
 Result<CtlTold> resize(const CtlRequest& request);
 Result<CtlTold> snapshot(const CtlRequest& request);

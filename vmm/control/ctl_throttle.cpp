@@ -119,12 +119,12 @@ Result<json> changed_limits(const json& now, const std::map<std::string, std::st
 
 }  // namespace
 
-std::vector<std::string> throttle_options() {
-  std::vector<std::string> names;
+std::vector<CtlOption> throttle_options() {
+  std::vector<CtlOption> options;
   for (ThrottleOption& option : all_throttle_options()) {
-    names.push_back(std::move(option.name));
+    options.push_back({.name = std::move(option.name)});
   }
-  return names;
+  return options;
 }
 
 Result<CtlTold> throttle(const CtlRequest& request) {

@@ -2,15 +2,13 @@
 // blkdeviotune.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "vmm/control/ctl_command.h"
 
 namespace vmm::control {
 
-// Its options, without dashes; each has a value.
-std::vector<std::string> throttle_options();
+std::vector<CtlOption> throttle_options();
 
 Result<CtlTold> throttle(const CtlRequest& request);
 

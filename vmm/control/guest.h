@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "block/cache_counters.h"
 #include "block/disk_counters.h"
 #include "block/disk_layer.h"
 #include "vmm/base/error.h"
@@ -20,6 +21,7 @@
 #include "vmm/machine/disk_jobs.h"
 #include "vmm/machine/machine_actions.h"
 #include "vmm/machine/machine_event.h"
+#include "vmm/machine/machine_statistics.h"
 #include "vmm/machine/pci_info.h"
 
 namespace vmm::control {
@@ -38,7 +40,9 @@ class Guest {
     bool is_locked = false;                // by the guest
     std::vector<block::DiskLayer> layers;  // the image, then what it stands on; empty: no disc
     std::optional<domain::IoTune> limits;
-    const block::DiskCounters* counters = nullptr;  // never null; live as long as the guest
+    // Never null; they live as long as the guest.
+    const block::DiskCounters* counters = nullptr;
+    const block::CacheCounters* cache = nullptr;
   };
   enum class Opened : uint8_t { kOpen, kGuestAsked };
 
@@ -48,6 +52,7 @@ class Guest {
 
   // Of each vCPU, in their order: the thread's number in the kernel.
   virtual std::vector<int> vcpu_threads() const = 0;
+  virtual MachineStatistics statistics() const = 0;
   virtual std::vector<ConsoleInfo> consoles() const = 0;
   // Empty: the machine has no PCI.
   virtual std::vector<PciFunctionInfo> pci_functions() const = 0;
@@ -86,6 +91,8 @@ class Guest {
   virtual Result<Opened> open_tray(std::string_view device, bool is_forced) = 0;
   virtual Status close_tray(std::string_view device) = 0;
   virtual Status remove_disc(std::string_view device) = 0;
+  virtual Status insert_disc(std::string_view device, const std::filesystem::path& file,
+                             std::optional<domain::ImageFormat> format) = 0;
   virtual Status change_disc(std::string_view device, const std::filesystem::path& file,
                              std::optional<domain::ImageFormat> format, bool is_forced) = 0;
 

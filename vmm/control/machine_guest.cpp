@@ -32,7 +32,8 @@ std::vector<Guest::Drive> MachineGuest::drives() const {
                       .is_locked = drive.tray.is_locked,
                       .layers = std::move(drive.layers),
                       .limits = drive.limits,
-                      .counters = drive.counters});
+                      .counters = drive.counters,
+                      .cache = drive.cache});
   }
   return drives;
 }

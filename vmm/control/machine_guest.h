@@ -17,6 +17,7 @@ class MachineGuest final : public Guest {
   State state() const override;
   std::vector<Drive> drives() const override;
   std::vector<int> vcpu_threads() const override { return machine_.vcpu_threads(); }
+  MachineStatistics statistics() const override { return machine_.statistics(); }
   std::vector<ConsoleInfo> consoles() const override { return machine_.consoles(); }
   std::vector<PciFunctionInfo> pci_functions() const override { return machine_.pci_functions(); }
   void set_observer(std::function<void(const MachineEvent&)> observer) override {
@@ -46,6 +47,10 @@ class MachineGuest final : public Guest {
   Result<Opened> open_tray(std::string_view device, bool is_forced) override;
   Status close_tray(std::string_view device) override { return machine_.disks().close_tray(device); }
   Status remove_disc(std::string_view device) override { return machine_.disks().remove_disc(device); }
+  Status insert_disc(std::string_view device, const std::filesystem::path& file,
+                     std::optional<domain::ImageFormat> format) override {
+    return machine_.disks().insert_disc(device, file, format);
+  }
   Status change_disc(std::string_view device, const std::filesystem::path& file,
                      std::optional<domain::ImageFormat> format, bool is_forced) override {
     return machine_.disks().change_disc(device, file, format, is_forced);

@@ -62,8 +62,8 @@ constexpr const char* kOverlayFormats[] = {"qcow2"};
 constexpr Type kOverlayFormat = enum_of("OverlayFormat", kOverlayFormats);
 constexpr const char* kSyncModes[] = {"top", "full"};
 constexpr Type kSyncMode = enum_of("MirrorSyncMode", kSyncModes);
-constexpr const char* kErrorActions[] = {"report"};
-constexpr Type kErrorAction = enum_of("BlockdevOnError", kErrorActions);
+constexpr const char* kOnErrorValues[] = {"report"};
+constexpr Type kOnError = enum_of("BlockdevOnError", kOnErrorValues);
 
 void store_nothing(Request& /*request*/, const Json& /*value*/) {}
 void store_device(Request& request, const Json& value) { request.device = value; }
@@ -92,7 +92,6 @@ struct Argument {
   Member member;
   void (*store)(Request& request, const Json& value);
 };
-constexpr bool kOptional = true;
 constexpr Argument kArguments[] = {
     {kDrive | kCdrom,
      {"id", &kStringType, kOptional},
@@ -185,15 +184,15 @@ constexpr Argument kArguments[] = {
     {kBackup,
      {"sync", &kSyncMode},
      [](Request& request, const Json& value) { request.is_of_top = value == "top"; }},
-    {kBackup, {"on-source-error", &kErrorAction, kOptional}, store_nothing},
-    {kBackup, {"on-target-error", &kErrorAction, kOptional}, store_nothing},
+    {kBackup, {"on-source-error", &kOnError, kOptional}, store_nothing},
+    {kBackup, {"on-target-error", &kOnError, kOptional}, store_nothing},
     {kBase,
      {"base", &kStringType, kOptional},
      [](Request& request, const Json& value) { request.base = value; }},
     {kBase,
      {"base-node", &kStringType, kOptional},
      [](Request& request, const Json& value) { request.base_node = value; }},
-    {kBase, {"on-error", &kErrorAction, kOptional}, store_nothing},
+    {kBase, {"on-error", &kOnError, kOptional}, store_nothing},
     {kTop,
      {"top", &kStringType, kOptional},
      [](Request& request, const Json& value) { request.top = value; }},

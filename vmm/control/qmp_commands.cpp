@@ -144,6 +144,7 @@ constexpr std::array kCommands = {
     Command{"block_set_io_throttle", kDrive | kLimits, kEmptyType, set_io_throttle},
     Command{"blockdev-change-medium", kCdrom | kForce | kFile, kEmptyType, change_medium},
     Command{"blockdev-close-tray", kCdrom, kEmptyType, close_tray},
+    Command{"blockdev-insert-medium", kCdrom | kFile, kEmptyType, insert_medium},
     Command{"blockdev-open-tray", kCdrom | kForce, kEmptyType, open_tray},
     Command{"blockdev-remove-medium", kCdrom, kEmptyType, remove_medium},
     Command{"blockdev-snapshot-sync", kNode | kSnapshot, kEmptyType, snapshot_sync},
@@ -178,6 +179,7 @@ constexpr std::array kCommands = {
     Command{"system_powerdown", kNothing, kEmptyType, power_down},
     Command{"system_reset", kNothing, kEmptyType, reset},
     Command{"x-vmm-boot-once", kDrive, kEmptyType, boot_once},
+    Command{"x-vmm-query-stats", kNothing, kStatisticsInfo, query_statistics},
     Command{"x-vmm-query-throwaway", kNothing, kThrowawayInfo, query_throwaway},
     Command{"x-vmm-set-throwaway-limit", kBytes, kEmptyType, set_throwaway_limit},
 };

@@ -76,6 +76,10 @@ Answer eject(Guest& guest, const Request& request) {
   return answer_of(guest.remove_disc(request.device));
 }
 
+Answer insert_medium(Guest& guest, const Request& request) {
+  return answer_of(guest.insert_disc(request.device, request.file, request.format));
+}
+
 Answer change_medium(Guest& guest, const Request& request) {
   return answer_of(guest.change_disc(request.device, request.file, request.format, request.is_forced));
 }

@@ -23,6 +23,7 @@ Answer open_tray(Guest& guest, const Request& request);
 Answer close_tray(Guest& guest, const Request& request);
 Answer remove_medium(Guest& guest, const Request& request);
 Answer eject(Guest& guest, const Request& request);
+Answer insert_medium(Guest& guest, const Request& request);
 Answer change_medium(Guest& guest, const Request& request);
 
 }  // namespace vmm::control

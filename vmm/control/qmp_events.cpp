@@ -17,6 +17,16 @@ constexpr const char* kWatchdogActions[] = {"reset", "shutdown", "poweroff", "pa
 constexpr Type kWatchdogAction = enum_of("WatchdogAction", kWatchdogActions);
 constexpr std::array kWatchdogMembers = {Member{"action", &kWatchdogAction}};
 
+constexpr std::array kTrayMembers = {Member{"device", &kStringType}, Member{"id", &kStringType},
+                                     Member{"tray-open", &kBoolType}};
+constexpr const char* kOperations[] = {"read", "write"};
+constexpr Type kOperation = enum_of("IoOperationType", kOperations);
+constexpr const char* kErrorActions[] = {"ignore", "report", "stop"};
+constexpr Type kErrorAction = enum_of("BlockErrorAction", kErrorActions);
+constexpr std::array kDiskErrorMembers = {Member{"device", &kStringType},   Member{"node-name", &kStringType},
+                                          Member{"operation", &kOperation}, Member{"action", &kErrorAction},
+                                          Member{"nospace", &kBoolType},    Member{"reason", &kStringType}};
+
 // By MachineEvent::Kind.
 constexpr EventSchema kEvents[] = {
     {"STOP", {}},
@@ -26,8 +36,10 @@ constexpr EventSchema kEvents[] = {
     {"SHUTDOWN", kEndMembers},
     {"GUEST_PANICKED", kPanickedMembers},
     {"WATCHDOG", kWatchdogMembers},
+    {"DEVICE_TRAY_MOVED", kTrayMembers},
+    {"BLOCK_IO_ERROR", kDiskErrorMembers},
 };
-static_assert(std::size(kEvents) == static_cast<size_t>(MachineEvent::Kind::kWatchdog) + 1);
+static_assert(std::size(kEvents) == static_cast<size_t>(MachineEvent::Kind::kDiskError) + 1);
 
 const char* name_of(MachineEvent::Kind kind) { return kEvents[static_cast<size_t>(kind)].name; }
 
@@ -65,6 +77,19 @@ const char* panic_action(domain::LifecycleAction action) {
   return "run";
 }
 
+const char* error_action_name(domain::ErrorPolicy action) {
+  switch (action) {
+    case domain::ErrorPolicy::kStop:
+      return "stop";
+    case domain::ErrorPolicy::kIgnore:
+      return "ignore";
+    case domain::ErrorPolicy::kReport:
+    case domain::ErrorPolicy::kEnospace:
+      break;
+  }
+  return "report";
+}
+
 Json data_of(const MachineEvent& event) {
   switch (event.kind) {
     case MachineEvent::Kind::kReset:
@@ -74,6 +99,15 @@ Json data_of(const MachineEvent& event) {
       return Json{{"action", panic_action(event.action)}};
     case MachineEvent::Kind::kWatchdog:
       return Json{{"action", domain::name_of(event.watchdog_action)}};
+    case MachineEvent::Kind::kTrayMoved:
+      return Json{{"device", event.disk}, {"id", event.disk}, {"tray-open", event.is_tray_open}};
+    case MachineEvent::Kind::kDiskError:
+      return Json{{"device", event.disk},
+                  {"node-name", "#" + event.disk},
+                  {"operation", event.is_write ? "write" : "read"},
+                  {"action", error_action_name(event.error_action)},
+                  {"nospace", event.is_no_space},
+                  {"reason", event.is_no_space ? "No space left on device" : "Input/output error"}};
     case MachineEvent::Kind::kStopped:
     case MachineEvent::Kind::kResumed:
     case MachineEvent::Kind::kPowerdown:

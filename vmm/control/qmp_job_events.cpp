@@ -9,8 +9,8 @@
 namespace vmm::control {
 namespace {
 
-constexpr const char* kOperations[] = {"read", "write"};
-constexpr Type kOperation = enum_of("IoOperationType", kOperations);
+constexpr const char* kJobOperations[] = {"read", "write"};
+constexpr Type kJobOperation = enum_of("IoOperationType", kJobOperations);
 constexpr const char* kReportOnly[] = {"report"};
 constexpr Type kReport = enum_of("BlockErrorAction", kReportOnly);
 constexpr std::array kStatusMembers = {Member{"id", &kStringType}, Member{"status", &kJobStatus}};
@@ -20,7 +20,7 @@ constexpr std::array kProgressMembers = {Member{"type", &kJobType}, Member{"devi
 constexpr std::array kCompletedMembers = {Member{"type", &kJobType},  Member{"device", &kStringType},
                                           Member{"len", &kIntType},   Member{"offset", &kIntType},
                                           Member{"speed", &kIntType}, Member{"error", &kStringType, true}};
-constexpr std::array kErrorMembers = {Member{"device", &kStringType}, Member{"operation", &kOperation},
+constexpr std::array kErrorMembers = {Member{"device", &kStringType}, Member{"operation", &kJobOperation},
                                       Member{"action", &kReport}};
 
 constexpr EventSchema kJobEvents[] = {

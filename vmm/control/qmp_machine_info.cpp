@@ -69,6 +69,27 @@ Answer query_chardev(Guest& guest, const Request& /*request*/) {
   return list;
 }
 
+Answer query_statistics(Guest& guest, const Request& /*request*/) {
+  const MachineStatistics statistics = guest.statistics();
+  Json vcpus = Json::array();
+  for (const MachineStatistics::Vcpu& vcpu : statistics.vcpus) {
+    Json exits = Json::object();
+    for (size_t i = 0; i < vcpu.exits.size(); ++i) {
+      exits[ExitCounters::kNames[i]] = vcpu.exits[i];
+    }
+    vcpus.push_back({{"cpu-index", vcpus.size()}, {"cpu-time-ns", vcpu.cpu_ns}, {"exits", std::move(exits)}});
+  }
+  Json told{{"time-ns", statistics.now_ns},
+            {"cpu-time-ns", statistics.process_cpu_ns},
+            {"resident-bytes", statistics.resident_bytes},
+            {"memory-bytes", statistics.memory_bytes}};
+  if (statistics.balloon_bytes) {
+    told["balloon-bytes"] = *statistics.balloon_bytes;
+  }
+  told["vcpus"] = std::move(vcpus);
+  return told;
+}
+
 // A machine without PCI has no bus.
 Answer query_pci(Guest& guest, const Request& /*request*/) {
   const auto functions = guest.pci_functions();

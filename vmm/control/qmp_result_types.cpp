@@ -5,8 +5,6 @@
 namespace vmm::control {
 namespace {
 
-constexpr bool kOptional = true;
-
 constexpr std::array kVersionTripleMembers = {Member{"major", &kIntType}, Member{"minor", &kIntType},
                                               Member{"micro", &kIntType}};
 constexpr Type kVersionTriple = object_of("VersionTriple", kVersionTripleMembers);
@@ -146,6 +144,22 @@ constexpr std::array kChardevInfoMembers = {Member{"label", &kStringType}, Membe
                                             Member{"frontend-open", &kBoolType}};
 constexpr Type kChardevInfo = object_of("ChardevInfo", kChardevInfoMembers);
 
+// By ExitCounters::kNames.
+constexpr std::array kExitsMembers = {Member{"io", &kIntType}, Member{"mmio", &kIntType},
+                                      Member{"halt", &kIntType}, Member{"signal", &kIntType},
+                                      Member{"other", &kIntType}};
+constexpr Type kExits = object_of("VcpuExits", kExitsMembers);
+constexpr std::array kVcpuStatsMembers = {Member{"cpu-index", &kIntType}, Member{"cpu-time-ns", &kIntType},
+                                          Member{"exits", &kExits}};
+constexpr Type kVcpuStats = object_of("VcpuStats", kVcpuStatsMembers);
+constexpr Type kVcpuStatsList = array_of(kVcpuStats);
+constexpr std::array kStatisticsMembers = {Member{"time-ns", &kIntType},
+                                           Member{"cpu-time-ns", &kIntType},
+                                           Member{"resident-bytes", &kIntType},
+                                           Member{"memory-bytes", &kIntType},
+                                           Member{"balloon-bytes", &kIntType, kOptional},
+                                           Member{"vcpus", &kVcpuStatsList}};
+
 constexpr std::array kPciClassMembers = {Member{"desc", &kStringType, kOptional}, Member{"class", &kIntType}};
 constexpr Type kPciClass = object_of("PciDeviceClass", kPciClassMembers);
 constexpr std::array kPciIdMembers = {Member{"device", &kIntType}, Member{"vendor", &kIntType},
@@ -255,6 +269,7 @@ constinit const Type kJobType = enum_of("JobType", kJobTypes);
 constinit const Type kJobStatus = enum_of("JobStatus", kJobStatuses);
 constinit const Type kBlockJobInfoList = array_of(kBlockJobInfo);
 constinit const Type kJobInfoList = array_of(kJobInfo);
+constinit const Type kStatisticsInfo = object_of("VmmStats", kStatisticsMembers);
 constinit const Type kThrowawayInfo = object_of("ThrowawayInfo", kThrowawayInfoMembers);
 
 }  // namespace vmm::control

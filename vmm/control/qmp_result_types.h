@@ -23,5 +23,6 @@ extern const Type kBlockJobInfoList;
 extern const Type kJobInfoList;
 extern const Type kJobType;
 extern const Type kJobStatus;
+extern const Type kStatisticsInfo;
 
 }  // namespace vmm::control

@@ -16,6 +16,8 @@ struct Member {
   const Type* type;
   bool is_optional = false;
 };
+// What Member::is_optional means, in tables.
+inline constexpr bool kOptional = true;
 // What an object holds besides its members where its tag has this value.
 struct Variant {
   const char* tag_value;

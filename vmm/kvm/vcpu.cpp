@@ -88,6 +88,7 @@ VcpuStop Vcpu::run() {
     if (::ioctl(fd_.get(), KVM_RUN, 0) < 0) {
       switch (errno) {
         case EINTR:
+          exits_.count(ExitCounters::kSignal);
           std::atomic_ref(page.immediate_exit).store(0);
           return VcpuStop::kKicked;
         case EAGAIN:  // the vCPU was not runnable yet (waiting for INIT) and a signal came
@@ -98,19 +99,26 @@ VcpuStop Vcpu::run() {
     }
     switch (page.exit_reason) {
       case KVM_EXIT_IO:
+        exits_.count(ExitCounters::kPort);
         answer_port_access();
         break;
       case KVM_EXIT_MMIO:
+        exits_.count(ExitCounters::kMmio);
         answer_mmio_access();
         break;
       case KVM_EXIT_INTR:
+        exits_.count(ExitCounters::kSignal);
         return VcpuStop::kKicked;
+      case KVM_EXIT_HLT:  // the in-kernel APIC halts by itself
+        exits_.count(ExitCounters::kHalt);
+        break;
       case KVM_EXIT_IRQ_WINDOW_OPEN:  // only where it was asked for; harmless
       case KVM_EXIT_SET_TPR:
-      case KVM_EXIT_HLT:  // the in-kernel APIC halts by itself
       case KVM_EXIT_IOAPIC_EOI:
+        exits_.count(ExitCounters::kOther);
         break;
       case KVM_EXIT_SHUTDOWN:
+        exits_.count(ExitCounters::kOther);
         stop_reason_ = "the guest's CPU shut down (triple fault)";
         return VcpuStop::kTripleFault;
       case KVM_EXIT_SYSTEM_EVENT:

@@ -17,6 +17,7 @@
 #include "vmm/core/guest_memory.h"
 #include "vmm/core/io_bus.h"
 #include "vmm/kvm/cpuid_entry.h"
+#include "vmm/kvm/exit_counters.h"
 #include "vmm/kvm/vm.h"
 
 struct kvm_run;
@@ -42,6 +43,8 @@ class Vcpu {
   Vcpu& operator=(const Vcpu&) = delete;
 
   unsigned id() const { return id_; }
+  // Any thread.
+  const ExitCounters& exits() const { return exits_; }
 
   // Puts every register, MSR, the local APIC and the multiprocessing state back to power-on: the first vCPU
   // at the reset vector, the others waiting for INIT and SIPI. The first time takes that state from a vCPU
@@ -99,6 +102,7 @@ class Vcpu {
   const IoBus& mmio_;
   std::unique_ptr<PowerOnState> power_on_state_;  // nullptr until the first reset
 
+  ExitCounters exits_;
   std::string stop_reason_;
   std::vector<std::byte> faulting_instruction_;
 };

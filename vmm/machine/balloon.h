@@ -4,6 +4,7 @@
 // Threads: the methods are the main thread's; the device belongs to its thread from start() on.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "devices/virtio/balloon.h"
@@ -23,6 +24,10 @@ class Balloon {
   Balloon& operator=(const Balloon&) = delete;
 
   void start() { thread_->start(); }
+  // What of the guest's memory it has given back. Any thread.
+  uint64_t given_back_bytes() const {
+    return uint64_t{device_->state().actual_pages} * virtio::VirtioBalloon::kPageBytes;
+  }
   // Stops giving memory back, and waits until none is being given back. In turns with resume().
   void quiesce();
   void resume();

@@ -156,6 +156,7 @@ Result<Disks::Medium> Disks::open_medium(const domain::Disk& wanted, const Disk&
   image_options.overlay = disk.overlay;
   image_options.budget = budget_;
   image_options.opened = disk.files;
+  image_options.cache_counters = disk.cache;
   VMM_ASSIGN_OR_RETURN(OpenedSource source, open_source(disk.thread->loop(), wanted, image_options));
   Medium medium{.image = std::move(source.image), .boot = source.boot};
   medium.layers = medium.image->layers();
@@ -189,10 +190,6 @@ void Disks::make_virtio_block(const domain::Disk& disk, Disk& made) const {
 }
 
 void Disks::add_error_policy(const domain::Disk& wanted, size_t index, Medium& medium) {
-  const block::ErrorPolicies policies = error_policies(wanted);
-  if (policies.write == block::ErrorPolicy::kReport && policies.read == block::ErrorPolicy::kReport) {
-    return;
-  }
   auto on_held = [this, index](block::IoStatus status) {
     const Disk& disk = disks_[index];
     if (gives_up_) {
@@ -201,10 +198,28 @@ void Disks::add_error_policy(const domain::Disk& wanted, size_t index, Medium& m
       world_.on_held(disk.name, reason_for(status, disk.overlay != nullptr));
     }
   };
-  auto device =
-      std::make_unique<block::ErrorPolicyDevice>(std::move(medium.image), policies, std::move(on_held));
+  auto on_error = [this, index](block::BlockOp op, block::ErrorPolicy action, block::IoStatus status) {
+    tell_error(disks_[index], op, action, status);
+  };
+  auto device = std::make_unique<block::ErrorPolicyDevice>(std::move(medium.image), error_policies(wanted),
+                                                           std::move(on_held), std::move(on_error));
   medium.policy = device.get();
   medium.image = std::move(device);
+}
+
+void Disks::tell_error(const Disk& disk, block::BlockOp op, block::ErrorPolicy action,
+                       block::IoStatus status) const {
+  if (!disk.error_paces->at(static_cast<size_t>(action)).allows()) {
+    return;
+  }
+  MachineEvent event{.kind = MachineEvent::Kind::kDiskError,
+                     .disk = disk.wanted->target,
+                     .is_write = op != block::BlockOp::kRead,
+                     .is_no_space = status == block::IoStatus::kNoSpace,
+                     .error_action = action == block::ErrorPolicy::kStop     ? domain::ErrorPolicy::kStop
+                                     : action == block::ErrorPolicy::kIgnore ? domain::ErrorPolicy::kIgnore
+                                                                             : domain::ErrorPolicy::kReport};
+  world_.main_loop.post([this, event = std::move(event)] { world_.on_event(event); });
 }
 
 // Outside of the error policy: what is tried again was counted before.
@@ -262,7 +277,9 @@ Status Disks::attach_to_ide(const domain::Disk& disk, Disk& made) {
     made.tray = &channel.attach_cdrom(drive, std::move(cdrom), loop, made.medium.image.get());
     if (disk.tray_is_open) {
       made.tray->open(/*is_forced=*/true);
+      made.is_told_open = true;
     }
+    made.tray->set_on_moved([this] { note_tray_move(); });
   } else {
     ide::AtaDisk::Options options;
     options.serial = disk.serial;

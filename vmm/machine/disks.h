@@ -4,6 +4,7 @@
 // start() on.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/cache_counters.h"
 #include "block/disk_counters.h"
 #include "block/disk_layer.h"
 #include "block/error_policy.h"
@@ -27,9 +29,11 @@
 #include "devices/virtio/block.h"
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
+#include "vmm/base/log.h"
 #include "vmm/domain/domain.h"
 #include "vmm/machine/disc_check.h"
 #include "vmm/machine/io_thread.h"
+#include "vmm/machine/machine_event.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/secrets.h"
 #include "vmm/machine/thread_pins.h"
@@ -45,6 +49,10 @@ class Disks {
     VirtioPlaces& places;
     const DiskSecrets& secrets;
     const ThreadPins& pins;
+    EventLoop& main_loop;
+    // A CD-ROM drive's tray has moved, or the host could not do something; of the errors of a disk about
+    // which the same is done only as many as log::RateLimit allows. Called on the main loop's thread.
+    std::function<void(const MachineEvent& event)> on_event;
     // A request that the host could not do is held, as error_policy='stop' wants it: the guest is to be
     // paused until retry_held(). Called on an I/O thread.
     std::function<void(const std::string& disk, const std::string& reason)> on_held;
@@ -106,7 +114,9 @@ class Disks {
     // The image, then what it stands on, as they were when they were opened.
     std::vector<block::DiskLayer> layers;
     std::optional<domain::IoTune> limits;
-    const block::DiskCounters* counters = nullptr;  // never null; live as long as the Disks
+    // Never null; they live as long as the Disks.
+    const block::DiskCounters* counters = nullptr;
+    const block::CacheCounters* cache = nullptr;
   };
   std::vector<Drive> drives() const;
   bool has(std::string_view target) const { return find(target) != nullptr; }
@@ -116,9 +126,12 @@ class Disks {
   Status close_tray(std::string_view target);
   // REQUIRES of the caller: the tray is open, else it is an error.
   Status remove_disc(std::string_view target);
+  // Into an open tray that is empty, else it is an error; the guest sees it when the tray is closed. format:
+  // absent, what the domain says of the drive.
+  Status insert_disc(std::string_view target, const std::filesystem::path& file,
+                     std::optional<domain::ImageFormat> format);
   // In place of the disc that is there, if any. Where the image cannot be opened, or the guest holds the tray
-  // locked and this is not forced, nothing is changed; but the guest is asked to open it. format: absent,
-  // what the domain says of the drive.
+  // locked and this is not forced, nothing is changed; but the guest is asked to open it.
   Status change_disc(std::string_view target, const std::filesystem::path& file,
                      std::optional<domain::ImageFormat> format, bool is_forced);
 
@@ -149,7 +162,7 @@ class Disks {
  private:
   struct Medium {
     std::unique_ptr<block::BlockDevice> image;
-    block::ErrorPolicyDevice* policy = nullptr;  // the image, where it is one, or what is limited
+    block::ErrorPolicyDevice* policy = nullptr;  // what is limited
     block::LiveDisk* live = nullptr;             // the image itself, of a disk
     block::ThrottledDisk* throttle = nullptr;    // the image
     std::optional<DiscBoot> boot;                // of a raw image in a CD-ROM drive
@@ -171,11 +184,15 @@ class Disks {
     std::vector<block::DiskLayer> layers;  // the same
     std::optional<domain::IoTune> limits;  // as of now
     std::unique_ptr<block::DiskCounters> counters = std::make_unique<block::DiskCounters>();
+    std::shared_ptr<block::CacheCounters> cache = std::make_shared<block::CacheCounters>();
     domain::ImageFormat format = domain::ImageFormat::kRaw;
     std::unique_ptr<virtio::VirtioBlock> device;
     VirtioTransport virtio;
-    ide::DriveIo* ide = nullptr;  // the chipset's; then there is no virtio device
-    ide::CdTray* tray = nullptr;  // of a CD-ROM drive, whose image may be null
+    ide::DriveIo* ide = nullptr;                       // the chipset's; then there is no virtio device
+    ide::CdTray* tray = nullptr;                       // of a CD-ROM drive, whose image may be null
+    bool is_told_open = false;                         // of the tray
+    using ErrorPaces = std::array<log::RateLimit, 4>;  // by block::ErrorPolicy
+    std::unique_ptr<ErrorPaces> error_paces = std::make_unique<ErrorPaces>();
   };
 
   Disks(const domain::Domain& domain, const World& world);
@@ -199,11 +216,25 @@ class Disks {
   const Disk* find(std::string_view target) const;
   Result<Disk*> find_cdrom(std::string_view target);
   static void take_out(Disk& disk);
+  // A disc that is opened, and not in the drive yet.
+  struct OpenedDisc {
+    block::BlockDevice* image = nullptr;  // the last of next_media
+    std::vector<block::DiskLayer> layers;
+    domain::ImageFormat format = domain::ImageFormat::kRaw;
+  };
+  Result<OpenedDisc> open_disc(Disk& disk, const std::filesystem::path& file,
+                               std::optional<domain::ImageFormat> format);
+  static void put_in(Disk& disk, const std::filesystem::path& file, OpenedDisc disc);
+  void note_tray_move();
+  void tell_tray_moves();
+  void tell_error(const Disk& disk, block::BlockOp op, block::ErrorPolicy action,
+                  block::IoStatus status) const;
 
   const domain::Domain& domain_;
   const World world_;
   const std::shared_ptr<block::SpaceBudget> budget_;
   bool is_quiesced_ = false;
+  std::atomic<bool> looks_at_trays_soon_{false};  // tell_tray_moves() is posted
   std::atomic<bool> gives_up_{false};  // read by the I/O threads: errors are reported, nothing is held
   // Before the disks, which must go first: they belong to these loops.
   std::map<uint32_t, std::unique_ptr<IoThread>>

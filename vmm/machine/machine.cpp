@@ -105,9 +105,12 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
       Disks::create(domain_, {.places = *virtio_places_,
                               .secrets = secrets,
                               .pins = pins_,
-                              .on_held = [this](const std::string& disk, const std::string& reason) {
-                                main_loop_.post([this, disk, reason] { pause_for_disk(disk, reason); });
-                              }}));
+                              .main_loop = main_loop_,
+                              .on_event = [this](const MachineEvent& event) { tell(event); },
+                              .on_held =
+                                  [this](const std::string& disk, const std::string& reason) {
+                                    main_loop_.post([this, disk, reason] { pause_for_disk(disk, reason); });
+                                  }}));
   disk_jobs_ = std::make_unique<MachineDiskJobs>(*disks_, main_loop_);
   VMM_ASSIGN_OR_RETURN(balloon_, Balloon::create(domain_, *virtio_places_));
   VMM_ASSIGN_OR_RETURN(extras_, VirtioExtras::create(domain_, *virtio_places_, main_loop_, switches.quit));

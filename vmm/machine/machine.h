@@ -35,6 +35,7 @@
 #include "vmm/machine/machine_actions.h"
 #include "vmm/machine/machine_disk_jobs.h"
 #include "vmm/machine/machine_event.h"
+#include "vmm/machine/machine_statistics.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/pci_info.h"
 #include "vmm/machine/platform.h"
@@ -108,6 +109,7 @@ class Machine {
   Disks& disks() { return *disks_; }
   // Until the run is over.
   DiskJobs* disk_jobs() { return disk_jobs_.get(); }
+  MachineStatistics statistics() const;  // REQUIRES: it runs
   std::vector<ConsoleInfo> consoles() const;
   std::vector<PciFunctionInfo> pci_functions() const;  // empty: the machine has no PCI
   // REQUIRES: of this domain.

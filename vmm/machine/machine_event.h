@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "vmm/domain/domain.h"
 
@@ -18,6 +19,8 @@ struct MachineEvent {
     kShutdown,   // it has ended; what is done then is `action`
     kPanicked,   // its kernel, or a vCPU, crashed; what is done then is `action`
     kWatchdog,   // its watchdog ran out; what is done then is `watchdog_action`
+    kTrayMoved,  // of the CD-ROM drive `disk`; it is now where is_tray_open says
+    kDiskError,  // the host could not do what `disk` was asked for; what is done then is error_action
   };
   enum class Cause : uint8_t {
     kGuest,       // itself: it switched itself off, or pressed its own reset button
@@ -31,6 +34,11 @@ struct MachineEvent {
   Cause cause = Cause::kGuest;  // of kReset and kShutdown
   domain::LifecycleAction action = domain::LifecycleAction::kDestroy;
   domain::WatchdogAction watchdog_action = domain::WatchdogAction::kNone;
+  std::string disk;  // its target's name
+  bool is_tray_open = false;
+  bool is_write = false;  // or anything else that is no read
+  bool is_no_space = false;
+  domain::ErrorPolicy error_action = domain::ErrorPolicy::kReport;  // never kEnospace
 };
 
 }  // namespace vmm

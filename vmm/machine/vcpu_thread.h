@@ -36,6 +36,8 @@ class VcpuThread {
   pthread_t handle() { return thread_.native_handle(); }
   // Its number in the kernel (gettid(2)). REQUIRES: started.
   int number() const { return number_.load(); }
+  // Any thread.
+  const ExitCounters& exits() const { return vcpu_->exits(); }
   void resume();
   void request_park();
   void wait_parked();

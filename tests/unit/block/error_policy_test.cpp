@@ -5,6 +5,7 @@
 
 #include <array>
 #include <memory>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -18,8 +19,11 @@ class ErrorPolicyTest : public testing::Test {
   void make(const ErrorPolicies& policies) {
     auto disk = std::make_unique<FakeBlockDevice>(4096);
     disk_ = disk.get();
-    device_ = std::make_unique<ErrorPolicyDevice>(std::move(disk), policies,
-                                                  [this](IoStatus status) { pauses_.push_back(status); });
+    device_ = std::make_unique<ErrorPolicyDevice>(
+        std::move(disk), policies, [this](IoStatus status) { pauses_.push_back(status); },
+        [this](BlockOp op, ErrorPolicy action, IoStatus status) {
+          errors_.emplace_back(op, action, status);
+        });
   }
 
   void submit(BlockOp op, uint64_t offset = 0) {
@@ -43,7 +47,25 @@ class ErrorPolicyTest : public testing::Test {
   std::unique_ptr<ErrorPolicyDevice> device_;
   std::vector<IoStatus> ends_;
   std::vector<IoStatus> pauses_;
+  std::vector<std::tuple<BlockOp, ErrorPolicy, IoStatus>> errors_;
 };
+
+TEST_F(ErrorPolicyTest, EachErrorIsToldWithWhatIsDoneAboutIt) {
+  make({.write = ErrorPolicy::kEnospace, .read = ErrorPolicy::kIgnore});
+  disk_->fail_next(BlockOp::kRead, IoStatus::kIoError);
+  disk_->fail_next(BlockOp::kWrite, IoStatus::kIoError);
+  disk_->fail_next(BlockOp::kFlush, IoStatus::kNoSpace);
+  submit(BlockOp::kRead);
+  submit(BlockOp::kWrite);
+  submit(BlockOp::kFlush);
+  submit(BlockOp::kRead, uint64_t{1} << 40U);  // the guest's fault
+  using Error = std::tuple<BlockOp, ErrorPolicy, IoStatus>;
+  EXPECT_EQ(errors_, (std::vector<Error>{{BlockOp::kRead, ErrorPolicy::kIgnore, IoStatus::kIoError},
+                                         {BlockOp::kWrite, ErrorPolicy::kReport, IoStatus::kIoError},
+                                         {BlockOp::kFlush, ErrorPolicy::kStop, IoStatus::kNoSpace}}));
+  device_->give_up();
+  EXPECT_EQ(errors_.size(), 3U);
+}
 
 TEST_F(ErrorPolicyTest, ReportGivesTheErrorToTheGuest) {
   make({.write = ErrorPolicy::kReport, .read = ErrorPolicy::kStop});

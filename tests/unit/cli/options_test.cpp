@@ -34,14 +34,15 @@ std::string refusal(const std::vector<std::string>& words) {
 
 TEST(CommandLine, OptionsAreTaken) {
   Options options;
-  const auto command =
-      read({"--domain", "g.xml", "--install=d.iso", "--control", "c", "--log", "l", "--ephemeral-dir", "e"},
-           options);
+  const auto command = read({"--domain", "g.xml", "--install=d.iso", "--control", "c", "--metrics", "9100",
+                             "--log", "l", "--ephemeral-dir", "e"},
+                            options);
   ASSERT_TRUE(command) << command.error().message();
   EXPECT_EQ(*command, Command::kRun);
   EXPECT_EQ(options.domain_path, "g.xml");
   EXPECT_EQ(options.install_path, "d.iso");
   EXPECT_EQ(options.control_path, "c");
+  EXPECT_EQ(options.metrics_place, "9100");
   EXPECT_EQ(options.log_path, "l");
   EXPECT_EQ(options.throwaway.folder, "e");
 }
@@ -63,8 +64,9 @@ TEST(CommandLine, LogLevelsMayBeOfAPart) {
 }
 
 TEST(CommandLine, AnEmptyValueIsNoAbsentOption) {
-  for (const std::string option : {"--domain", "--install", "--control", "--log", "--ephemeral-dir", "--keep",
-                                   "--secret", "--log-level", "--ephemeral-limit"}) {
+  for (const std::string option :
+       {"--domain", "--install", "--control", "--metrics", "--log", "--ephemeral-dir", "--keep", "--secret",
+        "--log-level", "--ephemeral-limit"}) {
     EXPECT_THAT(refusal({"--domain", "g.xml", option, ""}), HasSubstr(option + ": its value is empty"));
     EXPECT_THAT(refusal({"--domain", "g.xml", option + "="}), HasSubstr(option + ": its value is empty"));
   }
@@ -72,7 +74,7 @@ TEST(CommandLine, AnEmptyValueIsNoAbsentOption) {
 
 TEST(CommandLine, WhatIsGivenTwiceIsRefused) {
   for (const std::string option :
-       {"--domain", "--install", "--control", "--log", "--ephemeral-dir", "--ephemeral-limit"}) {
+       {"--domain", "--install", "--control", "--metrics", "--log", "--ephemeral-dir", "--ephemeral-limit"}) {
     const std::string reason = refusal({"--domain", "g.xml", option, "first", option, "second"});
     EXPECT_THAT(reason, HasSubstr("was given already")) << option;
   }

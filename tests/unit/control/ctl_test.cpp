@@ -170,6 +170,19 @@ TEST_F(Ctl, SaysWhatIsWrongWithALimit) {
   EXPECT_THAT(run({"throttle", "vda", "--read-iops-sec-max", "9"}), HasSubstr("error: "));
 }
 
+TEST_F(Ctl, TellsWhatAGuestUses) {
+  EXPECT_THAT(run({"stats"}),
+              HasSubstr("fake: running, CPU 0.0 %\n  memory 256 MiB, of which vmm has 64 MiB; the "
+                        "balloon took 16 MiB\n"));
+  const json report = json::parse(run({"stats", "--output=json"}));
+  EXPECT_EQ(report["vcpus"].size(), 2U);
+  EXPECT_EQ(report["disks"][0]["device"], "vda");
+  for (const char* wrong : {"--watch=0", "--watch=x", "--watch=-1", "--watch=1.5", "--watch=99999999999"}) {
+    EXPECT_THAT(run({"stats", wrong}), HasSubstr("seconds can be")) << wrong;
+  }
+  EXPECT_THAT(run({"stats", "--watch", "often"}), HasSubstr("1 arguments are too many"));
+}
+
 TEST_F(Ctl, BehindTwoDashesAllAreArguments) {
   EXPECT_THAT(run({"change", "hdc", "--", "--two.iso"}), HasSubstr("/--two.iso\n"));
   EXPECT_THAT(run({"change", "hdc", "--", "-h"}), HasSubstr("/-h\n"));

@@ -55,5 +55,21 @@ TEST(QmpEvents, SayWhatIsDone) {
             json::parse(R"({"action":"inject-nmi"})"));
 }
 
+TEST(QmpEvents, SayWhichDiskItWas) {
+  EXPECT_EQ(event({.kind = Kind::kTrayMoved, .disk = "hdc", .is_tray_open = true})["data"],
+            json::parse(R"({"device":"hdc","id":"hdc","tray-open":true})"));
+  EXPECT_EQ(event({.kind = Kind::kDiskError,
+                   .disk = "vda",
+                   .is_write = true,
+                   .is_no_space = true,
+                   .error_action = domain::ErrorPolicy::kStop})["data"],
+            json::parse(R"({"device":"vda","node-name":"#vda","operation":"write","action":"stop",
+                            "nospace":true,"reason":"No space left on device"})"));
+  const json read = event({.kind = Kind::kDiskError, .disk = "vda"});
+  EXPECT_EQ(read["event"], "BLOCK_IO_ERROR");
+  EXPECT_EQ(read["data"]["action"], "report");
+  EXPECT_EQ(read["data"]["reason"], "Input/output error");
+}
+
 }  // namespace
 }  // namespace vmm::control

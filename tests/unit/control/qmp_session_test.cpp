@@ -131,7 +131,7 @@ TEST_F(Qmp, TellsTheMachine) {
   EXPECT_EQ(run("query-uuid")["return"]["UUID"], "00000000-0000-0000-0000-000000000000");
   guest_.domain_.uuid = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0, 1, 2, 3, 4, 5, 6, 7};
   EXPECT_EQ(run("query-uuid")["return"]["UUID"], "01234567-89ab-cdef-0001-020304050607");
-  EXPECT_EQ(run("query-events")["return"].size(), 12U);
+  EXPECT_EQ(run("query-events")["return"].size(), 14U);
 }
 
 TEST_F(Qmp, NumbersCpusByTheirTopology) {
@@ -232,6 +232,15 @@ TEST_F(Qmp, TellsItsDevices) {
   EXPECT_EQ(device["regions"][0], json::parse(R"({"bar":4,"type":"io","address":49152,"size":16})"));
   EXPECT_EQ(device["regions"][1]["address"], -1);
   EXPECT_EQ(device["regions"][1]["mem_type_64"], true);
+}
+
+TEST_F(Qmp, TellsWhatItUses) {
+  const json stats = run("x-vmm-query-stats")["return"];
+  EXPECT_EQ(stats["resident-bytes"], 64 << 20);
+  EXPECT_EQ(stats["balloon-bytes"], 16 << 20);
+  EXPECT_EQ(stats["vcpus"][0]["exits"], json::parse(R"({"io":5,"mmio":4,"halt":3,"signal":2,"other":1})"));
+  guest_.statistics_.balloon_bytes.reset();
+  EXPECT_FALSE(run("x-vmm-query-stats")["return"].contains("balloon-bytes"));
 }
 
 TEST_F(Qmp, TellsItsSchema) {
@@ -367,6 +376,19 @@ TEST_F(Qmp, MovesTrays) {
   EXPECT_EQ(guest_.find("hdc").file, "/two");
   EXPECT_EQ(guest_.find("hdc").format, domain::ImageFormat::kQcow2);
   EXPECT_FALSE(guest_.find("hdc").is_tray_open);
+}
+
+TEST_F(Qmp, PutsADiscIntoAnOpenTrayAndLeavesItOpen) {
+  const json two = {{"id", "hdc"}, {"filename", "/two.iso"}};
+  EXPECT_TRUE(run("blockdev-insert-medium", two).contains("error"));
+  run("blockdev-open-tray", {{"id", "hdc"}});
+  EXPECT_TRUE(run("blockdev-insert-medium", two).contains("error"));
+  run("blockdev-remove-medium", {{"id", "hdc"}});
+  EXPECT_TRUE(run("blockdev-insert-medium", two).contains("return"));
+  EXPECT_EQ(guest_.find("hdc").file, "/two.iso");
+  EXPECT_TRUE(guest_.find("hdc").is_tray_open);
+  EXPECT_THAT(description(run("blockdev-insert-medium", {{"id", "hdc"}, {"node-name", "x"}})),
+              HasSubstr("'node-name' is unexpected"));
 }
 
 TEST_F(Qmp, EjectFailsWhereTheGuestHoldsTheDisc) {

@@ -30,6 +30,7 @@ class FakeGuest final : public Guest {
     drives_[1].layers = {{.path = "/one.iso", .format = block::Format::kRaw, .size_bytes = 4096}};
     for (Drive& drive : drives_) {
       drive.counters = &counters_;
+      drive.cache = &cache_;
     }
   }
 
@@ -38,6 +39,7 @@ class FakeGuest final : public Guest {
   State state() const override { return state_; }
   std::vector<Drive> drives() const override { return drives_; }
   std::vector<int> vcpu_threads() const override { return {101, 102}; }
+  MachineStatistics statistics() const override { return statistics_; }
   std::vector<ConsoleInfo> consoles() const override {
     return {{.label = "serial0", .host_end = "pty:/dev/pts/3"}};
   }
@@ -127,6 +129,17 @@ class FakeGuest final : public Guest {
     find(device).layers.clear();
     return {};
   }
+  Status insert_disc(std::string_view device, const std::filesystem::path& file,
+                     std::optional<domain::ImageFormat> format) override {
+    Drive& drive = find(device);
+    if (!drive.is_tray_open || !drive.file.empty()) {
+      return fail("the tray is closed, or full");
+    }
+    drive.file = file;
+    drive.format = format.value_or(drive.format);
+    drive.layers = {{.path = file, .size_bytes = 4096}};
+    return {};
+  }
   Status change_disc(std::string_view device, const std::filesystem::path& file,
                      std::optional<domain::ImageFormat> format, bool is_forced) override {
     if (file.filename() == "missing.iso") {
@@ -155,9 +168,16 @@ class FakeGuest final : public Guest {
   domain::Domain domain_;
   State state_ = State::kRunning;
   std::vector<Drive> drives_;
-  block::DiskCounters counters_;  // of all of them
+  block::DiskCounters counters_;  // of all of them; so is the next
+  block::CacheCounters cache_;
   std::optional<Throwaway> throwaway_;
   MachineActionChange actions_;
+  MachineStatistics statistics_{.now_ns = 1'000'000'000,
+                                .process_cpu_ns = 2'000'000'000,
+                                .resident_bytes = 64 << 20,
+                                .memory_bytes = 256 << 20,
+                                .balloon_bytes = 16 << 20,
+                                .vcpus = {{.cpu_ns = 1'500'000'000, .exits = {5, 4, 3, 2, 1}}, {}}};
   bool lets_go_ = true;   // of a locked disc, when asked
   bool unlocks_ = false;  // it, then, and leaves the tray closed
   UniqueFd console_;      // of who is attached

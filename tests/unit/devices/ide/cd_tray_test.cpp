@@ -38,6 +38,23 @@ TEST_F(CdTrayTest, AnUnlockedTrayOpens) {
   EXPECT_EQ(event(), 3);
 }
 
+TEST_F(CdTrayTest, TellsThatItMovesWhoeverMovesIt) {
+  add(100);
+  std::vector<bool> told;
+  tray->set_on_moved([&] { told.push_back(tray->status().is_open); });
+  tray->open(false);
+  tray->open(false);
+  tray->close();
+  static_cast<void>(test_unit_ready());  // the attention
+  EXPECT_TRUE(driver.packet({0x1b, 0, 0, 0, 2}).is_good());
+  EXPECT_TRUE(driver.packet({0x1b, 0, 0, 0, 3}).is_good());
+  EXPECT_EQ(told, (std::vector<bool>{true, false, true, false}));
+  static_cast<void>(test_unit_ready());
+  EXPECT_TRUE(driver.packet({0x1e, 0, 0, 0, 1}).is_good());
+  tray->open(false);  // it is locked, and the guest only asked
+  EXPECT_EQ(told.size(), 4U);
+}
+
 TEST_F(CdTrayTest, ALockedTrayAsksTheGuestWhichMayOpenIt) {
   add(100);
   EXPECT_TRUE(driver.packet({0x1e, 0, 0, 0, 1}).is_good());
