@@ -3,7 +3,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,43 +12,9 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
 from linux_guest import VMM  # noqa: E402
+from qmp import Client  # noqa: E402
 
 STANDS_STILL = 3  # seconds, in which a guest that runs would be far
-
-
-class Client:
-    """A program that speaks QMP, line by line. Use as a context."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(SECONDS)
-        self.socket.connect(path)
-        self.lines = self.socket.makefile("rw", encoding="utf-8", newline="\n")
-        self.greeting = json.loads(self.lines.readline())
-        self.events = []
-        self.ask("qmp_capabilities")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def ask(self, command, **arguments):
-        """What it returns; events that come meanwhile are kept."""
-        self.lines.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.lines.flush()
-        while True:
-            message = json.loads(self.lines.readline())
-            if "event" not in message:
-                return message["return"]
-            self.events.append(message)
-
-    def wait_for_event(self, name):
-        while True:
-            message = self.events.pop(0) if self.events else json.loads(self.lines.readline())
-            if message["event"] == name:
-                return message.get("data")
 
 
 class Control(FirmwareTest):
@@ -112,7 +77,7 @@ class Control(FirmwareTest):
         with self.run_guest() as session:
             session.wait_for(rb"the first disk", SECONDS)
             with Client(self.path("control")) as client, Client(self.path("control")) as other:
-                self.assertEqual(client.greeting["QMP"]["capabilities"], ["oob"])
+                self.assertEqual(client.greeting["capabilities"], ["oob"])
                 threads = [cpu["thread-id"] for cpu in client.ask("query-cpus-fast")]
                 self.assertEqual(len(threads), 2)
                 for thread in threads:

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -17,7 +18,7 @@ namespace vmm::control {
 namespace {
 
 constexpr mode_t kOwnerOnly = 0600;
-constexpr int kBacklog = 16;
+constexpr int kBacklog = 128;
 constexpr std::chrono::seconds kPause(1);
 
 bool is_allowed(int fd) {
@@ -62,7 +63,7 @@ void ControlServer::tell(const MachineEvent& event) {
     }
     client.output += line;
     static_cast<void>(write(client));
-    client.watch.set_events(client.output.empty() ? EPOLLIN : EPOLLOUT);
+    client.watch.set_events(client.output.empty() && client.input.empty() ? EPOLLIN : EPOLLOUT);
   }
 }
 
@@ -87,7 +88,7 @@ void ControlServer::accept() {
     }
     return;
   }
-  if (clients_.size() >= kMaxClients || !is_allowed(peer.get())) {
+  if (!is_allowed(peer.get()) || !has_room()) {
     return;
   }
   Client& client = clients_.emplace_back(guest_, std::move(peer));
@@ -99,16 +100,43 @@ void ControlServer::accept() {
   client.watch = *std::move(watch);
 }
 
+// Where all places are taken, the oldest client goes that has not even said what it is, or does not read: so
+// those who hang keep nobody out.
+bool ControlServer::has_room() {
+  if (clients_.size() < kMaxClients) {
+    return true;
+  }
+  const auto hanging = std::ranges::find_if(
+      clients_, [](const Client& each) { return !each.session.has_negotiated() || !each.output.empty(); });
+  if (hanging == clients_.end()) {
+    return false;
+  }
+  clients_.erase(hanging);
+  return true;
+}
+
 void ControlServer::serve(Client& client, uint32_t events) {
-  const bool is_alive = (events & EPOLLERR) == 0 && (!client.output.empty() || read(client)) && write(client);
+  const bool has_work = !client.output.empty() || !client.input.empty();
+  const bool is_alive = (events & EPOLLERR) == 0 && write(client) && (has_work || read(client));
   if (!is_alive) {
+    return remove(client);
+  }
+  answer(client);
+  if (!write(client)) {
     return remove(client);
   }
   if (client.session.console() && client.output.empty()) {
     return hand_over(client);
   }
   // Who does not read its answers is not read either.
-  client.watch.set_events(client.output.empty() ? EPOLLIN : EPOLLOUT);
+  client.watch.set_events(client.output.empty() && client.input.empty() ? EPOLLIN : EPOLLOUT);
+}
+
+void ControlServer::answer(Client& client) {
+  for (int i = 0; i < kMessagesPerTurn && !client.input.empty() && client.output.size() <= kMaxUnreadBytes;
+       ++i) {
+    client.input.erase(0, client.splitter.take_one(client.input));
+  }
 }
 
 // False: the client is gone.
@@ -118,7 +146,7 @@ bool ControlServer::read(Client& client) {
   if (count <= 0) {
     return count < 0 && (errno == EAGAIN || errno == EINTR);
   }
-  client.splitter.take(std::string_view(bytes.data(), static_cast<size_t>(count)));
+  client.input.assign(bytes.data(), static_cast<size_t>(count));
   return true;
 }
 

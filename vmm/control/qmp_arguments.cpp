@@ -106,7 +106,7 @@ std::expected<Request, Fault> read_request(const Json& values, unsigned takes) {
     auto id = reader.text("id");
     auto device = reader.text("device");
     if (id.has_value() == device.has_value()) {
-      reader.complain("Give either 'id' or 'device'");
+      reader.complain("Need exactly one of 'device' and 'id'");
     }
     request.device = id ? *std::move(id) : std::move(device).value_or("");
   }

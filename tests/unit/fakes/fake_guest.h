@@ -23,7 +23,10 @@ class FakeGuest final : public Guest {
 
   const domain::Domain& domain() const override { return domain_; }
   State state() const override { return state_; }
-  std::vector<Drive> drives() const override { return drives_; }
+  std::vector<Drive> drives() const override {
+    ++drives_calls_;
+    return drives_;
+  }
   std::vector<int> vcpu_threads() const override { return {101, 102}; }
   void set_observer(std::function<void(const MachineEvent&)> observer) override {
     observer_ = std::move(observer);
@@ -122,6 +125,7 @@ class FakeGuest final : public Guest {
   domain::Domain domain_;
   State state_ = State::kRunning;
   std::vector<Drive> drives_;
+  mutable int drives_calls_ = 0;
   std::optional<Throwaway> throwaway_;
   bool lets_go_ = true;   // of a locked disc, when asked
   bool unlocks_ = false;  // it, then, and leaves the tray closed
