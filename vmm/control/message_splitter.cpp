@@ -9,10 +9,12 @@ void MessageSplitter::take(std::string_view bytes) {
 }
 
 size_t MessageSplitter::take_one(std::string_view bytes) {
-  size_t count = 0;
-  while (count < bytes.size() && !take(bytes[count++])) {
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (take(bytes[i])) {
+      return i + 1;
+    }
   }
-  return count;
+  return bytes.size();
 }
 
 bool MessageSplitter::take(char byte) {
