@@ -77,8 +77,8 @@ class Control(FirmwareTest):
     def test_programs_are_told_what_happens(self):
         with self.run_guest() as session:
             session.wait_for(rb"the first disk", SECONDS)
-            with Client(self.path("control"), SECONDS) as client, Client(self.path("control"), SECONDS) as other:
-                self.assertEqual(client.greeting["QMP"]["capabilities"], ["oob"])
+            with Client(self.path("control")) as client, Client(self.path("control")) as other:
+                self.assertEqual(client.greeting["capabilities"], ["oob"])
                 threads = [cpu["thread-id"] for cpu in client.ask("query-cpus-fast")]
                 self.assertEqual(len(threads), 2)
                 for thread in threads:

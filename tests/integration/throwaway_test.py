@@ -219,7 +219,7 @@ class Bounded(unittest.TestCase):
             before = state_of(guest.path("root.base"))
             with Running(guest, "--ephemeral", "--ephemeral-limit", "32M") as vmm:
                 line = vmm.wait_for(vmm.process.stderr, b"is paused")
-                self.assertIn(b"as much as --ephemeral-limit lets it ephemeral-limit SIZE raises it)", line)
+                self.assertRegex(line, rb"as much as --ephemeral-limit lets it \(vmm ctl command-\d+ ephemeral-limit SIZE raises it\)")
                 status = vmm.ctl("status")
                 self.assertIn(b"io-error", status)
                 self.assertIn(b"of at most 32 MiB", status)

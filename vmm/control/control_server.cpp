@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -19,7 +20,7 @@ namespace vmm::control {
 namespace {
 
 constexpr mode_t kOwnerOnly = 0600;
-constexpr int kBacklog = 16;
+constexpr int kBacklog = 128;
 constexpr std::chrono::seconds kPause(1);
 
 }  // namespace
@@ -66,7 +67,7 @@ void ControlServer::tell(const std::string& line) {
     }
     client.output += line;
     static_cast<void>(write(client));
-    client.watch.set_events(client.output.empty() ? EPOLLIN : EPOLLOUT);
+    client.watch.set_events(client.output.empty() && client.input.empty() ? EPOLLIN : EPOLLOUT);
   }
 }
 
@@ -91,7 +92,7 @@ void ControlServer::accept() {
     }
     return;
   }
-  if (clients_.size() >= kMaxClients || !is_peer_allowed(peer.get())) {
+  if (!is_peer_allowed(peer.get()) || !has_room()) {
     return;
   }
   Client& client = clients_.emplace_back(guest_, std::move(peer));
@@ -103,21 +104,43 @@ void ControlServer::accept() {
   client.watch = *std::move(watch);
 }
 
+// Where all places are taken, the oldest client goes that has not even said what it is, or does not read: so
+// those who hang keep nobody out.
+bool ControlServer::has_room() {
+  if (clients_.size() < kMaxClients) {
+    return true;
+  }
+  const auto hanging = std::ranges::find_if(
+      clients_, [](const Client& each) { return !each.session.has_negotiated() || !each.output.empty(); });
+  if (hanging == clients_.end()) {
+    return false;
+  }
+  clients_.erase(hanging);
+  return true;
+}
+
 void ControlServer::serve(Client& client, uint32_t events) {
-  bool is_alive =
-      (events & EPOLLERR) == 0 && (!client.output.empty() || !client.input.empty() || read(client));
-  do {
-    answer(client);
-    is_alive = is_alive && write(client);
-  } while (is_alive && client.output.empty() && !client.input.empty());
+  const bool has_work = !client.output.empty() || !client.input.empty();
+  const bool is_alive = (events & EPOLLERR) == 0 && write(client) && (has_work || read(client));
   if (!is_alive) {
+    return remove(client);
+  }
+  answer(client);
+  if (!write(client)) {
     return remove(client);
   }
   if (client.session.console() && client.output.empty()) {
     return hand_over(client);
   }
   // Who does not read its answers is not read either.
-  client.watch.set_events(client.output.empty() ? EPOLLIN : EPOLLOUT);
+  client.watch.set_events(client.output.empty() && client.input.empty() ? EPOLLIN : EPOLLOUT);
+}
+
+void ControlServer::answer(Client& client) {
+  for (int i = 0; i < kMessagesPerTurn && !client.input.empty() && client.output.size() <= kMaxUnreadBytes;
+       ++i) {
+    client.input.erase(0, client.splitter.take_one(client.input));
+  }
 }
 
 // False: the client is gone.
@@ -129,16 +152,6 @@ bool ControlServer::read(Client& client) {
   }
   client.input.assign(bytes.data(), static_cast<size_t>(count));
   return true;
-}
-
-// As long as the answers do not pile up.
-void ControlServer::answer(Client& client) {
-  size_t taken = 0;
-  while (taken < client.input.size() && client.output.size() <= kMaxUnreadBytes) {
-    client.splitter.take(std::string_view(client.input).substr(taken, 1));
-    ++taken;
-  }
-  client.input.erase(0, taken);
 }
 
 bool ControlServer::write(Client& client) {

@@ -1,7 +1,8 @@
 // ControlServer: a unix socket at which programs control a running guest, in QMP (qmp_session.h).
 //
 // Only the user that runs vmm, and root, may connect (mode 0600, and SO_PEERCRED). What a client sends and
-// does not read is bounded: one that floods, hangs or never reads neither slows down the guest nor grows vmm.
+// does not read is bounded, and so is what is done for it in a turn of the loop: one that floods, hangs or
+// never reads neither slows down the guest nor grows vmm nor keeps others waiting.
 //
 // Threads: the main loop's.
 #pragma once
@@ -21,9 +22,11 @@
 
 namespace vmm::control {
 
-inline constexpr size_t kMaxClients = 16;
-// What a client may have left unread before it is told of no more events, and gets no more answers.
+inline constexpr size_t kMaxClients = 128;
+// What a client may have left unread before it is told of no more events, and answered no more.
 inline constexpr size_t kMaxUnreadBytes = size_t{64} << 10U;
+// What is done for one client before others have their turn.
+inline constexpr int kMessagesPerTurn = 16;
 
 class ControlServer {
  public:
@@ -40,7 +43,7 @@ class ControlServer {
     Client(Guest& guest, UniqueFd peer);
     UniqueFd fd;
     QmpSession session;
-    std::string input;   // what has not been looked at yet, of one read
+    std::string input;   // what was read and not looked at yet, of one read(2)
     std::string output;  // what the socket has not taken yet
     MessageSplitter splitter;
     EventLoop::Watch watch;
@@ -55,6 +58,7 @@ class ControlServer {
   static bool read(Client& client);
   static void answer(Client& client);
   static bool write(Client& client);
+  bool has_room();
   void tell(const std::string& line);
   void remove(const Client& client);
   void hand_over(Client& client);

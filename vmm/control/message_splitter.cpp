@@ -8,10 +8,19 @@ void MessageSplitter::take(std::string_view bytes) {
   }
 }
 
-void MessageSplitter::take(char byte) {
+size_t MessageSplitter::take_one(std::string_view bytes) {
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (take(bytes[i])) {
+      return i + 1;
+    }
+  }
+  return bytes.size();
+}
+
+bool MessageSplitter::take(char byte) {
   if (is_skipping_) {
     is_skipping_ = byte != '\n';
-    return;
+    return false;
   }
   if (depth_ == 0) {
     return begin(byte);
@@ -24,27 +33,35 @@ void MessageSplitter::take(char byte) {
     is_in_string_ = true;
   } else if (byte == '{' || byte == '[') {
     if (++depth_ > kMaxDepth) {
-      return drop("the message is nested too deeply");
+      drop("the message is nested too deeply");
+      return true;
     }
   } else if (byte == '}' || byte == ']') {
     if (--depth_ == 0) {
       const std::string whole = std::move(message_);
       message_.clear();
-      return on_message_(whole);
+      on_message_(whole);
+      return true;
     }
   }
-  if (message_.size() >= kMaxMessageBytes) {
-    drop("the message is too long");
+  if (message_.size() < kMaxMessageBytes) {
+    return false;
   }
+  drop("the message is too long");
+  return true;
 }
 
-void MessageSplitter::begin(char byte) {
+bool MessageSplitter::begin(char byte) {
   if (byte == '{') {
     message_.assign(1, byte);
     depth_ = 1;
-  } else if (byte != ' ' && byte != '\t' && byte != '\r' && byte != '\n') {
-    drop("a message is a JSON object");
+    return false;
   }
+  if (byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n') {
+    return false;
+  }
+  drop("a message is a JSON object");
+  return true;
 }
 
 void MessageSplitter::drop(const char* reason) {

@@ -26,10 +26,14 @@ class MessageSplitter {
       : on_message_(std::move(on_message)), on_garbage_(std::move(on_garbage)) {}
 
   void take(std::string_view bytes);
+  // As far as the first of them that is an object's end, or told as garbage. How many bytes that is; all
+  // where there is none.
+  size_t take_one(std::string_view bytes);
 
  private:
-  void take(char byte);
-  void begin(char byte);
+  // Has it told something?
+  bool take(char byte);
+  bool begin(char byte);
   void drop(const char* reason);
 
   const OnMessage on_message_;

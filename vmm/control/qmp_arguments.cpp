@@ -263,10 +263,10 @@ std::optional<Fault> missing_argument(const Json& values, unsigned takes) {
     }
   }
   if ((takes & (kDrive | kCdrom)) != 0 && values.contains("id") == values.contains("device")) {
-    return Fault{.description = "Give either 'id' or 'device'"};
+    return Fault{.description = "Need exactly one of 'device' and 'id'"};
   }
   if ((takes & kNode) != 0 && values.contains("node-name") == values.contains("device")) {
-    return Fault{.description = "Give either 'device' or 'node-name'"};
+    return Fault{.description = "Need exactly one of 'device' and 'node-name'"};
   }
   return std::nullopt;
 }

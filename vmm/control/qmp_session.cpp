@@ -68,8 +68,11 @@ Fault not_found(std::string description) {
 std::expected<bool, Fault> negotiate(const Json& values) {
   bool is_enabled = false;
   for (const auto& [name, value] : values.items()) {
-    if (name != "enable" || !value.is_array()) {
-      return fault(fmt::format("Parameter '{}' is unexpected, or no list", name));
+    if (name != "enable") {
+      return fault(fmt::format("Parameter '{}' is unexpected", name));
+    }
+    if (!value.is_array()) {
+      return fault("Invalid parameter type for 'enable', expected: array");
     }
     for (const Json& capability : value) {
       if (capability != kOutOfBand) {
@@ -108,10 +111,11 @@ std::string QmpSession::answer(std::string_view message) {
   if (request.is_discarded()) {
     return complaint("JSON parse error");
   }
+  const std::optional<Json> id =
+      request.is_object() && request.contains("id") ? std::optional<Json>(request["id"]) : std::nullopt;
   if (auto wrong = malformed(request, may_be_out_of_band_)) {
-    return answer_line(std::unexpected(*std::move(wrong)), std::nullopt);
+    return answer_line(std::unexpected(*std::move(wrong)), id);
   }
-  const std::optional<Json> id = request.contains("id") ? std::optional<Json>(request["id"]) : std::nullopt;
   const bool is_out_of_band = request.contains(kExecuteOutOfBand);
   const std::string name = request[is_out_of_band ? kExecuteOutOfBand : kExecute].get<std::string>();
   const Json values = request.value("arguments", Json::object());

@@ -1,8 +1,22 @@
-"""Clients of a control socket, for tests."""
+"""A client of QMP, written from QEMU's specification of it (docs/interop/qmp-spec) and its schema.
 
+Client: a conversation at a unix socket: greeting, negotiation, commands with ids, events that come at any time.
+"""
+
+import itertools
 import json
 import socket
 import time
+
+SECONDS = 120
+
+
+class Fault(Exception):
+    """What the other side says is wrong."""
+
+    def __init__(self, error):
+        super().__init__(f"{error['class']}: {error['desc']}")
+        self.error_class, self.description = error["class"], error["desc"]
 
 
 def connect(path, seconds):
@@ -22,40 +36,53 @@ def connect(path, seconds):
 
 
 class Client:
-    """A program that speaks QMP, line by line, and waits for `seconds` at most. Use as a context."""
+    """Use as a context. Events are kept until they are asked for."""
 
-    def __init__(self, path, seconds=60):
-        self.socket = connect(path, seconds)
-        self.lines = self.socket.makefile("rw", encoding="utf-8", newline="\n")
-        self.greeting = json.loads(self.lines.readline())
+    def __init__(self, path, seconds=SECONDS):
+        self._socket = connect(path, seconds)
+        self._lines = self._socket.makefile("rb")
+        self._ids = itertools.count(1)
         self.events = []
+        self.greeting = self._receive()["QMP"]
         self.ask("qmp_capabilities")
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.socket.close()
+        self.close()
+
+    def close(self):
+        self._lines.close()
+        self._socket.close()
 
     def ask(self, command, **arguments):
-        """What it returns; events that come meanwhile are kept."""
-        answer = self.send(command, **arguments)
-        if "return" not in answer:
-            raise AssertionError(f"{command} {arguments}: {answer}")
-        return answer["return"]
-
-    def send(self, command, **arguments):
-        """The whole answer, an error too."""
-        self.lines.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.lines.flush()
+        """What it returns. Where arguments have a - in their names: **{"a-b": 1}."""
+        number = next(self._ids)
+        message = {"execute": command, "id": number}
+        if arguments:
+            message["arguments"] = arguments
+        self._socket.sendall(json.dumps(message).encode() + b"\n")
         while True:
-            message = json.loads(self.lines.readline())
-            if "event" not in message:
-                return message
-            self.events.append(message)
+            answer = self._receive()
+            if "event" in answer:
+                self.events.append(answer)
+            elif answer.get("id") != number:
+                raise ValueError(f"an answer to another question: {answer}")
+            elif "error" in answer:
+                raise Fault(answer["error"])
+            else:
+                return answer["return"]
 
     def wait_for_event(self, name):
+        """The data of the next one of this name; others that come before it are dropped."""
         while True:
-            message = self.events.pop(0) if self.events else json.loads(self.lines.readline())
-            if message["event"] == name:
-                return message.get("data")
+            event = self.events.pop(0) if self.events else self._receive()
+            if event["event"] == name:
+                return event.get("data")
+
+    def _receive(self):
+        line = self._lines.readline()
+        if not line:
+            raise EOFError("the other side has ended the conversation")
+        return json.loads(line)

@@ -34,6 +34,18 @@ TEST_F(Splitter, PutsPiecesTogether) {
   EXPECT_THAT(messages_, ElementsAre(R"({"execute": "quit"})"));
 }
 
+TEST_F(Splitter, TakesOneAtATimeWhereThatIsWanted) {
+  const std::string_view bytes = R"( {"a":1}{"b":2})";
+  EXPECT_EQ(splitter_.take_one(bytes), 8U);
+  EXPECT_THAT(messages_, ElementsAre(R"({"a":1})"));
+  EXPECT_EQ(splitter_.take_one(bytes.substr(8, 3)), 3U);
+  EXPECT_EQ(splitter_.take_one(bytes.substr(11)), 4U);
+  EXPECT_THAT(messages_, ElementsAre(R"({"a":1})", R"({"b":2})"));
+  EXPECT_EQ(splitter_.take_one("nonsense\n{}"), 1U);
+  EXPECT_EQ(splitter_.take_one("onsense\n{}"), 10U);
+  EXPECT_THAT(messages_, ::testing::SizeIs(3));
+}
+
 TEST_F(Splitter, BracesInStringsDoNotCount) {
   splitter_.take(R"({"a":"}\"}{\\"})");
   EXPECT_THAT(messages_, ElementsAre(R"({"a":"}\"}{\\"})"));

@@ -103,8 +103,8 @@ TEST_F(QmpJobs, JobsAreControlledByTheirIds) {
 
 TEST_F(QmpJobs, WhatCannotBeIsRefused) {
   EXPECT_THAT(refused("block_resize", {{"device", "vda"}, {"node-name", "#vda"}, {"size", 512}}),
-              HasSubstr("either 'device' or 'node-name'"));
-  EXPECT_THAT(refused("block_resize", {{"size", 512}}), HasSubstr("either 'device' or 'node-name'"));
+              HasSubstr("exactly one of 'device' and 'node-name'"));
+  EXPECT_THAT(refused("block_resize", {{"size", 512}}), HasSubstr("exactly one of 'device' and 'node-name'"));
   EXPECT_THAT(refused("block_resize", {{"device", "vdz"}, {"size", 512}}), HasSubstr("'vdz' not found"));
   EXPECT_THAT(refused("block_resize", {{"node-name", "#vda.1"}, {"size", 512}}), HasSubstr("below"));
   EXPECT_THAT(refused("block_resize", {{"node-name", "none"}, {"size", 512}}), HasSubstr("node-name='none'"));

@@ -80,13 +80,18 @@ TEST_F(Qmp, ArgumentsThatDoNotFitAreErrors) {
   EXPECT_THAT(description(run("quit", {{"now", true}})), HasSubstr("'now' is unexpected"));
   EXPECT_THAT(description(run("eject", {{"id", 1}})), HasSubstr("'id'"));
   EXPECT_THAT(description(run("eject", {{"id", "hdc"}, {"force", "yes"}})), HasSubstr("'force'"));
-  EXPECT_THAT(description(run("eject")), HasSubstr("either 'id' or 'device'"));
-  EXPECT_THAT(description(run("eject", {{"id", "hdc"}, {"device", "hdc"}})), HasSubstr("either"));
+  EXPECT_THAT(description(run("eject")), HasSubstr("exactly one of 'device' and 'id'"));
+  EXPECT_THAT(description(run("eject", {{"id", "hdc"}, {"device", "hdc"}})), HasSubstr("exactly one"));
   EXPECT_THAT(description(run("blockdev-change-medium", {{"id", "hdc"}})), HasSubstr("'filename'"));
   EXPECT_THAT(
       description(run("blockdev-change-medium", {{"id", "hdc"}, {"filename", "/x"}, {"format", "vmdk"}})),
       HasSubstr("vmdk"));
   EXPECT_TRUE(guest_.done_.empty());
+}
+
+TEST_F(Qmp, WhatIsNoCommandIsToldWithItsId) {
+  EXPECT_EQ(ask(R"({"execute":7,"id":"a"})")["id"], "a");
+  EXPECT_FALSE(ask("[1]").contains("id"));
 }
 
 TEST_F(Qmp, TextsEndWhereTheyEndAndNotAtANul) {

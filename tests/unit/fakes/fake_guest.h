@@ -37,7 +37,10 @@ class FakeGuest final : public Guest {
   const domain::Domain& domain() const override { return domain_; }
   FakeDiskJobs* disk_jobs() override { return &jobs_; }
   State state() const override { return state_; }
-  std::vector<Drive> drives() const override { return drives_; }
+  std::vector<Drive> drives() const override {
+    ++drives_calls_;
+    return drives_;
+  }
   std::vector<int> vcpu_threads() const override { return {101, 102}; }
   MachineStatistics statistics() const override { return statistics_; }
   std::vector<ConsoleInfo> consoles() const override {
@@ -170,6 +173,7 @@ class FakeGuest final : public Guest {
   std::vector<Drive> drives_;
   block::DiskCounters counters_;  // of all of them; so is the next
   block::CacheCounters cache_;
+  mutable int drives_calls_ = 0;
   std::optional<Throwaway> throwaway_;
   MachineActionChange actions_;
   MachineStatistics statistics_{.now_ns = 1'000'000'000,
