@@ -28,6 +28,7 @@ import discs  # noqa: E402
 import domains  # noqa: E402
 import images  # noqa: E402
 import initramfs  # noqa: E402
+import live  # noqa: E402
 import nbd  # noqa: E402
 import throwaway  # noqa: E402
 import tool  # noqa: E402
@@ -144,6 +145,18 @@ def measure_control(options, folder):
     control.measure(ours, theirs, paths, options.pairs, lambda command: start_until(command, FIRST_LINE)[0], end)
 
 
+def measure_live(options, folder):
+    program = f"{options.build}/guests/blkbench.elf"
+    commit = live.Commit(options, folder, lambda command: start_until(command, b"disk on")[0], end)
+    top, paths = commit.paths["top.qcow2"], [os.path.join(folder, name) for name in ("vmm.control", "qemu.control")]
+    ours = command_for_domain(options, folder, domain_xml(program, 64, 1, cmdline=live.LOAD, disk=top, iothread=True).replace(
+        "type='raw'", "type='qcow2'"))
+    theirs = [*ONCE, "-M", "pc", "-m", "64", "-serial", "stdio", "-kernel", program, "-append", live.LOAD, "-object", "iothread,id=io0",
+              "-drive", f"if=none,id=d,format=qcow2,file={top},cache=none,aio=io_uring", "-device", "virtio-blk-pci,drive=d,iothread=io0",
+              "-qmp", f"unix:{paths[1]},server=on,wait=off"]
+    live.measure(commit, options.pairs, ([*ours, "--control", paths[0]], paths[0], "vda"), (theirs, paths[1], "d"))
+
+
 def make_disk(path, mib):
     with open(path, "wb") as file:
         block = os.urandom(1 << 20)
@@ -194,7 +207,7 @@ def chosen_parts(options, parts):
     return parts if options.part is None else (parts[options.part],)
 
 
-GUESTS = {"start": measure_start, "boot": measure_boot, "memory": measure_memory, "disk": measure_disk, "control": measure_control,
+GUESTS = {"start": measure_start, "boot": measure_boot, "memory": measure_memory, "disk": measure_disk, "control": measure_control, "live": measure_live,
           "disc": measure_disc, "throwaway": measure_throwaway}
 IMAGES = {"image": images.measure_image, "open": images.measure_open, "tool": tool.measure_tool, "nbd": nbd.measure_nbd}
 DOMAINS = {"domain": domains.measure_domain}
@@ -231,7 +244,7 @@ def parse_arguments():
 
 def measure_in_lab(options, name, part):
     """Once more where the lab failed, or spoiled a guest of either side."""
-    command = [f"{SCRIPTS}/kvm-lab", "--time-limit", str(LAB_SECONDS), "--scratch", "2G", "--", sys.executable,
+    command = [f"{SCRIPTS}/kvm-lab", "--time-limit", str(LAB_SECONDS), "--scratch", "4G", "--", sys.executable,
                os.path.abspath(__file__), "--here", "--pairs", str(options.pairs), "--seconds", str(options.seconds),
                "--build", options.build, *([] if part is None else ["--part", str(part)]), name]
     for _ in range(LAB_ATTEMPTS):

@@ -15,7 +15,7 @@ from qmp import Client  # noqa: E402
 # Gone from QEMU's schema, or never there, though its names are in use: query-events until version 6.
 OWN = {"query-events"}
 # What vmm needs beyond QEMU's: it has no blockdev-add, and so no node that could be named.
-MORE_ARGUMENTS = {"blockdev-insert-medium": {"device", "filename", "format"}, "blockdev-remove-medium": {"device"}}
+MORE_ARGUMENTS = {"blockdev-backup": {"format", "mode"}, "blockdev-insert-medium": {"device", "filename", "format"}, "blockdev-remove-medium": {"device"}}
 # What QEMU wants, or may have, and vmm has not.
 LESS_ARGUMENTS = {"blockdev-insert-medium": {"node-name"}}
 # What QEMU 7 always tells and vmm does not: of a list that is always empty, and what QEMU 9 tells no more.
