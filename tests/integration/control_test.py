@@ -218,9 +218,9 @@ class Control(FirmwareTest):
             with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as lines, \
                     subprocess.Popen([*watch, "--output=json"], stdout=subprocess.PIPE, text=True) as programs, Session(watch) as terminal:
                 for _ in range(2):
-                    self.assertRegex(lines.stdout.readline(), r"^firmware running cpu [0-9.]+ % memory .*B vda r [0-9]+/s")
+                    self.assertRegex(lines.stdout.readline(), rf"^{self.name} running cpu [0-9.]+ % memory .*B vda r [0-9]+/s")
                     self.assertEqual(json.loads(programs.stdout.readline())["disks"][0]["device"], "vda")
-                    terminal.wait_for(rb"\x1b\[Hfirmware: running, CPU", SECONDS)
+                    terminal.wait_for(rb"\x1b\[H" + self.name.encode() + rb": running, CPU", SECONDS)
                     terminal.wait_for(rb"  vda [^\n]*\n\x1b\[J", SECONDS)
                 self.ctl("kill")
                 self.assertEqual([lines.wait(SECONDS), programs.wait(SECONDS), terminal.wait_end(SECONDS)], [0, 0, 0])
