@@ -173,12 +173,13 @@ constexpr Type kCapabilityList = array_of(kCapability);
 
 Answer query_schema(Guest& /*guest*/, const Request& /*request*/) {
   std::vector<CommandSchema> commands;
+  commands.reserve(kCommands.size() + 1);
   for (const Command& command : kCommands) {
     commands.push_back(
         {.name = command.name, .arguments = arguments_of(command.takes), .result = &command.returns});
   }
   commands.push_back(
-      {.name = kNegotiate.data(), .arguments = {{"enable", &kCapabilityList, true}}, .result = &kEmptyType});
+      {.name = kNegotiate, .arguments = {{"enable", &kCapabilityList, true}}, .result = &kEmptyType});
   return schema_of(commands, event_schemas());
 }
 

@@ -13,7 +13,7 @@
 namespace vmm::control {
 
 // Negotiates; a session knows what to do with it (qmp_session.h).
-inline constexpr std::string_view kNegotiate = "qmp_capabilities";
+inline constexpr const char* kNegotiate = "qmp_capabilities";
 
 // The version that the greeting has, too.
 Json version();
