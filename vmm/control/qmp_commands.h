@@ -5,7 +5,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "vmm/control/guest.h"
 #include "vmm/control/qmp_json.h"

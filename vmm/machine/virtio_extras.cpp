@@ -87,6 +87,7 @@ void VirtioExtras::flush_consoles() {
 // By their ports, which count from 0.
 std::vector<ConsoleInfo> VirtioExtras::consoles() const {
   std::vector<ConsoleInfo> infos;
+  infos.reserve(consoles_.size());
   for (const GuestConsole& console : consoles_) {
     infos.push_back({.label = fmt::format("virtcon{}", infos.size()), .host_end = console.end->host_end()});
   }
