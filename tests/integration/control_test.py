@@ -271,7 +271,11 @@ class DiskErrors(FirmwareTest):
                     client.wait_for_event("STOP")
                     self.assertEqual(client.ask("query-status"), {"running": False, "status": "io-error"})
                 else:
-                    self.assertGreater(client.ask("query-blockstats")[0]["stats"]["failed_rd_operations"], 0)
+                    # It is counted when the guest is answered, a little later.
+                    end = time.monotonic() + SECONDS
+                    while client.ask("query-blockstats")[0]["stats"]["failed_rd_operations"] == 0:
+                        self.assertLess(time.monotonic(), end)
+                        time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ class SharedConsole final : public Console {
   void connect(ByteReceiver& receiver) override;
   Status begin() override;
   void flush() override;
+  std::string host_end() const override { return own_->host_end(); }
 
   bool is_attached() const;
   // A stream socket, non-blocking, until its other side closes it. REQUIRES: nobody is attached; connected.

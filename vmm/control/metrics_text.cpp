@@ -148,6 +148,7 @@ void write_operations(const std::vector<CountedDrive>& drives, MetricsWriter& wr
 void write_disks(const Guest& guest, MetricsWriter& writer) {
   const std::vector<Guest::Drive> all = guest.drives();
   std::vector<CountedDrive> drives;
+  drives.reserve(all.size());
   for (const Guest::Drive& drive : all) {
     drives.push_back({.drive = drive, .values = drive.counters->values()});
   }

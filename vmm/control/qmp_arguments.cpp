@@ -88,9 +88,9 @@ void store_limit(Request& request, const Json& value) {
 
 // One argument of all commands that take any of `takers`; what it is was looked at before it is stored.
 struct Argument {
-  unsigned takers;
+  unsigned takers = 0;
   Member member;
-  void (*store)(Request& request, const Json& value);
+  void (*store)(Request& request, const Json& value) = nullptr;
 };
 constexpr Argument kArguments[] = {
     {kDrive | kCdrom,

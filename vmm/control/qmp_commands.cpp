@@ -202,14 +202,15 @@ constexpr Type kCapabilityList = array_of(kCapability);
 
 Answer query_schema(Guest& /*guest*/, const Request& /*request*/) {
   std::vector<CommandSchema> commands;
+  commands.reserve(kCommands.size() + 1);
   for (const Command& command : kCommands) {
     commands.push_back(
         {.name = command.name, .arguments = arguments_of(command.takes), .result = &command.returns});
   }
   commands.push_back(
-      {.name = kNegotiate.data(), .arguments = {{"enable", &kCapabilityList, true}}, .result = &kEmptyType});
+      {.name = kNegotiate, .arguments = {{"enable", &kCapabilityList, true}}, .result = &kEmptyType});
   commands.push_back(
-      {.name = kAttachConsole.data(), .arguments = arguments_of(kConsole | kForce), .result = &kEmptyType});
+      {.name = kAttachConsole, .arguments = arguments_of(kConsole | kForce), .result = &kEmptyType});
   return schema_of(commands, all_events());
 }
 

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "vmm/control/guest.h"
 #include "vmm/control/qmp_json.h"
@@ -13,10 +12,10 @@
 namespace vmm::control {
 
 // Negotiates; a session knows what to do with it (qmp_session.h).
-inline constexpr std::string_view kNegotiate = "qmp_capabilities";
+inline constexpr const char* kNegotiate = "qmp_capabilities";
 
 // Hands the connection over to a console; a session knows how, too.
-inline constexpr std::string_view kAttachConsole = "x-vmm-console";
+inline constexpr const char* kAttachConsole = "x-vmm-console";
 
 // The version that the greeting has, too.
 Json version();

@@ -12,16 +12,16 @@ namespace vmm::control {
 struct Type;
 
 struct Member {
-  const char* name;
-  const Type* type;
+  const char* name = "";
+  const Type* type = nullptr;
   bool is_optional = false;
 };
 // What Member::is_optional means, in tables.
 inline constexpr bool kOptional = true;
 // What an object holds besides its members where its tag has this value.
 struct Variant {
-  const char* tag_value;
-  const Type* type;
+  const char* tag_value = "";
+  const Type* type = nullptr;
 };
 
 struct Type {

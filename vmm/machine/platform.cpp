@@ -220,6 +220,7 @@ void Platform::reset() {
 
 std::vector<ConsoleInfo> Platform::consoles() const {
   std::vector<ConsoleInfo> infos;
+  infos.reserve(ports_.size() + 1);
   for (const Port& port : ports_) {
     infos.push_back({.label = fmt::format("serial{}", port.number), .host_end = port.console->host_end()});
   }

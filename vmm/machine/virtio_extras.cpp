@@ -87,8 +87,9 @@ void VirtioExtras::flush_consoles() {
 // By their ports, which count from 0.
 std::vector<ConsoleInfo> VirtioExtras::consoles() const {
   std::vector<ConsoleInfo> infos;
+  infos.reserve(consoles_.size());
   for (const GuestConsole& console : consoles_) {
-    infos.push_back({.label = fmt::format("virtcon{}", infos.size()), .host_end = console.end->host_end()});
+    infos.push_back({.label = fmt::format("console{}", infos.size()), .host_end = console.end->host_end()});
   }
   return infos;
 }

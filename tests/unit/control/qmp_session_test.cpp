@@ -250,10 +250,12 @@ TEST_F(Qmp, TellsWhatItUses) {
 
 TEST_F(Qmp, TellsItsSchema) {
   const json schema = run("query-qmp-schema")["return"];
-  for (const json& command : run("query-commands")["return"]) {
+  const json commands = run("query-commands")["return"];
+  const json events = run("query-events")["return"];
+  for (const json& command : commands) {
     EXPECT_FALSE(schema_.find(command["name"], "command").empty()) << command;
   }
-  for (const json& event : run("query-events")["return"]) {
+  for (const json& event : events) {
     EXPECT_FALSE(schema_.find(event["name"], "event").empty()) << event;
   }
   for (const json& each : schema) {
@@ -272,7 +274,8 @@ TEST_F(Qmp, TellsItsSchema) {
 
 // Of every argument of every command: a value of another type, and what nobody knows, are refused.
 TEST_F(Qmp, TakesWhatItsSchemaSaysAndNothingElse) {
-  for (const json& command : run("query-commands")["return"]) {
+  const json commands = run("query-commands")["return"];
+  for (const json& command : commands) {
     const std::string name = command["name"];
     const json type = schema_.find(schema_.find(name, "command")["arg-type"]);
     EXPECT_TRUE(run(name.c_str(), {{"no-such-argument", 1}}).contains("error")) << name;
