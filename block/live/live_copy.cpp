@@ -1,6 +1,9 @@
 #include "block/live/live_copy.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "block/copy/disk.h"
@@ -13,12 +16,7 @@ Result<std::unique_ptr<LiveCopy>> LiveCopy::create(LiveDisk& disk, Plan plan,
                                                    std::function<void(Status)> on_end) {
   VMM_ASSIGN_OR_RETURN(EventLoop::Timer timer, disk.loop().make_timer([] {}));
   std::unique_ptr<LiveCopy> copy(new LiveCopy(disk, std::move(plan), std::move(on_end), std::move(timer)));
-  for (Worker& worker : copy->workers_) {
-    worker.memory = make_aligned_memory(kPieceBytes);
-    if (worker.memory == nullptr) {
-      return fail("{}: there is no memory to copy it", copy->plan_.source_name);
-    }
-  }
+  VMM_TRY(copy->make_memory());
   return copy;
 }
 
@@ -34,6 +32,22 @@ LiveCopy::LiveCopy(LiveDisk& disk, Plan plan, std::function<void(Status)> on_end
     worker.waiter = {.wake = mapped, .context = &worker};
   }
   loop_.add_poller(*this);
+}
+
+// In huge pages, where the host has some: a transfer is then in few pieces.
+Status LiveCopy::make_memory() {
+  constexpr size_t kHugePageBytes = size_t{2} << 20U;
+  constexpr size_t kBytes = kWorkers * kPieceBytes;
+  static_assert(kBytes % kHugePageBytes == 0);
+  memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kHugePageBytes, kBytes)));
+  if (memory_ == nullptr) {
+    return fail("{}: there is no memory to copy it", plan_.source_name);
+  }
+  static_cast<void>(::madvise(memory_.get(), kBytes, MADV_HUGEPAGE));
+  for (size_t i = 0; i < kWorkers; ++i) {
+    workers_[i].memory = memory_.get() + i * kPieceBytes;
+  }
+  return {};
 }
 
 LiveCopy::~LiveCopy() {
@@ -303,7 +317,7 @@ bool LiveCopy::take_piece(Worker& worker) {
 }
 
 void LiveCopy::submit(Worker& worker, BlockDevice& device, BlockOp op) {
-  worker.vector = {.iov_base = worker.memory.get(), .iov_len = worker.length};
+  worker.vector = {.iov_base = worker.memory, .iov_len = worker.length};
   BlockRequest request{.op = op, .offset = DiskOffset(worker.position), .length_bytes = worker.length};
   if (op != BlockOp::kWriteZeroes) {
     request.buffers = std::span(&worker.vector, 1);

@@ -29,7 +29,7 @@ namespace vmm::block {
 
 class LiveCopy final : public LiveDisk::Watcher, private EventLoop::Poller {
  public:
-  static constexpr size_t kWorkers = 8;
+  static constexpr size_t kWorkers = 6;
   static constexpr uint64_t kPieceBytes = WorkMap::kMinChunkBytes;
 
   enum class Wanted : uint8_t { kNothing, kData, kZeroes };
@@ -88,12 +88,13 @@ class LiveCopy final : public LiveDisk::Watcher, private EventLoop::Poller {
     uint64_t position = 0;
     uint64_t length = 0;
     ByteRange range;
-    AlignedMemory memory;
+    std::byte* memory = nullptr;
     iovec vector{};
     Waiter waiter;
   };
 
   LiveCopy(LiveDisk& disk, Plan plan, std::function<void(Status)> on_end, EventLoop::Timer timer);
+  Status make_memory();
   bool poll() override;
   bool begin_chunks();
   std::optional<uint64_t> next_chunk();
@@ -120,6 +121,7 @@ class LiveCopy final : public LiveDisk::Watcher, private EventLoop::Poller {
   std::function<void(Status)> on_end_;
   EventLoop::Timer timer_;
   WorkMap map_;
+  AlignedMemory memory_;
   std::array<Worker, kWorkers> workers_;
   std::deque<uint64_t> urgent_;
   uint64_t cursor_ = 0;

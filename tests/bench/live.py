@@ -15,7 +15,7 @@ from figures import Table, pairs  # noqa: E402
 COMMIT_MIB = 512
 DISK_MIB = 640
 JOB_SECONDS = 300
-LOAD = "seconds=600 op=randwrite bs=4096 depth=32"
+LOAD = "seconds=600 op=randwrite bs=4096 depth=1"
 
 
 class Commit:
@@ -73,6 +73,6 @@ class Commit:
 def measure(commit, count, ours, theirs):
     """`ours`, `theirs`: command, path of the control socket, name of the disk."""
     samples = pairs(min(count, 5), lambda: commit.measure(*ours), lambda: commit.measure(*theirs))
-    table = Table(f"live: block-commit of {COMMIT_MIB} MiB, the guest writes 4 KiB at depth 32; cache=none, pc; QEMU iothread, io_uring")
+    table = Table(f"live: block-commit of {COMMIT_MIB} MiB, the guest writes 4 KiB at depth 1; cache=none, pc; QEMU iothread, io_uring")
     table.row("from start to end", [a[0] for a, _ in samples], [b[0] for _, b in samples], 1.0, unit=" s")
     table.row("the guest's writes a second meanwhile", [a[1] for a, _ in samples], [b[1] for _, b in samples], 1.0, False)

@@ -99,7 +99,7 @@ class CommandLine(GuestTest):
                            stdin=subprocess.DEVNULL, check=False, timeout=60)
             # The log's own line, and not what went to standard error.
             with open(log, encoding="utf-8") as file:
-                self.assertRegex(file.read(), r"\A[0-9-]+T[0-9:.]+ error: [^\n]+\n\Z")
+                self.assertRegex(file.read(), r"\A[0-9-]+T[0-9:.]+ error \[vmm\]: [^\n]+\n\Z")
 
     def test_help_that_cannot_be_printed_has_status_1(self):
         with open("/dev/full", "wb") as full:

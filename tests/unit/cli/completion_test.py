@@ -77,7 +77,7 @@ class Completion(CommandTest):
             control.bind(os.path.relpath(self.path("run/vmm/guest/control")))
             self.assertEqual(self.complete("ctl", "gue", XDG_RUNTIME_DIR=self.path("run")), ["guest"])
         self.assertEqual(self.complete("ctl", "guest", "boot"), ["boot-once"])
-        self.assertEqual(self.complete("ctl", "guest", "co"), ["console"])
+        self.assertEqual(self.complete("ctl", "guest", "co"), ["commit", "console"])
         self.assertEqual(self.complete("ctl", "guest", "s"), ["status", "shutdown"])
 
     def test_it_belongs_to_the_program(self):

@@ -45,6 +45,11 @@ class LiveDiskTest : public testing::Test {
   }
   ~LiveDiskTest() override {
     disk_->set_watcher(nullptr);
+    finish();
+  }
+
+  // Before the requests of a test go.
+  void finish() {
     fake_->set_deferred(false);
     fake_->complete_all();
     turn();
@@ -125,6 +130,7 @@ TEST_F(LiveDiskTest, ATaskThatWaitsForTheHostCanBeForgotten) {
   EXPECT_FALSE(disk_->forget_task());
   turn();
   EXPECT_EQ(fake_->in_flight(), 2U);
+  finish();
 }
 
 TEST_F(LiveDiskTest, WhatTheWatcherKeepsWaitsAndTheRestPasses) {
@@ -183,6 +189,7 @@ TEST_F(LiveDiskTest, ADiskThatIsFullIsNotGivenMore) {
   fake_->complete_all();
   turn();
   EXPECT_EQ(fake_->in_flight(), 1U);
+  finish();
 }
 
 }  // namespace
