@@ -12,6 +12,7 @@
 #include "block/open_chain.h"
 #include "block/qcow2/change_backing.h"
 #include "block/qcow2/make_empty.h"
+#include "vmm/base/log.h"
 
 namespace vmm::block {
 
@@ -109,7 +110,10 @@ Status CommitJob::finish() {
 
 void CommitJob::undo() {
   view_.reset();
-  static_cast<void>(disk().reopen(before_, {}));
+  if (const Status back = disk().reopen(before_, {}); !back) {
+    log::debug("{}",
+               back.error().message());  // it was opened again as it was, or it is told that it cannot be
+  }
 }
 
 }  // namespace vmm::block

@@ -50,7 +50,8 @@ LiveDisk::LiveDisk(EventLoop& loop, std::unique_ptr<BlockDevice> disk, DiskOptio
       disk_(std::move(disk)),
       options_(std::move(options)),
       is_read_only_(disk_->is_read_only()),
-      limits_(disk_->limits()) {
+      limits_(disk_->limits()),
+      size_bytes_(disk_->size_bytes()) {
   options_.opened = nullptr;
   loop_.add_poller(*this);
 }
@@ -245,13 +246,13 @@ Result<std::unique_ptr<BlockDevice>> LiveDisk::open_patiently(const Open& open) 
 
 Status LiveDisk::reopen(const DiskOptions& options, const std::function<Status()>& change, const Open& open) {
   VMM_CHECK(hold_ == Hold::kRunning, "a disk's image is changed while it is in use");
-  const uint64_t size = disk_->size_bytes();
   disk_.reset();
   Status status = change ? change() : Status();
   if (status) {
     auto opened = open();
     if (opened) {
       disk_ = *std::move(opened);
+      size_bytes_ = disk_->size_bytes();
       options_ = options;
       return {};
     }
@@ -260,11 +261,12 @@ Status LiveDisk::reopen(const DiskOptions& options, const std::function<Status()
   auto back = open_patiently([this] { return open_disk(loop_, options_); });
   if (back) {
     disk_ = *std::move(back);
+    size_bytes_ = disk_->size_bytes();
     return status;
   }
   log::error("{} cannot be opened again: {}; the guest gets errors from now on", options_.path,
              back.error().message());
-  disk_ = std::make_unique<FailedDisk>(size);
+  disk_ = std::make_unique<FailedDisk>(size_bytes_);
   return status;
 }
 

@@ -5,6 +5,7 @@
 // on, and costs a branch. Threads: as for every BlockDevice; so are the other methods.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -85,7 +86,8 @@ class LiveDisk final : public BlockDevice, private EventLoop::Poller {
   bool has_write_in(const ByteRange& range) const;
 
   std::vector<DiskLayer> layers() const override { return disk_->layers(); }
-  uint64_t size_bytes() const override { return disk_->size_bytes(); }
+  // Any thread, as ever: while the image is exchanged it is what it was.
+  uint64_t size_bytes() const override { return size_bytes_; }
   bool is_read_only() const override { return is_read_only_; }
   BlockLimits limits() const override { return limits_; }
   void submit(BlockRequest request) override;
@@ -124,6 +126,7 @@ class LiveDisk final : public BlockDevice, private EventLoop::Poller {
   DiskOptions options_;
   const bool is_read_only_;
   const BlockLimits limits_;
+  std::atomic<uint64_t> size_bytes_;
 
   std::vector<Emptied> emptied_;  // the last kMostEmptied
   Watcher* watcher_ = nullptr;

@@ -16,7 +16,7 @@ class WorkMap {
  public:
   // All is to be done. A chunk has chunk_bytes(), a power of two: kMinChunkBytes, or as many more as it takes
   // to have no more than kMaxChunks.
-  static constexpr uint64_t kMinChunkBytes = 1024 * 1024;
+  static constexpr uint64_t kMinChunkBytes = uint64_t{1} << 20U;
   static constexpr uint64_t kMaxChunks = uint64_t{1} << 24U;
   explicit WorkMap(uint64_t size_bytes);
 
