@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "block/crypto/luks.h"
 #include "block/image_file.h"
 #include "block/live/chain_options.h"
 #include "block/open.h"
@@ -19,6 +18,11 @@ Result<std::unique_ptr<BackupJob>> BackupJob::create(LiveDisk& disk, const Optio
   std::error_code error;
   if (!options.is_existing && std::filesystem::exists(std::filesystem::symlink_status(options.path, error))) {
     return fail("{}: there is such a file already, and it is not written over", options.path);
+  }
+  if (options.is_of_top && options.format == Format::kRaw) {
+    return fail(
+        "{}: a raw image stands on nothing, and so cannot hold the disk's own image alone; make it qcow2",
+        options.path);
   }
   std::unique_ptr<BackupJob> job(new BackupJob(disk, options, std::move(on_state)));
   VMM_TRY(job->open_target());
@@ -38,14 +42,12 @@ Status BackupJob::open_target() {
   DiskOptions target{.path = options_.path, .format = options_.format, .passphrases = source.passphrases};
   if (!options_.is_existing) {
     qcow2::CreateOptions create{.size_bytes = size};
+    // Making an encrypted image takes seconds, in which nothing else would be done.
     if (!source.passphrases.empty()) {
-      if (options_.format == Format::kRaw) {
-        return fail("{}: a raw image would hold in clear what {} keeps encrypted; make it qcow2",
-                    options_.path, source.path);
-      }
-      VMM_ASSIGN_OR_RETURN(NewLuks luks, format_luks_for({}, kLuksTime, *source.passphrases.front()));
-      create.crypt = qcow2::CryptMethod::kLuks;
-      create.crypto_header = std::move(luks.bytes);
+      return fail(
+          "{}: {} is encrypted, and this would hold it in clear; make an encrypted image of that size first "
+          "(vmm-img create -f qcow2 -o encrypt.format=luks…), and copy into it (mode: existing)",
+          options_.path, source.path);
     }
     if (options_.is_of_top && layers.size() > 1) {
       std::error_code error;

@@ -87,20 +87,30 @@ Status CommitJob::start() {
        .target_name = layers_[options_.base].path});
 }
 
-// Whatever of it shows is in the base by now, as is what those between would hide.
-Status CommitJob::empty_top() const {
-  if (options_.base > 1) {
-    VMM_TRY(name_backing(layers_.front().path, &layers_[options_.base]));
+// Whatever shows is in the base by now. The disk's own image comes first: it must never show what those
+// between hold, once they are changed.
+Status CommitJob::empty_merged() const {
+  for (uint32_t i = 0; i < options_.base; ++i) {
+    if (layers_[i].format != Format::kQcow2) {
+      continue;  // it is only read here
+    }
+    if (i + 1 < options_.base) {
+      VMM_TRY(name_backing(layers_[i].path, &layers_[options_.base]));
+    }
+    VMM_ASSIGN_OR_RETURN(ChangedImage image, open_changed_image(layers_[i].path));
+    VMM_TRY(qcow2::make_empty(*image.file, image.header));
   }
-  VMM_ASSIGN_OR_RETURN(ChangedImage image, open_changed_image(layers_.front().path));
-  return qcow2::make_empty(*image.file, image.header);
+  return {};
 }
 
 Status CommitJob::finish() {
   view_.reset();
   if (options_.top == 0) {
-    VMM_TRY(disk().reopen(options_of_layer(before_, layers_, options_.base), [this] { return empty_top(); }));
-    disk().note_emptied({.path = layers_.front().path, .base = layers_[options_.base].path});
+    VMM_TRY(
+        disk().reopen(options_of_layer(before_, layers_, options_.base), [this] { return empty_merged(); }));
+    for (uint32_t i = 0; i < options_.base; ++i) {
+      disk().note_emptied({.path = layers_[i].path, .base = layers_[options_.base].path});
+    }
     return {};
   }
   return disk().reopen(options_without(before_, options_.top, options_.base), [this]() -> Status {

@@ -4,8 +4,8 @@
 // the
 //   base. Ends by itself.
 // - From the disk's own image: when all is in the base the job is ready, and what the guest writes goes to
-//   both; complete() makes the base the disk's image. The image that was merged is emptied first, and stands
-//   on the base, so that it shows what the base holds whoever opens it later.
+//   both; complete() makes the base the disk's image. Those that were merged are emptied first, and stand on
+//   the base, so that they show what it holds, whoever opens them later.
 // Nobody else may use the base, nor stand on what is merged: that is the caller's to know. See live_job.h.
 #pragma once
 
@@ -35,7 +35,7 @@ class CommitJob final : public LiveJob {
   Status finish() override;
   void undo() override;
   Status make_base_long_enough();
-  Status empty_top() const;
+  Status empty_merged() const;
 
   const Options options_;
   const std::vector<DiskLayer> layers_;

@@ -13,8 +13,8 @@
 
 namespace vmm::block {
 
-// A new qcow2 image, durable and under its name, that stands on the disk's image; encrypted where that is.
-// Errors: there is a file of that name.
+// A new qcow2 image, durable and under its name, that stands on the disk's image. Errors: there is a file of
+// that name; the disk is encrypted.
 Status make_snapshot_file(const std::string& path, const DiskOptions& disk, uint64_t size_bytes);
 
 // The guest writes to the image `path` from now on. Errors: it does not stand on the disk's image; it cannot

@@ -22,6 +22,12 @@ def run(*words):
 class LiveDisk(Control):
     """A guest whose boot sector waits for a key, and boots from its disk again then."""
 
+    def boot_disk(self, name, text, form="raw"):
+        made = super().boot_disk(name, text, form)
+        with open(self.path(name), "ab") as file:  # several pieces to copy
+            file.write(os.urandom(4 << 20))
+        return made
+
     def still_boots(self, session):
         session.type("x")
         session.wait_for(rb"the first disk", SECONDS)
@@ -49,7 +55,12 @@ class LiveDisk(Control):
                 self.still_boots(session)
                 self.assertIn("there is such a file already", self.ctl("snapshot", disk, self.path("one.qcow2"), status=1))
 
-                told = json.loads(self.ctl("commit", disk, "--output=json"))
+                # Into the one below, or the one that is named.
+                self.ctl("snapshot", disk, self.path("short-lived.qcow2"))
+                self.ctl("commit", disk)
+                self.assertEqual(self.chain(client), ["two.qcow2", "one.qcow2", first])
+                client.wait_for_event("BLOCK_JOB_COMPLETED")
+                told = json.loads(self.ctl("commit", disk, "--base", self.path(first), "--output=json"))
                 self.assertEqual((told["device"], os.path.basename(told["file"])), (disk, first))
                 self.assertEqual(self.chain(client), [first])
                 client.wait_for_event("BLOCK_JOB_READY")
@@ -69,7 +80,7 @@ class LiveDisk(Control):
                 client.ask("quit")
             self.assertEqual(session.wait_end(SECONDS), 0)
             self.assertIn(b"name the first one there before the guest is started again", session.process.stderr.read())
-        for image in ("two.qcow2", "three.qcow2"):
+        for image in ("one.qcow2", "two.qcow2", "short-lived.qcow2", "three.qcow2"):
             run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", self.path(first), self.path(image))
             run("qemu-img", "check", "-q", "-f", "qcow2", self.path(image))
 
@@ -81,6 +92,7 @@ class LiveDisk(Control):
                 self.ctl("backup", disk, self.path("whole.qcow2"))
                 self.ctl("backup", disk, self.path("whole.raw"), "--format", "raw")
                 self.assertEqual(self.ctl("jobs"), "")
+                self.assertIn("stands on nothing", self.ctl("backup", disk, self.path("other"), "--format", "raw", "--sync", "top", status=1))
                 self.assertIn("there is such a file already", self.ctl("backup", disk, self.path("whole.raw"), "--format", "raw", status=1))
                 # Those that have ended and are kept are bounded.
                 for number in range(64):
@@ -94,6 +106,7 @@ class LiveDisk(Control):
                 client.ask("drive-backup", device=disk, target=self.path("slow"), sync="full", speed=1, **{"job-id": "slow"})
                 self.assertIn("slow       backup  running", self.ctl("jobs"))
                 self.assertIn("is busy", self.ctl("resize", disk, "+1M", status=1))
+                self.assertIn("is busy", self.ctl("backup", disk, self.path("other"), status=1))
                 self.ctl("cancel", "slow")
                 client.wait_for_event("BLOCK_JOB_CANCELLED")
                 self.still_boots(session)

@@ -2,6 +2,10 @@
 
 #include <unistd.h>
 
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -52,13 +56,15 @@ GUEST is the name that its domain file has, or the path of its control socket (w
   throttle DISK [--total-bytes-sec SIZE] [--read-iops-sec NUMBER] ...
                                   what the disk may do in a second; without options, what it may do now
   resize DISK SIZE                make the disk longer (20G, or +5G); the guest sees it at once
-  snapshot DISK FILE              what the disk holds now stays as it is: the guest writes to a new overlay on it
+  snapshot DISK FILE [--mode existing]
+                                  what the disk holds now stays as it is: the guest writes to a new overlay on it
   commit DISK [--top FILE] [--base FILE] [--speed SIZE]
                                   merge the overlay, or all from --top down, into what it stands on (--base)
   stream DISK [--base FILE] [--speed SIZE]
                                   take in what the disk's image stands on, so that it stands on nothing, or on --base
-  backup DISK FILE [--format raw|qcow2] [--sync full|top] [--speed SIZE]
+  backup DISK FILE [--format raw|qcow2] [--sync full|top] [--mode existing] [--speed SIZE]
                                   copy what the disk holds now to a new image
+  follow JOB                      wait for the end of one of them, whose command was interrupted
   jobs                            the commits, streams and backups that are under way
   cancel JOB                      end one of them; the disk stays as it is
   console [CONSOLE] [--force]     attach to a console, until Ctrl-] is typed; --force takes it from who is attached
@@ -75,8 +81,8 @@ holds its disc locked is asked to let go of it, and has 10 s for that; --force t
 throttle knows total-, read- and write- limits of -bytes-sec and -iops-sec, each with -max and -max-length for
 bursts, and --size-iops-sec, as virsh blkdeviotune; 0: none. What is said of bytes replaces all that was said of
 bytes, and so with operations.
-commit, stream and backup wait for their end; where they are interrupted the job goes on, and the same command
-follows it. --speed is in bytes a second.
+commit, stream and backup wait for their end; where they are interrupted the job goes on. A JOB has the name of its
+disk. --mode existing: to an image that is there. --speed is in bytes a second.
 --format: absent, what the domain file says of the drive; of a backup, qcow2. --output json is for programs. Behind -- all are
 arguments, whatever they look like.
 Exit status: 0 done, 1 not done (it is said why), 2 the command line is wrong.
@@ -284,7 +290,15 @@ Result<Told> reset(const Request& request) {
   return Told{};
 }
 Result<Told> kill(const Request& request) {
+  // Its name is free when its process has ended.
+  const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, request.guest.peer_process(), 0)));
   VMM_TRY(request.guest.run("quit", json::object()));
+  pollfd end{.fd = process.get(), .events = POLLIN, .revents = 0};
+  constexpr int kEndMilliseconds = 10'000;
+  if (process && ::poll(&end, 1, kEndMilliseconds) == 0) {
+    return fail("the guest was told to end, and its process {} has not ended yet",
+                request.guest.peer_process());
+  }
   return Told{};
 }
 
@@ -314,10 +328,11 @@ constexpr std::array kCommands = {
     Command{"stats", 0, 0, false, false, tell_stats, stats_options},
     Command{"throttle", 1, 1, false, false, throttle, throttle_options},
     Command{"resize", 2, 2, false, false, resize},
-    Command{"snapshot", 2, 2, false, false, snapshot},
+    Command{"snapshot", 2, 2, false, false, snapshot, snapshot_options},
     Command{"commit", 1, 1, false, false, commit, commit_options},
     Command{"stream", 1, 1, false, false, stream, stream_options},
     Command{"backup", 2, 2, false, true, backup, backup_options},
+    Command{"follow", 1, 1, false, false, follow_job},
     Command{"jobs", 0, 0, false, false, list_jobs},
     Command{"cancel", 1, 1, false, false, cancel_jobs},
 };

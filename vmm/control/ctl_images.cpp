@@ -1,9 +1,13 @@
 #include "vmm/control/ctl_images.h"
 
 #include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <system_error>
 #include <thread>
@@ -25,6 +29,11 @@ Result<std::string> absolute_path(const std::string& file) {
   const std::filesystem::path path = std::filesystem::absolute(file, error);
   if (error) {
     return fail("{}: {}", file, error.message());
+  }
+  // What is sent is UTF-8; other bytes would come out as another name.
+  const std::string sent = json(path.native()).dump(-1, ' ', false, json::error_handler_t::replace);
+  if (json::parse(sent) != path.native()) {
+    return fail_configuration("{}: a name that is no UTF-8 cannot be sent", printable(file));
   }
   return path.native();
 }
@@ -50,8 +59,22 @@ Result<std::optional<json>> job_of(QmpClient& guest, const std::string& id) {
   return std::optional<json>();
 }
 
+// For the handler of signals.
+std::string interrupted_text;
+
+void tell_that_it_goes_on(int number) {
+  static_cast<void>(!::write(STDERR_FILENO, interrupted_text.data(), interrupted_text.size()));
+  ::_exit(128 + number);
+}
+
 // Until it is over. One that is ready is completed.
 Status follow(QmpClient& guest, const std::string& id) {
+  interrupted_text =
+      fmt::format("\nThe job goes on: `follow {}` waits for its end, `cancel {}` ends it.\n", id, id);
+  struct sigaction action{};
+  action.sa_handler = tell_that_it_goes_on;
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
   ProgressBar bar;
   bool is_completed = false;
   while (true) {
@@ -76,24 +99,61 @@ Status follow(QmpClient& guest, const std::string& id) {
   }
 }
 
-// One of that kind that is under way is followed.
-Status run_job(const CtlRequest& request, const char* command, const char* type, json arguments) {
+Status run_job(const CtlRequest& request, const char* command, json arguments) {
   const std::string& disk = request.options.operands.front();
-  VMM_ASSIGN_OR_RETURN(std::optional<json> job, job_of(request.guest, disk));
+  VMM_ASSIGN_OR_RETURN(const std::optional<json> job, job_of(request.guest, disk));
   if (job && text_of(*job, "status") == "concluded") {
     VMM_TRY(request.guest.run("job-dismiss", {{"id", disk}}));
-    job.reset();
+  } else if (job) {
+    return fail("{} is busy: a {} is under way; `follow {}` waits for its end, `cancel {}` ends it", disk,
+                text_of(*job, "type"), disk, disk);
   }
-  if (!job || text_of(*job, "type") != type) {
-    arguments["device"] = disk;
-    arguments["job-id"] = disk;
-    arguments["auto-dismiss"] = false;
-    if (const auto speed = request.options.values.find("speed"); speed != request.options.values.end()) {
-      VMM_ASSIGN_OR_RETURN(arguments["speed"], parse_size(speed->second));
-    }
-    VMM_TRY(request.guest.run(command, arguments));
+  arguments["device"] = disk;
+  arguments["job-id"] = disk;
+  arguments["auto-dismiss"] = false;
+  if (const auto speed = request.options.values.find("speed"); speed != request.options.values.end()) {
+    VMM_ASSIGN_OR_RETURN(arguments["speed"], parse_size(speed->second));
   }
+  VMM_TRY(request.guest.run(command, arguments));
   return follow(request.guest, disk);
+}
+
+// The images of a chain, from the disk's own on.
+std::vector<std::string> chain_of(const json& inserted) {
+  std::vector<std::string> files;
+  json image = inserted.value("image", json::object());
+  while (image.contains("filename")) {
+    files.push_back(text_of(image, "filename"));
+    json below = image.value("backing-image", json::object());
+    image = std::move(below);
+  }
+  return files;
+}
+
+// Where nobody says into which one: the one below.
+Status take_base(const CtlRequest& request, json& arguments) {
+  if (arguments.contains("base")) {
+    return {};
+  }
+  VMM_ASSIGN_OR_RETURN(const json image, inserted_of(request.guest, request.options.operands.front()));
+  const std::vector<std::string> chain = chain_of(image);
+  const auto top =
+      arguments.contains("top") ? std::ranges::find(chain, text_of(arguments, "top")) : chain.begin();
+  if (top != chain.end() && std::next(top) != chain.end()) {
+    arguments["base"] = *std::next(top);
+  }
+  return {};
+}
+
+Status take_mode(const CtlRequest& request, json& arguments) {
+  if (const auto mode = request.options.values.find("mode"); mode != request.options.values.end()) {
+    if (mode->second != "existing" && mode->second != "absolute-paths") {
+      return fail_configuration("--mode {}: absolute-paths (what is used if absent) and existing can be",
+                                mode->second);
+    }
+    arguments["mode"] = mode->second;
+  }
+  return {};
 }
 
 Status take_file(const CtlRequest& request, const char* option, json& arguments) {
@@ -114,7 +174,8 @@ Result<CtlTold> tell_image(QmpClient& guest, const std::string& disk, const char
 
 std::vector<CtlOption> commit_options() { return {{.name = "top"}, {.name = "base"}, {.name = "speed"}}; }
 std::vector<CtlOption> stream_options() { return {{.name = "base"}, {.name = "speed"}}; }
-std::vector<CtlOption> backup_options() { return {{.name = "sync"}, {.name = "speed"}}; }
+std::vector<CtlOption> backup_options() { return {{.name = "sync"}, {.name = "mode"}, {.name = "speed"}}; }
+std::vector<CtlOption> snapshot_options() { return {{.name = "mode"}}; }
 
 // "+1G" starts from the size that is.
 Result<CtlTold> resize(const CtlRequest& request) {
@@ -139,7 +200,9 @@ Result<CtlTold> snapshot(const CtlRequest& request) {
   const std::string& disk = request.options.operands.front();
   VMM_ASSIGN_OR_RETURN(const json before, inserted_of(request.guest, disk));
   VMM_ASSIGN_OR_RETURN(const std::string file, absolute_path(request.options.operands.back()));
-  VMM_TRY(request.guest.run("blockdev-snapshot-sync", {{"device", disk}, {"snapshot-file", file}}));
+  json arguments{{"device", disk}, {"snapshot-file", file}};
+  VMM_TRY(take_mode(request, arguments));
+  VMM_TRY(request.guest.run("blockdev-snapshot-sync", arguments));
   return CtlTold{.lines = {fmt::format("{}: the guest writes to {} from now on; {} stays as it is", disk,
                                        printable(file), printable(text_of(before, "file"))),
                            fmt::format("When it is started the next time its domain file has to name {}",
@@ -151,14 +214,15 @@ Result<CtlTold> commit(const CtlRequest& request) {
   json arguments = json::object();
   VMM_TRY(take_file(request, "top", arguments));
   VMM_TRY(take_file(request, "base", arguments));
-  VMM_TRY(run_job(request, "block-commit", "commit", std::move(arguments)));
+  VMM_TRY(take_base(request, arguments));
+  VMM_TRY(run_job(request, "block-commit", std::move(arguments)));
   return tell_image(request.guest, request.options.operands.front(), "committed; the guest writes to");
 }
 
 Result<CtlTold> stream(const CtlRequest& request) {
   json arguments = json::object();
   VMM_TRY(take_file(request, "base", arguments));
-  VMM_TRY(run_job(request, "block-stream", "stream", std::move(arguments)));
+  VMM_TRY(run_job(request, "block-stream", std::move(arguments)));
   return tell_image(request.guest, request.options.operands.front(), "all that it stood on is in");
 }
 
@@ -175,9 +239,21 @@ Result<CtlTold> backup(const CtlRequest& request) {
   if (request.options.format) {
     arguments["format"] = *request.options.format;
   }
-  VMM_TRY(run_job(request, "drive-backup", "backup", std::move(arguments)));
+  VMM_TRY(take_mode(request, arguments));
+  VMM_TRY(run_job(request, "drive-backup", std::move(arguments)));
   return CtlTold{.lines = {fmt::format("{}: backed up to {}", disk, printable(file))},
                  .value = {{"device", disk}, {"file", file}}};
+}
+
+Result<CtlTold> follow_job(const CtlRequest& request) {
+  const std::string& id = request.options.operands.front();
+  VMM_ASSIGN_OR_RETURN(const std::optional<json> job, job_of(request.guest, id));
+  if (!job) {
+    return fail("there is no job '{}'", id);
+  }
+  VMM_TRY(follow(request.guest, id));
+  return CtlTold{.lines = {fmt::format("{}: the {} is done", id, text_of(*job, "type"))},
+                 .value = {{"job", id}}};
 }
 
 Result<CtlTold> list_jobs(const CtlRequest& request) {
@@ -192,7 +268,16 @@ Result<CtlTold> list_jobs(const CtlRequest& request) {
 }
 
 Result<CtlTold> cancel_jobs(const CtlRequest& request) {
-  VMM_TRY(request.guest.run("job-cancel", {{"id", request.options.operands.front()}}));
+  const std::string& id = request.options.operands.front();
+  VMM_TRY(request.guest.run("job-cancel", {{"id", id}}));
+  VMM_ASSIGN_OR_RETURN(std::optional<json> job, job_of(request.guest, id));
+  while (job && text_of(*job, "status") != "concluded") {
+    std::this_thread::sleep_for(kJobPause);
+    VMM_ASSIGN_OR_RETURN(job, job_of(request.guest, id));
+  }
+  if (job) {
+    VMM_TRY(request.guest.run("job-dismiss", {{"id", id}}));
+  }
   return CtlTold{};
 }
 

@@ -11,14 +11,16 @@ namespace vmm::control {
 std::vector<CtlOption> commit_options();
 std::vector<CtlOption> stream_options();
 std::vector<CtlOption> backup_options();
+std::vector<CtlOption> snapshot_options();
 
 Result<CtlTold> resize(const CtlRequest& request);
 Result<CtlTold> snapshot(const CtlRequest& request);
 // These wait for their jobs, and show how far they are where standard error is a terminal. A job that is left
-// alone goes on; the same command follows it.
+// alone goes on.
 Result<CtlTold> commit(const CtlRequest& request);
 Result<CtlTold> stream(const CtlRequest& request);
 Result<CtlTold> backup(const CtlRequest& request);
+Result<CtlTold> follow_job(const CtlRequest& request);
 Result<CtlTold> list_jobs(const CtlRequest& request);
 Result<CtlTold> cancel_jobs(const CtlRequest& request);
 

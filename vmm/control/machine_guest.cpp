@@ -1,8 +1,19 @@
 #include "vmm/control/machine_guest.h"
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace vmm::control {
+namespace {
+
+std::filesystem::path told_path(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  return error ? path : absolute.lexically_normal();
+}
+
+}  // namespace
 
 Guest::State MachineGuest::state() const {
   switch (machine_.state()) {
@@ -23,6 +34,13 @@ Guest::State MachineGuest::state() const {
 std::vector<Guest::Drive> MachineGuest::drives() const {
   std::vector<Drive> drives;
   for (Disks::Drive& drive : machine_.disks().drives()) {
+    // Nobody who asks knows where vmm was started.
+    if (!drive.file.empty()) {
+      drive.file = told_path(drive.file);
+    }
+    for (block::DiskLayer& layer : drive.layers) {
+      layer.path = told_path(layer.path).native();
+    }
     drives.push_back({.device = std::move(drive.target),
                       .is_cdrom = drive.is_cdrom,
                       .is_read_only = drive.is_read_only,

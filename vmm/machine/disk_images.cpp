@@ -85,7 +85,7 @@ void Disks::tell_size(std::string_view target) const {
 
 void Disks::warn_of_other_images() const {
   for (const Disk& disk : disks_) {
-    if (disk.tray == nullptr && !disk.file.empty() && disk.file != disk.wanted->source) {
+    if (disk.tray == nullptr && !disk.file.empty() && !is_same_file(disk.file, disk.wanted->source)) {
       log::warning(
           "disk {}: what the guest has now is in {}, and the domain file says {}: name the first one "
           "there before the guest is started again",

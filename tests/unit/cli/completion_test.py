@@ -78,7 +78,7 @@ class Completion(CommandTest):
             self.assertEqual(self.complete("ctl", "gue", XDG_RUNTIME_DIR=self.path("run")), ["guest"])
         self.assertEqual(self.complete("ctl", "guest", "boot"), ["boot-once"])
         self.assertEqual(self.complete("ctl", "guest", "co"), ["commit", "console"])
-        self.assertEqual(self.complete("ctl", "guest", "s"), ["status", "shutdown"])
+        self.assertEqual(self.complete("ctl", "guest", "s"), ["status", "stats", "snapshot", "stream", "shutdown"])
 
     def test_it_belongs_to_the_program(self):
         self.assertIn("-F _vmm vmm", self.bash("complete -p vmm")[0])
