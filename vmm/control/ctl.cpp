@@ -1,7 +1,5 @@
 #include "vmm/control/ctl.h"
 
-#include <unistd.h>
-
 #include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
