@@ -16,6 +16,20 @@ enum class Format : uint8_t {
   kIso,   // read only
 };
 
+// As a qcow2 header calls it.
+constexpr const char* format_name(Format format) {
+  switch (format) {
+    case Format::kQcow2:
+      return "qcow2";
+    case Format::kQcow:
+      return "qcow";
+    case Format::kRaw:
+    case Format::kIso:
+      break;
+  }
+  return "raw";
+}
+
 struct DiskLayer {
   std::string path;
   Format format = Format::kRaw;

@@ -34,20 +34,6 @@ namespace {
 // Clusters whose 32 parts are pages of the host: a small write takes a page, and nothing is copied for it.
 constexpr uint32_t kOverlayClusterBits = 17;
 
-// As a qcow2 header calls it.
-std::string_view name_of(Format format) {
-  switch (format) {
-    case Format::kQcow2:
-      return "qcow2";
-    case Format::kQcow:
-      return "qcow";
-    case Format::kRaw:
-    case Format::kIso:
-      return "raw";
-  }
-  return "raw";
-}
-
 class ChainOpener {
  public:
   // base_depth: of the layer that is a disk of its own; 0: none.
@@ -111,7 +97,7 @@ class ChainOpener {
     }
     if (store.format != next->format) {
       return fail("{}: says that its backing file {} is {}, and <backingStore> says {}; make them agree",
-                  image, next->path, name_of(next->format), name_of(store.format));
+                  image, next->path, format_name(next->format), format_name(store.format));
     }
     return {};
   }
@@ -309,7 +295,7 @@ class ChainOpener {
                                 .cluster_bits = kOverlayClusterBits,
                                 .extended_l2 = true,
                                 .backing_file = std::filesystem::absolute(options_.path),
-                                .backing_format = std::string(name_of(options_.format))};
+                                .backing_format = format_name(options_.format)};
     if (!encryption->luks_header.empty()) {
       wanted.crypt = qcow2::CryptMethod::kLuks;
       wanted.crypto_header = std::move(encryption->luks_header);
@@ -404,7 +390,7 @@ class ChainOpener {
     }
     if (options.for_guest && options.backing_format && *options.backing_format != *format) {
       return fail("{}: says that its backing file {} is {}, and <backingStore> says {}; make them agree",
-                  options.path, file, *in_image, name_of(*options.backing_format));
+                  options.path, file, *in_image, format_name(*options.backing_format));
     }
     return *format;
   }

@@ -62,6 +62,9 @@ Status BackupJob::open_target() {
     VMM_TRY(options_.format == Format::kRaw ? sync->resize(size) : qcow2::create(*sync, create));
   }
   VMM_ASSIGN_OR_RETURN(target_, open_disk(disk().loop(), target));
+  if (layers.front().is_encrypted && !target_->layers().front().is_encrypted) {
+    return fail("{}: is not encrypted, and would hold in clear what {} keeps", options_.path, source.path);
+  }
   if (target_->size_bytes() != size) {
     return fail("{}: its disk has {} bytes, and the one that is copied {}", options_.path,
                 target_->size_bytes(), size);

@@ -20,19 +20,6 @@ void note_first_format(DiskOptions& options) {
 
 }  // namespace
 
-const char* format_name(Format format) {
-  switch (format) {
-    case Format::kQcow2:
-      return "qcow2";
-    case Format::kQcow:
-      return "qcow";
-    case Format::kRaw:
-    case Format::kIso:
-      break;
-  }
-  return "raw";
-}
-
 DiskOptions options_of_layer(const DiskOptions& chain, const std::vector<DiskLayer>& layers, uint32_t depth) {
   DiskOptions options = chain;
   options.path = layers[depth].path;

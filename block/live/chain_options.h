@@ -28,7 +28,4 @@ DiskOptions options_above(const DiskOptions& chain, const std::string& path);
 // The qcow2 image `path`, which is not in use, stands on `backing` from now on; nullptr: on nothing. Durable.
 Status name_backing(const std::string& path, const DiskLayer* backing);
 
-// As a qcow2 header calls it.
-const char* format_name(Format format);
-
 }  // namespace vmm::block

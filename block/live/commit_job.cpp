@@ -1,16 +1,11 @@
 #include "block/live/commit_job.h"
 
-#include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "block/changed_image.h"
-#include "block/copy/disk.h"
-#include "block/data_file.h"
 #include "block/live/chain_options.h"
 #include "block/live/snapshot.h"
 #include "block/open_chain.h"
-#include "block/qcow2/change_backing.h"
 #include "block/qcow2/make_empty.h"
 #include "vmm/base/log.h"
 
@@ -121,8 +116,7 @@ Status CommitJob::finish() {
 void CommitJob::undo() {
   view_.reset();
   if (const Status back = disk().reopen(before_, {}); !back) {
-    log::debug("{}",
-               back.error().message());  // it was opened again as it was, or it is told that it cannot be
+    log::debug("{}", back.error().message());  // where nothing could be opened, that is told
   }
 }
 

@@ -1,8 +1,7 @@
 // CommitJob: images that a running disk stands on are merged into the one below them.
 //
-// - From below the disk's own image: each image that was merged is skipped in the end; the one above names
-// the
-//   base. Ends by itself.
+// - From below the disk's own image: the images that were merged are skipped in the end, and the one above
+//   them names the base. Ends by itself.
 // - From the disk's own image: when all is in the base the job is ready, and what the guest writes goes to
 //   both; complete() makes the base the disk's image. Those that were merged are emptied first, and stand on
 //   the base, so that they show what it holds, whoever opens them later.

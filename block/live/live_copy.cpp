@@ -385,10 +385,11 @@ void LiveCopy::fail_at(const Worker& worker, Fault fault, IoStatus status) {
 }
 
 void LiveCopy::tell_end() {
-  if (is_told_ || is_stopped_ || is_at_work() || (status_ && map_.left() > 0)) {
+  const bool is_told = status_ ? is_told_ : is_fault_told_;
+  if (is_told || is_stopped_ || is_at_work() || (status_ && map_.left() > 0)) {
     return;
   }
-  is_told_ = true;
+  (status_ ? is_told_ : is_fault_told_) = true;
   loop_.post([told = on_end_, status = status_] { told(status); });
 }
 

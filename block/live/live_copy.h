@@ -48,8 +48,8 @@ class LiveCopy final : public LiveDisk::Watcher, private EventLoop::Poller {
     std::string target_name;
     std::atomic<uint64_t>* done_bytes = nullptr;  // told of the progress
   };
-  // `on_end`: once all is copied, or with what went wrong. From the loop; never from within another call. It
-  // may destroy the copy.
+  // `on_end`: once all is copied, and with what went wrong, then or later. From the loop; never from within
+  // another call. It may destroy the copy.
   static Result<std::unique_ptr<LiveCopy>> create(LiveDisk& disk, Plan plan,
                                                   std::function<void(Status)> on_end);
   // REQUIRES: is_quiet(), or it was never started.
@@ -129,6 +129,7 @@ class LiveCopy final : public LiveDisk::Watcher, private EventLoop::Poller {
   bool is_stopped_ = false;
   bool is_paused_ = false;
   bool is_told_ = false;
+  bool is_fault_told_ = false;  // which may come after all was copied
   uint64_t bytes_per_second_ = 0;
   std::chrono::steady_clock::time_point not_before_;
   Status status_;

@@ -45,6 +45,10 @@ Status put_on_snapshot(LiveDisk& disk, const std::string& path) {
     if (opened->layers().size() < 2) {
       return fail("{}: stands on nothing; it has to stand on {}", path, disk.options().path);
     }
+    if (opened->layers()[1].is_encrypted && !opened->layers().front().is_encrypted) {
+      return fail("{}: is not encrypted, and would hold in clear what the guest writes to {}", path,
+                  disk.options().path);
+    }
     if (opened->size_bytes() != size) {
       return fail("{}: its disk has {} bytes, and {} has {}", path, opened->size_bytes(), disk.options().path,
                   size);

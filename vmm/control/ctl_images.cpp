@@ -26,7 +26,7 @@ constexpr std::chrono::milliseconds kJobPause(100);
 
 Result<std::string> absolute_path(const std::string& file) {
   std::error_code error;
-  const std::filesystem::path path = std::filesystem::absolute(file, error);
+  const std::filesystem::path path = std::filesystem::absolute(file, error).lexically_normal();
   if (error) {
     return fail("{}: {}", file, error.message());
   }
@@ -86,10 +86,7 @@ Status follow(QmpClient& guest, const std::string& id) {
     if (text_of(*job, "status") == "concluded") {
       const std::string error = text_of(*job, "error");
       VMM_TRY(guest.run("job-dismiss", {{"id", id}}));
-      const bool is_whole = number_of(*job, "offset") == number_of(*job, "len");
-      return !error.empty() ? fail("{}", error)
-             : is_whole     ? Status()
-                            : fail("the {} of {} was cancelled", text_of(*job, "type"), id);
+      return error.empty() ? Status() : fail("{} {}: {}", text_of(*job, "type"), id, error);
     }
     if (flag_of(*job, "ready") && !is_completed) {
       VMM_TRY(guest.run("block-job-complete", {{"device", id}}));
@@ -137,11 +134,16 @@ Status take_base(const CtlRequest& request, json& arguments) {
   }
   VMM_ASSIGN_OR_RETURN(const json image, inserted_of(request.guest, request.options.operands.front()));
   const std::vector<std::string> chain = chain_of(image);
-  const auto top =
-      arguments.contains("top") ? std::ranges::find(chain, text_of(arguments, "top")) : chain.begin();
-  if (top != chain.end() && std::next(top) != chain.end()) {
-    arguments["base"] = *std::next(top);
+  const std::string wanted = text_of(arguments, "top");
+  const auto top = std::ranges::find_if(chain, [&wanted](const std::string& file) {
+    std::error_code error;
+    return wanted.empty() || file == wanted || std::filesystem::equivalent(file, wanted, error);
+  });
+  if (top == chain.end() || std::next(top) == chain.end()) {
+    return fail("{}: stands on nothing into which it could be committed",
+                wanted.empty() ? "the disk" : wanted);
   }
+  arguments["base"] = *std::next(top);
   return {};
 }
 

@@ -18,25 +18,13 @@ using block::DiskLayer;
 
 constexpr uint64_t kStatBlockBytes = 512;
 
-const char* format_name(block::Format format) {
-  switch (format) {
-    case block::Format::kQcow2:
-      return "qcow2";
-    case block::Format::kQcow:
-      return "qcow";
-    case block::Format::kRaw:
-    case block::Format::kIso:
-      break;
-  }
-  return "raw";
-}
-
 // --- Images ---------------------------------------------------------------------------------------------
 
 Json image_info(std::span<const DiskLayer> layers, bool is_flat) {
   const DiskLayer& layer = layers.front();
-  Json info{
-      {"filename", layer.path}, {"format", format_name(layer.format)}, {"virtual-size", layer.size_bytes}};
+  Json info{{"filename", layer.path},
+            {"format", block::format_name(layer.format)},
+            {"virtual-size", layer.size_bytes}};
   struct stat state{};
   if (::stat(layer.path.c_str(), &state) == 0 && S_ISREG(state.st_mode)) {
     info["actual-size"] = static_cast<uint64_t>(state.st_blocks) * kStatBlockBytes;
@@ -126,7 +114,7 @@ Json node_info(const Guest& guest, const Guest::Drive& drive, size_t layer, bool
   Json info{{"file", layers.front().path},
             {"node-name", node_name(drive, layer)},
             {"ro", !is_top || drive.is_read_only},
-            {"drv", format_name(layers.front().format)}};
+            {"drv", block::format_name(layers.front().format)}};
   if (layers.size() > 1) {
     info["backing_file"] = layers[1].path;
   }

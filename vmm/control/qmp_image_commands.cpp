@@ -103,18 +103,6 @@ Answer with_job(Guest& guest, const Request& request,
 
 }  // namespace
 
-const char* job_type_name(DiskJob::Kind kind) {
-  switch (kind) {
-    case DiskJob::Kind::kCommit:
-      return "commit";
-    case DiskJob::Kind::kStream:
-      return "stream";
-    case DiskJob::Kind::kBackup:
-      break;
-  }
-  return "backup";
-}
-
 const char* job_status_name(DiskJob::State state) {
   switch (state) {
     case DiskJob::State::kCreated:
@@ -198,7 +186,7 @@ Answer block_backup(Guest& guest, const Request& request) {
 Answer query_block_jobs(Guest& guest, const Request& /*request*/) {
   Json list = Json::array();
   for (const DiskJob& job : guest.disk_jobs()->jobs()) {
-    Json told{{"type", job_type_name(job.kind)},
+    Json told{{"type", vmm::name_of(job.kind)},
               {"device", job.id},
               {"len", job.all_bytes},
               {"offset", job.done_bytes},
@@ -222,7 +210,7 @@ Answer query_jobs(Guest& guest, const Request& /*request*/) {
   Json list = Json::array();
   for (const DiskJob& job : guest.disk_jobs()->jobs()) {
     Json told{{"id", job.id},
-              {"type", job_type_name(job.kind)},
+              {"type", vmm::name_of(job.kind)},
               {"status", job_status_name(job.state)},
               {"current-progress", job.done_bytes},
               {"total-progress", job.all_bytes}};

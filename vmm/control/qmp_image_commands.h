@@ -10,7 +10,6 @@
 namespace vmm::control {
 
 // As QEMU's schema has them.
-const char* job_type_name(DiskJob::Kind kind);
 const char* job_status_name(DiskJob::State state);
 
 // Each has the name of its command.

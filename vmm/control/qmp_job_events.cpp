@@ -30,7 +30,7 @@ constexpr EventSchema kJobEvents[] = {
 };
 
 Json progress_of(const DiskJob& job) {
-  return Json{{"type", job_type_name(job.kind)},
+  return Json{{"type", vmm::name_of(job.kind)},
               {"device", job.id},
               {"len", job.all_bytes},
               {"offset", job.done_bytes},

@@ -39,11 +39,24 @@ struct DiskJob {
   uint64_t done_bytes = 0;
   uint64_t all_bytes = 0;
   uint64_t bytes_per_second = 0;  // 0: as fast as possible
-  std::string error;              // of one that failed
+  std::string error;              // of one that failed or was cancelled
   bool is_read_fault = false;     // with DiskJobEvent::kError
 
   bool has_ended() const { return state == State::kConcluded; }
 };
+
+// As QEMU's JobType has them.
+constexpr const char* name_of(DiskJob::Kind kind) {
+  switch (kind) {
+    case DiskJob::Kind::kCommit:
+      return "commit";
+    case DiskJob::Kind::kStream:
+      return "stream";
+    case DiskJob::Kind::kBackup:
+      break;
+  }
+  return "backup";
+}
 
 struct DiskJobEvent {
   enum class Kind : uint8_t {

@@ -11,25 +11,12 @@
 #include "block/live/commit_job.h"
 #include "block/live/snapshot.h"
 #include "block/live/stream_job.h"
-#include "vmm/base/check.h"
 #include "vmm/base/log.h"
 
 namespace vmm {
 namespace {
 
 using block::LiveJob;
-
-const char* name_of_kind(DiskJob::Kind kind) {
-  switch (kind) {
-    case DiskJob::Kind::kCommit:
-      return "commit";
-    case DiskJob::Kind::kStream:
-      return "stream";
-    case DiskJob::Kind::kBackup:
-      break;
-  }
-  return "backup";
-}
 
 Result<uint32_t> depth_of(const std::vector<block::DiskLayer>& layers, const std::string& file) {
   std::error_code error;
@@ -52,7 +39,7 @@ MachineDiskJobs::~MachineDiskJobs() {
       continue;
     }
     log::warning("disk {}: its {} is not finished; the disk is as it was before", job.told.disk,
-                 name_of_kind(job.told.kind));
+                 name_of(job.told.kind));
     job.disk.thread->run_and_wait([&job] { job.live->abandon(); });
     bool is_quiet = false;
     const auto deadline = std::chrono::steady_clock::now() + kPatience * 6;
@@ -71,7 +58,7 @@ Result<Disks::Live> MachineDiskJobs::free_disk(std::string_view disk, Disks::Liv
   const auto job = std::ranges::find_if(
       jobs_, [&](const Job& each) { return each.told.disk == disk && each.live != nullptr; });
   if (job != jobs_.end()) {
-    return fail("disk {} is busy: {} ('{}') is under way", disk, name_of_kind(job->told.kind), job->told.id);
+    return fail("disk {} is busy: {} ('{}') is under way", disk, name_of(job->told.kind), job->told.id);
   }
   return live;
 }
@@ -330,22 +317,22 @@ void MachineDiskJobs::conclude(Job& job, LiveJob::State state, const std::string
   const DiskJob last = told(job);
   job.told.done_bytes = last.done_bytes;
   job.told.all_bytes = last.all_bytes;
-  job.told.error = error;
+  const bool is_done =
+      state == LiveJob::State::kDone || (state == LiveJob::State::kCancelled && job.is_left_so);
+  job.told.error = !is_done && state == LiveJob::State::kCancelled ? "Operation canceled" : error;
   disks_.note_image(job.told.disk, layers_of(job.disk));
   auto fault = block::LiveCopy::Fault::kNone;
   job.disk.thread->run_and_wait([&] {
     fault = job.live->fault();
     job.live.reset();
   });
-  const bool is_done =
-      state == LiveJob::State::kDone || (state == LiveJob::State::kCancelled && job.is_left_so);
   if (is_done) {
     enter(job, DiskJob::State::kWaiting);
     enter(job, DiskJob::State::kPending);
-    log::info("disk {}: its {} is done", job.told.disk, name_of_kind(job.told.kind));
+    log::info("disk {}: its {} is done", job.told.disk, name_of(job.told.kind));
   } else {
     if (state == LiveJob::State::kFailed) {
-      log::warning("disk {}: its {} has failed: {}", job.told.disk, name_of_kind(job.told.kind), error);
+      log::warning("disk {}: its {} has failed: {}", job.told.disk, name_of(job.told.kind), error);
       job.told.is_read_fault = fault == block::LiveCopy::Fault::kReading;
       if (fault != block::LiveCopy::Fault::kNone) {
         tell(job, DiskJobEvent::Kind::kError);

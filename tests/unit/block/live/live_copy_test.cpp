@@ -195,6 +195,8 @@ TEST_F(LiveCopyTest, AMirrorThatFailsIsNoFaultOfTheGuests) {
   change(written, BlockOp::kWrite, 0);
   EXPECT_EQ(written.status(), IoStatus::kOk);
   EXPECT_FALSE(copy_->status());
+  // Who waits for its end hears of it.
+  loop_.run_until([this] { return !*end_; });
   Pending again;
   const size_t before = target_.history().size();
   change(again, BlockOp::kWrite, 0);

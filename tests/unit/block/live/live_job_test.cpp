@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "block/crypto/secret.h"
 #include "block/live/backup_job.h"
 #include "block/live/commit_job.h"
 #include "block/live/snapshot.h"
@@ -360,6 +361,40 @@ TEST_F(LiveJobs, WhatStandsInTheWayIsSaid) {
   EXPECT_THAT(put.error().message(), HasSubstr("stands on nothing"));
   work_a_while();
   expect_whole(top, "qcow2");
+}
+
+TEST_F(LiveJobs, WhatIsEncryptedDoesNotComeToLieInClear) {
+  const std::string key = folder_.file("key");
+  write_file(key, std::as_bytes(std::span("open sesame").first(11)));
+  const std::string path = folder_.file("secret.qcow2");
+  must_run({"qemu-img", "create", "-q", "-f", "qcow2", "--object", "secret,id=k,file=" + key, "-o",
+            "encrypt.format=luks,encrypt.key-secret=k,encrypt.iter-time=10", path, "8M"});
+  auto passphrase = passphrase_from_file(key);
+  ASSERT_TRUE(passphrase);
+  DiskOptions options{.path = path, .format = Format::kQcow2};
+  options.passphrases = {std::make_shared<const Secret>(*std::move(passphrase))};
+  auto opened = open_disk(*loop_, options);
+  ASSERT_TRUE(opened) << opened.error().message();
+  bytes_.assign(kBytes, std::byte{0});
+  disk_ = std::make_unique<LiveDisk>(*loop_, *std::move(opened), options);
+  guest_ = std::make_unique<LiveGuest>(loop_, *disk_, bytes_, 5);
+  work_a_while(50);
+  const std::string clear = folder_.file("clear.raw");
+  must_run({"qemu-img", "create", "-q", "-f", "raw", clear, "8M"});
+  const std::string overlay = folder_.file("clear.qcow2");
+  must_run({"qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", path, "-F", "qcow2", overlay, "8M"});
+  for (const auto& backup :
+       {BackupJob::Options{.path = folder_.file("new")},
+        BackupJob::Options{.path = clear, .format = Format::kRaw, .is_existing = true}}) {
+    const auto job = BackupJob::create(*disk_, backup, on_state());
+    ASSERT_FALSE(job);
+    EXPECT_THAT(job.error().message(), HasSubstr("in clear"));
+  }
+  EXPECT_FALSE(make_snapshot_file(folder_.file("new"), disk_->options(), kBytes));
+  const Status put = when_quiet([&] { return put_on_snapshot(*disk_, overlay); });
+  ASSERT_FALSE(put);
+  EXPECT_THAT(put.error().message(), HasSubstr("in clear"));
+  work_a_while(50);
 }
 
 // Another program that stands on the base, as it reads, is in the way of a commit.
