@@ -127,6 +127,11 @@ void LiveCopy::want_soon(const ByteRange& range) {
   }
 }
 
+// Else a guest that discards all the time is never copied whole.
+bool LiveCopy::wants_zeroes_for_discards() const {
+  return plan_.guest_writes == GuestWrites::kMirrored && may_go_on();
+}
+
 BlockDevice* LiveCopy::mirror_for(const BlockRequest& request) {
   const ByteRange range = changed_range(request);
   if (plan_.guest_writes != GuestWrites::kMirrored || !may_go_on() || request.op == BlockOp::kDiscard ||
@@ -146,7 +151,7 @@ void LiveCopy::mirror_failed(IoStatus status) {
                                          plan_.target_name, status_text(status)));
 }
 
-// What a discard leaves is the image's to say, as is what a write that failed has left.
+// What a discard that stayed one leaves is the image's to say, as is what a write that failed has left.
 void LiveCopy::has_ended(const BlockRequest& request, IoStatus status) {
   const ByteRange range = changed_range(request);
   const bool is_like_target = request.op != BlockOp::kDiscard && status == IoStatus::kOk;
@@ -279,6 +284,10 @@ bool LiveCopy::advance(Worker& worker) {
 
 // Takes the next run of one kind. False: what it needs is not there yet.
 bool LiveCopy::take_piece(Worker& worker) {
+  // Before the map is asked, which costs more.
+  if (!plan_.source->can_accept() || !plan_.target->can_accept()) {
+    return false;
+  }
   BlockMap* const source_map = plan_.source->block_map();
   const uint64_t left = worker.range.end - worker.position;
   BlockRun run{.kind = BlockRun::Kind::kKnown, .length = left, .is_present = true, .is_data = true};
@@ -299,16 +308,10 @@ bool LiveCopy::take_piece(Worker& worker) {
     return true;
   }
   if (wanted == Wanted::kZeroes) {
-    if (!plan_.target->can_accept()) {
-      return false;
-    }
     worker.length = run.length;
     worker.state = State::kWriting;
     submit(worker, *plan_.target, BlockOp::kWriteZeroes);
     return true;
-  }
-  if (!plan_.source->can_accept()) {
-    return false;
   }
   worker.length = std::min(run.length, kPieceBytes);
   worker.state = State::kReading;

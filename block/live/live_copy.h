@@ -73,6 +73,7 @@ class LiveCopy final : public LiveDisk::Watcher, private EventLoop::Poller {
 
   // LiveDisk::Watcher
   bool may_begin(const ByteRange& range) override;
+  bool wants_zeroes_for_discards() const override;
   BlockDevice* mirror_for(const BlockRequest& request) override;
   void mirror_failed(IoStatus status) override;
   void has_ended(const BlockRequest& request, IoStatus status) override;

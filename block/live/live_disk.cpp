@@ -103,6 +103,11 @@ void LiveDisk::start_watched(BlockRequest request) {
   slot.completion = std::move(request.completion);
   slot.request = std::move(request);
   slot.status = IoStatus::kOk;
+  if (slot.request.op == BlockOp::kDiscard && watcher_->wants_zeroes_for_discards() &&
+      limits_.can_write_zeroes && limits_.discard_alignment_bytes != 0) {
+    slot.request.op = BlockOp::kWriteZeroes;
+    slot.request.may_unmap = true;
+  }
   active_.push_back(&slot);
   BlockDevice* const mirror = watcher_->mirror_for(slot.request);
   slot.under_way = mirror == nullptr ? 1 : 2;

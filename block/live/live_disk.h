@@ -30,6 +30,9 @@ class LiveDisk final : public BlockDevice, private EventLoop::Poller {
     // A write, a write of zeroes or a discard of this range wants to begin. No: it waits, and is asked for
     // again at the loop's next turn.
     virtual bool may_begin(const ByteRange& range) = 0;
+    // What a discard leaves behind is the image's to say; as a write of zeroes that may unmap it leaves the
+    // same everywhere.
+    virtual bool wants_zeroes_for_discards() const = 0;
     // Where the request is written to as well; nullptr: nowhere. It then fails nowhere but there.
     virtual BlockDevice* mirror_for(const BlockRequest& request) = 0;
     virtual void mirror_failed(IoStatus status) = 0;

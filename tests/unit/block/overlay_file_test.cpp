@@ -18,6 +18,7 @@
 #include "block/space_budget.h"
 #include "block/sync_file.h"
 #include "tests/unit/block/disk_harness.h"
+#include "tests/unit/block/encrypted_image.h"
 #include "tests/unit/block/qemu_tools.h"
 
 namespace vmm::block {
@@ -110,23 +111,10 @@ class Throwaway : public testing::Test {
     EXPECT_TRUE(read == bytes_);
   }
 
-  // Not by qemu-img, which measures how fast the host is at PBKDF2 and now and then fails at it.
   DiskOptions make_encrypted_base(const std::string& method) {
-    const std::string text = "correct horse";
-    write_file(folder_.file("passphrase"), std::as_bytes(std::span(text)));
-    const auto passphrase = std::make_shared<const Secret>(Secret::copy_of(text));
-    DiskOptions base{
-        .path = folder_.file("base.qcow2"), .format = Format::kQcow2, .passphrases = {passphrase}};
-    qcow2::CreateOptions options{.size_bytes = kDiskBytes, .crypt = qcow2::CryptMethod::kAes};
-    if (method == "luks") {
-      auto made = format_luks({.slot_iterations = 1000, .digest_iterations = 1000}, *passphrase);
-      EXPECT_TRUE(made) << made.error().message();
-      options.crypt = qcow2::CryptMethod::kLuks;
-      options.crypto_header = made->bytes;
-    }
-    const OpenFile file{.fd =
-                            UniqueFd(::open(base.path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600))};
-    EXPECT_TRUE(qcow2::create(*make_sync_file(file, base.path), options));
+    const DiskOptions base =
+        make_encrypted_image(folder_.file("base.qcow2"), kDiskBytes,
+                             method == "luks" ? qcow2::CryptMethod::kLuks : qcow2::CryptMethod::kAes);
     const auto disk = open_disk(*loop_, base);
     EXPECT_TRUE(disk) << disk.error().message();
     EXPECT_EQ(write_disk(loop_, **disk, 0, bytes_), IoStatus::kOk);

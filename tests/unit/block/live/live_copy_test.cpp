@@ -137,7 +137,7 @@ TEST_F(LiveCopyTest, WhatIsUnderWayIsWaitedFor) {
   EXPECT_TRUE(is_equal());
 }
 
-TEST_F(LiveCopyTest, WritesAreMirroredAndDiscardsCopiedAgain) {
+TEST_F(LiveCopyTest, WhatSucceedsIsMirroredAndWhatFailsCopiedAgain) {
   start(LiveCopy::GuestWrites::kMirrored);
   ASSERT_TRUE(wait_end());
   Pending written;
@@ -147,6 +147,12 @@ TEST_F(LiveCopyTest, WritesAreMirroredAndDiscardsCopiedAgain) {
   Pending discarded;
   change(discarded, BlockOp::kDiscard, 7 * kChunk);
   EXPECT_TRUE(discarded.is_done());
+  EXPECT_TRUE(copy_->is_quiet());
+  EXPECT_TRUE(is_equal());
+  source_->fail_next(BlockOp::kWrite, IoStatus::kIoError);
+  Pending failed;
+  change(failed, BlockOp::kWrite, 9 * kChunk);
+  EXPECT_EQ(failed.status(), IoStatus::kIoError);
   EXPECT_FALSE(copy_->is_quiet());
   loop_.run_until([this] { return copy_->is_quiet(); });
   EXPECT_TRUE(is_equal());

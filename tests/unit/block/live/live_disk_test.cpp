@@ -22,16 +22,22 @@ class FakeWatcher : public LiveDisk::Watcher {
     asked.push_back(range.begin);
     return lets_begin;
   }
-  BlockDevice* mirror_for(const BlockRequest& /*request*/) override { return mirror; }
+  bool wants_zeroes_for_discards() const override { return wants_zeroes; }
+  BlockDevice* mirror_for(const BlockRequest& request) override {
+    ops.push_back(request.op);
+    return mirror;
+  }
   void mirror_failed(IoStatus status) override { failed = status; }
   void has_ended(const BlockRequest& /*request*/, IoStatus /*status*/) override { ++ended; }
   bool is_quiet() const override { return is_idle; }
   BlockDevice* target() override { return mirror; }
 
   bool lets_begin = true;
+  bool wants_zeroes = false;
   bool is_idle = true;
   BlockDevice* mirror = nullptr;
   std::vector<uint64_t> asked;
+  std::vector<BlockOp> ops;
   std::optional<IoStatus> failed;
   int ended = 0;
 };
@@ -173,6 +179,19 @@ TEST_F(LiveDiskTest, AMirroredWriteEndsWithBothAndFailsForItsOwnDiskAlone) {
   EXPECT_EQ(written.status(), IoStatus::kOk);
   EXPECT_EQ(watcher.failed, IoStatus::kNoSpace);
   disk_->set_watcher(nullptr);
+}
+
+TEST_F(LiveDiskTest, DiscardsAreZeroesWhereThatIsWanted) {
+  FakeWatcher watcher;
+  watch(watcher);
+  for (const bool wants_zeroes : {false, true}) {
+    watcher.wants_zeroes = wants_zeroes;
+    Pending discarded;
+    disk_->submit({.op = BlockOp::kDiscard, .length_bytes = 512, .completion = discarded.completion()});
+    ASSERT_TRUE(discarded.is_done());
+    EXPECT_EQ(discarded.status(), IoStatus::kOk);
+  }
+  EXPECT_EQ(watcher.ops, (std::vector{BlockOp::kDiscard, BlockOp::kWriteZeroes}));
 }
 
 TEST_F(LiveDiskTest, ADiskThatIsFullIsNotGivenMore) {

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "block/crypto/secret.h"
 #include "block/live/backup_job.h"
 #include "block/live/commit_job.h"
 #include "block/live/snapshot.h"
 #include "block/live/stream_job.h"
+#include "tests/unit/block/encrypted_image.h"
 #include "tests/unit/block/live/live_guest.h"
 
 namespace vmm::block {
@@ -364,15 +364,8 @@ TEST_F(LiveJobs, WhatStandsInTheWayIsSaid) {
 }
 
 TEST_F(LiveJobs, WhatIsEncryptedDoesNotComeToLieInClear) {
-  const std::string key = folder_.file("key");
-  write_file(key, std::as_bytes(std::span("open sesame").first(11)));
   const std::string path = folder_.file("secret.qcow2");
-  must_run({"qemu-img", "create", "-q", "-f", "qcow2", "--object", "secret,id=k,file=" + key, "-o",
-            "encrypt.format=luks,encrypt.key-secret=k,encrypt.iter-time=10", path, "8M"});
-  auto passphrase = passphrase_from_file(key);
-  ASSERT_TRUE(passphrase);
-  DiskOptions options{.path = path, .format = Format::kQcow2};
-  options.passphrases = {std::make_shared<const Secret>(*std::move(passphrase))};
+  const DiskOptions options = make_encrypted_image(path, kBytes, qcow2::CryptMethod::kLuks);
   auto opened = open_disk(*loop_, options);
   ASSERT_TRUE(opened) << opened.error().message();
   bytes_.assign(kBytes, std::byte{0});
