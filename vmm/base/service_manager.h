@@ -11,7 +11,4 @@ namespace vmm {
 // $NOTIFY_SOCKET), or where they cannot be told.
 void tell_service_manager(std::string_view lines);
 
-// Would anybody be told?
-bool has_service_manager();
-
 }  // namespace vmm

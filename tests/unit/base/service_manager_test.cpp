@@ -12,11 +12,9 @@ namespace {
 TEST(ServiceManager, IsToldWhereItListens) {
   const Datagrams there;
   ::setenv("NOTIFY_SOCKET", there.path().c_str(), 1);
-  EXPECT_TRUE(has_service_manager());
   tell_service_manager("READY=1\nSTATUS=runs");
   EXPECT_EQ(there.receive(), "READY=1\nSTATUS=runs");
   ::unsetenv("NOTIFY_SOCKET");
-  EXPECT_FALSE(has_service_manager());
   tell_service_manager("READY=1");
   EXPECT_EQ(there.receive(), "");
 }
