@@ -14,6 +14,9 @@ namespace vmm::block {
 Result<std::unique_ptr<CommitJob>> CommitJob::create(LiveDisk& disk, const Options& options,
                                                      OnState on_state) {
   const std::vector<DiskLayer> layers = disk.layers();
+  if (layers.size() == 1) {
+    return fail("{}: stands on no other image, so there is nothing to commit", layers.front().path);
+  }
   if (options.base <= options.top || options.base >= layers.size()) {
     return fail("{}: stands on no such image to which it could be committed", disk.options().path);
   }

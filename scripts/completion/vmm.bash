@@ -6,7 +6,8 @@ _vmm_options() {
     # The options that it shares with --domain are in its text.
     run) "$1" run --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]+' | grep -vx -- '--domain' ;;
     clone) "$1" clone --help 2>/dev/null | grep -oE -- '^  (-h, )?--[a-z-]+' | grep -oE -- '--[a-z-]+' ;;
-    ctl | list) "$1" "$2" --help 2>/dev/null | grep -oE -- '--[a-z]+' ;;
+    list) "$1" list --help 2>/dev/null | sed -n '/^Usage:/p' | grep -oE -- '--[a-z]+' ;;
+    ctl) _vmm_ctl_options "$1" ;;
     *) "$1" --help 2>/dev/null | grep -oE -- '^  (-h, )?--[a-z-]+' | grep -oE -- '--[a-z-]+' ;;
   esac | sort -u
 }
@@ -46,10 +47,39 @@ _vmm_guests() {
   done | sort -u
 }
 
+# Those of its command, from the lines that the command has in the help.
+_vmm_ctl_options() {
+  local group kind
+  if [ "${COMP_WORDS[3]}" = throttle ]; then
+    for group in total read write; do
+      for kind in bytes-sec iops-sec; do
+        printf -- "--$group-$kind%s\n" "" -max -max-length
+      done
+    done
+    echo --size-iops-sec
+  else
+    "$1" ctl --help 2>/dev/null | sed -n "/^  ${COMP_WORDS[3]} /p" | grep -oE -- '--[a-z]+'
+  fi
+  echo --output
+}
+
+# Its disks and discs: vmm ctl GUEST status tells them with two spaces before.
+_vmm_disks() {
+  "$1" ctl "$2" status 2>/dev/null | sed -n "s/^  \([a-z]*\)  *$3 .*/\1/p"
+}
+
 _vmm_ctl() {
   case $COMP_CWORD in
     2) _vmm_guests ;;
     3) "${COMP_WORDS[0]}" ctl --help 2>/dev/null | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p' ;;
+    4)
+      case ${COMP_WORDS[3]} in
+        boot-once) _vmm_disks "${COMP_WORDS[0]}" "${COMP_WORDS[2]}" '[a-z]*' ;;
+        throttle | resize | snapshot | commit | stream | backup | follow | cancel)
+          _vmm_disks "${COMP_WORDS[0]}" "${COMP_WORDS[2]}" disk ;;
+        eject | insert | change) _vmm_disks "${COMP_WORDS[0]}" "${COMP_WORDS[2]}" cdrom ;;
+        *) return 1 ;;
+      esac ;;
     *) return 1 ;;
   esac
 }

@@ -108,7 +108,9 @@ Result<UniqueFd> connect_unix(std::string_view role, const std::string& path) {
   VMM_ASSIGN_OR_RETURN(const sockaddr_un address, address_of(role, path));
   VMM_ASSIGN_OR_RETURN(UniqueFd fd, make_socket());
   if (const int error = connect_to(fd.get(), address); error != 0) {
-    return fail("cannot connect to {} {}: {}", role, path, errno_text(error));
+    struct stat info{};
+    const bool is_other = ::stat(path.c_str(), &info) == 0 && !S_ISSOCK(info.st_mode);
+    return fail("cannot connect to {} {}: {}", role, path, is_other ? "it is no socket" : errno_text(error));
   }
   return fd;
 }

@@ -69,6 +69,8 @@ Status QmpClient::send(const std::string& text) {
     const ssize_t count = ::send(fd_.get(), text.data() + done, text.size() - done, MSG_NOSIGNAL);
     if (count >= 0) {
       done += static_cast<size_t>(count);
+    } else if (errno == EPIPE || errno == ECONNRESET) {
+      return fail("{}: the guest has ended", path_);
     } else if (errno != EAGAIN && errno != EINTR) {
       return fail("{}: {}", path_, errno_text(errno));
     } else {
@@ -86,7 +88,7 @@ Result<json> QmpClient::receive() {
   while ((end = received_.find('\n')) == std::string::npos) {
     std::array<char, 4096> bytes{};
     const ssize_t count = ::recv(fd_.get(), bytes.data(), bytes.size(), 0);
-    if (count == 0) {
+    if (count == 0 || (count < 0 && errno == ECONNRESET)) {
       return fail("{}: the guest has ended", path_);
     }
     if (count > 0) {

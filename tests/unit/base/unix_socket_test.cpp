@@ -33,6 +33,13 @@ TEST_F(UnixSocket, ListensAndConnects) {
   EXPECT_TRUE(listener->accept());
 }
 
+TEST_F(UnixSocket, AFileIsNone) {
+  std::ofstream(path("s")) << "text";
+  const auto client = connect_unix("a test", path("s"));
+  ASSERT_FALSE(client);
+  EXPECT_EQ(client.error().message(), "cannot connect to a test " + path("s") + ": it is no socket");
+}
+
 TEST_F(UnixSocket, HasTheModeThatIsAskedFor) {
   const auto listener = UnixListener::listen("the socket", path("s"), 0600);
   ASSERT_TRUE(listener.has_value());

@@ -37,7 +37,11 @@ class Completion(CommandTest):
         self.assertEqual(self.complete("run", "--time"), ["--timeout"])
         self.assertEqual(self.complete("run", "--dom"), [])
         self.assertEqual(self.complete("clone", "x", "--"), ["--file", "--help", "--secret"])
-        self.assertEqual(self.complete("ctl", "x", "eject", "--fo"), ["--force", "--format"])
+        self.assertEqual(self.complete("ctl", "x", "eject", "--fo"), ["--force"])
+        self.assertEqual(self.complete("ctl", "x", "backup", "vda", "--"), ["--format", "--mode", "--output", "--speed", "--sync"])
+        self.assertEqual(self.complete("ctl", "x", "throttle", "vda", "--read-b"),
+                         ["--read-bytes-sec", "--read-bytes-sec-max", "--read-bytes-sec-max-length"])
+        self.assertEqual(self.complete("list", "--"), ["--output"])
         self.assertEqual(self.complete("ctl", "x", "pa"), ["pause"])
         self.assertEqual(self.complete("list", "--o"), ["--output"])
         self.assertEqual(self.complete("list", "--output", "j"), ["json"])
@@ -79,6 +83,13 @@ class Completion(CommandTest):
         self.assertEqual(self.complete("ctl", "guest", "boot"), ["boot-once"])
         self.assertEqual(self.complete("ctl", "guest", "co"), ["commit", "console"])
         self.assertEqual(self.complete("ctl", "guest", "s"), ["status", "stats", "snapshot", "stream", "shutdown"])
+
+    def test_disks_and_discs_of_a_guest(self):
+        self.write("vmm", b"#!/bin/sh\necho 'name: running'\necho '  vda  disk   a.qcow2'\necho '  hdc  cdrom  (no disc)'\n")
+        os.chmod(self.path("vmm"), 0o755)
+        for words, offered in (("commit", ["vda"]), ("throttle", ["vda"]), ("eject", ["hdc"]), ("boot-once", ["vda", "hdc"])):
+            script = f'COMP_WORDS=(./vmm ctl guest {words} ""); COMP_CWORD=4; _vmm; printf "%s\\n" "${{COMPREPLY[@]}}"'
+            self.assertEqual(self.bash(script), offered)
 
     def test_it_belongs_to_the_program(self):
         self.assertIn("-F _vmm vmm", self.bash("complete -p vmm")[0])

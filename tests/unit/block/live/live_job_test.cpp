@@ -390,6 +390,15 @@ TEST_F(LiveJobs, WhatIsEncryptedDoesNotComeToLieInClear) {
   work_a_while(50);
 }
 
+TEST_F(LiveJobs, WhatStandsOnNothingHasNothingToCommit) {
+  const std::string base = make_base("qcow2");
+  open(base, Format::kQcow2);
+  const auto job = CommitJob::create(*disk_, {.top = 0, .base = 0}, on_state());
+  ASSERT_FALSE(job);
+  EXPECT_THAT(job.error().message(), HasSubstr("stands on no other image"));
+  expect_whole(base, "qcow2");
+}
+
 // Another program that stands on the base, as it reads, is in the way of a commit.
 TEST_F(LiveJobs, ABaseThatSomebodyUsesIsNotCommittedTo) {
   const std::string base = make_base("qcow2");
