@@ -29,6 +29,9 @@ class ChainReturn {
   // written_bytes: into the writable half of the chain, status included. The driver sees it at the end of the
   // loop's turn. Each chain taken comes back exactly once.
   virtual void give_back(uint16_t queue, uint16_t head, uint32_t written_bytes) = 0;
+  // Instead: the chain is in the ring again, as if it had not been taken. REQUIRES: of the chains of this
+  // queue that are taken, it is the one that was taken last.
+  virtual void put_back(uint16_t queue, uint16_t head) = 0;
 
  protected:
   ~ChainReturn() = default;

@@ -203,6 +203,16 @@ void DeviceRunner::give_back(uint16_t queue, uint16_t head, uint32_t written_byt
   }
 }
 
+void DeviceRunner::put_back(uint16_t queue, uint16_t head) {
+  VMM_CHECK(in_flight_ > 0, "a chain was put back that was not taken");
+  --in_flight_;
+  has_work_ = true;
+  if (phase_ == Phase::kActive) {
+    queues_[queue].ring->put_back(head);
+    queues_[queue].is_waiting_for_device = true;
+  }
+}
+
 bool DeviceRunner::poll() {
   if (!std::exchange(has_work_, false)) {
     return false;

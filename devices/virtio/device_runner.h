@@ -93,6 +93,7 @@ class DeviceRunner final : private ChainReturn, private EventLoop::Poller {
   bool takes_requests() const { return phase_ == Phase::kActive && !is_quiesced_; }
 
   void give_back(uint16_t queue, uint16_t head, uint32_t written_bytes) override;
+  void put_back(uint16_t queue, uint16_t head) override;
 
   VirtioDevice& device_;
   EventLoop& loop_;

@@ -203,6 +203,12 @@ bool SplitQueue::add_buffer(Walk& walk, const Descriptor& descriptor) {
   return true;
 }
 
+void SplitQueue::put_back(uint16_t head) {
+  VMM_CHECK(head < layout_.size && chains_[head].is_taken, "a chain was put back that is not taken");
+  chains_[head].is_taken = false;
+  --state_.next_available;
+}
+
 void SplitQueue::add_used(uint16_t head, uint32_t written_bytes) {
   VMM_CHECK(head < layout_.size && chains_[head].is_taken, "a chain was given back twice");
   chains_[head].is_taken = false;

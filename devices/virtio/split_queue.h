@@ -73,6 +73,10 @@ class SplitQueue {
   // For devices that find a chain without any place for an answer.
   void mark_broken(std::string_view fault);
 
+  // The chain that was popped last, of those that are taken still, goes back to where it was: the next pop()
+  // finds it again. REQUIRES: it is that one, and nothing was written into it that the driver may not see.
+  void put_back(uint16_t head);
+
   // Gives a chain back, with the number of bytes written into it. The driver sees it after publish().
   // REQUIRES: the chain of this head is taken.
   void add_used(uint16_t head, uint32_t written_bytes);

@@ -135,6 +135,9 @@ class Driver final : private ChainReturn {
     ++answers_;
     rings_[queue]->add_used(head, written_bytes);
   }
+  void put_back(uint16_t /*queue*/, uint16_t /*head*/) override {
+    VMM_CHECK(false, "a balloon puts nothing back");
+  }
 
   fuzz::Input& input_;
   const GuestMemory& memory_ = ram().memory();

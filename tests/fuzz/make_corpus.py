@@ -307,6 +307,17 @@ def rng():
          + small_request(0, 0xFFF0, 0x100, WRITABLE, 2))
 
 
+def net():
+    start = u8(0, 1, 0) + u32(0xFFFFFFFF)  # one pair, buffers that merge, no event index; all features
+    come = u8(0xFF, 0) + u16(200) + bytes(range(18))
+    buffers = b"".join(small_request(0, 0x6000 + 0x800 * index, 0x800, WRITABLE, index) for index in range(8))
+    save("net", "received", start + buffers + come * 3)
+    save("net", "sent", start + small_request(1, 0x6000, 200, 0) + u8(0xFE) + small_request(1, 0x6000, 20, 0, 1) + u8(0xFD))
+    save("net", "commands", start + small_request(2, 0x6000, 64, 0) + small_request(2, 0x6000, 1, WRITABLE, 1))
+    save("net", "several-pairs", u8(2, 0, 0) + u32(0xFFFFFFFF) + small_request(4, 0x6000, 0x4000, WRITABLE) + u8(0xFF, 2) + u16(100)
+         + bytes(18) + small_request(5, 0x6000, 100, 0) + u8(0xFC, 0) + come)
+
+
 def console():
     start = u8(0, 0, 1)
     room, turn = u8(0xFE) + u16(1000), u8(0xFD)
@@ -548,6 +559,7 @@ def main():
     virtqueues()
     balloon()
     rng()
+    net()
     console()
     pci()
     devices()

@@ -34,7 +34,17 @@ inline const fuzz::GuardedRam& ram() {
 
 class QueueDriver final : private ChainReturn {
  public:
-  QueueDriver(fuzz::Input& input, VirtioDevice& device) : input_(input), device_(device) { start(); }
+  struct Options {
+    bool has_configuration = false;
+    bool may_refuse = false;      // a request without a place for its answer
+    bool picks_features = false;  // else all, or none
+  };
+
+  QueueDriver(fuzz::Input& input, VirtioDevice& device, const Options& options)
+      : input_(input), device_(device), options_(options) {
+    start();
+  }
+  QueueDriver(fuzz::Input& input, VirtioDevice& device) : QueueDriver(input, device, Options{}) {}
 
   void step(uint8_t operation) {
     const auto queue = static_cast<uint16_t>(operation / 8 % device_.queue_count());
@@ -81,7 +91,11 @@ class QueueDriver final : private ChainReturn {
           memory_, layout, SplitQueue::Options{.has_indirect = true, .has_event_index = input_.chance()}));
     }
     const std::vector<uint16_t> sizes(rings_.size(), kQueueSize);
-    device_.start(*this, input_.chance() ? ~uint64_t{0} : 0, sizes);
+    rooms_.assign(rings_.size(), {});
+    const uint64_t features = options_.picks_features ? input_.take<uint32_t>()
+                              : input_.chance()       ? ~uint64_t{0}
+                                                      : 0;
+    device_.start(*this, features, sizes);
   }
 
   void restart() {
@@ -103,7 +117,7 @@ class QueueDriver final : private ChainReturn {
     const uint32_t offset = input_.take<uint8_t>();
     device_.write_config(offset, input_.take_bytes(input_.below(bytes.size())));
     device_.read_config(offset, bytes);
-    VMM_CHECK(bytes == decltype(bytes){}, "there is no configuration");
+    VMM_CHECK(options_.has_configuration || bytes == decltype(bytes){}, "there is no configuration");
   }
 
   void scribble() {
@@ -138,9 +152,12 @@ class QueueDriver final : private ChainReturn {
         break;
       }
       ++in_flight_;
-      room_ = ring.popped().writable.size();
-      VMM_CHECK(device_.handle(queue, ring.popped()) == VirtioDevice::Handled::kTaken,
-                "a request was refused");
+      rooms_[queue][ring.popped().head] = ring.popped().writable.size();
+      if (device_.handle(queue, ring.popped()) != VirtioDevice::Handled::kTaken) {
+        VMM_CHECK(options_.may_refuse, "a request was refused");
+        --in_flight_;
+        ring.mark_broken("refused");
+      }
     }
     static_cast<void>(ring.publish());
   }
@@ -149,17 +166,24 @@ class QueueDriver final : private ChainReturn {
     VMM_CHECK(in_flight_ > 0, "a request is answered once");
     --in_flight_;
     if (!is_abandoned_) {
-      VMM_CHECK(written_bytes <= room_, "more was written than there is room for");
+      VMM_CHECK(written_bytes <= rooms_[queue][head], "more was written than there is room for");
       rings_[queue]->add_used(head, written_bytes);
     }
   }
 
+  void put_back(uint16_t queue, uint16_t head) override {
+    VMM_CHECK(in_flight_ > 0 && !is_abandoned_, "a request is put back while it is taken");
+    --in_flight_;
+    rings_[queue]->put_back(head);
+  }
+
   fuzz::Input& input_;
   VirtioDevice& device_;
+  const Options options_;
   const GuestMemory& memory_ = ram().memory();
   std::vector<std::unique_ptr<SplitQueue>> rings_;
   std::vector<uint16_t> published_;
-  uint64_t room_ = 0;  // of the request that was taken last
+  std::vector<std::array<uint64_t, kQueueSize>> rooms_;  // of the requests that are taken, by their heads
   int in_flight_ = 0;
   bool is_abandoned_ = false;
 };

@@ -33,13 +33,13 @@ class SmallDeviceRig {
     make_queues(device);
   }
 
-  void start() {
+  void start(uint64_t features = kVersion1) {
     std::vector<QueueLayout> layouts;
     layouts.reserve(queues.size());
     for (const FakeVirtqueue& queue : queues) {
       layouts.push_back(queue.layout());
     }
-    driver->bring_up(kVersion1, layouts);
+    driver->bring_up(features, layouts);
     turn();
   }
   // As a driver that is loaded again: with empty queues.

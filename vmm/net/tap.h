@@ -1,0 +1,35 @@
+// Tap: a network interface of the host's kernel whose other side is here (tun(4), Linux's
+// Documentation/networking/tuntap.rst), as a NetEnd. Checksums and segments are the kernel's work.
+//
+// Threads: opened by any; then as NetEnd.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "vmm/base/error.h"
+#include "vmm/base/event_loop.h"
+#include "vmm/core/net_end.h"
+
+namespace vmm::net {
+
+struct TapOptions {
+  // Of the interface, at most 15 bytes. One that is there is used; else it is made, and goes with the guest.
+  // Empty: a new one, vnet0 or what is free.
+  std::string name;
+  std::string bridge;      // the bridge that it is put into; empty: none
+  uint16_t pairs = 1;      // queues, 1 to 256
+  uint32_t mtu = 0;        // it is given; 0: what it has
+  bool is_managed = true;  // else it is there, has all that it needs, and is left as it is
+};
+
+struct OpenedTap {
+  std::unique_ptr<NetEnd> end;
+  std::string name;
+};
+
+// Errors name the interface or the bridge, and what is missing. The end belongs to the loop.
+Result<OpenedTap> open_tap(const TapOptions& options, EventLoop& loop);
+
+}  // namespace vmm::net
