@@ -3,13 +3,14 @@
 // The C library's header first: the kernel's then leaves out what it has.
 #include <net/if.h>
 //
+#include <linux/ethtool.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
+#include <string_view>
 #include <utility>
 
 namespace vmm::net {
@@ -19,11 +20,6 @@ ifreq request_for(const std::string& name) {
   ifreq request{};
   std::copy_n(name.begin(), std::min<size_t>(name.size(), IFNAMSIZ - 1), request.ifr_name);
   return request;
-}
-
-bool has_folder(const std::string& name, const char* folder) {
-  std::error_code error;
-  return std::filesystem::exists(std::filesystem::path("/sys/class/net") / name / folder, error);
 }
 
 std::string why(int error) {
@@ -42,7 +38,13 @@ Result<HostLinks> HostLinks::open() {
 
 bool HostLinks::exists(const std::string& name) const { return ::if_nametoindex(name.c_str()) != 0; }
 
-bool HostLinks::is_bridge(const std::string& name) const { return has_folder(name, "bridge"); }
+bool HostLinks::is_bridge(const std::string& name) const {
+  ethtool_drvinfo info{};
+  info.cmd = ETHTOOL_GDRVINFO;
+  ifreq request = request_for(name);
+  request.ifr_data = reinterpret_cast<char*>(&info);
+  return ::ioctl(socket_.get(), SIOCETHTOOL, &request) == 0 && std::string_view(info.driver) == "bridge";
+}
 
 Status HostLinks::set_up(const std::string& name) const {
   ifreq request = request_for(name);

@@ -17,8 +17,8 @@ namespace vmm::net {
 struct TapOptions {
   // Of the interface, at most 15 bytes. One that is there is used; else it is made, and goes with the guest.
   // Empty: a new one, vnet0 or what is free.
-  std::string name;
-  std::string bridge;      // the bridge that it is put into; empty: none
+  std::string name{};
+  std::string bridge{};    // the bridge that it is put into; empty: none
   uint16_t pairs = 1;      // queues, 1 to 256
   uint32_t mtu = 0;        // it is given; 0: what it has
   bool is_managed = true;  // else it is there, has all that it needs, and is left as it is
@@ -26,7 +26,7 @@ struct TapOptions {
 
 struct OpenedTap {
   std::unique_ptr<NetEnd> end;
-  std::string name;
+  std::string name{};
 };
 
 // Errors name the interface or the bridge, and what is missing. The end belongs to the loop.

@@ -1,0 +1,223 @@
+// Taps, in a network namespace of the test's own.
+#include "vmm/net/tap.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/unit/block/disk_harness.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/net/host_link.h"
+
+namespace vmm::net {
+namespace {
+
+using block::Loop;
+using ::testing::HasSubstr;
+
+constexpr uint16_t kTestType = 0x88b5;  // IEEE 802: for experiments
+
+class Receiver final : public NetReceiver {
+ public:
+  void packets_wait(uint16_t pair) override { ++waits[pair]; }
+  void has_room(uint16_t /*pair*/) override {}
+  std::array<int, 8> waits{};
+};
+
+std::vector<std::byte> frame_of(size_t bytes, uint8_t seed) {
+  std::vector<std::byte> frame(bytes, std::byte{0xff});
+  frame[12] = std::byte{kTestType >> 8U};
+  frame[13] = std::byte{kTestType & 0xffU};
+  for (size_t i = kEthernetHeaderBytes; i < bytes; ++i) {
+    frame[i] = static_cast<std::byte>(seed + i);
+  }
+  return frame;
+}
+
+class TapTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    before_ = UniqueFd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    if (::unshare(CLONE_NEWNET) != 0) {
+      GTEST_SKIP() << "a network namespace of one's own needs root";
+    }
+    is_moved_ = true;
+    // Else the kernel sends of its own.
+    std::ofstream("/proc/sys/net/ipv6/conf/default/disable_ipv6") << "1";
+  }
+  void TearDown() override {
+    if (is_moved_) {
+      ASSERT_EQ(::setns(before_.get(), CLONE_NEWNET), 0);
+    }
+  }
+
+  std::unique_ptr<NetEnd> open(const TapOptions& options) {
+    auto opened = open_tap(options, *loop_);
+    EXPECT_TRUE(opened) << opened.error().message();
+    if (!opened) {
+      return nullptr;
+    }
+    name_ = opened->name;
+    opened->end->connect(receiver_);
+    return std::move(opened->end);
+  }
+  // The other side of the tap.
+  UniqueFd wire() const {
+    UniqueFd fd(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_ALL)));
+    sockaddr_ll address{};
+    address.sll_family = AF_PACKET;
+    address.sll_protocol = htons(ETH_P_ALL);
+    address.sll_ifindex = static_cast<int>(::if_nametoindex(name_.c_str()));
+    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    return fd;
+  }
+  static std::vector<std::byte> receive(NetEnd& end, size_t room_bytes) {
+    std::vector<std::byte> packet(room_bytes);
+    const std::array<iovec, 2> room{{{.iov_base = packet.data(), .iov_len = 20},
+                                     {.iov_base = packet.data() + 20, .iov_len = room_bytes - 20}}};
+    packet.resize(end.receive(0, room));
+    return packet;
+  }
+
+  UniqueFd before_;
+  bool is_moved_ = false;
+  Loop loop_;
+  Receiver receiver_;
+  std::string name_;
+};
+
+TEST_F(TapTest, FramesPassBothWays) {
+  const auto end = open({.name = "t0"});
+  ASSERT_NE(end, nullptr);
+  EXPECT_EQ(name_, "t0");
+  end->set_use(1, {});
+  const UniqueFd wire = this->wire();
+  auto frame = frame_of(700, 3);
+  const std::array<iovec, 2> pieces{{{.iov_base = frame.data(), .iov_len = 13},
+                                     {.iov_base = frame.data() + 13, .iov_len = frame.size() - 13}}};
+  EXPECT_EQ(end->send(0, {}, pieces, frame.size()), NetEnd::Sent::kDone);
+  std::vector<std::byte> seen(2000);
+  ASSERT_EQ(::recv(wire.get(), seen.data(), seen.size(), 0), static_cast<ssize_t>(frame.size()));
+  seen.resize(frame.size());
+  EXPECT_TRUE(seen == frame);
+
+  loop_->run_once(std::chrono::nanoseconds(0));
+  const auto answer = frame_of(900, 5);
+  ASSERT_EQ(::send(wire.get(), answer.data(), answer.size(), 0), static_cast<ssize_t>(answer.size()));
+  loop_->run_once(std::chrono::milliseconds(0));
+  EXPECT_EQ(receiver_.waits[0], 0) << "they are not wanted yet";
+  end->want_packets(0, true);
+  loop_.run_until([this] { return receiver_.waits[0] > 0; });
+  const auto got = receive(*end, 3000);
+  ASSERT_EQ(got.size(), kPacketHeaderBytes + answer.size());
+  EXPECT_TRUE(std::equal(answer.begin(), answer.end(), got.begin() + kPacketHeaderBytes));
+  EXPECT_TRUE(receive(*end, 3000).empty());
+}
+
+TEST_F(TapTest, OneThatIsTooLongForTheRoomIsDropped) {
+  const auto end = open({.name = "t0"});
+  ASSERT_NE(end, nullptr);
+  end->set_use(1, {});
+  const UniqueFd wire = this->wire();
+  for (const size_t bytes : {1000U, 300U}) {
+    const auto frame = frame_of(bytes, 1);
+    ASSERT_EQ(::send(wire.get(), frame.data(), frame.size(), 0), static_cast<ssize_t>(frame.size()));
+  }
+  EXPECT_EQ(receive(*end, 500).size(), 300 + kPacketHeaderBytes);
+}
+
+TEST_F(TapTest, WhatCameWhileNobodyWasThereIsGone) {
+  const auto end = open({});
+  ASSERT_NE(end, nullptr);
+  EXPECT_EQ(name_, "vnet0");
+  const UniqueFd wire = this->wire();
+  const auto frame = frame_of(300, 1);
+  ASSERT_EQ(::send(wire.get(), frame.data(), frame.size(), 0), static_cast<ssize_t>(frame.size()));
+  end->set_use(1, {.checksum = true, .tcp4 = true, .tcp6 = true});
+  EXPECT_TRUE(receive(*end, 3000).empty());
+}
+
+TEST_F(TapTest, InMorePiecesThanTheKernelTakes) {
+  const auto end = open({.name = "t0"});
+  ASSERT_NE(end, nullptr);
+  end->set_use(1, {});
+  const UniqueFd wire = this->wire();
+  auto frame = frame_of(1400, 3);
+  std::vector<iovec> pieces;
+  for (std::byte& byte : frame) {
+    pieces.push_back({.iov_base = &byte, .iov_len = 1});
+  }
+  EXPECT_EQ(end->send(0, {}, pieces, frame.size()), NetEnd::Sent::kDone);
+  std::vector<std::byte> seen(2000);
+  ASSERT_EQ(::recv(wire.get(), seen.data(), seen.size(), 0), static_cast<ssize_t>(frame.size()));
+  seen.resize(frame.size());
+  EXPECT_TRUE(seen == frame);
+}
+
+TEST_F(TapTest, HasSeveralQueuesAndAnMtuAndIsInABridge) {
+  ASSERT_EQ(std::system("ip link add br0 type bridge"), 0);
+  const auto end = open({.name = "t0", .bridge = "br0", .pairs = 4, .mtu = 4000});
+  ASSERT_NE(end, nullptr);
+  EXPECT_EQ(end->pairs(), 4);
+  end->set_use(1, {});
+  end->set_use(4, {});
+  end->set_use(2, {});
+  EXPECT_EQ(std::system("ip link show t0 | grep -q 'mtu 4000 .* master br0'"), 0);
+}
+
+TEST_F(TapTest, OneThatIsThereIsUsedAndStays) {
+  ASSERT_EQ(std::system("ip tuntap add dev t1 mode tap && ip link set t1 up"), 0);
+  {
+    const auto end = open({.name = "t1", .is_managed = false});
+    ASSERT_NE(end, nullptr);
+    const auto second = open_tap({.name = "t1"}, *loop_);
+    ASSERT_FALSE(second);
+    EXPECT_THAT(second.error().message(), HasSubstr("t1 cannot be used: another process uses it"));
+  }
+  EXPECT_NE(::if_nametoindex("t1"), 0U);
+}
+
+TEST_F(TapTest, SaysWhatIsMissing) {
+  const auto message = [&](const TapOptions& options) {
+    const auto opened = open_tap(options, *loop_);
+    return opened ? std::string("opened") : opened.error().message();
+  };
+  EXPECT_THAT(message({.bridge = "br7"}), HasSubstr("br7: there is no such bridge"));
+  EXPECT_THAT(message({.bridge = "lo"}), HasSubstr("lo: this interface is no bridge"));
+  EXPECT_THAT(message({.name = "none", .is_managed = false}), HasSubstr("none: there is no such interface"));
+  EXPECT_THAT(message({.name = "a-name-of-20-bytes.."}), HasSubstr("at most 15 bytes"));
+  EXPECT_THAT(message({.name = "lo"}), HasSubstr("lo cannot be used: it is no tap"));
+}
+
+TEST_F(TapTest, OneThatIsDeletedHarmsNobody) {
+  const auto end = open({.name = "t0"});
+  ASSERT_NE(end, nullptr);
+  end->set_use(1, {});
+  end->want_packets(0, true);
+  ASSERT_EQ(std::system("ip link del t0"), 0);
+  for (int i = 0; i < 10; ++i) {
+    loop_->run_once(std::chrono::milliseconds(1));
+  }
+  auto frame = frame_of(100, 1);
+  const iovec piece{.iov_base = frame.data(), .iov_len = frame.size()};
+  EXPECT_EQ(end->send(0, {}, std::span(&piece, 1), frame.size()), NetEnd::Sent::kDone);
+  EXPECT_TRUE(receive(*end, 3000).empty());
+}
+
+}  // namespace
+}  // namespace vmm::net
