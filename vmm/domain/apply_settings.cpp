@@ -170,6 +170,9 @@ class SettingsEditor {
       return find_pin(rule, instance, is_empty);
     }
     XMLElement* const devices = root_.FirstChildElement("devices");
+    if (rule.path.starts_with("interface.")) {
+      return find_interface(devices, instance);
+    }
     return rule.path.starts_with("disk.") ? find_disk(devices, instance) : find_port(devices, instance);
   }
 
@@ -184,6 +187,23 @@ class SettingsEditor {
     refuse(targets.empty()
                ? "there is no disk in the file"
                : fmt::format("there is no disk {} in the file; it has {}", printable(target), targets));
+    return nullptr;
+  }
+
+  // By their order in the file.
+  XMLElement* find_interface(XMLElement* devices, std::string_view number) {
+    const auto wanted = parse_unsigned(number);
+    uint64_t count = 0;
+    for (XMLElement* each = devices == nullptr ? nullptr : devices->FirstChildElement("interface");
+         each != nullptr; each = each->NextSiblingElement("interface")) {
+      if (wanted == count++) {
+        return each;
+      }
+    }
+    refuse(count == 0 ? "there is no interface in the file"
+                      : fmt::format("there is no interface {} in the file; it has {}, of which the first is "
+                                    "interface.0",
+                                    printable(number), count));
     return nullptr;
   }
 
@@ -255,13 +275,20 @@ class SettingsEditor {
     if (rule.path == "serial.*.type" && value != "file" && value != "unix") {
       remove(base, "source");
     } else if (rule.path == "os.boot") {
-      XMLElement* const devices = root_.FirstChildElement("devices");
-      for (XMLElement* disk = devices == nullptr ? nullptr : devices->FirstChildElement("disk");
-           disk != nullptr; disk = disk->NextSiblingElement("disk")) {
-        remove(*disk, "boot");
-      }
-    } else if (rule.element == "devices/disk/boot") {
+      remove_boot_numbers("disk");
+      remove_boot_numbers("interface");
+    } else if (rule.element == "devices/disk/boot" || rule.element == "devices/interface/boot") {
       remove_boot_devices();
+    } else if (rule.path == "interface.*.type" && attribute_of(base, "type") != value) {
+      remove(base, "source");
+    }
+  }
+
+  void remove_boot_numbers(const char* name) {
+    XMLElement* const devices = root_.FirstChildElement("devices");
+    for (XMLElement* device = devices == nullptr ? nullptr : devices->FirstChildElement(name);
+         device != nullptr; device = device->NextSiblingElement(name)) {
+      remove(*device, "boot");
     }
   }
 

@@ -6,11 +6,11 @@
 namespace vmm::domain {
 namespace {
 
-using Order = std::vector<const Disk*>;
+using Order = std::vector<BootSource>;
 
-void add(Order& order, const Disk* disk) {
-  if (disk != nullptr && std::ranges::find(order, disk) == order.end()) {
-    order.push_back(disk);
+void add(Order& order, const BootSource& source) {
+  if (source != BootSource{} && std::ranges::find(order, source) == order.end()) {
+    order.push_back(source);
   }
 }
 
@@ -20,26 +20,39 @@ const Disk* find(const Domain& domain, std::string_view target) {
 }
 
 Order by_number(const Domain& domain) {
-  std::map<uint32_t, const Disk*> numbered;
+  std::map<uint32_t, BootSource> numbered;
   for (const Disk& disk : domain.disks) {
     if (disk.boot_order) {
-      numbered[*disk.boot_order] = &disk;
+      numbered[*disk.boot_order] = {.disk = &disk};
+    }
+  }
+  for (const Interface& interface : domain.interfaces) {
+    if (interface.boot_order) {
+      numbered[*interface.boot_order] = {.interface = &interface};
     }
   }
   Order order;
-  for (const auto& [number, disk] : numbered) {
-    order.push_back(disk);
+  for (const auto& [number, source] : numbered) {
+    order.push_back(source);
   }
   return order;
+}
+
+// The first of the kind; neither: there is none.
+BootSource first_of(const Domain& domain, BootDevice kind) {
+  if (kind == BootDevice::kNetwork) {
+    return {.interface = domain.interfaces.empty() ? nullptr : &domain.interfaces.front()};
+  }
+  const auto found = std::ranges::find_if(domain.disks, [kind](const Disk& disk) {
+    return kind == (disk.device == DiskDevice::kCdrom ? BootDevice::kCdrom : BootDevice::kHardDisk);
+  });
+  return {.disk = found == domain.disks.end() ? nullptr : &*found};
 }
 
 Order by_kind(const Domain& domain, const std::vector<BootDevice>& kinds) {
   Order order;
   for (const BootDevice kind : kinds) {
-    const auto found = std::ranges::find_if(domain.disks, [kind](const Disk& disk) {
-      return kind == (disk.device == DiskDevice::kCdrom ? BootDevice::kCdrom : BootDevice::kHardDisk);
-    });
-    add(order, found == domain.disks.end() ? nullptr : &*found);
+    add(order, first_of(domain, kind));
   }
   return order;
 }
@@ -56,28 +69,38 @@ Order as_the_file_says(const Domain& domain) {
 }
 
 void put_last(Order& order, const Domain& domain, const Disk* install) {
-  std::erase(order, install);
+  std::erase(order, BootSource{.disk = install});
   for (const Disk& disk : domain.disks) {
     if (disk.device == DiskDevice::kDisk) {
-      add(order, &disk);
+      add(order, {.disk = &disk});
     }
   }
-  order.push_back(install);
+  order.push_back({.disk = install});
 }
 
 }  // namespace
 
-std::vector<const Disk*> boot_order(const Domain& domain, std::string_view first) {
+std::vector<BootSource> boot_sources(const Domain& domain, std::string_view first) {
   Order usual = as_the_file_says(domain);
   if (const Disk* const install = find(domain, domain.os.install_target)) {
     put_last(usual, domain, install);
   }
   Order order;
-  add(order, find(domain, first));
-  for (const Disk* const disk : usual) {
-    add(order, disk);
+  add(order, {.disk = find(domain, first)});
+  for (const BootSource& source : usual) {
+    add(order, source);
   }
   return order;
+}
+
+std::vector<const Disk*> boot_order(const Domain& domain, std::string_view first) {
+  std::vector<const Disk*> disks;
+  for (const BootSource& source : boot_sources(domain, first)) {
+    if (source.disk != nullptr) {
+      disks.push_back(source.disk);
+    }
+  }
+  return disks;
 }
 
 }  // namespace vmm::domain

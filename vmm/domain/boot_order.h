@@ -17,4 +17,15 @@ namespace vmm::domain {
 // where that is not empty.
 std::vector<const Disk*> boot_order(const Domain& domain, std::string_view first);
 
+// Either a disk or an interface.
+struct BootSource {
+  const Disk* disk = nullptr;
+  const Interface* interface = nullptr;
+  bool operator==(const BootSource&) const = default;
+};
+
+// The same with the interfaces to boot from among them: by their numbers, or the first one for <boot
+// dev='network'/>. boot_order() is its disks.
+std::vector<BootSource> boot_sources(const Domain& domain, std::string_view first);
+
 }  // namespace vmm::domain

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "vmm/domain/reader.h"
 
@@ -26,54 +27,87 @@ class Taken {
   std::map<Key, int> lines_;
 };
 
-void check_targets(const ReadContext& context, const Domain& domain) {
-  Taken<std::string> targets;
-  Taken<uint32_t> orders;
-  Taken<uint8_t> slots;
-  if (domain.balloon && domain.balloon->address) {
-    slots.take(domain.balloon->address->slot, domain.balloon->line);
-  }
-  if (domain.watchdog && domain.watchdog->address) {
-    const Watchdog& watchdog = *domain.watchdog;
-    if (const auto line = slots.take(watchdog.address->slot, watchdog.line)) {
-      context.report.error(watchdog.line,
-                           fmt::format("<watchdog>/<address slot='{:#04x}'>: the device of line {} stands "
-                                       "there; give another slot, or remove the address",
-                                       watchdog.address->slot, *line));
+// No two on PCI in one slot.
+class Slots {
+ public:
+  explicit Slots(const ReadContext& context) : context_(context) {}
+
+  void take(std::string_view element, const std::optional<PciAddress>& address, int line) {
+    const auto other = address ? slots_.take(address->slot, line) : std::nullopt;
+    if (other) {
+      context_.report.error(line, fmt::format("<{}>/<address slot='{:#04x}'>: the device of line {} stands "
+                                              "there; give another slot, or remove the address",
+                                              element, address->slot, *other));
     }
+  }
+
+ private:
+  const ReadContext& context_;
+  Taken<uint8_t> slots_;
+};
+
+void check_slots(const ReadContext& context, const Domain& domain) {
+  Slots slots(context);
+  if (domain.balloon) {
+    slots.take("memballoon", domain.balloon->address, domain.balloon->line);
+  }
+  if (domain.watchdog) {
+    slots.take("watchdog", domain.watchdog->address, domain.watchdog->line);
   }
   for (const Rng& rng : domain.rngs) {
-    if (const auto line = rng.address ? slots.take(rng.address->slot, rng.line) : std::nullopt) {
-      context.report.error(rng.line,
-                           fmt::format("<rng>/<address slot='{:#04x}'>: the device of line {} stands "
-                                       "there; give another slot, or remove the address",
-                                       rng.address->slot, *line));
-    }
+    slots.take("rng", rng.address, rng.line);
+  }
+  for (const Interface& interface : domain.interfaces) {
+    slots.take("interface", interface.address, interface.line);
   }
   for (const Disk& disk : domain.disks) {
-    if (!disk.target.empty()) {
-      if (const auto line = targets.take(disk.target, disk.line)) {
-        context.report.error(disk.line,
-                             fmt::format("<disk>/<target dev='{}'>: the disk of line {} has this name; "
-                                         "give another",
-                                         disk.target, *line));
-      }
+    slots.take("disk", disk.address, disk.line);
+  }
+}
+
+void check_targets(const ReadContext& context, const Domain& domain) {
+  Taken<std::string> targets;
+  for (const Disk& disk : domain.disks) {
+    const auto line = disk.target.empty() ? std::nullopt : targets.take(disk.target, disk.line);
+    if (line) {
+      context.report.error(disk.line,
+                           fmt::format("<disk>/<target dev='{}'>: the disk of line {} has this name; "
+                                       "give another",
+                                       disk.target, *line));
     }
+  }
+}
+
+// Whose <boot order=…/> it is.
+struct NumberedBoot {
+  std::string_view element;
+  int line = 0;
+  uint32_t order = 0;
+};
+
+std::vector<NumberedBoot> numbered_boots(const Domain& domain) {
+  std::vector<NumberedBoot> boots;
+  for (const Disk& disk : domain.disks) {
     if (disk.boot_order) {
-      if (const auto line = orders.take(*disk.boot_order, disk.line)) {
-        context.report.error(disk.line,
-                             fmt::format("<disk>/<boot order='{}'>: the disk of line {} has this order; "
-                                         "give another",
-                                         *disk.boot_order, *line));
-      }
+      boots.push_back({"disk", disk.line, *disk.boot_order});
     }
-    if (disk.address) {
-      if (const auto line = slots.take(disk.address->slot, disk.line)) {
-        context.report.error(disk.line,
-                             fmt::format("<disk>/<address slot='{:#04x}'>: the device of line {} stands "
-                                         "there; give another slot, or remove the address",
-                                         disk.address->slot, *line));
-      }
+  }
+  for (const Interface& interface : domain.interfaces) {
+    if (interface.boot_order) {
+      boots.push_back({"interface", interface.line, *interface.boot_order});
+    }
+  }
+  return boots;
+}
+
+void check_boot_numbers(const ReadContext& context, const Domain& domain) {
+  std::map<uint32_t, NumberedBoot> orders;
+  for (const NumberedBoot& each : numbered_boots(domain)) {
+    const auto [place, is_new] = orders.try_emplace(each.order, each);
+    if (!is_new) {
+      context.report.error(
+          each.line, fmt::format("<{}>/<boot order='{}'>: the {} of line {} has this order; give another",
+                                 each.element, each.order, place->second.element, place->second.line));
     }
   }
 }
@@ -157,7 +191,7 @@ void check_boot_devices(const ReadContext& context, const Element& root, const D
   const bool is_unsure =
       devices != nullptr &&
       (devices->has_refused_children || std::ranges::any_of(devices->children, [](const Element& each) {
-         return each.name == "disk" && each.has_mistakes();
+         return (each.name == "disk" || each.name == "interface") && each.has_mistakes();
        }));
   if (os == nullptr || !domain.os.kernel.empty() || is_unsure) {
     return;
@@ -167,10 +201,14 @@ void check_boot_devices(const ReadContext& context, const Element& root, const D
   };
   for (const Element& each : os->children) {
     const std::string_view dev = each.name == "boot" ? each.value_of("dev") : std::string_view();
-    if ((dev == "cdrom" && !has(DiskDevice::kCdrom)) || (dev == "hd" && !has(DiskDevice::kDisk))) {
+    const std::string_view missing = dev == "cdrom" && !has(DiskDevice::kCdrom)      ? "CD-ROM drive"
+                                     : dev == "hd" && !has(DiskDevice::kDisk)        ? "disk"
+                                     : dev == "network" && domain.interfaces.empty() ? "<interface>"
+                                                                                     : "";
+    if (!missing.empty()) {
       context.report.warning(each.line, fmt::format("<os>/<boot dev='{}'>: there is no {} in the file; it is "
                                                     "passed over",
-                                                    dev, dev == "hd" ? "disk" : "CD-ROM drive"));
+                                                    dev, missing));
     }
   }
 }
@@ -181,11 +219,11 @@ void check_boot(const ReadContext& context, const Element& root, const Domain& d
   if (os == nullptr || os->child("boot") == nullptr) {
     return;
   }
-  for (const Disk& disk : domain.disks) {
-    if (disk.boot_order) {
-      context.report.error(disk.line, "<disk>/<boot>: <os>/<boot> gives an order too; keep one of the two");
-      return;
-    }
+  for (const NumberedBoot& each : numbered_boots(domain)) {
+    context.report.error(
+        each.line,
+        fmt::format("<{}>/<boot>: <os>/<boot> gives an order too; keep one of the two", each.element));
+    return;
   }
 }
 
@@ -201,6 +239,9 @@ void check_places(const ReadContext& context, const Domain& domain) {
                                              element, most, is_microvm ? "microvm" : "pc"));
     }
   };
+  for (const Interface& interface : domain.interfaces) {
+    take(interface.line, "<interface>");
+  }
   if (domain.balloon) {
     take(domain.balloon->line, "<memballoon>");
   }
@@ -262,6 +303,9 @@ void check_acpi(const ReadContext& context, const Element& root, const Domain& d
 
 void check_domain(const ReadContext& context, const Element& root, const Domain& domain) {
   check_targets(context, domain);
+  check_slots(context, domain);
+  check_boot_numbers(context, domain);
+  check_interfaces(context, root, domain);
   check_images(context, domain);
   check_serials(context, domain);
   check_places(context, domain);

@@ -71,6 +71,9 @@ class CloneEditor {
         keep_path(os->FirstChildElement(name));
       }
     }
+    if (XMLElement* const metadata = root.FirstChildElement("metadata")) {
+      edit_metadata(*metadata);
+    }
     XMLElement* const devices = root.FirstChildElement("devices");
     for (XMLElement* each = devices == nullptr ? nullptr : devices->FirstChildElement(); each != nullptr;
          each = each->NextSiblingElement()) {
@@ -112,7 +115,30 @@ class CloneEditor {
     } else if (name == "serial" || name == "console") {
       edit_serial(device);
     } else if (name == "interface") {
-      remove_child(device, "mac");
+      edit_interface(device);
+    }
+  }
+
+  // Its address is another's.
+  void edit_interface(XMLElement& interface) {
+    remove_child(interface, "mac");
+    if (XMLElement* const rom = interface.FirstChildElement("rom")) {
+      keep_path(*rom, "file");
+    }
+    XMLElement* const backend = interface.FirstChildElement("backend");
+    if (backend != nullptr && backend->Attribute("logFile") != nullptr) {
+      name_anew(*backend, "logFile");
+    }
+  }
+
+  // Of <vmm:user-network>, whatever its prefix is.
+  void edit_metadata(XMLElement& metadata) {
+    constexpr std::string_view kUserNetwork = "user-network";
+    for (XMLElement* each = metadata.FirstChildElement(); each != nullptr;
+         each = each->NextSiblingElement()) {
+      if (std::string_view(each->Name()).ends_with(kUserNetwork)) {
+        keep_path(*each, "tftp");
+      }
     }
   }
 

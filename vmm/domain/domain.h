@@ -34,6 +34,12 @@ inline constexpr uint32_t kMaxVirtioConsoles = 8;
 inline constexpr uint32_t kExitPortEnd = 0xc000;  // from there on PCI cards have their ports
 inline constexpr uint32_t kMinQueueSize = 4;      // a header, a status, and room for data
 inline constexpr uint32_t kMaxQueueSize = 1024;
+inline constexpr uint32_t kMinInterfaceQueueSize = 256;  // of an interface, as libvirt's hypervisor has it
+inline constexpr uint32_t kMaxInterfaceQueues = 8;       // pairs: one to send and one to receive
+inline constexpr uint32_t kMinMtu = 68;                  // virtio 1.2, section 5.1.4.1
+inline constexpr uint32_t kMaxMtu = 65535;
+inline constexpr uint32_t kMaxPortRanges = 1024;      // of all interfaces together
+inline constexpr uint32_t kMaxForwardedPorts = 1024;  // of one interface without passt: each is a socket
 
 // --- Memory ---------------------------------------------------------------------------------------------
 
@@ -53,7 +59,7 @@ struct MemoryBacking {
 // --- Booting --------------------------------------------------------------------------------------------
 
 enum class MachineType : uint8_t { kPc, kMicrovm };
-enum class BootDevice : uint8_t { kHardDisk, kCdrom };
+enum class BootDevice : uint8_t { kHardDisk, kCdrom, kNetwork };
 
 // <sysinfo type='smbios'>: what the SMBIOS tables say. The names are libvirt's, which checks them no further.
 struct SmbiosEntries {
@@ -342,6 +348,137 @@ struct ExitPort {
   uint16_t port = 0;  // below kExitPortEnd
 };
 
+// --- Network interfaces ---------------------------------------------------------------------------------
+
+struct MacAddress {
+  std::array<uint8_t, 6> bytes{};  // as they are sent
+  friend auto operator<=>(const MacAddress&, const MacAddress&) = default;
+};
+
+struct IpAddress {
+  bool is_v6 = false;
+  std::array<uint8_t, 16> bytes{};  // as they are sent; of IPv4 the first four, and then zeroes
+  friend auto operator<=>(const IpAddress&, const IpAddress&) = default;
+};
+
+// Of type='user' the host's end is a network of vmm's own; of the others a tap or a macvtap.
+enum class InterfaceType : uint8_t { kUser, kEthernet, kBridge, kDirect, kNetwork };
+enum class UserBackend : uint8_t { kSlirp, kPasst };
+enum class DirectMode : uint8_t { kVepa, kBridge, kPrivate, kPassthrough };
+enum class IpProtocol : uint8_t { kTcp, kUdp };
+
+// <ip> of type='user'. Without passt it names the network, in which the guest gets an address; with passt it
+// is the guest's.
+struct InterfaceIp {
+  IpAddress address;
+  uint32_t prefix = 0;  // bits; at least 1
+};
+
+// Of the host's ports `first` to `last`, the first leads to the guest's port `to`, the next to the next.
+struct PortRange {
+  uint16_t first = 0;        // from 1
+  uint16_t last = 0;         // not below it
+  uint16_t to = 0;           // and as many more fit
+  bool is_excluded = false;  // these are not forwarded, whatever other ranges say; `to` is `first`
+};
+
+// <portForward>, with type='user'
+struct PortForward {
+  int line = 0;
+  IpProtocol protocol = IpProtocol::kTcp;
+  std::optional<IpAddress> address;  // of the host; absent: all that it has
+  std::string device;                // only what comes to this device of the host; with passt only
+  // Without one that is not excluded: all ports but those that are; with passt only. See forwarded_ports().
+  std::vector<PortRange> ranges;
+};
+
+// <bandwidth>: what may pass in one direction, as libvirt counts it.
+struct Bandwidth {
+  uint32_t average_kib = 0;  // in a second; at least 1
+  uint32_t peak_kib = 0;     // in a second, in a burst; 0: as fast as it goes
+  uint32_t burst_kib = 0;    // in one burst; 0: a second of the average
+};
+
+// Who moves the packets of a tap.
+enum class InterfaceDriver : uint8_t { kAny, kQemu, kVhost };  // kAny: vhost where the host has it
+
+// <driver>/<host>: what the guest may leave to the host to do with packets that it sends.
+struct HostOffloads {
+  bool checksum = true;
+  bool gso = true;
+  bool tso4 = true;
+  bool tso6 = true;
+  bool ecn = true;
+  bool ufo = true;
+  bool mergeable_buffers = true;  // mrg_rxbuf=
+};
+
+// <driver>/<guest>: what may be left to the guest to do with packets that it receives.
+struct GuestOffloads {
+  bool checksum = true;
+  bool tso4 = true;
+  bool tso6 = true;
+  bool ecn = true;
+  bool ufo = true;
+};
+
+// <filterref>: libvirt's filters of these names.
+enum class InterfaceFilter : uint8_t { kNone, kNoMacSpoofing, kNoIpSpoofing, kNoArpSpoofing, kCleanTraffic };
+
+// <rom>: of what firmware boots from the network.
+struct InterfaceRom {
+  bool is_enabled = true;
+  bool is_in_bar = true;       // bar='on': the guest sees it
+  std::filesystem::path file;  // empty: vmm's choice
+};
+
+// <interface>: a network card of virtio.
+// In the order of the element's parts; there are few of them.
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
+struct Interface {
+  int line = 0;
+  InterfaceType type = InterfaceType::kUser;
+  MacAddress mac;       // unicast; made of the domain's uuid or name where the file has none
+  std::string network;  // with kNetwork: libvirt's name for it
+  std::string bridge;   // with kBridge; with kNetwork: what the file knows of it, or empty
+  std::string device;   // with kDirect; with passt: the one to reach the world by, or empty
+  DirectMode direct_mode = DirectMode::kVepa;
+  std::string target;  // what the tap or macvtap is called; empty: the host's choice
+  bool target_is_managed =
+      true;  // false: the tap is there, and nothing is done to it; kEthernet, with target
+  UserBackend backend = UserBackend::kSlirp;  // with kUser
+  std::filesystem::path log_file;             // with passt; empty: none
+  std::optional<InterfaceIp> ipv4, ipv6;      // with kUser
+  std::vector<PortForward> forwards;          // with kUser
+  InterfaceDriver driver = InterfaceDriver::kAny;
+  uint32_t queues = 1;                    // to kMaxInterfaceQueues; 1 with kUser
+  std::optional<uint32_t> rx_queue_size;  // a power of two, kMinInterfaceQueueSize to kMaxQueueSize
+  std::optional<uint32_t> tx_queue_size;  // the same; absent: the device's choice
+  bool event_idx = true;
+  bool ioeventfd = true;
+  HostOffloads host_offloads;
+  GuestOffloads guest_offloads;
+  std::optional<Bandwidth> inbound;   // what the guest receives
+  std::optional<Bandwidth> outbound;  // what it sends
+  InterfaceFilter filter = InterfaceFilter::kNone;
+  std::vector<IpAddress> filter_ips;  // the guest's addresses (IPv4); not with kNone or kNoMacSpoofing
+  bool link_is_up = true;
+  std::optional<uint32_t> mtu;  // kMinMtu to kMaxMtu
+  InterfaceRom rom;
+  std::optional<uint32_t> boot_order;  // from 1; no two devices have the same
+  std::optional<PciAddress> address;   // machine='pc' only; absent: vmm's choice
+  std::string alias;
+};
+
+// <vmm:user-network> in <metadata>: of all interfaces of type='user', none of which is with passt. No element
+// of libvirt's says it.
+struct UserNetwork {
+  int line = 0;
+  bool is_restricted = false;         // the guest reaches nothing; <portForward>s lead to it all the same
+  std::filesystem::path tftp_folder;  // empty: none
+  std::string boot_file;              // in that folder: what DHCP names for a boot; empty: none
+};
+
 // --- The whole ------------------------------------------------------------------------------------------
 
 struct Domain {
@@ -380,6 +517,8 @@ struct Domain {
 
   std::vector<Disk> disks;  // those of a bus together, by their targets' names
   Throwaway throwaway;
+  std::vector<Interface> interfaces;  // in the order of the file; no two forward one port of the host
+  std::optional<UserNetwork> user_network;
   std::optional<Balloon> balloon;
   std::vector<Rng> rngs;
   std::vector<Serial> serials;  // by port

@@ -66,11 +66,12 @@ void read_boot_devices(const ReadContext& context, const Element& element, Os& o
       continue;
     }
     const std::string_view dev = each.value_of("dev");
-    if (dev == "fd" || dev == "network") {
+    if (dev == "fd") {
       passed_over = &each;  // and that has been said
     } else {
-      os.boot_devices.push_back(read_choice(context, each, "dev", BootDevice::kHardDisk,
-                                            {{"hd", BootDevice::kHardDisk}, {"cdrom", BootDevice::kCdrom}}));
+      os.boot_devices.push_back(read_choice(
+          context, each, "dev", BootDevice::kHardDisk,
+          {{"hd", BootDevice::kHardDisk}, {"cdrom", BootDevice::kCdrom}, {"network", BootDevice::kNetwork}}));
     }
   }
   if (passed_over != nullptr && !is_unsure && os.boot_devices.empty() && element.child("kernel") == nullptr) {
@@ -253,6 +254,17 @@ void read_smbios(const ReadContext& context, const Element& root, Domain& domain
 }
 
 }  // namespace
+
+std::optional<uint32_t> read_boot_order(const ReadContext& context, const Element& device) {
+  const Element* boot = device.child("boot");
+  if (boot == nullptr) {
+    return std::nullopt;
+  }
+  if (boot->lacks("order")) {
+    context.report.error(boot->line, fmt::format("{}: has no order=; give it a number from 1", boot->place));
+  }
+  return read_number(context, *boot, "order", 1, 65535);
+}
 
 void read_os(const ReadContext& context, const Element& root, Domain& domain) {
   const Element* os = root.child("os");

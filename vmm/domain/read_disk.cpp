@@ -542,13 +542,7 @@ Disk read_disk(const ReadContext& context, const Element& element, const Domain&
   }
   disk.shareable = element.child("shareable") != nullptr;
   read_transient(context, element, disk);
-  if (const Element* boot = element.child("boot")) {
-    disk.boot_order = read_number(context, *boot, "order", 1, 65535);
-    if (boot->lacks("order")) {
-      context.report.error(boot->line,
-                           fmt::format("{}: has no order=; give it a number from 1", boot->place));
-    }
-  }
+  disk.boot_order = read_boot_order(context, element);
   disk.alias = alias_of(element);
   return disk;
 }

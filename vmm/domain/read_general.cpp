@@ -196,6 +196,42 @@ LifecycleAction read_action(const Element& root, std::string_view name, Lifecycl
   return element->text == "preserve" ? LifecycleAction::kPreserve : LifecycleAction::kDestroy;
 }
 
+std::optional<ExitPort> read_exit_port(const ReadContext& context, const Element& exit) {
+  if (exit.is_mistaken("port")) {
+    return std::nullopt;
+  }
+  const auto port = parse_address_number(exit.value_of("port"));
+  if (!port || *port >= kExitPortEnd) {
+    context.report.error(
+        exit.line, fmt::format("{}: give it a port below {:#x}, as port='0xf4'", exit.place, kExitPortEnd));
+    return std::nullopt;
+  }
+  return ExitPort{.line = exit.line, .port = static_cast<uint16_t>(*port)};
+}
+
+UserNetwork read_user_network(const ReadContext& context, const Element& element) {
+  constexpr size_t kLongestName = 127;  // `file` of RFC 2131, section 2, with its NUL
+  UserNetwork network;
+  network.line = element.line;
+  network.is_restricted = read_flag(context, element, "restrict", false);
+  if (!element.value_of("tftp").empty()) {
+    network.tftp_folder = context.complete(element, element.value_of("tftp"));
+  }
+  const Attribute* file = element.attribute("bootfile");
+  if (file == nullptr) {
+    return network;
+  }
+  network.boot_file = file->value;
+  if (printable(file->value, kLongestName) != file->value) {
+    context.report.error(file->line, fmt::format("{}: give at most {} printable characters",
+                                                 element.place_of(*file), kLongestName));
+  } else if (!file->value.empty() && element.value_of("tftp").empty() && !element.is_mistaken("tftp")) {
+    context.report.error(file->line, fmt::format("{}: is a file in the folder of tftp=; give that too",
+                                                 element.place_of(*file)));
+  }
+  return network;
+}
+
 }  // namespace
 
 std::optional<std::array<uint8_t, 16>> parse_uuid(std::string_view text) {
@@ -351,17 +387,15 @@ void read_lifecycle(const Element& root, Domain& domain) {
 
 void read_metadata(const ReadContext& context, const Element& root, Domain& domain) {
   const Element* metadata = root.child("metadata");
-  const Element* exit = metadata == nullptr ? nullptr : metadata->child("vmm:exit");
-  if (exit == nullptr || exit->is_mistaken("port")) {
+  if (metadata == nullptr) {
     return;
   }
-  const auto port = parse_address_number(exit->value_of("port"));
-  if (!port || *port >= kExitPortEnd) {
-    context.report.error(
-        exit->line, fmt::format("{}: give it a port below {:#x}, as port='0xf4'", exit->place, kExitPortEnd));
-    return;
+  if (const Element* exit = metadata->child("vmm:exit")) {
+    domain.exit_port = read_exit_port(context, *exit);
   }
-  domain.exit_port = ExitPort{.line = exit->line, .port = static_cast<uint16_t>(*port)};
+  if (const Element* network = metadata->child("vmm:user-network")) {
+    domain.user_network = read_user_network(context, *network);
+  }
 }
 
 }  // namespace vmm::domain

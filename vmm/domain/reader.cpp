@@ -38,6 +38,7 @@ Domain read_domain(const ReadContext& context, const Element& root) {
   read_metadata(context, root, domain);
   if (const Element* devices = root.child("devices")) {
     read_disks(context, *devices, domain);
+    read_interfaces(context, *devices, domain);
     read_balloon(context, *devices, domain);
     read_rngs(context, *devices, domain);
     read_panic_device(context, *devices, domain);

@@ -29,6 +29,8 @@ void read_metadata(const ReadContext& context, const Element& root, Domain& doma
 // After read_memory(), read_processors() and read_os().
 void read_disks(const ReadContext& context, const Element& devices, Domain& domain);
 std::optional<IoTune> read_iotune(const ReadContext& context, const Element& disk);
+// After read_identity() and read_os().
+void read_interfaces(const ReadContext& context, const Element& devices, Domain& domain);
 void read_balloon(const ReadContext& context, const Element& devices, Domain& domain);
 void read_rngs(const ReadContext& context, const Element& devices, Domain& domain);
 void read_panic_device(const ReadContext& context, const Element& devices, Domain& domain);
@@ -40,12 +42,16 @@ void read_serials(const ReadContext& context, const Element& devices, Domain& do
 // The name that the device's <alias> gives it; empty: none.
 std::string alias_of(const Element& device);
 
+// What the device's <boot order=…/> says; absent: nothing, or nothing that is right.
+std::optional<uint32_t> read_boot_order(const ReadContext& context, const Element& device);
+
 // Where the device's <address> puts it. Nothing: vmm chooses, which may have been said.
 std::optional<PciAddress> read_virtio_address(const ReadContext& context, const Element& device,
                                               MachineType machine);
 
 // What can be said only of the domain as a whole.
 void check_domain(const ReadContext& context, const Element& root, const Domain& domain);
+void check_interfaces(const ReadContext& context, const Element& root, const Domain& domain);
 
 // 32 hexadecimal digits, with '-' between them anywhere; in the order of the text.
 std::optional<std::array<uint8_t, 16>> parse_uuid(std::string_view text);

@@ -17,7 +17,7 @@ constexpr std::string_view kSettingsIntroduction = R"(
 left out, what `--set` and `--ephemeral` change changed. One domain has one such text, which vmm reads back as the same domain, and
 which follows libvirt's schema. That schema is narrower than libvirt itself for some texts, which are printed as they
 are: serial numbers, aliases, time zones, a `rebootTimeout` above 32767; and it has `<dataStore>` since libvirt 10.10. What vmm
-has and libvirt has not is in vmm's namespace in `<metadata>` (`<vmm:exit>`), where the schema takes anything. What other programs
+has and libvirt has not is in vmm's namespace in `<metadata>` (`<vmm:exit>`, `<vmm:user-network>`), where the schema takes anything. What other programs
 keep in `<metadata>` is not printed.
 
 ## `--set`
@@ -25,7 +25,7 @@ keep in `<metadata>` is not printed.
 `--set PATH=VALUE`, any number of them, is another value for one run, with `--print` too. The value is checked as if it stood in the
 file, and messages name the option in place of a line. Without a value (`disk.hdc.source=`) what the file says is taken away,
 and the default holds; where there is none (`name=`), that is an error. Relative paths are taken relative to the current folder. In `disk.vda.…` is the disk's
-`<target dev='vda'/>`; `serial.0` is COM1, and `cputune.vcpupin.0.…` the first vCPU's pin.
+`<target dev='vda'/>`; `interface.0` is the first `<interface>` of the file, `serial.0` is COM1, and `cputune.vcpupin.0.…` the first vCPU's pin.
 
 | path | is | value |
 |---|---|---|

@@ -24,8 +24,8 @@ enum class SettingKind : uint8_t {
 };
 
 struct SettingRule {
-  // "disk.*.cache": "*" is a disk's <target dev=…/>, or the number of a serial port, a vCPU or an I/O
-  // thread. One at most.
+  // "disk.*.cache": "*" is a disk's <target dev=…/>, or the number of an interface, a serial port, a
+  // vCPU or an I/O thread. One at most.
   std::string_view path;
   std::string_view element;    // as Rule::path
   std::string_view attribute;  // as Rule::attribute

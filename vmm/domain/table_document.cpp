@@ -37,7 +37,7 @@ below) are vmm's own: `<metadata><vmm:exit xmlns:vmm='urn:vmm:domain:1' port='0x
 Added to libvirt's format: paths of kernels, images, logs and sockets may be relative (libvirt's schema wants them
 absolute, which `--print` makes them); they are taken relative to the folder of the file. A domain without
 `<boot>` boots its first disk alone, as in libvirt; one without disks, which libvirt would not boot, its first disc.
-libvirt's own choices are kept where they surprise: the disks of a bus stand in the order of their names, a disk without `<driver type=…>` is raw, sizes are in KiB
+`<portForward>` is there without passt, too. libvirt's own choices are kept where they surprise: the disks of a bus stand in the order of their names, a disk without `<driver type=…>` is raw, sizes are in KiB
 and rounded up to whole MiB, a serial port without a type is a pseudoterminal, the first `<console>` is the first
 `<serial>` seen again, and without `<features><acpi/>` the guest has no ACPI. Without `<cpu>`, or without a model in it, which libvirt
 leaves to the hypervisor, the guest has the host's.

@@ -10,7 +10,17 @@
 namespace vmm::domain {
 namespace {
 
-std::string_view name_of(BootDevice device) { return device == BootDevice::kHardDisk ? "hd" : "cdrom"; }
+std::string_view name_of(BootDevice device) {
+  switch (device) {
+    case BootDevice::kHardDisk:
+      return "hd";
+    case BootDevice::kCdrom:
+      return "cdrom";
+    case BootDevice::kNetwork:
+      break;
+  }
+  return "network";
+}
 
 // Where libvirt's hypervisor and vmm have another default, it is said.
 void write_bios(const Os& os, XmlWriter& writer) {

@@ -198,20 +198,6 @@ void write_iotune(const IoTune& tune, XmlWriter& writer) {
   writer.close();
 }
 
-void write_alias(const std::string& alias, XmlWriter& writer) {
-  if (!alias.empty()) {
-    writer.add("alias", {{"name", alias}});
-  }
-}
-
-void write_pci_address(const PciAddress& address, XmlWriter& writer) {
-  writer.add("address", {{"type", "pci"},
-                         {"domain", "0x0000"},
-                         {"bus", "0x00"},
-                         {"slot", fmt::format("{:#04x}", unsigned{address.slot})},
-                         {"function", fmt::format("{:#x}", unsigned{address.function})}});
-}
-
 void write_disk_address(const Disk& disk, XmlWriter& writer) {
   if (disk.bus == DiskBus::kIde) {
     writer.add("address", {{"type", "drive"},
@@ -278,6 +264,20 @@ void write_backing_stores(const Disk& disk, XmlWriter& writer) {
 }
 
 }  // namespace
+
+void write_alias(const std::string& alias, XmlWriter& writer) {
+  if (!alias.empty()) {
+    writer.add("alias", {{"name", alias}});
+  }
+}
+
+void write_pci_address(const PciAddress& address, XmlWriter& writer) {
+  writer.add("address", {{"type", "pci"},
+                         {"domain", "0x0000"},
+                         {"bus", "0x00"},
+                         {"slot", fmt::format("{:#04x}", unsigned{address.slot})},
+                         {"function", fmt::format("{:#x}", unsigned{address.function})}});
+}
 
 void write_disk(const Disk& disk, XmlWriter& writer) {
   writer.open("disk", {{"type", disk.source_type == DiskSource::kFile ? "file" : "block"},

@@ -12,6 +12,33 @@
 namespace vmm::domain {
 namespace {
 
+void write_user_network(const UserNetwork& network, XmlWriter& writer) {
+  XmlAttributes attributes = {{"xmlns:vmm", std::string(kOwnNamespace)},
+                              {"restrict", yes_or_no(network.is_restricted)}};
+  if (!network.tftp_folder.empty()) {
+    attributes.emplace_back("tftp", written_path(network.tftp_folder));
+  }
+  if (!network.boot_file.empty()) {
+    attributes.emplace_back("bootfile", network.boot_file);
+  }
+  writer.add("vmm:user-network", attributes);
+}
+
+void write_metadata(const Domain& domain, XmlWriter& writer) {
+  if (!domain.exit_port && !domain.user_network) {
+    return;
+  }
+  writer.open("metadata");
+  if (domain.exit_port) {
+    writer.add("vmm:exit", {{"xmlns:vmm", std::string(kOwnNamespace)},
+                            {"port", fmt::format("{:#x}", unsigned{domain.exit_port->port})}});
+  }
+  if (domain.user_network) {
+    write_user_network(*domain.user_network, writer);
+  }
+  writer.close();
+}
+
 void write_identity(const Domain& domain, XmlWriter& writer) {
   writer.add_text("name", domain.name);
   if (domain.uuid) {
@@ -28,12 +55,7 @@ void write_identity(const Domain& domain, XmlWriter& writer) {
   if (!domain.description.empty()) {
     writer.add_text("description", domain.description);
   }
-  if (domain.exit_port) {
-    writer.open("metadata");
-    writer.add("vmm:exit", {{"xmlns:vmm", std::string(kOwnNamespace)},
-                            {"port", fmt::format("{:#x}", unsigned{domain.exit_port->port})}});
-    writer.close();
-  }
+  write_metadata(domain, writer);
 }
 
 void write_size(std::string_view name, uint64_t bytes, XmlWriter& writer) {
@@ -235,6 +257,9 @@ void write_devices(const Domain& domain, XmlWriter& writer) {
   writer.open("devices");
   for (const Disk& disk : domain.disks) {
     write_disk(disk, writer);
+  }
+  for (const Interface& interface : domain.interfaces) {
+    write_interface(interface, writer);
   }
   for (const Serial& serial : domain.serials) {
     write_serial(serial, writer);

@@ -70,8 +70,9 @@ TEST(BootOrder, HasTheInstallDiscBehindEveryDiskWhateverTheFileSays) {
   EXPECT_THAT(order_after_install("<boot dev='cdrom'/>", listed_disk("vda")), ElementsAre("vda", "hdc"));
   EXPECT_THAT(order_after_install("<boot dev='cdrom'/>", cdrom("hdc") + listed_disk("vda")),
               ElementsAre("vda", "hdc"));
-  EXPECT_THAT(order_after_install("<boot dev='network'/><boot dev='hd'/>", listed_disk("vda")),
-              ElementsAre("vda", "hdc"));
+  EXPECT_THAT(
+      order_after_install("<boot dev='network'/><boot dev='hd'/>", listed_disk("vda") + "<interface/>"),
+      ElementsAre("vda", "hdc"));
   EXPECT_THAT(
       order_after_install("<boot dev='cdrom'/><boot dev='hd'/>", listed_disk("vda") + listed_disk("vdb")),
       ElementsAre("vda", "vdb", "hdc"));

@@ -244,6 +244,115 @@ class FieldsLister {
     add(name + ".alias", alias);
   }
 
+  void add(const std::string& name, const MacAddress& value) {
+    const auto& [bytes] = value;
+    fields[name] = fmt::format("{:02x}", fmt::join(bytes, ":"));
+  }
+
+  void add(const std::string& name, const IpAddress& value) {
+    const auto& [is_v6, bytes] = value;
+    fields[name] = fmt::format("{} {:02x}", is_v6, fmt::join(bytes, ""));
+  }
+
+  void add(const std::string& name, const InterfaceIp& value) {
+    const auto& [address, prefix] = value;
+    add(name + ".address", address);
+    add(name + ".prefix", prefix);
+  }
+
+  void add(const std::string& name, const PortRange& value) {
+    const auto& [first, last, to, is_excluded] = value;
+    fields[name] = fmt::format("{} {} {}", first, last, to);
+    add(name + ".is_excluded", is_excluded);
+  }
+
+  void add(const std::string& name, const PortForward& value) {
+    const auto& [line, protocol, address, device, ranges] = value;
+    add(name + ".protocol", protocol);
+    add(name + ".address", address);
+    add(name + ".device", device);
+    add(name + ".ranges", ranges);
+  }
+
+  void add(const std::string& name, const Bandwidth& value) {
+    const auto& [average_kib, peak_kib, burst_kib] = value;
+    add(name + ".average_kib", average_kib);
+    add(name + ".peak_kib", peak_kib);
+    add(name + ".burst_kib", burst_kib);
+  }
+
+  void add(const std::string& name, const HostOffloads& value) {
+    const auto& [checksum, gso, tso4, tso6, ecn, ufo, mergeable_buffers] = value;
+    add(name + ".checksum", checksum);
+    add(name + ".gso", gso);
+    add(name + ".tso4", tso4);
+    add(name + ".tso6", tso6);
+    add(name + ".ecn", ecn);
+    add(name + ".ufo", ufo);
+    add(name + ".mergeable_buffers", mergeable_buffers);
+  }
+
+  void add(const std::string& name, const GuestOffloads& value) {
+    const auto& [checksum, tso4, tso6, ecn, ufo] = value;
+    add(name + ".checksum", checksum);
+    add(name + ".tso4", tso4);
+    add(name + ".tso6", tso6);
+    add(name + ".ecn", ecn);
+    add(name + ".ufo", ufo);
+  }
+
+  void add(const std::string& name, const InterfaceRom& value) {
+    const auto& [is_enabled, is_in_bar, file] = value;
+    add(name + ".is_enabled", is_enabled);
+    add(name + ".is_in_bar", is_in_bar);
+    add(name + ".file", file);
+  }
+
+  void add(const std::string& name, const Interface& value) {
+    const auto& [line, type, mac, network, bridge, device, direct_mode, target, target_is_managed, backend,
+                 log_file, ipv4, ipv6, forwards, driver, queues, rx_queue_size, tx_queue_size, event_idx,
+                 ioeventfd, host_offloads, guest_offloads, inbound, outbound, filter, filter_ips, link_is_up,
+                 mtu, rom, boot_order, address, alias] = value;
+    add(name + ".type", type);
+    add(name + ".mac", mac);
+    add(name + ".network", network);
+    add(name + ".bridge", bridge);
+    add(name + ".device", device);
+    add(name + ".direct_mode", direct_mode);
+    add(name + ".target", target);
+    add(name + ".target_is_managed", target_is_managed);
+    add(name + ".backend", backend);
+    add(name + ".log_file", log_file);
+    add(name + ".ipv4", ipv4);
+    add(name + ".ipv6", ipv6);
+    add(name + ".forwards", forwards);
+    add(name + ".driver", driver);
+    add(name + ".queues", queues);
+    add(name + ".rx_queue_size", rx_queue_size);
+    add(name + ".tx_queue_size", tx_queue_size);
+    add(name + ".event_idx", event_idx);
+    add(name + ".ioeventfd", ioeventfd);
+    add(name + ".host_offloads", host_offloads);
+    add(name + ".guest_offloads", guest_offloads);
+    add(name + ".inbound", inbound);
+    add(name + ".outbound", outbound);
+    add(name + ".filter", filter);
+    add(name + ".filter_ips", filter_ips);
+    add(name + ".link_is_up", link_is_up);
+    add(name + ".mtu", mtu);
+    add(name + ".rom", rom);
+    add(name + ".boot_order", boot_order);
+    add(name + ".address", address);
+    add(name + ".alias", alias);
+  }
+
+  void add(const std::string& name, const UserNetwork& value) {
+    const auto& [line, is_restricted, tftp_folder, boot_file] = value;
+    add(name + ".is_restricted", is_restricted);
+    add(name + ".tftp_folder", tftp_folder);
+    add(name + ".boot_file", boot_file);
+  }
+
   void add(const std::string& name, const Balloon& value) {
     const auto& [line, deflates_on_oom, reports_free_pages, address, alias] = value;
     add(name + ".alias", alias);
@@ -297,8 +406,8 @@ class FieldsLister {
     const auto& [file_name, doubtful_lines, settings, is_strict, name, uuid, generation_id, title,
                  description, memory_bytes, memory_line, current_memory_bytes, current_memory_line,
                  memory_backing, vcpus, vcpus_line, topology, cpu, iothread_ids, pins, os, features, clock,
-                 on_poweroff, on_reboot, on_crash, disks, throwaway, balloon, rngs, serials, virtio_consoles,
-                 debug_console, panic_device, watchdog, exit_port] = value;
+                 on_poweroff, on_reboot, on_crash, disks, throwaway, interfaces, user_network, balloon, rngs,
+                 serials, virtio_consoles, debug_console, panic_device, watchdog, exit_port] = value;
     static_cast<void>(is_strict);
     static_cast<void>(doubtful_lines);
     add("name", name);
@@ -321,6 +430,8 @@ class FieldsLister {
     add("on_reboot", on_reboot);
     add("on_crash", on_crash);
     add("disks", disks);
+    add("interfaces", interfaces);
+    add("user_network", user_network);
     add("balloon", balloon);
     add("rngs", rngs);
     add("serials", serials);

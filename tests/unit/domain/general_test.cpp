@@ -180,13 +180,13 @@ TEST(DomainFile, AllErrorsAreReportedInOneRunInTheOrderOfTheFile) {
                                        .memory = "<memory unit='parsec'>64</memory>",
                                        .os = "<os><type machine='virt'>hvm</type><kernel>k</kernel></os>",
                                        .others = "<vcpu>0</vcpu>",
-                                       .devices = "<interface type='user'/>"});
+                                       .devices = "<hostdev mode='subsystem'/>"});
   EXPECT_FALSE(reading.domain);
   EXPECT_THAT(
       errors(reading),
       ElementsAre(HasSubstr("guest.xml:2: <colour>"), HasSubstr("guest.xml:3: <memory unit='parsec'>"),
                   HasSubstr("guest.xml:4: <os>/<type machine='virt'>"), HasSubstr("guest.xml:6: <vcpu>"),
-                  HasSubstr("guest.xml:8: <interface>: the network is not there yet")));
+                  HasSubstr("guest.xml:8: <hostdev>: devices of the host are not")));
 }
 
 // A slip hides nothing that stands inside, and brings no other message about what it may have been.
@@ -198,13 +198,13 @@ TEST(DomainFile, AMistakeHidesNoOther) {
     }
     return result;
   };
-  std::string foreign = DomainText{.devices = "<interface type='user'/>"}.text();
+  std::string foreign = DomainText{.devices = "<hostdev mode='subsystem'/>"}.text();
   foreign.replace(foreign.find("kvm"), 3, "xen");
   EXPECT_THAT(subjects(foreign), ElementsAre(StartsWith("<domain type='xen'>: vmm runs on KVM"),
-                                             StartsWith("<interface>: the network")));
+                                             StartsWith("<hostdev>: devices of the host")));
   foreign.replace(foreign.find("xen"), 3, "kmv");
   EXPECT_THAT(subjects(foreign), ElementsAre(StartsWith("<domain type='kmv'>: unknown value"),
-                                             StartsWith("<interface>: the network")));
+                                             StartsWith("<hostdev>: devices of the host")));
   std::string misspelt = DomainText{}.text();
   misspelt.replace(misspelt.find("type="), 5, "tpye=");
   EXPECT_THAT(subjects(misspelt), ElementsAre(HasSubstr("unknown attribute; did you mean type=?")));
@@ -358,9 +358,8 @@ TEST(DomainFile, AMistakeInAnElementIsTheOnlyMessageAboutIt) {
     EXPECT_THAT(warnings(reading), IsEmpty()) << other;
   }
   EXPECT_THAT(errors(read(DomainText{.memory = "<memory unti='GiB'>8</memory>"})), SizeIs(1));
-  EXPECT_THAT(
-      errors(read(DomainText{.os = "<os><type>hvm</type><boot dev='network'/><boot deb='hd'/></os>"})),
-      SizeIs(1));
+  EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type><boot dev='fd'/><boot deb='hd'/></os>"})),
+              SizeIs(1));
   EXPECT_THAT(
       errors(read(DomainText{.os = "<os><type>hvm</type><smbios mode='sysinfo'/></os>",
                              .others = "<sysinfo type='smbios'><bios><entry nmae='vendor'>x</entry></bios>"
@@ -648,8 +647,9 @@ TEST(DomainOs, WhatCannotBeBootedFromIsReported) {
   const std::string disk = "<disk><source file='a'/><target dev='vda'/></disk>";
   const std::string cdrom = "<disk device='cdrom'><target dev='hdc'/></disk>";
   EXPECT_THAT(warnings_of("network'/><boot dev='hd", disk),
-              ElementsAre(HasSubstr("guest.xml:4: warning: <os>/<boot dev='network'>: "
-                                    "vmm has no network yet; it is passed over")));
+              ElementsAre(HasSubstr("guest.xml:4: warning: <os>/<boot dev='network'>: there "
+                                    "is no <interface> in the file; it is passed over")));
+  EXPECT_THAT(warnings_of("network'/><boot dev='hd", disk + "<interface/>"), IsEmpty());
   EXPECT_THAT(warnings_of("fd'/><boot dev='hd", disk), ElementsAre(HasSubstr("vmm has no floppy drives")));
   EXPECT_THAT(warnings_of("cdrom", disk),
               ElementsAre(HasSubstr("guest.xml:4: warning: <os>/<boot dev='cdrom'>: there "
@@ -660,13 +660,11 @@ TEST(DomainOs, WhatCannotBeBootedFromIsReported) {
 }
 
 TEST(DomainOs, AGuestThatIsToBootFromWhatIsNotThereAloneIsRefused) {
-  for (const std::string dev : {"network", "fd"}) {
-    const std::string boot = "<boot dev='" + dev + "'/>";
-    EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type>" + boot + boot + "</os>"})),
-                ElementsAre(HasSubstr("<os>/<boot>: there is nothing else that the guest may boot from")));
-    EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type><kernel>k</kernel>" + boot + "</os>"})),
-                IsEmpty());
-  }
+  const std::string boot = "<boot dev='fd'/>";
+  EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type>" + boot + boot + "</os>"})),
+              ElementsAre(HasSubstr("<os>/<boot>: there is nothing else that the guest may boot from")));
+  EXPECT_THAT(errors(read(DomainText{.os = "<os><type>hvm</type><kernel>k</kernel>" + boot + "</os>"})),
+              IsEmpty());
 }
 
 TEST(DomainOs, TheMenuWaitsThreeSecondsAndARebootTimeoutOfMinusOneIsNever) {

@@ -28,6 +28,7 @@ class Generator {
     domain.on_reboot = any<LifecycleAction>(3);
     domain.on_crash = any<LifecycleAction>(3);
     make_disks(domain);
+    make_interfaces(domain);
     make_balloon(domain);
     make_rngs(domain);
     make_serials(domain);
@@ -223,7 +224,7 @@ class Generator {
     }
     os.loader = coin() ? path() : "";
     for (uint32_t i = number(0, 2); i > 0; --i) {
-      os.boot_devices.push_back(any<BootDevice>(2));
+      os.boot_devices.push_back(any<BootDevice>(3));
     }
     constexpr uint32_t kMostOfTheSchema = 32767;
     os.boot_menu_ms = coin() ? std::optional(number(0, 65535)) : std::nullopt;
@@ -251,7 +252,7 @@ class Generator {
   void make_disks(Domain& domain) {
     const bool is_pc = domain.os.machine == MachineType::kPc;
     const bool has_long_names = coin();
-    const uint32_t virtio_disks = number(0, is_pc ? 6 : 4);
+    const uint32_t virtio_disks = number(0, is_pc ? 6 : 3);
     for (uint32_t i = 0; i < virtio_disks; ++i) {
       Disk disk = any_disk(domain, i);
       disk.target = fmt::format("vd{}{}", has_long_names ? "a" : "", letter(i));
@@ -357,6 +358,139 @@ class Generator {
       disk.source.clear();
       disk.data_file.reset();
       disk.data_file_type = DiskSource::kFile;
+    }
+  }
+
+  IpAddress ip(bool is_v6) {
+    IpAddress address{.is_v6 = is_v6};
+    for (size_t i = 0; i < (is_v6 ? address.bytes.size() : 4U); ++i) {
+      address.bytes.at(i) = static_cast<uint8_t>(number(0, coin() ? 0 : 255));
+    }
+    address.bytes[0] = static_cast<uint8_t>(number(1, 223));
+    return address;
+  }
+
+  // No two of the domain's have a port in common: each forwards those of its own hundred.
+  PortForward forward(bool is_passt, uint32_t index) {
+    PortForward forward;
+    const auto first = static_cast<uint16_t>(1000 + 100 * index);
+    forward.protocol = any<IpProtocol>(2);
+    forward.address = coin() ? std::optional(ip(coin())) : std::nullopt;
+    forward.device = is_passt && coin() ? "eth0" : "";
+    forward.ranges.push_back({.first = first,
+                              .last = static_cast<uint16_t>(first + number(0, 20)),
+                              .to = static_cast<uint16_t>(number(1, 65000))});
+    if (coin()) {
+      const auto excluded = static_cast<uint16_t>(first + number(0, 99));
+      forward.ranges.push_back({.first = excluded, .last = excluded, .to = excluded, .is_excluded = true});
+    }
+    return forward;
+  }
+
+  void make_user_end(bool is_passt, uint32_t index, Interface& interface) {
+    interface.backend = is_passt ? UserBackend::kPasst : UserBackend::kSlirp;
+    interface.log_file = is_passt && coin() ? path() : "";
+    interface.device = is_passt && coin() ? "eth1" : "";
+    if (coin()) {
+      interface.ipv4 = InterfaceIp{.address = ip(false), .prefix = number(1, 27)};
+    }
+    if (coin()) {
+      interface.ipv6 = InterfaceIp{.address = ip(true), .prefix = number(1, 126)};
+    }
+    for (uint32_t i = number(0, 2); i > 0; --i) {
+      interface.forwards.push_back(forward(is_passt, 2 * index + i));
+    }
+  }
+
+  void make_tap(uint32_t index, Interface& interface) {
+    const bool has_bridge =
+        interface.type == InterfaceType::kBridge || (interface.type == InterfaceType::kNetwork && coin());
+    interface.bridge = has_bridge ? "br0" : "";
+    interface.network = interface.type == InterfaceType::kNetwork ? text() : "";
+    if (interface.type == InterfaceType::kDirect) {
+      interface.device = "eth0.2";
+      interface.direct_mode = any<DirectMode>(4);
+    }
+    interface.target = coin() ? fmt::format("tap{}", index) : "";
+    interface.target_is_managed =
+        interface.type != InterfaceType::kEthernet || interface.target.empty() || coin();
+    interface.driver = any<InterfaceDriver>(3);
+    interface.queues = number(1, kMaxInterfaceQueues);
+  }
+
+  std::optional<Bandwidth> bandwidth() {
+    Bandwidth limit{.average_kib = number(1, 1000)};
+    limit.peak_kib = coin() ? limit.average_kib + number(0, 1000) : 0;
+    limit.burst_kib = coin() ? number(1, 1000) : 0;
+    return coin() ? std::optional(limit) : std::nullopt;
+  }
+
+  void make_offloads(Interface& interface) {
+    interface.host_offloads = {.checksum = coin(),
+                               .gso = coin(),
+                               .tso4 = coin(),
+                               .tso6 = coin(),
+                               .ecn = coin(),
+                               .ufo = coin(),
+                               .mergeable_buffers = coin()};
+    interface.guest_offloads = {
+        .checksum = coin(), .tso4 = coin(), .tso6 = coin(), .ecn = coin(), .ufo = coin()};
+  }
+
+  Interface any_interface(const Domain& domain, uint32_t index) {
+    Interface interface;
+    interface.mac.bytes = {0x52,
+                           0x54,
+                           0,
+                           static_cast<uint8_t>(number(0, 255)),
+                           static_cast<uint8_t>(number(0, 255)),
+                           static_cast<uint8_t>(index)};
+    interface.rx_queue_size = coin() ? std::optional(1U << number(8, 10)) : std::nullopt;
+    interface.tx_queue_size = coin() ? std::optional(1U << number(8, 10)) : std::nullopt;
+    interface.event_idx = coin();
+    interface.ioeventfd = coin();
+    make_offloads(interface);
+    interface.inbound = bandwidth();
+    interface.outbound = bandwidth();
+    interface.filter = any<InterfaceFilter>(5);
+    if (interface.filter != InterfaceFilter::kNone && interface.filter != InterfaceFilter::kNoMacSpoofing) {
+      interface.filter_ips.resize(number(1, 2));
+      std::ranges::generate(interface.filter_ips, [this] { return ip(false); });
+    }
+    interface.link_is_up = coin();
+    interface.mtu = coin() ? std::optional(number(kMinMtu, kMaxMtu)) : std::nullopt;
+    interface.rom.is_enabled = coin();
+    if (interface.rom.is_enabled) {
+      interface.rom.is_in_bar = coin();
+      interface.rom.file = coin() ? path() : "";
+    }
+    interface.boot_order =
+        domain.os.boot_devices.empty() && coin() ? std::optional(100 + index) : std::nullopt;
+    interface.alias = alias();
+    return interface;
+  }
+
+  void make_interfaces(Domain& domain) {
+    const bool is_pc = domain.os.machine == MachineType::kPc;
+    const bool has_passt = coin();
+    for (uint32_t i = 0, count = number(0, is_pc ? 3 : 1); i < count; ++i) {
+      Interface interface = any_interface(domain, i);
+      interface.type = any<InterfaceType>(5);
+      if (interface.type == InterfaceType::kUser) {
+        make_user_end(has_passt, i, interface);
+      } else {
+        make_tap(i, interface);
+      }
+      if (is_pc && coin()) {
+        interface.address = PciAddress{.slot = static_cast<uint8_t>(20 + i)};
+      }
+      domain.interfaces.push_back(std::move(interface));
+    }
+    if (!has_passt && coin()) {
+      UserNetwork& network = domain.user_network.emplace();
+      network.is_restricted = coin();
+      network.tftp_folder = coin() ? path() : "";
+      network.boot_file = network.tftp_folder.empty() || coin() ? "" : text();
     }
   }
 

@@ -144,9 +144,8 @@ TEST(PrintedDomain, OfAnEncryptedDriveWithoutADiscIsReadBack) {
 
 // As it is printed, it warns of nothing that was passed over before.
 TEST(PrintedDomain, HasNoBootDevicesThatArePassedOver) {
-  const Domain domain =
-      read_to_print({.os = "<os><type>hvm</type><boot dev='network'/><boot dev='hd'/><boot dev='fd'/></os>",
-                     .devices = "<disk><source file='a'/><target dev='vda'/></disk>"});
+  const Domain domain = read_to_print({.os = "<os><type>hvm</type><boot dev='hd'/><boot dev='fd'/></os>",
+                                       .devices = "<disk><source file='a'/><target dev='vda'/></disk>"});
   EXPECT_THAT(domain.os.boot_devices, ElementsAre(BootDevice::kHardDisk));
   EXPECT_THAT(read(printed_text(domain)).diagnostics, IsEmpty());
 }

@@ -36,6 +36,7 @@ const DomainText kGuestToSet = {
         "<disk type='file'><driver name='qemu' type='raw' cache='none'/><source file='a.img'/>"
         "<target dev='vda' bus='virtio'/></disk>\n"
         "<disk type='block' device='cdrom'><source dev='/dev/sr0'/><target dev='hdc' bus='ide'/></disk>\n"
+        "<interface type='bridge'><source bridge='br0'/></interface>\n"
         "<serial type='stdio'><target port='0'/></serial><serial type='pty'><target port='3'/></serial>"};
 
 Reading read_with_settings(const DomainText& text, const std::vector<std::string>& settings) {
@@ -65,6 +66,12 @@ struct SettingExample {
 DomainText from_firmware() {
   DomainText text = kGuestToSet;
   text.os = "<os><type>hvm</type></os>";
+  return text;
+}
+
+DomainText with_card_of_xen() {
+  DomainText text = kGuestToSet;
+  text.devices = "<interface><model type='netfront'/></interface>";
   return text;
 }
 
@@ -170,6 +177,40 @@ std::vector<SettingExample> setting_examples() {
       {"disk.vda.boot.order=1"},
       {"disk.vda.blockio.logical_block_size=512"},
       {"disk.vda.blockio.physical_block_size=4096"},
+      {"interface.0.type=ethernet"},
+      {"interface.0.mac=52:54:00:00:00:07"},
+      {"interface.0.model=virtio", {}, with_card_of_xen(), {"interfaces.size", "1"}},
+      {"interface.0.source.bridge=br1"},
+      {"interface.0.source.dev=eth0",
+       {"interface.0.type=direct"},
+       kGuestToSet,
+       {"interfaces[0].device", "'eth0'"}},
+      {"interface.0.source.mode=private", {"interface.0.type=direct", "interface.0.source.dev=eth0"}},
+      {"interface.0.source.network=default",
+       {"interface.0.type=network"},
+       kGuestToSet,
+       {"interfaces[0].network", "'default'"}},
+      {"interface.0.target.dev=tap0"},
+      {"interface.0.target.managed=no", {"interface.0.type=ethernet", "interface.0.target.dev=tap0"}},
+      {"interface.0.backend.type=passt", {"interface.0.type=user"}},
+      {"interface.0.backend.logFile=/log", {"interface.0.type=user", "interface.0.backend.type=passt"}},
+      {"interface.0.driver.name=vhost"},
+      {"interface.0.driver.queues=2"},
+      {"interface.0.driver.rx_queue_size=512"},
+      {"interface.0.driver.tx_queue_size=512"},
+      {"interface.0.driver.event_idx=off"},
+      {"interface.0.driver.ioeventfd=off"},
+      {"interface.0.bandwidth.inbound.average=100"},
+      {"interface.0.bandwidth.inbound.peak=200", {"interface.0.bandwidth.inbound.average=100"}},
+      {"interface.0.bandwidth.inbound.burst=50", {"interface.0.bandwidth.inbound.average=100"}},
+      {"interface.0.bandwidth.outbound.average=100"},
+      {"interface.0.bandwidth.outbound.peak=200", {"interface.0.bandwidth.outbound.average=100"}},
+      {"interface.0.bandwidth.outbound.burst=50", {"interface.0.bandwidth.outbound.average=100"}},
+      {"interface.0.link=down"},
+      {"interface.0.mtu=9000"},
+      {"interface.0.rom.file=/net.rom"},
+      {"interface.0.rom.enabled=no"},
+      {"interface.0.boot.order=2"},
       {"serial.0.type=null"},
       {"serial.3.path=/log", {"serial.3.type=file"}, kGuestToSet, {"serials[1].path", "'/log'"}},
       {"serial.3.append=on", {"serial.3.type=file", "serial.3.path=/log"}},
@@ -200,6 +241,9 @@ bool is_needed(const std::string& setting) {
                                           "cpu.topology.threads",
                                           "clock.timezone",
                                           "disk.vda.source",
+                                          "interface.0.source.bridge",
+                                          "interface.0.source.dev",
+                                          "interface.0.source.network",
                                           "serial.3.path",
                                           "rng.backend.model"};
   const std::string path = setting.substr(0, setting.find('='));
@@ -252,7 +296,8 @@ Reading read_printed_with(const Domain& domain, const std::string& setting) {
 
 TEST(Settings, WithoutAValueMakeNothing) {
   const DomainText text = {
-      .features = "", .devices = "<disk><source file='a'/><target dev='vda'/></disk><serial type='pty'/>"};
+      .features = "",
+      .devices = "<disk><source file='a'/><target dev='vda'/></disk><interface/><serial type='pty'/>"};
   const DomainFields plain = fields_of(domain_with({}, text));
   constexpr std::string_view kAreThere[] = {"name", "memory", "os.kernel", "disk.*.source"};
   for (const SettingRule& rule : setting_table()) {
@@ -279,7 +324,8 @@ TEST(Settings, WithoutAValueAreTheDefaultOrSayWhatIsMissing) {
           << setting;
     } else {
       ASSERT_TRUE(reading.domain) << setting << ::testing::PrintToString(errors(reading));
-      const bool is_default = setting == "features.acpi=";  // its example is
+      // Its example is.
+      const bool is_default = setting == "features.acpi=" || setting == "interface.0.model=";
       EXPECT_EQ(fields_of(*reading.domain) == fields_of(domain), is_default) << setting;
     }
   }
