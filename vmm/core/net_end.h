@@ -101,8 +101,9 @@ class NetEnd {
 
   // Once, before anything else; the receiver outlives the end's last turn of the loop.
   virtual void connect(NetReceiver& receiver) = 0;
-  // A driver is there that uses the first `pairs` of the pairs, and receives packets with these offloads, which
-  // are out of can_give(). Also when it changes its mind. With 0 pairs nobody is there: what comes is dropped.
+  // A driver is there that uses the first `pairs` of the pairs, and receives packets with these offloads,
+  // which are out of can_give(). Also when it changes its mind. With 0 pairs nobody is there: what comes is
+  // dropped.
   virtual void set_use(uint16_t pairs, const PacketOffloads& gives) = 0;
 
   // The frame's bytes belong to a running guest, and are to be read once. The header is within takes(), and
