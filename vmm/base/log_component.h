@@ -22,13 +22,14 @@ enum class Component : uint8_t {
   kIde,
   kKvm,
   kMachine,
+  kNet,
   kPci,
   kVirtio,
 };
 
 inline constexpr auto kComponentNames =
     std::to_array<std::string_view>({"vmm", "boot", "console", "control", "devices", "disk", "domain",
-                                     "firmware", "ide", "kvm", "machine", "pci", "virtio"});
+                                     "firmware", "ide", "kvm", "machine", "net", "pci", "virtio"});
 inline constexpr size_t kComponentCount = kComponentNames.size();
 
 constexpr std::string_view name_of(Component component) {
@@ -54,6 +55,7 @@ constexpr Component component_of(std::string_view source_file) {
                                {"vmm/domain/", Component::kDomain},
                                {"vmm/kvm/", Component::kKvm},
                                {"vmm/machine/", Component::kMachine},
+                               {"vmm/net/", Component::kNet},
                                {"tests/", Component::kVmm},
                                {"block/", Component::kDisk},
                                {"boot/", Component::kBoot},

@@ -74,7 +74,7 @@ Usage: vmm --domain FILE [OPTIONS]
   --log-level LEVEL[,PART=LEVEL...]
                       debug, info, warning (what is used if absent), error or off; of parts of vmm by their
                       names, as warning,disk=debug: boot, console, control, devices, disk, domain, firmware,
-                      ide, kvm, machine, pci, virtio, vmm
+                      ide, kvm, machine, net, pci, virtio, vmm
   --version           print the version
   -h, --help          print this help
 

@@ -1,0 +1,139 @@
+#include "vmm/machine/network.h"
+
+#include <algorithm>
+#include <future>
+#include <optional>
+#include <utility>
+
+#include "vmm/base/log.h"
+#include "vmm/machine/network_end.h"
+
+namespace vmm {
+namespace {
+
+constexpr uint32_t kDefaultQueueSize = 256;
+
+virtio::VirtioNet::Options device_options(const domain::Interface& wanted, const std::string& name) {
+  const domain::HostOffloads& host = wanted.host_offloads;
+  const domain::GuestOffloads& guest = wanted.guest_offloads;
+  return {.name = name,
+          .mac = wanted.mac.bytes,
+          .mtu = static_cast<uint16_t>(wanted.mtu.value_or(0)),
+          .queue_size = static_cast<uint16_t>(std::max(
+              {kDefaultQueueSize, wanted.rx_queue_size.value_or(0), wanted.tx_queue_size.value_or(0)})),
+          .is_link_up = wanted.link_is_up,
+          .offers_mergeable_buffers = host.mergeable_buffers,
+          .offers_event_index = wanted.event_idx,
+          .host = {.checksum = host.checksum,
+                   .tcp4 = host.gso && host.tso4,
+                   .tcp6 = host.gso && host.tso6,
+                   .ecn = host.ecn},
+          .guest = {.checksum = guest.checksum, .tcp4 = guest.tso4, .tcp6 = guest.tso6, .ecn = guest.ecn}};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Network>> Network::create(const domain::Domain& domain, VirtioPlaces& places) {
+  if (domain.interfaces.empty()) {
+    return nullptr;
+  }
+  std::unique_ptr<Network> network(new Network);
+  for (const domain::Interface& wanted : domain.interfaces) {
+    if (const Status added = network->add(domain, wanted, places); !added) {
+      return std::unexpected(added.error().within(fmt::format("{}: <interface>", domain.where(wanted.line))));
+    }
+  }
+  return network;
+}
+
+Network::~Network() {
+  for (const auto& thread : threads_) {
+    thread->stop();
+  }
+}
+
+Result<EventLoop*> Network::loop_for(const domain::Interface& wanted) {
+  const bool is_user = wanted.type == domain::InterfaceType::kUser;
+  if (is_user && user_thread_ != nullptr) {
+    return &user_thread_->loop();
+  }
+  VMM_ASSIGN_OR_RETURN(auto thread,
+                       IoThread::create(is_user ? "net-user" : fmt::format("net{}", interfaces_.size())));
+  threads_.push_back(std::move(thread));
+  if (is_user) {
+    user_thread_ = threads_.back().get();
+  }
+  return &threads_.back()->loop();
+}
+
+Status Network::add(const domain::Domain& domain, const domain::Interface& wanted, VirtioPlaces& places) {
+  Interface added;
+  added.name = wanted.alias.empty() ? fmt::format("net{}", interfaces_.size()) : wanted.alias;
+  VMM_ASSIGN_OR_RETURN(EventLoop* const loop, loop_for(wanted));
+  VMM_ASSIGN_OR_RETURN(OpenedNetEnd opened, open_net_end(domain, wanted, *loop));
+  added.end = std::move(opened.end);
+  added.target = std::move(opened.target);
+  added.device = std::make_unique<virtio::VirtioNet>(*added.end, device_options(wanted, added.name));
+  VMM_ASSIGN_OR_RETURN(
+      added.transport,
+      places.attach(*added.device, *loop, {.address = wanted.address, .has_ioeventfd = wanted.ioeventfd}));
+  interfaces_.push_back(std::move(added));
+  return {};
+}
+
+void Network::start() {
+  for (const auto& thread : threads_) {
+    thread->start();
+  }
+}
+
+void Network::quiesce() {
+  if (std::exchange(is_quiesced_, true)) {
+    return;
+  }
+  for (const Interface& interface : interfaces_) {
+    std::promise<void> quiet;
+    interface.transport.core().quiesce([&quiet] { quiet.set_value(); });
+    quiet.get_future().wait();
+  }
+}
+
+void Network::resume() {
+  if (std::exchange(is_quiesced_, false)) {
+    for (const Interface& interface : interfaces_) {
+      interface.transport.core().resume();
+    }
+  }
+}
+
+void Network::reset() const {
+  for (const Interface& interface : interfaces_) {
+    interface.transport.reset();
+  }
+}
+
+std::vector<InterfaceInfo> Network::interfaces() const {
+  std::vector<InterfaceInfo> infos;
+  infos.reserve(interfaces_.size());
+  for (const Interface& interface : interfaces_) {
+    infos.push_back({.name = interface.name,
+                     .target = interface.target,
+                     .mac = interface.device->mac(),
+                     .is_link_up = interface.device->is_link_up(),
+                     .filter = interface.device->filter(),
+                     .counters = &interface.device->counters()});
+  }
+  return infos;
+}
+
+Status Network::set_link(std::string_view name, bool is_up) {
+  const auto found = std::ranges::find(interfaces_, name, &Interface::name);
+  if (found == interfaces_.end()) {
+    return fail("there is no network interface {}", name);
+  }
+  found->device->set_link(is_up);
+  found->transport.core().config_changed();
+  return {};
+}
+
+}  // namespace vmm

@@ -1,0 +1,25 @@
+// The host's end of a domain's <interface>.
+//
+// Threads: the main thread, before the loop turns.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "vmm/base/error.h"
+#include "vmm/base/event_loop.h"
+#include "vmm/core/net_end.h"
+#include "vmm/domain/domain.h"
+
+namespace vmm {
+
+struct OpenedNetEnd {
+  std::unique_ptr<NetEnd> end;
+  std::string target;  // the host's interface; empty: there is none
+};
+
+// An error says what is missing on the host, and what to do.
+Result<OpenedNetEnd> open_net_end(const domain::Domain& domain, const domain::Interface& wanted,
+                                  EventLoop& loop);
+
+}  // namespace vmm
