@@ -114,6 +114,7 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
   disk_jobs_ = std::make_unique<MachineDiskJobs>(*disks_, main_loop_);
   VMM_ASSIGN_OR_RETURN(balloon_, Balloon::create(domain_, *virtio_places_));
   VMM_ASSIGN_OR_RETURN(extras_, VirtioExtras::create(domain_, *virtio_places_, main_loop_, switches.quit));
+  VMM_ASSIGN_OR_RETURN(network_, Network::create(domain_, *virtio_places_));
   VMM_ASSIGN_OR_RETURN(watchdog_,
                        Watchdog::create(domain_, main_loop_, ports_, *virtio_places_, [this] { bark(); }));
   if (domain_.generation_id) {
@@ -216,6 +217,9 @@ Status Machine::start_threads() {
   }
   if (extras_ != nullptr) {
     extras_->start();
+  }
+  if (network_ != nullptr) {
+    network_->start();
   }
   for (unsigned i = 0; i < vcpus_.size(); ++i) {
     vcpus_[i]->start(i);
@@ -385,6 +389,9 @@ void Machine::quiesce_devices(Disks::Waiting waiting) {
   }
   if (extras_ != nullptr) {
     extras_->quiesce();
+  }
+  if (network_ != nullptr) {
+    network_->quiesce();
   }
 }
 
@@ -660,6 +667,9 @@ Status Machine::reset() {
   if (extras_ != nullptr) {
     extras_->reset();
   }
+  if (network_ != nullptr) {
+    network_->reset();
+  }
   if (chipset_ != nullptr) {
     chipset_->reset();
   }
@@ -678,6 +688,9 @@ Status Machine::reset() {
   }
   if (extras_ != nullptr) {
     extras_->resume();
+  }
+  if (network_ != nullptr) {
+    network_->resume();
   }
   VMM_TRY(assign_resources());
   return load_guest();

@@ -36,6 +36,7 @@
 #include "vmm/machine/machine_disk_jobs.h"
 #include "vmm/machine/machine_event.h"
 #include "vmm/machine/machine_statistics.h"
+#include "vmm/machine/network.h"
 #include "vmm/machine/pc_chipset.h"
 #include "vmm/machine/pci_info.h"
 #include "vmm/machine/platform.h"
@@ -191,6 +192,7 @@ class Machine {
   std::unique_ptr<MachineDiskJobs> disk_jobs_;
   std::unique_ptr<Balloon> balloon_;      // null: the domain has none
   std::unique_ptr<VirtioExtras> extras_;  // null: the domain has none of these
+  std::unique_ptr<Network> network_;      // null: the domain has no interface
   std::unique_ptr<Watchdog> watchdog_;    // null: the domain has none
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 

@@ -1,26 +1,39 @@
 #include "vmm/machine/network_end.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
+#include <vector>
 
+#include "vmm/domain/port_forwards.h"
 #include "vmm/net/tap.h"
 #include "vmm/net/user_net.h"
 
 namespace vmm {
 namespace {
 
+constexpr size_t kMaxHostnameBytes = 32;  // of libslirp's DHCP server
+
 IpAddress address_of(const domain::IpAddress& address) {
-  return address.is_v6
-             ? IpAddress::v6(address.bytes)
-             : IpAddress::v4(address.bytes[0], address.bytes[1], address.bytes[2], address.bytes[3]);
+  if (!address.is_v6) {
+    return IpAddress::v4(address.bytes[0], address.bytes[1], address.bytes[2], address.bytes[3]);
+  }
+  std::array<std::byte, 16> bytes{};
+  std::ranges::transform(address.bytes, bytes.begin(), [](uint8_t byte) { return std::byte{byte}; });
+  return IpAddress::v6(bytes);
 }
 
 void append_forwards(std::vector<net::PortForward>& to, const domain::PortForward& forward) {
-  for (const domain::ForwardedPort& port : domain::forwarded_ports(forward)) {
-    to.push_back({.protocol = forward.protocol == domain::IpProtocol::kTcp ? net::PortForward::Protocol::kTcp
-                                                                           : net::PortForward::Protocol::kUdp,
-                  .host_address = forward.address ? address_of(*forward.address) : IpAddress::v4(0, 0, 0, 0),
-                  .host_port = port.host,
-                  .guest_port = port.guest});
+  using Protocol = net::PortForward::Protocol;
+  net::PortForward port{
+      .protocol = forward.protocol == domain::IpProtocol::kTcp ? Protocol::kTcp : Protocol::kUdp,
+      .host_address = forward.address ? address_of(*forward.address) : IpAddress::v4(0, 0, 0, 0)};
+  for (const domain::PortRange& range : domain::forwarded_ports(forward)) {
+    for (uint32_t i = 0; i <= uint32_t{range.last} - range.first; ++i) {
+      port.host_port = static_cast<uint16_t>(range.first + i);
+      port.guest_port = static_cast<uint16_t>(range.to + i);
+      to.push_back(port);
+    }
   }
 }
 
@@ -29,7 +42,7 @@ Result<OpenedNetEnd> open_user(const domain::Domain& domain, const domain::Inter
   if (wanted.backend == domain::UserBackend::kPasst) {
     return fail("<backend type='passt'/> is not there yet; leave it out, and libslirp does the same");
   }
-  net::UserNetOptions options{.hostname = domain.name.substr(0, net::kMaxHostnameBytes)};
+  net::UserNetOptions options{.hostname = domain.name.substr(0, kMaxHostnameBytes)};
   if (wanted.ipv4) {
     options.ip4 = net::UserNetOptions::Ip4::within(address_of(wanted.ipv4->address), wanted.ipv4->prefix);
   }

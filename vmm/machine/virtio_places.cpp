@@ -39,6 +39,7 @@ DoorbellRegistry& VirtioPlaces::doorbells_for(const Wish& wish) const {
 bool VirtioPlaces::is_wished(uint8_t slot) const {
   const auto names_it = [slot](const auto& device) { return device.address && device.address->slot == slot; };
   return std::ranges::any_of(domain_.disks, names_it) || std::ranges::any_of(domain_.rngs, names_it) ||
+         std::ranges::any_of(domain_.interfaces, names_it) ||
          (domain_.balloon && names_it(*domain_.balloon)) || (domain_.watchdog && names_it(*domain_.watchdog));
 }
 
