@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""A stock kernel's network: its address by DHCP, names, bytes both ways, over the user network and over taps.
+
+All of it in a network namespace of the test's own, whose loopback interface is as far as anything gets.
+"""
+
+import ctypes
+import functools
+import hashlib
+import http.server
+import os
+import socket
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from guest import MIB, STDIO, Guest, GuestTest, main  # noqa: E402
+
+MODULES = ("virtio_pci", "virtio_mmio", "virtio_net", "af_packet", "ipv6")
+BLOB_BYTES = 100 * MIB
+NAME, NAME_ADDRESS = "host.example", "10.11.12.13"
+CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
+WEB_PORT, GUEST_WEB, GUEST_END = 8000, 2080, 2081
+
+DHCP = """#!/bin/sh
+case $1 in
+  bound|renew)
+    ip addr flush dev $interface
+    ip addr add $ip/$mask dev $interface
+    [ -n "$router" ] && ip route add default via $router
+    echo "nameserver $dns" >/etc/resolv.conf
+    echo dhcp=$ip/$mask router=$router dns=$dns mtu=$mtu ;;
+esac
+"""
+SERVE = """
+mkdir -p /www
+dd if=/dev/urandom of=/www/blob bs=1M count=8 2>/dev/null
+echo served=$(sha256sum </www/blob)
+httpd -p 80 -h /www
+echo serving=yes
+nc -l -p 81
+echo ended=yes
+"""
+# %s: where the host's web server is.
+FETCH = """
+echo fetched=$(wget -q -O - http://%s/blob | sha256sum)
+"""
+USER = """
+mkdir -p /etc /tmp
+chmod +x /dhcp
+ip link set lo up
+ip link set eth0 up
+echo mac=$(cat /sys/class/net/eth0/address)
+udhcpc -i eth0 -n -q -f -s /dhcp >/tmp/dhcp 2>&1
+grep dhcp= /tmp/dhcp
+echo name=$(nslookup """ + NAME + """ | grep -A1 Name: | sed -n 's/Address.*: //p')
+""" + FETCH % f"10.0.2.2:{WEB_PORT}" + """
+for second in $(seq 20); do ip -6 addr show dev eth0 | grep -q 'scope .*dynamic' && break; sleep 0.5; done
+echo six=$(ip -6 addr show dev eth0 | sed -n 's/.*inet6 \\(fec0[^ ]*\\).*/\\1/p')
+""" + "echo fetched6=$(wget -q -O - 'http://[fec0::2]:%d/blob' | sha256sum)\n" % WEB_PORT + SERVE
+
+
+def enter_namespace():
+    """This process, from now on, in a network of its own, and with files mounted that nobody else sees."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET | CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+class WebServer(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+    def server_bind(self):
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
+class Names(socketserver.BaseRequestHandler):
+    """A name server that knows one name (RFC 1035)."""
+
+    def handle(self):
+        query, sock = self.request
+        labels = b"".join(bytes([len(part)]) + part.encode() for part in NAME.split(".")) + b"\0"
+        is_known = query[12:].startswith(labels + b"\0\x01")
+        head = query[:2] + (b"\x81\x80" if is_known else b"\x81\x83") + query[4:6] + (b"\0\1" if is_known else b"\0\0") + b"\0\0\0\0"
+        answer = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(NAME_ADDRESS) if is_known else b""
+        end = 12 + query[12:].index(b"\0") + 5
+        sock.sendto(head + query[12:end] + answer, self.client_address)
+
+
+class NetworkTest(GuestTest):
+    @classmethod
+    def setUpClass(cls):
+        enter_namespace()
+        cls.folder = tempfile.TemporaryDirectory(prefix="vmm-net.", dir=os.environ.get("VMM_LAB_SCRATCH"))
+        path = os.path.join(cls.folder.name, "blob")
+        blob = os.urandom(MIB) * (BLOB_BYTES // MIB)
+        cls.sum = hashlib.sha256(blob).hexdigest()
+        with open(path, "wb") as file:
+            file.write(blob)
+        resolver = os.path.join(cls.folder.name, "resolv.conf")
+        with open(resolver, "w", encoding="utf-8") as file:
+            file.write("nameserver 127.0.0.1\n")
+        subprocess.run(["mount", "--bind", resolver, "/etc/resolv.conf"], check=True)
+        cls.servers = [WebServer(("::", WEB_PORT), functools.partial(QuietHandler, directory=cls.folder.name)),
+                       socketserver.ThreadingUDPServer(("127.0.0.1", 53), Names)]
+        for server in cls.servers:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    @classmethod
+    def tearDownClass(cls):
+        for server in cls.servers:
+            server.shutdown()
+            server.server_close()
+        subprocess.run(["umount", "/etc/resolv.conf"], check=True)
+        cls.folder.cleanup()
+
+    def fetch_from_guest(self, run, address):
+        try:
+            with urllib.request.urlopen(f"http://{address}/blob", timeout=60) as answer:
+                got = hashlib.sha256(answer.read()).hexdigest()
+        except OSError as error:
+            self.fail(f"{error}\n{run.account()}")
+        self.assertEqual(got, run.values()["served"].split()[0])
+
+
+class User(NetworkTest):
+    def interface(self, inside=""):
+        return f"""{STDIO}<interface type='user'><mac address='52:54:00:12:34:56'/><model type='virtio'/>
+          <portForward proto='tcp' address='127.0.0.1'><range start='{GUEST_WEB}' to='80'/><range start='{GUEST_END}' to='81'/></portForward>
+          {inside}</interface>"""
+
+    def run_on(self, machine):
+        with Guest(USER, machine=machine, modules=MODULES, serials=self.interface(), files={"dhcp": DHCP}) as guest, guest.start() as run:
+            run.wait_for("^serving=yes")
+            self.fetch_from_guest(run, f"127.0.0.1:{GUEST_WEB}")
+            socket.create_connection(("127.0.0.1", GUEST_END), 10).close()
+            run.wait_end()
+            values = run.values()
+            self.assertEqual(run.status, 0, run.account())
+            self.assertEqual(values["mac"], "52:54:00:12:34:56")
+            self.assertRegex(values["dhcp"], r"10\.0\.2\.15/\S+ router=10\.0\.2\.2 dns=10\.0\.2\.3")
+            self.assertEqual(values["name"], NAME_ADDRESS)
+            self.assertEqual(values["fetched"].split()[0], self.sum)
+            self.assertIn("fec0", values["six"])
+            self.assertEqual(values["fetched6"].split()[0], self.sum)
+            self.assertEqual(values["ended"], "yes")
+
+    def test_on_pc(self):
+        self.run_on("pc")
+
+    def test_on_microvm(self):
+        self.run_on("microvm")
+
+
+class Tap(NetworkTest):
+    SCRIPT = """
+ip link set lo up
+ip addr add 192.0.2.2/24 dev eth0
+echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad
+ip -6 addr add 2001:db8::2/64 dev eth0
+ip link set eth0 up
+echo queues=$(ls -d /sys/class/net/eth0/queues/rx-* | wc -l)
+echo mtu=$(cat /sys/class/net/eth0/mtu)
+""" + FETCH % f"192.0.2.1:{WEB_PORT}" + "echo fetched6=$(wget -q -O - 'http://[2001:db8::1]:%d/blob' | sha256sum)\n" % WEB_PORT + SERVE
+
+    def run_with(self, interface, name, cpus=1, queues="1"):
+        with Guest(self.SCRIPT, cpus=cpus, modules=MODULES, serials=STDIO + interface) as guest, guest.start() as run:
+            run.wait_for("^queues=")
+            for command in (f"addr add 192.0.2.1/24 dev {name}", f"-6 addr add 2001:db8::1/64 dev {name} nodad", f"link set {name} up"):
+                subprocess.run(["ip", *command.split()], check=True)
+            run.wait_for("^serving=yes")
+            self.fetch_from_guest(run, "192.0.2.2")
+            self.fetch_from_guest(run, "[2001:db8::2]")
+            socket.create_connection(("192.0.2.2", 81), 10).close()
+            run.wait_end()
+            values = run.values()
+            self.assertEqual(run.status, 0, run.account())
+            self.assertEqual(values["queues"], queues)
+            for fetched in ("fetched", "fetched6"):
+                self.assertEqual(values[fetched].split()[0], self.sum, fetched)
+            return values
+
+    def test_of_its_own(self):
+        values = self.run_with("<interface type='ethernet'><target dev='t0'/><mtu size='1400'/></interface>", "t0")
+        self.assertEqual(values["mtu"], "1400")
+
+    def test_of_several_queues_in_a_bridge(self):
+        subprocess.run(["ip", "link", "add", "br0", "type", "bridge"], check=True)
+        self.run_with("<interface type='bridge'><source bridge='br0'/><driver queues='2'/></interface>", "br0", cpus=2, queues="2")
+
+
+if __name__ == "__main__":
+    main()
