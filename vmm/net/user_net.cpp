@@ -232,18 +232,18 @@ Status UserNet::remove_forward(const PortForward& forward) {
 }
 
 void UserNet::set_use(uint16_t pairs, const PacketOffloads& gives) {
-  const bool is_used = pairs > 0;
+  is_used_ = pairs > 0;
+  coalescer_.set_use(gives);
   // What waits may be of a kind that is not taken any more.
-  if (!is_used || !(gives == gives_)) {
-    queue_.clear();
-  }
-  is_used_ = is_used;
-  gives_ = gives;
+  queue_.clear();
 }
 
 void UserNet::want_packets(uint16_t /*pair*/, bool is_wanted) { is_wanted_ = is_wanted; }
 
-size_t UserNet::receive(uint16_t /*pair*/, std::span<const iovec> room) { return queue_.receive(room); }
+size_t UserNet::receive(uint16_t /*pair*/, std::span<const iovec> room) {
+  coalescer_.complete();
+  return queue_.receive(room);
+}
 
 bool UserNet::poll() {
   const bool are_waiting = is_wanted_ && !queue_.is_empty() && receiver_ != nullptr;
@@ -256,16 +256,8 @@ bool UserNet::poll() {
 }
 
 void UserNet::queue_packet(std::span<const std::byte> frame) {
-  if (!is_used_) {
-    return;
-  }
   // libslirp fills in all checksums.
-  const bool is_valid = gives_.checksum && TcpFrame::parse(frame).has_value();
-  PacketHeader header;
-  if (is_valid) {
-    header.flags = PacketHeader::kChecksumIsValid;
-  }
-  if (!queue_.push(header, frame)) {
+  if (is_used_ && !coalescer_.add(frame)) {
     ++dropped_packets_;
   }
 }
