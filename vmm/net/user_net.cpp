@@ -17,6 +17,7 @@
 #include "vmm/net/slirp_sockets.h"
 #include "vmm/net/tcp_cutter.h"
 #include "vmm/net/tcp_frame.h"
+#include "vmm/net/window_refresh.h"
 
 namespace vmm::net {
 namespace {
@@ -272,9 +273,8 @@ NetEnd::Sent UserNet::send(uint16_t /*pair*/, const PacketHeader& header, std::s
   }
   if (header.segments != PacketHeader::kNone) {
     input_large(sent);
-  } else if ((header.flags & PacketHeader::kNeedsChecksum) == 0 ||
-             complete_checksum(sent, header.checksum_start, header.checksum_offset)) {
-    input(sent);
+  } else {
+    input_packet(header, sent);
   }
   return Sent::kDone;
 }
@@ -305,11 +305,22 @@ void UserNet::input(std::span<const std::byte> frame) {
   sockets_->touch();
 }
 
+void UserNet::input_packet(const PacketHeader& header, std::span<std::byte> frame) {
+  const bool is_sum_partial = (header.flags & PacketHeader::kNeedsChecksum) != 0;
+  if (const auto tcp = TcpFrame::parse(frame)) {
+    refresh_window(frame, *tcp, is_sum_partial);
+  }
+  if (!is_sum_partial || complete_checksum(frame, header.checksum_start, header.checksum_offset)) {
+    input(frame);
+  }
+}
+
 void UserNet::input_large(std::span<std::byte> frame) {
   const auto at = TcpFrame::parse(frame, TcpFrame::Length::kOfFrame);
   if (!at || frame.size() - TcpFrame::kIpAt > kMaxIpBytes) {
     return;
   }
+  refresh_window(frame, *at, true);
   // Drivers differ in what they leave in the headers of a large packet.
   set_lengths(frame, *at);
   if (at->is_v4) {

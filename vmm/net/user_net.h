@@ -77,6 +77,7 @@ class UserNet final : public NetEnd, private EventLoop::Poller {
   bool poll() override;
   void queue_packet(std::span<const std::byte> frame);
   void input(std::span<const std::byte> frame);
+  void input_packet(const PacketHeader& header, std::span<std::byte> frame);
   void input_large(std::span<std::byte> frame);
   bool may_pass(std::span<const std::byte> frame) const;
 
