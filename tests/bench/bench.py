@@ -4,7 +4,7 @@ each pair's figures (medians).
 Measurements: start (a program that ends at once), boot (stock kernel to the first line of /init), memory (resident
 beside the guest's), disk (a guest program in ring 3 that polls its virtqueue), control (answers of the control socket, and how
 long a guest takes to stop and go on), disc (power-on to what the loader of a CD
-prints, reading a whole CD, installing from one), throwaway (guests with --ephemeral); image (vmm-img bench), open
+prints, reading a whole CD, installing from one), throwaway (guests with --ephemeral), network (iperf3, round trips); image (vmm-img bench), open
 (vmm-img info and check), tool (vmm-img's other commands), nbd (vmm-img serve under fio); domain (reading and checking a
 domain file). All if none is named.
 
@@ -30,6 +30,7 @@ import images  # noqa: E402
 import initramfs  # noqa: E402
 import live  # noqa: E402
 import nbd  # noqa: E402
+import network  # noqa: E402
 import throwaway  # noqa: E402
 import tool  # noqa: E402
 from figures import Table, pairs, peak_resident_kib, run_to_end  # noqa: E402
@@ -191,6 +192,12 @@ def measure_throwaway(options, folder):
         measure(options, folder)
 
 
+def measure_network(options, folder):
+    for kind in chosen_parts(options, network.PARTS):
+        network.measure(options, folder, kind, lambda interface, initrd: domain_xml(
+            cloud_kernel(), 256, 1, initrd=initrd, cmdline="console=ttyS0 quiet").replace("<serial", f"{interface}<serial"))
+
+
 def measure_disc(options, folder):
     for measure in chosen_parts(options, discs.PARTS):
         measure(options, folder)
@@ -200,7 +207,7 @@ def measure_disc(options, folder):
 BOOT_PARTS = (1, 2)  # vCPUs
 DISK_PARTS = tuple((machine, operation, length, depth) for machine in ("pc", "microvm")
                    for operation in ("randread", "randwrite") for length in (4096, 65536) for depth in (1, 32))
-PARTS = {"boot": BOOT_PARTS, "disk": DISK_PARTS, "disc": discs.PARTS, "throwaway": throwaway.PARTS}
+PARTS = {"boot": BOOT_PARTS, "disk": DISK_PARTS, "disc": discs.PARTS, "throwaway": throwaway.PARTS, "network": network.PARTS}
 
 
 def chosen_parts(options, parts):
@@ -208,7 +215,7 @@ def chosen_parts(options, parts):
 
 
 GUESTS = {"start": measure_start, "boot": measure_boot, "memory": measure_memory, "disk": measure_disk, "control": measure_control, "live": measure_live,
-          "disc": measure_disc, "throwaway": measure_throwaway}
+          "disc": measure_disc, "throwaway": measure_throwaway, "network": measure_network}
 IMAGES = {"image": images.measure_image, "open": images.measure_open, "tool": tool.measure_tool, "nbd": nbd.measure_nbd}
 DOMAINS = {"domain": domains.measure_domain}
 HERE_ALWAYS = IMAGES | DOMAINS

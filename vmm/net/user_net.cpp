@@ -17,6 +17,7 @@
 #include "vmm/net/slirp_sockets.h"
 #include "vmm/net/tcp_cutter.h"
 #include "vmm/net/tcp_frame.h"
+#include "vmm/net/window_refresh.h"
 
 namespace vmm::net {
 namespace {
@@ -232,18 +233,18 @@ Status UserNet::remove_forward(const PortForward& forward) {
 }
 
 void UserNet::set_use(uint16_t pairs, const PacketOffloads& gives) {
-  const bool is_used = pairs > 0;
+  is_used_ = pairs > 0;
+  coalescer_.set_use(gives);
   // What waits may be of a kind that is not taken any more.
-  if (!is_used || !(gives == gives_)) {
-    queue_.clear();
-  }
-  is_used_ = is_used;
-  gives_ = gives;
+  queue_.clear();
 }
 
 void UserNet::want_packets(uint16_t /*pair*/, bool is_wanted) { is_wanted_ = is_wanted; }
 
-size_t UserNet::receive(uint16_t /*pair*/, std::span<const iovec> room) { return queue_.receive(room); }
+size_t UserNet::receive(uint16_t /*pair*/, std::span<const iovec> room) {
+  coalescer_.complete();
+  return queue_.receive(room);
+}
 
 bool UserNet::poll() {
   const bool are_waiting = is_wanted_ && !queue_.is_empty() && receiver_ != nullptr;
@@ -256,16 +257,8 @@ bool UserNet::poll() {
 }
 
 void UserNet::queue_packet(std::span<const std::byte> frame) {
-  if (!is_used_) {
-    return;
-  }
   // libslirp fills in all checksums.
-  const bool is_valid = gives_.checksum && TcpFrame::parse(frame).has_value();
-  PacketHeader header;
-  if (is_valid) {
-    header.flags = PacketHeader::kChecksumIsValid;
-  }
-  if (!queue_.push(header, frame)) {
+  if (is_used_ && !coalescer_.add(frame)) {
     ++dropped_packets_;
   }
 }
@@ -280,9 +273,8 @@ NetEnd::Sent UserNet::send(uint16_t /*pair*/, const PacketHeader& header, std::s
   }
   if (header.segments != PacketHeader::kNone) {
     input_large(sent);
-  } else if ((header.flags & PacketHeader::kNeedsChecksum) == 0 ||
-             complete_checksum(sent, header.checksum_start, header.checksum_offset)) {
-    input(sent);
+  } else {
+    input_packet(header, sent);
   }
   return Sent::kDone;
 }
@@ -313,11 +305,22 @@ void UserNet::input(std::span<const std::byte> frame) {
   sockets_->touch();
 }
 
+void UserNet::input_packet(const PacketHeader& header, std::span<std::byte> frame) {
+  const bool is_sum_partial = (header.flags & PacketHeader::kNeedsChecksum) != 0;
+  if (const auto tcp = TcpFrame::parse(frame)) {
+    refresh_window(frame, *tcp, is_sum_partial);
+  }
+  if (!is_sum_partial || complete_checksum(frame, header.checksum_start, header.checksum_offset)) {
+    input(frame);
+  }
+}
+
 void UserNet::input_large(std::span<std::byte> frame) {
   const auto at = TcpFrame::parse(frame, TcpFrame::Length::kOfFrame);
   if (!at || frame.size() - TcpFrame::kIpAt > kMaxIpBytes) {
     return;
   }
+  refresh_window(frame, *at, true);
   // Drivers differ in what they leave in the headers of a large packet.
   set_lengths(frame, *at);
   if (at->is_v4) {

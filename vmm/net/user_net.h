@@ -7,8 +7,10 @@
 // - From the guest large TCP packets are taken as they are: libslirp reads IPv4 packets of any length,
 // whatever
 //   the MTU. Of IPv6 it refuses what is longer than the MTU, so these are cut.
-// - For the guest at most kQueueBytes wait. While it is more than half of that, nothing is read from sockets,
-//   so that who sends waits; past it packets are dropped.
+// - For the guest, segments of TCP that follow one another become one packet, where it takes such
+// (Coalescer).
+//   At most kQueueBytes wait for it. While it is more than half of that, nothing is read from sockets, so
+//   that who sends waits; past it packets are dropped.
 // - A guest that opens connections without end gets no more of them once half of the descriptors that the
 //   process may have are used, or kMostSockets.
 //
@@ -24,6 +26,7 @@
 #include "vmm/base/event_loop.h"
 #include "vmm/base/log.h"
 #include "vmm/core/net_end.h"
+#include "vmm/net/coalescer.h"
 #include "vmm/net/packet_queue.h"
 #include "vmm/net/user_net_options.h"
 
@@ -55,7 +58,7 @@ class UserNet final : public NetEnd, private EventLoop::Poller {
   PacketOffloads takes() const override {
     return {.checksum = true, .tcp4 = true, .tcp6 = true, .ecn = true};
   }
-  PacketOffloads can_give() const override { return {.checksum = true}; }
+  PacketOffloads can_give() const override { return {.checksum = true, .tcp4 = true, .tcp6 = true}; }
   void connect(NetReceiver& receiver) override { receiver_ = &receiver; }
   void set_use(uint16_t pairs, const PacketOffloads& gives) override;
   Sent send(uint16_t pair, const PacketHeader& header, std::span<const iovec> frame,
@@ -74,6 +77,7 @@ class UserNet final : public NetEnd, private EventLoop::Poller {
   bool poll() override;
   void queue_packet(std::span<const std::byte> frame);
   void input(std::span<const std::byte> frame);
+  void input_packet(const PacketHeader& header, std::span<std::byte> frame);
   void input_large(std::span<std::byte> frame);
   bool may_pass(std::span<const std::byte> frame) const;
 
@@ -91,8 +95,8 @@ class UserNet final : public NetEnd, private EventLoop::Poller {
   NetReceiver* receiver_ = nullptr;
   bool is_used_ = false;
   bool is_wanted_ = false;
-  PacketOffloads gives_;
   PacketQueue queue_{kQueueBytes};
+  Coalescer coalescer_{queue_};
   std::vector<std::byte> sent_;  // the guest's packet, copied
   uint64_t dropped_packets_ = 0;
   log::RateLimit limit_;

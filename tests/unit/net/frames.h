@@ -88,6 +88,10 @@ struct IpEnds {
   IpAddress to;
 };
 
+// From the host to the guest.
+inline const IpEnds kEnds4{IpAddress::v4(10, 0, 2, 2), IpAddress::v4(10, 0, 2, 15)};
+inline const IpEnds kEnds6{IpAddress::parse("fec0::2").value(), IpAddress::parse("fec0::15").value()};
+
 // The sum of the pseudo header, in the order of numbers.
 inline uint32_t pseudo_sum(const IpEnds& ends, uint8_t protocol, size_t bytes) {
   return uint32_t{slow_sum(raw(ends.from))} + slow_sum(raw(ends.to)) + protocol +

@@ -9,9 +9,6 @@
 namespace vmm::net {
 namespace {
 
-const IpEnds kEnds4{IpAddress::v4(10, 0, 2, 2), IpAddress::v4(10, 0, 2, 15)};
-const IpEnds kEnds6{IpAddress::parse("fec0::2").value(), IpAddress::parse("fec0::15").value()};
-
 TEST(TcpFrames, SayWhereThePayloadIs) {
   const Bytes frame4 = tcp_frame(kEnds4, {.options = bytes_of({1, 1, 1, 1}), .payload = pattern(10)});
   const auto v4 = TcpFrame::parse(frame4);

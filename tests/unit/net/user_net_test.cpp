@@ -7,6 +7,7 @@
 #include <random>
 
 #include "tests/unit/net/net_guest.h"
+#include "vmm/net/checksum.h"
 
 namespace vmm::net {
 namespace {
@@ -80,7 +81,7 @@ class UserNetworks : public testing::Test {
     });
     return std::move(*socket);
   }
-  void check_both_ways(bool is_v4);
+  void check_both_ways(bool is_v4, const PacketOffloads& gives);
   void check_forward(bool is_v4);
 
   std::unique_ptr<EventLoop> loop_ = std::move(*EventLoop::create());
@@ -135,7 +136,7 @@ TEST_F(UserNetworks, TheHostAnswersWhereItsIp6AddressIs) {
   }));
 }
 
-void UserNetworks::check_both_ways(bool is_v4) {
+void UserNetworks::check_both_ways(bool is_v4, const PacketOffloads& gives) {
   const auto listener = HostSocket::bind(is_v4, SOCK_STREAM);
   if (!listener) {
     GTEST_SKIP() << "the host has no such loopback address";
@@ -145,8 +146,16 @@ void UserNetworks::check_both_ways(bool is_v4) {
                listener->port());
   ASSERT_TRUE(tcp.connect());
   const HostSocket host = accept(*listener);
+  guest_->use(gives);
+  size_t longest = 0;
   guest_->on_packet = [&](const ReceivedPacket& packet) {
-    EXPECT_TRUE(type_of(packet.frame) == kEtherTypeArp || has_right_checksum(packet.frame));
+    Bytes whole = packet.frame;
+    if ((packet.header.flags & PacketHeader::kNeedsChecksum) != 0) {
+      EXPECT_EQ(packet.header.segments, is_v4 ? PacketHeader::kTcp4 : PacketHeader::kTcp6);
+      EXPECT_TRUE(complete_checksum(whole, packet.header.checksum_start, packet.header.checksum_offset));
+    }
+    EXPECT_TRUE(type_of(whole) == kEtherTypeArp || has_right_checksum(whole));
+    longest = std::max(longest, whole.size());
     tcp.take(packet);
   };
 
@@ -173,16 +182,31 @@ void UserNetworks::check_both_ways(bool is_v4) {
   }));
   EXPECT_TRUE(tcp.received == pattern(kTotal));
   EXPECT_EQ(net_->dropped_packets(), 0U);
+  if (gives.tcp4 || gives.tcp6) {
+    EXPECT_GT(longest, 20'000U);
+  } else {
+    EXPECT_LE(longest, 1514U);
+  }
 }
 
 TEST_F(UserNetworks, LargePacketsOfTcpReachTheHostAndItsDataTheGuest) {
   start();
-  check_both_ways(true);
+  check_both_ways(true, {});
 }
 
 TEST_F(UserNetworks, LargePacketsOfTcpOverIp6AreCut) {
   start();
-  check_both_ways(false);
+  check_both_ways(false, {});
+}
+
+TEST_F(UserNetworks, AGuestThatTakesLargePacketsIsGivenSuch) {
+  start();
+  check_both_ways(true, net_->can_give());
+}
+
+TEST_F(UserNetworks, AGuestThatTakesLargePacketsIsGivenSuchOfIp6) {
+  start();
+  check_both_ways(false, net_->can_give());
 }
 
 TEST_F(UserNetworks, ALargePacketsHeadersNeedNotBeRight) {
