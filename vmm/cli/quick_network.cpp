@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -16,8 +17,8 @@ constexpr std::string_view kUsualAddress = "127.0.0.1";
 
 std::optional<uint16_t> parse_port(std::string_view text) {
   uint16_t port = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, port);
+  const char* const end = std::to_address(text.end());
+  const auto [rest, error] = std::from_chars(std::to_address(text.begin()), end, port);
   return error == std::errc() && rest == end && port > 0 ? std::optional(port) : std::nullopt;
 }
 
