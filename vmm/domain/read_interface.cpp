@@ -146,7 +146,7 @@ void read_user_backend(const ReadContext& context, const Element& element, Inter
     interface.log_file = log_file == nullptr ? "" : context.complete(*backend, log_file->value);
     return;
   }
-  if (backend != nullptr && (backend->is_mistaken("type") || backend->has_mistakes())) {
+  if (backend != nullptr && backend->has_mistakes()) {
     interface.backend = UserBackend::kPasst;  // the one of which nothing else is refused
     return;
   }
