@@ -18,6 +18,7 @@ _vmm_values() {
     --ephemeral) echo memory ;;
     --log-level) echo debug info warning error off ;;
     --machine) echo pc microvm ;;
+    --net) echo user none tap: bridge: ;;
     --message-format) echo text json ;;
     --print-example) echo minimal install throwaway microvm ;;
     --format) echo raw qcow2 ;;

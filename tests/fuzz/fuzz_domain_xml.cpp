@@ -8,6 +8,8 @@
 #include "vmm/base/bytes.h"
 #include "vmm/domain/cpu_set.h"
 #include "vmm/domain/load.h"
+#include "vmm/domain/net_addresses.h"
+#include "vmm/domain/port_forwards.h"
 #include "vmm/domain/write_domain.h"
 
 namespace vmm::domain {
@@ -40,6 +42,37 @@ void check_messages(const Reading& reading) {
   }
 }
 
+void check_interface(const Interface& interface) {
+  VMM_CHECK((interface.mac.bytes[0] & 1U) == 0 && interface.mac != MacAddress{},
+            "a card has a possible address");
+  VMM_CHECK(interface.queues >= 1 && interface.queues <= kMaxInterfaceQueues,
+            "a card has a possible number of queues");
+  for (const auto& size : {interface.rx_queue_size, interface.tx_queue_size}) {
+    VMM_CHECK(!size || (*size >= kMinInterfaceQueueSize && *size <= kMaxQueueSize && is_power_of_two(*size)),
+              "a queue of a card has a possible size");
+  }
+  const uint32_t mtu = interface.mtu.value_or(kMinMtu);
+  VMM_CHECK(mtu >= kMinMtu && mtu <= kMaxMtu, "an MTU is possible");
+  VMM_CHECK(interface.type != InterfaceType::kBridge || is_host_device_name(interface.bridge),
+            "a bridge has a name");
+  VMM_CHECK(interface.type != InterfaceType::kDirect || is_host_device_name(interface.device),
+            "a device has a name");
+  VMM_CHECK(interface.type != InterfaceType::kNetwork || !interface.network.empty(), "a network has a name");
+  VMM_CHECK(interface.type == InterfaceType::kUser || (interface.forwards.empty() && !interface.ipv4),
+            "a tap forwards nothing");
+  size_t ports = 0;
+  for (const PortForward& forward : interface.forwards) {
+    for (const PortRange& range : forwarded_ports(forward)) {
+      VMM_CHECK(range.first >= 1 && range.last >= range.first && range.to >= 1 &&
+                    uint32_t{range.to} + range.last - range.first <= 65535,
+                "a range of ports is possible");
+      ports += size_t{range.last} - range.first + 1;
+    }
+  }
+  VMM_CHECK(interface.backend == UserBackend::kPasst || ports <= kMaxForwardedPorts,
+            "forwarded ports are bounded");
+}
+
 void check_devices(const Domain& domain) {
   VMM_CHECK(domain.disks.size() <= kMaxPcDisks && domain.serials.size() <= kMaxSerialPorts,
             "devices are counted");
@@ -60,6 +93,8 @@ void check_devices(const Domain& domain) {
     VMM_CHECK(!disk.address || (disk.address->slot >= 2 && disk.address->slot < 32),
               "a disk has a possible address");
   }
+  VMM_CHECK(domain.interfaces.size() <= kMaxPcDevices, "cards are counted");
+  std::ranges::for_each(domain.interfaces, check_interface);
   for (const Serial& serial : domain.serials) {
     VMM_CHECK(serial.port < kMaxSerialPorts, "a serial port has a possible number");
   }

@@ -82,6 +82,22 @@ def domains():
              " error_policy='stop' rerror_policy='report' event_idx='off' ioeventfd='on'")
         + disk("vdb", "<readonly/><address type='pci' domain='0x0000' bus='0x00' slot='0x08' function='0x0'/>", "type='raw' io='threads'")
         + disk("vdc", "<shareable/><blockio logical_block_size='512' physical_block_size='4096'/>", "type='raw' cache='writethrough'"))))
+    save("domain_xml", "interfaces.xml", domain(
+        others="<metadata><vmm:user-network xmlns:vmm='urn:vmm:domain:1' restrict='no' tftp='boot' bootfile='pxelinux.0'/></metadata>\n",
+        devices=(
+            "<interface type='user'><mac address='52:54:00:12:34:56'/><ip family='ipv4' address='192.168.77.0' prefix='24'/>"
+            "<ip family='ipv6' address='2001:db8:77::' prefix='64'/><portForward proto='tcp' address='127.0.0.1'><range start='2222' to='22'/>"
+            "<range start='5000' end='5009' to='6000'/><range start='5003' exclude='yes'/></portForward><model type='e1000'/></interface>\n"
+            "<interface type='bridge'><source bridge='br0'/><target dev='tap0'/><driver name='vhost' queues='4' rx_queue_size='512'"
+            " event_idx='off'><host csum='off' mrg_rxbuf='off'/><guest tso4='off'/></driver><bandwidth><inbound average='1000' peak='5000'"
+            " burst='1024'/><outbound average='128'/></bandwidth><filterref filter='clean-traffic'><parameter name='IP' value='10.0.0.7'/>"
+            "</filterref><link state='down'/><mtu size='9000'/><rom file='net.rom' bar='off'/><boot order='2'/><alias name='ua-net'/>"
+            "<address type='pci' slot='0x09'/></interface>\n"
+            "<interface type='direct'><source dev='eth0' mode='private'/></interface><interface type='network'><source network='default'/>"
+            "</interface><interface type='ethernet'><target dev='tap1' managed='no'/></interface>")))
+    save("domain_xml", "interfaces-passt.xml", domain(devices=(
+        "<interface type='user'><backend type='passt' logFile='passt.log'/><source dev='eth0'/><ip address='10.0.2.15'/>"
+        "<portForward proto='udp' dev='eth0'><range start='1' end='1023' exclude='yes'/></portForward></interface>")))
     save("domain_xml", "serial.xml", domain(devices=(
         "<serial type='stdio'><target type='isa-serial' port='0'/></serial>"
         "<serial type='file'><source path='log' append='on'/><target port='1'/></serial>"
@@ -106,13 +122,17 @@ def domains():
 
 def settings():
     guest = domain(general="<vcpu current='2'>2</vcpu>\n<iothreads>1</iothreads>\n", devices=(
-        disk("vda", "<boot order='1'/>") + "<disk device='cdrom'><target dev='hdc' bus='ide'/></disk><serial type='pty'/>"))
+        disk("vda", "<boot order='1'/>") + "<disk device='cdrom'><target dev='hdc' bus='ide'/></disk>"
+        "<interface type='user'/><serial type='pty'/>"))
     for name, lines in (
             ("numbers", ("memory=2GiB", "currentMemory=1GiB", "vcpu=4", "iothreads=2", "cpu.mode=host-model", "features.pmu=off")),
             ("disks", ("disk.vda.source=other.qcow2", "disk.vda.format=qcow2", "disk.vda.cache=none", "disk.hdc.source=d.iso",
                        "disk.hdc.type=block", "disk.vda.readonly=yes", "disk.vda.boot.order=2")),
             ("boot", ("os.boot=cdrom,hd", "os.cmdline=a & <b>", "os.initrd=", "serial.0.type=file", "serial.0.path=log",
                       "clock.offset=timezone", "clock.timezone=Etc/UTC")),
+            ("interface", ("interface.0.type=bridge", "interface.0.source.bridge=br0", "interface.0.mac=52:54:00:00:00:07",
+                           "interface.0.driver.queues=2", "interface.0.bandwidth.inbound.average=100", "interface.0.mtu=9000",
+                           "interface.0.boot.order=3", "interface.1.link=down")),
             ("mistakes", ("memroy=2GiB", "memory=2", "disk.vdb.cache=none", "vcpu", "features.acpi=on", "cpu.topology.cores=2"))):
         save("domain_set", name, "\n".join(lines) + "\n\n" + guest)
 

@@ -23,8 +23,9 @@ FILES = os.path.join(HERE, "virt_install")
 PROGRAM = os.path.join(os.path.dirname(VMM), "guests", "hello.elf")
 VMM_IMG = os.path.join(os.path.dirname(VMM), "vmm-img")
 MIB = 1 << 20
-# What a host may not have: a processor with all features of the model.
-OF_THE_HOST = {"cpu-model.xml": r"<cpu>/<model>: this host cannot give the feature"}
+# What a host may not have: a processor with all features of the model, or a bridge.
+OF_THE_HOST = {"cpu-model.xml": r"<cpu>/<model>: this host cannot give the feature",
+               "network-bridge-1.xml": r"<interface>.*\bbr0\b", "network-bridge-2.xml": r"<interface>.*\bbr0\b"}
 
 
 def refused_files():

@@ -292,6 +292,8 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
                                         {"cpus", required_argument, nullptr, kQuick},
                                         {"name", required_argument, nullptr, kQuick},
                                         {"machine", required_argument, nullptr, kQuick},
+                                        {"net", required_argument, nullptr, kQuick},
+                                        {"forward", required_argument, nullptr, kQuick},
                                         {"exit-port", no_argument, nullptr, kExitPort},
                                         {"print", no_argument, nullptr, kPrint},
                                         {"set", required_argument, nullptr, kSet},

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "vmm/base/option_words.h"
+#include "vmm/cli/quick_network.h"
 #include "vmm/domain/diagnostics.h"
 #include "vmm/domain/quick_domain.h"
 #include "vmm/machine/disk_source.h"
@@ -41,6 +42,12 @@ Usage: vmm run [--kernel FILE] [--disk FILE]... [--cdrom ISO] [OPTIONS]
   --name NAME         for vmm ctl (run-PID if absent, with the number of the process)
   --machine pc|microvm
                       pc if absent
+  --net user|none|tap:NAME|bridge:NAME
+                      its network card: in a network of vmm's own, by which it reaches what the host reaches
+                      (if absent, too); none; at a tap that is there; in a bridge of the host
+  --forward [tcp:|udp:][ADDRESS:]PORT:PORT
+                      with --net user: a port of the host leads to a port of the guest, as 2222:22; may be
+                      repeated. Of TCP and of 127.0.0.1, if it is not said; 0.0.0.0 is all of the host
   --exit-port         the guest may end the run with an exit status (docs/commands.md, scripts/guest-exit)
   --set PATH=VALUE    another value, as disk.vda.cache=none; see vmm --help; may be repeated
   --print             print the domain file that this is, and run nothing; saved, vmm --domain runs the same
@@ -244,6 +251,10 @@ Status read_quick_option(std::string_view name, std::string_view value, Options&
     quick.name = value;
   } else if (name == "machine") {
     return read_machine(value, quick);
+  } else if (name == "net") {
+    return read_net(value, quick);
+  } else if (name == "forward") {
+    return read_forward(value, quick);
   } else if (name == "exit-port") {
     quick.has_exit_port = true;
   }

@@ -272,15 +272,14 @@ class SettingsEditor {
 
   // Of what gainsays the value, or means nothing beside it.
   void make_room(const SettingRule& rule, XMLElement& base, std::string_view value) {
-    if (rule.path == "serial.*.type" && value != "file" && value != "unix") {
+    const bool is_end_without_source = rule.path == "serial.*.type" && value != "file" && value != "unix";
+    if (is_end_without_source || (rule.path == "interface.*.type" && attribute_of(base, "type") != value)) {
       remove(base, "source");
     } else if (rule.path == "os.boot") {
       remove_boot_numbers("disk");
       remove_boot_numbers("interface");
     } else if (rule.element == "devices/disk/boot" || rule.element == "devices/interface/boot") {
       remove_boot_devices();
-    } else if (rule.path == "interface.*.type" && attribute_of(base, "type") != value) {
-      remove(base, "source");
     }
   }
 

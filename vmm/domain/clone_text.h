@@ -37,7 +37,7 @@ struct CloneText {
 
   std::string text;
   std::vector<Overlay> overlays;    // of the disks that are written to, and not by others, and not throwaway
-  std::vector<Moved> serial_ports;  // in files, and listening at sockets
+  std::vector<Moved> serial_ports;  // in files, and listening at sockets; logs of passt
 };
 
 // `text` is that of `domain`. Errors, of ErrorKind::kConfiguration: a name that is none, or the old one.

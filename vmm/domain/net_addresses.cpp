@@ -58,6 +58,7 @@ MacAddress made_mac(const Domain& domain, uint32_t index) {
   }
   hash.add(0);
   hash.add(static_cast<uint8_t>(index));
+  hash.add(static_cast<uint8_t>(index >> 8U));
   const uint64_t value = hash.value() ^ hash.value() >> 32U;
   return {.bytes = {0x52, 0x54, 0x00, static_cast<uint8_t>(value >> 16U), static_cast<uint8_t>(value >> 8U),
                     static_cast<uint8_t>(value)}};

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "vmm/domain/net_addresses.h"
+#include "vmm/domain/reader.h"
 
 namespace vmm::domain {
 namespace {
@@ -101,7 +102,7 @@ std::optional<PortForward> read_port_forward(const ReadContext& context, const E
                          fmt::format("{}: has no proto=; write proto='tcp' or 'udp'", element.place));
   }
   read_forward_address(context, element, forward);
-  forward.device = element.value_of("dev");
+  forward.device = read_host_device(context, element, "dev");
   if (element.children.size() > kMaxPortRanges) {
     report_many_ranges(context, element.line);
     return std::nullopt;

@@ -4,6 +4,7 @@
 
 #include "vmm/domain/diagnostics.h"
 #include "vmm/domain/element_table.h"
+#include "vmm/domain/net_addresses.h"
 #include "vmm/domain/xml_scan.h"
 #include "vmm/domain/xml_writer.h"
 
@@ -57,6 +58,29 @@ size_t most_places(const QuickDomain& quick) {
   return quick.machine == MachineType::kPc ? kMaxPcDisks : kMaxMicrovmDisks;
 }
 
+// Each virtio device has one.
+size_t all_places(const QuickDomain& quick) {
+  return quick.machine == MachineType::kPc ? kMaxPcDevices : kMaxMicrovmDevices;
+}
+
+QuickNet net_of(const QuickDomain& quick) {
+  const bool has_place = quick.disks.size() < all_places(quick);
+  return quick.net.value_or(has_place ? QuickNet::kUser : QuickNet::kNone);
+}
+
+Status check_net(const QuickDomain& quick) {
+  const QuickNet net = net_of(quick);
+  if (net != QuickNet::kNone && quick.disks.size() >= all_places(quick)) {
+    return fail_configuration(
+        "--net: the {} disks have all places of the machine; leave out a disk, or --net", quick.disks.size());
+  }
+  if (net != QuickNet::kUser && !quick.forwards.empty()) {
+    return fail_configuration(
+        "--forward: is for --net user; by another, the guest is reached at its own address");
+  }
+  return {};
+}
+
 Status check_figures(const QuickDomain& quick) {
   if (quick.memory_mib < kMinMemoryBytes >> 20 || quick.memory_mib > kMaxMemoryBytes >> 20) {
     return fail_configuration("--memory: {} MiB are not from {} MiB to {} TiB", quick.memory_mib,
@@ -81,6 +105,42 @@ Status check_figures(const QuickDomain& quick) {
 std::string default_command_line(const QuickDomain& quick) {
   const bool has_root = !quick.disks.empty() && quick.initrd.empty();
   return has_root ? "console=ttyS0 root=/dev/vda rw" : "console=ttyS0";
+}
+
+std::string forward_text(const QuickForward& forward) {
+  return fmt::format(
+      "      <portForward proto='{}' address='{}'>\n"
+      "        <range start='{}' to='{}'/>\n"
+      "      </portForward>\n",
+      forward.protocol == IpProtocol::kTcp ? "tcp" : "udp", ip_text(forward.address), forward.host_port,
+      forward.guest_port);
+}
+
+std::string interface_text(const QuickDomain& quick) {
+  std::string type = "user";
+  std::string end;
+  switch (net_of(quick)) {
+    case QuickNet::kNone:
+      return {};
+    case QuickNet::kUser:
+      for (const QuickForward& forward : quick.forwards) {
+        end += forward_text(forward);
+      }
+      break;
+    case QuickNet::kTap:
+      type = "ethernet";
+      end = fmt::format("      <target dev='{}' managed='no'/>\n", escaped_value(quick.net_device));
+      break;
+    case QuickNet::kBridge:
+      type = "bridge";
+      end = fmt::format("      <source bridge='{}'/>\n", escaped_value(quick.net_device));
+      break;
+  }
+  return fmt::format(
+      "    <interface type='{}'>\n{}"
+      "      <model type='virtio'/>\n"
+      "    </interface>\n",
+      type, end);
 }
 
 // What the guest frees goes back to the host, where there is a place for the device.
@@ -174,12 +234,14 @@ std::string cdrom_text(const std::filesystem::path& disc) {
 Result<std::string> quick_domain_text(const QuickDomain& quick) {
   VMM_TRY(check_bootable(quick));
   VMM_TRY(check_figures(quick));
+  VMM_TRY(check_net(quick));
   VMM_TRY(check_texts(quick));
   std::string devices;
   for (size_t i = 0; i < quick.disks.size(); ++i) {
     devices += disk_text(quick.disks[i], i);
   }
   devices += quick.cdrom.empty() ? "" : cdrom_text(quick.cdrom);
+  devices += interface_text(quick);
   return fmt::format(
       "<!-- Made by vmm run. What is written to a transient disk is thrown away at the end. -->\n"
       "<domain type='kvm'>\n"

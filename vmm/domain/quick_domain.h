@@ -22,6 +22,15 @@ struct QuickDisk {
   std::filesystem::path data_file;  // of a qcow2 image that has its data elsewhere
 };
 
+enum class QuickNet : uint8_t { kNone, kUser, kTap, kBridge };
+
+struct QuickForward {
+  IpProtocol protocol = IpProtocol::kTcp;
+  IpAddress address;  // of the host
+  uint16_t host_port = 0;
+  uint16_t guest_port = 0;
+};
+
 // Paths are absolute, and empty where there is no such file.
 struct QuickDomain {
   std::string name;
@@ -33,6 +42,9 @@ struct QuickDomain {
   std::optional<std::string> command_line;  // absent: the console, and the root disk where there is no initrd
   std::vector<QuickDisk> disks;             // throwaway all of them
   std::filesystem::path cdrom;              // booted before the disks
+  std::optional<QuickNet> net;              // absent: kUser, where there is a place for it
+  std::string net_device;                   // with kTap, kBridge: what is_host_device_name() takes
+  std::vector<QuickForward> forwards;       // with kUser
   bool has_exit_port = false;
 };
 

@@ -19,19 +19,21 @@ std::string_view name_of_type(InterfaceType type) {
   return kNames.at(static_cast<size_t>(type));
 }
 
-std::string read_host_device(const ReadContext& context, const Element& element, std::string_view name) {
-  const Attribute* attribute = element.attribute(name);
-  if (attribute == nullptr) {
+// It becomes the name of a file.
+std::string read_network_name(const ReadContext& context, const Element& source) {
+  const Attribute* name = source.attribute("network");
+  if (name == nullptr || name->value.empty()) {
     return {};
   }
-  if (!is_host_device_name(attribute->value)) {
-    context.report.error(attribute->line,
-                         fmt::format("{}: not a name of a network device: these have at most 15 characters, "
-                                     "no '/', ':' or '%' and no white space",
-                                     element.place_of(*attribute)));
+  if (name->value.find('/') != std::string::npos || name->value.front() == '.' ||
+      printable(name->value) != name->value) {
+    context.report.error(
+        name->line,
+        fmt::format("{}: not a name of one of libvirt's networks; virsh net-list --all shows them",
+                    source.place_of(*name)));
     return {};
   }
-  return attribute->value;
+  return name->value;
 }
 
 struct SourceAttribute {
@@ -97,7 +99,7 @@ void read_interface_source(const ReadContext& context, const Element& element, I
   interface.bridge = has_bridge ? read_host_device(context, *source, "bridge") : "";
   const bool has_device = interface.type == InterfaceType::kDirect || interface.type == InterfaceType::kUser;
   interface.device = has_device ? read_host_device(context, *source, "dev") : "";
-  interface.network = interface.type == InterfaceType::kNetwork ? source->value_of("network") : "";
+  interface.network = interface.type == InterfaceType::kNetwork ? read_network_name(context, *source) : "";
 }
 
 void read_interface_target(const ReadContext& context, const Element& element, Interface& interface) {
@@ -144,7 +146,7 @@ void read_user_backend(const ReadContext& context, const Element& element, Inter
     interface.log_file = log_file == nullptr ? "" : context.complete(*backend, log_file->value);
     return;
   }
-  if (backend != nullptr && (backend->is_mistaken("type") || backend->has_mistakes())) {
+  if (backend != nullptr && backend->has_mistakes()) {
     interface.backend = UserBackend::kPasst;  // the one of which nothing else is refused
     return;
   }
@@ -297,6 +299,21 @@ void make_macs(const std::vector<size_t>& without_mac, Domain& domain) {
 }
 
 }  // namespace
+
+std::string read_host_device(const ReadContext& context, const Element& element, std::string_view name) {
+  const Attribute* attribute = element.attribute(name);
+  if (attribute == nullptr) {
+    return {};
+  }
+  if (!is_host_device_name(attribute->value)) {
+    context.report.error(attribute->line,
+                         fmt::format("{}: not a name of a network device: these have at most 15 characters, "
+                                     "no '/', ':' or '%' and no white space",
+                                     element.place_of(*attribute)));
+    return {};
+  }
+  return attribute->value;
+}
 
 void read_interfaces(const ReadContext& context, const Element& devices, Domain& domain) {
   std::vector<size_t> without_mac;

@@ -45,6 +45,9 @@ std::string alias_of(const Element& device);
 // What the device's <boot order=…/> says; absent: nothing, or nothing that is right.
 std::optional<uint32_t> read_boot_order(const ReadContext& context, const Element& device);
 
+// What a network device of the host is called, of the attribute; empty: it is not there, or no such name.
+std::string read_host_device(const ReadContext& context, const Element& element, std::string_view attribute);
+
 // Where the device's <address> puts it. Nothing: vmm chooses, which may have been said.
 std::optional<PciAddress> read_virtio_address(const ReadContext& context, const Element& device,
                                               MachineType machine);

@@ -58,6 +58,7 @@ class Completion(CommandTest):
         self.assertEqual(self.complete("--message-format", "="), ["text", "json"])
         self.assertEqual(self.complete("--message-format", "=", "j"), ["json"])
         self.assertEqual(self.complete("--ephemeral", "=", "m"), ["memory"])
+        self.assertEqual(self.complete("run", "--net", ""), ["user", "none", "tap:", "bridge:"])
         self.assertEqual(self.complete("--set", "os.k"), ["os.kernel="])
         self.assertEqual(self.complete("--set", "os.cm"), ["os.cmdline="])
         self.write("guest.xml", b"<domain type='kvm'><name>a</name><memory>65536</memory><os><type>hvm</type></os></domain>")

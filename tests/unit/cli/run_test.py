@@ -47,6 +47,33 @@ class Run(CommandTest):
         self.refuse("data-file= is for qcow2 images", "run", "--disk", "a.img,data-file=d")
         self.refuse("behind a comma", "run", "--disk", "a.qcow2,secret=")
 
+    def test_a_network(self):
+        interface = self.print_domain("--kernel", "k").find("devices/interface")
+        self.assertEqual(interface.get("type"), "user")
+        self.assertEqual(self.print_domain("--kernel", "k", "--net", "user").find("devices/interface").get("type"), "user")
+        self.assertIsNone(self.print_domain("--kernel", "k", "--net", "none").find("devices/interface"))
+        tap = self.print_domain("--kernel", "k", "--net", "tap:tap7").find("devices/interface")
+        self.assertEqual((tap.get("type"), tap.find("target").get("dev")), ("ethernet", "tap7"))
+        bridge = self.print_domain("--kernel", "k", "--net", "bridge:br0").find("devices/interface")
+        self.assertEqual((bridge.get("type"), bridge.find("source").get("bridge")), ("bridge", "br0"))
+        for words in ("tap", "tap:", "tap:a/b", "bridge:a234567890123456", "q35"):
+            self.refuse(f"--net {words}", "run", "--kernel", "k", "--net", words)
+        self.refuse("--net none: --net was given already", "run", "--kernel", "k", "--net", "user", "--net", "none")
+
+    def test_forwarded_ports(self):
+        forwards = self.print_domain("--kernel", "k", "--forward", "2222:22", "--forward", "udp:0.0.0.0:5353:53",
+                                     "--forward", "tcp:[::1]:80:8080").findall("devices/interface/portForward")
+        self.assertEqual([each.attrib for each in forwards], [{"proto": "tcp", "address": "127.0.0.1"}, {"proto": "udp", "address": "0.0.0.0"},
+                                                              {"proto": "tcp", "address": "::1"}])
+        self.assertEqual([(each.find("range").get("start"), each.find("range").get("to")) for each in forwards],
+                         [("2222", "22"), ("5353", "53"), ("80", "8080")])
+        for words in ("22", ":22", "22:", "0:22", "22:65536", "x:22", "sctp:22:22", "localhost:22:22", "::1:22:22", "1.2.3:22:22", "[127.0.0.1]:22:22"):
+            with self.subTest(words=words):
+                self.refuse(f"--forward {words}: write it as 2222:22", "run", "--kernel", "k", "--forward", words)
+        self.refuse("--forward: is for --net user", "run", "--kernel", "k", "--net", "none", "--forward", "2222:22", "--print")
+        self.refuse("port 2222 of the host is forwarded", "run", "--kernel", "k", "--forward", "2222:22", "--forward", "2222:23", "--print")
+        self.refuse("--forward: is for vmm run", "--domain", "x", "--forward", "2222:22")
+
     def test_bytes_decide_nothing_and_give_a_hint(self):
         self.write("image.img", QCOW2_MAGIC)
         done = self.succeed("run", "--disk", "image.img", "--print")
@@ -84,7 +111,7 @@ class Run(CommandTest):
     @unittest.skipUnless(shutil.which("virt-xml-validate"), "libvirt-clients is not installed")
     def test_libvirts_schema(self):
         for number, arguments in enumerate((("--kernel", "k", "--initrd", "i"), ("--disk", "a.qcow2", "--cdrom", "c.iso", "--cpus", "4"),
-                                            ("--kernel", "k", "--machine", "microvm", "--disk", "a&b.img"),
+                                            ("--kernel", "k", "--machine", "microvm", "--disk", "a&b.img", "--forward", "2222:22"),
                                             ("--disk", "a.qcow2,secret=key"))):
             path = self.write(f"{number}.xml", self.succeed("run", *arguments, "--print").stdout.encode())
             done = self.run_in_folder("virt-xml-validate", path, "domain")

@@ -190,6 +190,26 @@ TEST(CloneText, AMacAddressIsNotUsedTwice) {
   EXPECT_THAT(made->text, HasSubstr("<model type=\"virtio\"/>"));
 }
 
+TEST(CloneText, FilesOfTheNetworkAreFoundFromAnotherFolder) {
+  const Domain passt = parsed(
+      clone_devices("<interface type='user'><backend type='passt' logFile='passt.log'/><rom file='net.rom'/>"
+                    "</interface>",
+                    options_for("/new")),
+      "/new");
+  ASSERT_EQ(passt.interfaces.size(), 1U);
+  EXPECT_EQ(passt.interfaces[0].log_file, "/images/twin-passt.log");
+  EXPECT_EQ(passt.interfaces[0].rom.file, "/images/net.rom");
+  const Domain slirp = parsed(
+      clone(DomainText{.others =
+                           "<metadata><v:user-network xmlns:v='urn:vmm:domain:1' tftp='boot'/></metadata>",
+                       .devices = "<interface/>"}
+                .text(),
+            options_for("/new")),
+      "/new");
+  ASSERT_TRUE(slirp.user_network);
+  EXPECT_EQ(slirp.user_network->tftp_folder, "/images/boot");
+}
+
 TEST(CloneText, OddNamesAreEscaped) {
   CloneOptions options = options_for();
   options.name = "a & <b> 'c' \"d\"";

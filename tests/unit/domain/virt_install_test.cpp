@@ -167,6 +167,23 @@ TEST(VirtInstall, AddressesAreHonouredWhereTheyFitAndToldWhereNot) {
   EXPECT_THAT(warnings(q35), Contains(HasSubstr("<memballoon>/<address>: there is no bus 0000:04")));
 }
 
+TEST(VirtInstall, NetworkCardsAreReadAndBootedFrom) {
+  const Domain user = virt_install_domain("network-user");
+  ASSERT_EQ(user.interfaces.size(), 1U);
+  EXPECT_EQ(user.interfaces[0].type, InterfaceType::kUser);
+  EXPECT_EQ(user.interfaces[0].mac, (MacAddress{{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}}));
+  for (const char* const name : {"network-bridge-1", "network-bridge-2"}) {
+    const Domain bridged = virt_install_domain(name);
+    ASSERT_EQ(bridged.interfaces.size(), 1U) << name;
+    EXPECT_EQ(bridged.interfaces[0].type, InterfaceType::kBridge);
+    EXPECT_EQ(bridged.interfaces[0].bridge, "br0");
+  }
+  const Domain first = virt_install_domain("pxe-1");
+  EXPECT_EQ(boot_sources(first, "").at(0).interface, &first.interfaces.at(0));
+  const Domain second = virt_install_domain("pxe-2");
+  EXPECT_THAT(booted(second), ElementsAre("vda"));
+}
+
 TEST(VirtInstall, WhatItTunesIsRead) {
   const Domain tuned = virt_install_domain("disk-iotune");
   ASSERT_TRUE(tuned.disks[0].iotune);
