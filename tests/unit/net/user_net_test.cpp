@@ -268,6 +268,30 @@ TEST_F(UserNetworks, DatagramsGoBothWaysWithChecksumsLeftToTheNetwork) {
   EXPECT_TRUE(std::ranges::equal(ip->payload.subspan(8), as_bytes("pong!")));
 }
 
+TEST_F(UserNetworks, DatagramsInFragmentsArrive) {
+  start();
+  const HostSocket host = HostSocket::bind(true, SOCK_DGRAM).value();
+  announce();
+  const Bytes whole = udp_frame({kGuest4, kHost4}, kGuestPort, host.port(), pattern(5000));
+  const auto udp = parse_ip(whole)->payload;
+  for (size_t from = 0; from < udp.size(); from += 1480) {
+    const size_t count = std::min<size_t>(1480, udp.size() - from);
+    Bytes frame = ip_frame({kGuest4, kHost4}, kIpUdp, udp.subspan(from, count), 9);
+    store_be<uint16_t>(&frame[14 + kIp4FragmentAt],
+                       static_cast<uint16_t>(from / 8 + (from + count < udp.size() ? 0x2000 : 0)));
+    store_sum(&frame[14 + kIp4ChecksumAt], 0);
+    store_sum(&frame[14 + kIp4ChecksumAt],
+              static_cast<uint16_t>(~sum_words(std::span(frame).subspan(14, kIp4HeaderBytes))));
+    guest_->send(frame);
+  }
+  Bytes arrived;
+  EXPECT_TRUE(guest_->turn_until([&] {
+    arrived = host.read();
+    return !arrived.empty();
+  }));
+  EXPECT_EQ(arrived, pattern(5000));
+}
+
 TEST_F(UserNetworks, TheHostsEndIsTold) {
   start();
   const HostSocket listener = HostSocket::bind(true, SOCK_STREAM).value();
