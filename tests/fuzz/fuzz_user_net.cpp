@@ -35,10 +35,9 @@ EventLoop& the_loop() {
 
 void append(Frame& to, std::span<const std::byte> bytes) { to.insert(to.end(), bytes.begin(), bytes.end()); }
 
-class UserNetFuzzer : private NetReceiver {
+class UserNetFuzzer final : private NetReceiver {
  public:
   explicit UserNetFuzzer(fuzz::Input& input) : input_(input) {}
-  virtual ~UserNetFuzzer() = default;
   UserNetFuzzer(const UserNetFuzzer&) = delete;
   UserNetFuzzer& operator=(const UserNetFuzzer&) = delete;
 

@@ -458,7 +458,6 @@ TEST_F(UserNetworks, ChecksumsAreSaidToBeValidToThoseWhoListen) {
     guest_->use({.checksum = is_said});
     GuestTcp tcp(*guest_, {kGuest4, kHost4}, static_cast<uint16_t>(kGuestPort + (is_said ? 1 : 0)),
                  listener.port());
-    std::optional<uint8_t> flags;
     tcp.send(kTcpSyn, {});
     const auto reply =
         guest_->wait_for([](const auto& packet) { return parse_tcp(packet.frame).has_value(); });
