@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -270,6 +271,7 @@ class UserNetFuzzer final : private NetReceiver {
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   vmm::fuzz::silence_log();
+  std::signal(SIGPIPE, SIG_IGN);
   vmm::fuzz::Input input(data, size);
   vmm::net::UserNetFuzzer(input).run();
   return 0;

@@ -16,6 +16,7 @@
 //   process may have are used, or kMostSockets.
 //
 // Threads: as for every NetEnd; and all of a process on one thread, since libslirp has global state.
+// SIGPIPE must be ignored by the process.
 #pragma once
 
 #include <cstdint>

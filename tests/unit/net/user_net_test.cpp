@@ -35,6 +35,7 @@ Bytes icmp6(const IpEnds& ends, Bytes message) {
 
 class UserNetworks : public testing::Test {
  protected:
+  UserNetworks() { std::signal(SIGPIPE, SIG_IGN); }
   void start(const UserNetOptions& options = {}) {
     auto net = UserNet::create(*loop_, options);
     ASSERT_TRUE(net) << net.error().message();
@@ -303,6 +304,29 @@ TEST_F(UserNetworks, TheHostsEndIsTold) {
     const HostSocket host = accept(listener);
   }
   EXPECT_TRUE(guest_->turn_until([&] { return tcp.has_ended; }));
+}
+
+TEST_F(UserNetworks, WhatIsSentToAHostThatHasGoneIsReset) {
+  start();
+  const HostSocket listener = HostSocket::bind(true, SOCK_STREAM).value();
+  announce();
+  GuestTcp tcp(*guest_, {kGuest4, kHost4}, kGuestPort, listener.port());
+  ASSERT_TRUE(tcp.connect());
+  guest_->on_packet = [&](const ReceivedPacket& packet) { tcp.take(packet); };
+  tcp.send(kTcpAck | kTcpPush, pattern(100));
+  {
+    const HostSocket host = accept(listener);  // closed with what came unread
+  }
+  EXPECT_TRUE(guest_->turn_until([&] {
+    if (!tcp.has_ended && !tcp.has_reset) {
+      tcp.send(kTcpAck | kTcpPush, pattern(100));
+    }
+    return tcp.has_ended || tcp.has_reset;
+  }));
+  for (int i = 0; i < 5; ++i) {
+    tcp.send(kTcpAck | kTcpPush, pattern(100));
+    guest_->settle();
+  }
 }
 
 TEST_F(UserNetworks, APortWhereNobodyListensRefuses) {
