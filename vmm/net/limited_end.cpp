@@ -122,7 +122,7 @@ void LimitedEnd::on_due() {
   const Duration now = time_.now();
   due_ = Duration(0);
   const bool may_receive = to_guest_.wait(now) <= Duration(0);
-  for (uint16_t pair = 0; pair < pairs_.size(); ++pair) {
+  for (uint16_t pair = 0; pair < end_->pairs(); ++pair) {
     if (may_receive && std::exchange(pairs_[pair].is_held, false)) {
       end_->want_packets(pair, pairs_[pair].is_wanted);
     }

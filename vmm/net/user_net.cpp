@@ -172,6 +172,7 @@ Status UserNet::start(const UserNetOptions& options) {
     sockets_->touch();
   }));
   std::vector<const char*> search;
+  search.reserve(options.dns_search.size() + 1);
   for (const std::string& domain : options.dns_search) {
     search.push_back(domain.c_str());
   }
