@@ -20,6 +20,14 @@ std::chrono::nanoseconds steady_now() {
       std::chrono::steady_clock::now().time_since_epoch());
 }
 
+// A burst of a second may come at once; of a longer one it matters how fast it is, too.
+TokenBucket bucket_of(const IoLimit& limit) {
+  const auto burst_per_second = static_cast<double>(limit.burst_per_second);
+  return TokenBucket({.per_second = static_cast<double>(limit.per_second),
+                      .burst = burst_per_second * static_cast<double>(limit.burst_seconds),
+                      .burst_per_second = limit.burst_seconds > 1 ? burst_per_second : 0});
+}
+
 uint64_t bytes_moved(const BlockRequest& request) {
   return request.op == BlockOp::kDiscard ? 0 : request.length_bytes;
 }
@@ -53,10 +61,10 @@ Status ThrottledDisk::set_limits(const IoLimits& limits) {
   }
   is_limited_ = limits.is_any();
   operation_bytes_ = limits.operation_bytes;
-  total_bytes_ = TokenBucket(limits.total_bytes);
-  total_operations_ = TokenBucket(limits.total_operations);
-  bytes_ = {TokenBucket(limits.read_bytes), TokenBucket(limits.write_bytes)};
-  operations_ = {TokenBucket(limits.read_operations), TokenBucket(limits.write_operations)};
+  total_bytes_ = bucket_of(limits.total_bytes);
+  total_operations_ = bucket_of(limits.total_operations);
+  bytes_ = {bucket_of(limits.read_bytes), bucket_of(limits.write_bytes)};
+  operations_ = {bucket_of(limits.read_operations), bucket_of(limits.write_operations)};
   woken_at_ = Duration(0);
   let_go();
   return {};

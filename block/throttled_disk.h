@@ -22,11 +22,18 @@
 #include <vector>
 
 #include "block/block_device.h"
-#include "block/token_bucket.h"
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
+#include "vmm/base/token_bucket.h"
 
 namespace vmm::block {
+
+// libvirt's <total_bytes_sec> and its like, of bytes or of operations.
+struct IoLimit {
+  uint64_t per_second = 0;        // 0: no limit
+  uint64_t burst_per_second = 0;  // 0: no burst, else at least per_second
+  uint64_t burst_seconds = 1;     // for so long; from 1
+};
 
 struct IoLimits {
   bool is_any() const {

@@ -150,8 +150,9 @@ def build(run, preset):
 
 # --- ctest --------------------------------------------------------------------------------------------------------
 
-def ctest_selection(labels, everything):
-    return ["-L", f"^({labels})$"] + ([] if everything else ["-LE", "^long$"])
+def ctest_selection(labels, everything, without=()):
+    left_out = [*([] if everything else ["long"]), *without]
+    return ["-L", f"^({labels})$"] + (["-LE", f"^({'|'.join(left_out)})$"] if left_out else [])
 
 
 def selection_of_names(names):
@@ -216,8 +217,8 @@ def results_of_progress(output):
     return {name: words.get(word, "failed") for name, word in PROGRESS.findall(output)}
 
 
-def run_ctest(run, title, folder, labels, everything):
-    selection = ctest_selection(labels, everything)
+def run_ctest(run, title, folder, labels, everything, without=()):
+    selection = ctest_selection(labels, everything, without)
     run.phase(title)
     names = test_names(folder, selection)
     if not names:
@@ -391,7 +392,7 @@ def run_sanitizers(run, labels):
         if not folder:
             continue
         if "unit" in labels:
-            run_ctest(run, f"unit tests: {preset}", folder, "unit", False)
+            run_ctest(run, f"unit tests: {preset}", folder, "unit", False, ["one-thread"] if preset == "tsan" else [])
 
 
 def run_tidy(run):

@@ -571,6 +571,38 @@ def nbd():
          + disk_answers + (u8(3) + u16(5000) + disk_answers) * 5 + read_all * 4)
 
 
+def coalescer():
+    begin4, begin6 = u8(2, 1) + u32(0xFFFFF000) + u16(1460), u8(2, 0) + u32(7) + u16(100)
+    segment, spoiled, take = u8(4, 1), u8(4, 0xF0, 20, 5), u8(1, 3)
+    save("coalescer", "segments", u8(0) + begin4 + segment * 50 + take + begin6 + segment * 9 + u8(4, 8) + u16(30) + segment * 2)
+    save("coalescer", "mistakes", u8(0) + begin4 + (segment * 3 + spoiled) * 5 + u8(0, 6) + segment * 3 + u8(3) + u16(60) + bytes(60) + segment)
+    save("coalescer", "full", u8(0) + (begin4 + segment * 20) * 5 + take + segment * 30)
+
+
+def user_net():
+    turn, host, wide = u8(0), u8(1) + u16(5000) + u8(0), u8(3, 7)
+
+    def answer(flags, window=64000, payload=b""):
+        return u8(4, 0, flags) + u16(window) + u8(len(payload)) + payload + u8(1)
+
+    def arbitrary(content, kind, flags=0, segments=0):
+        return u8(6) + u16(len(content)) + u8(flags, segments) + u16(54) + u16(1000) + u16(34) + u16(16) + content + u8(kind)
+
+    def datagram(content, to_host, protocol=1, other=1):
+        return u8(5, protocol) + u16(len(content)) + content + u8(other, 0, 1, to_host)
+
+    arp = arbitrary(bytes(14) + bytes.fromhex("0001080006040001525400123456" "0a00020f" "000000000000" "0a000202"), 1)
+    dhcp = bytes.fromhex("0101060001020304") + bytes(20) + bytes.fromhex("525400123456") + bytes(202) + bytes.fromhex("63825363350101ff")
+    udp = struct.pack(">HHHH", 68, 67, 8 + len(dhcp), 0) + dhcp
+    save("user_net", "connection", u8(0) + wide + arp + host + turn * 3 + answer(0x12) + turn * 2 + (answer(0x10) + turn) * 5
+         + answer(0x18, 64000, b"hello") + turn + answer(0x11) + turn * 2)
+    save("user_net", "dhcp", u8(0) + datagram(udp, 0) + turn + datagram(struct.pack(">HHHH", 9, 69, 20, 0) + b"\0\1file\0octet\0", 0) + turn)
+    save("user_net", "ip6", u8(1) + u8(5, 3) + u16(8) + bytes.fromhex("8500000000000000") + u8(1, 0, 2) + turn)
+    save("user_net", "fragments", u8(0) + arp + (u8(5, 1) + u16(64) + bytes(64) + u8(1, 1, 0) + u16(0x2000) + u8(0)) * 3
+         + u8(5, 1) + u16(64) + bytes(64) + u8(1, 1, 0) + u16(8) + u8(0) + turn)
+    save("user_net", "large", u8(0) + arbitrary(bytes(14) + b"\x45" + bytes(3000), 2, 1, 1) + arbitrary(bytes(14) + b"\x60" + bytes(3000), 3, 1, 2) + turn)
+
+
 def main():
     images()
     domains()
@@ -587,6 +619,8 @@ def main():
     qmp()
     http()
     nbd()
+    coalescer()
+    user_net()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 
+#include "vmm/base/log.h"
+
 namespace vmm::net {
 namespace {
 
@@ -14,6 +16,23 @@ Status find(void* library, const char* name, Function& function) {
     return fail("{} has no {}: it is older than 4.7", kFile, name);
   }
   return {};
+}
+
+// What GLib would print by itself, on stderr and as often as a guest makes it.
+void log_message(const char* /*domain*/, int /*level*/, const char* message, void* /*context*/) {
+  static log::RateLimit limit;
+  if (limit.allows()) {
+    log::warning("user network: libslirp: {}", message == nullptr ? "" : message);
+  }
+}
+
+void take_messages(void* library) {
+  using Handler = decltype(&log_message);
+  using SetHandler = Handler (*)(Handler, void*);
+  const auto set_handler = reinterpret_cast<SetHandler>(::dlsym(library, "g_log_set_default_handler"));
+  if (set_handler != nullptr) {
+    set_handler(log_message, nullptr);
+  }
 }
 
 Result<SlirpLibrary> load_library() {
@@ -31,6 +50,7 @@ Result<SlirpLibrary> load_library() {
   VMM_TRY(find(library, "slirp_handle_timer", functions.handle_timer));
   VMM_TRY(find(library, "slirp_add_hostxfwd", functions.add_forward));
   VMM_TRY(find(library, "slirp_remove_hostxfwd", functions.remove_forward));
+  take_messages(library);
   return functions;
 }
 

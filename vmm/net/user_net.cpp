@@ -172,6 +172,7 @@ Status UserNet::start(const UserNetOptions& options) {
     sockets_->touch();
   }));
   std::vector<const char*> search;
+  search.reserve(options.dns_search.size() + 1);
   for (const std::string& domain : options.dns_search) {
     search.push_back(domain.c_str());
   }
@@ -301,6 +302,12 @@ bool UserNet::may_pass(std::span<const std::byte> frame) const {
 }
 
 void UserNet::input(std::span<const std::byte> frame) {
+  if (IpReassembler::is_fragment(frame)) {
+    frame = reassembler_.add(frame, std::chrono::nanoseconds(steady_ns()));
+    if (frame.empty()) {
+      return;
+    }
+  }
   library_.input(stack_, reinterpret_cast<const uint8_t*>(frame.data()), static_cast<int>(frame.size()));
   sockets_->touch();
 }

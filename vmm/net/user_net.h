@@ -7,6 +7,7 @@
 // - From the guest large TCP packets are taken as they are: libslirp reads IPv4 packets of any length,
 // whatever
 //   the MTU. Of IPv6 it refuses what is longer than the MTU, so these are cut.
+// - Fragments of IPv4 are put together before libslirp sees them (IpReassembler).
 // - For the guest, segments of TCP that follow one another become one packet, where it takes such
 // (Coalescer).
 //   At most kQueueBytes wait for it. While it is more than half of that, nothing is read from sockets, so
@@ -15,6 +16,7 @@
 //   process may have are used, or kMostSockets.
 //
 // Threads: as for every NetEnd; and all of a process on one thread, since libslirp has global state.
+// SIGPIPE must be ignored by the process.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +29,7 @@
 #include "vmm/base/log.h"
 #include "vmm/core/net_end.h"
 #include "vmm/net/coalescer.h"
+#include "vmm/net/ip_reassembler.h"
 #include "vmm/net/packet_queue.h"
 #include "vmm/net/user_net_options.h"
 
@@ -98,6 +101,7 @@ class UserNet final : public NetEnd, private EventLoop::Poller {
   PacketQueue queue_{kQueueBytes};
   Coalescer coalescer_{queue_};
   std::vector<std::byte> sent_;  // the guest's packet, copied
+  IpReassembler reassembler_;
   uint64_t dropped_packets_ = 0;
   log::RateLimit limit_;
 };

@@ -311,7 +311,7 @@ TEST_F(Throwaway, KeptOnAnEncryptedBaseItHasTheSamePassphrase) {
     EXPECT_FALSE(holds_marker(*overlay)) << method;
     const std::string kept = folder_.file("kept.qcow2");
     ASSERT_TRUE(overlay->keep(kept));
-    const std::string secret = "secret,id=s,file=" + folder_.file("passphrase");
+    const std::string secret = "secret,id=s,file=" + folder_.file("base.qcow2.key");
     const std::string image =
         "driver=qcow2,encrypt.key-secret=s,file.filename=" + kept +
         ",backing.encrypt.key-secret=s,backing.driver=qcow2,backing.file.filename=" + base.path;

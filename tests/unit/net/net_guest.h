@@ -31,7 +31,7 @@ struct ReceivedPacket {
   Bytes frame;
 };
 
-class NetGuest : private NetReceiver {
+class NetGuest final : private NetReceiver {
  public:
   NetGuest(EventLoop& loop, NetEnd& end) : loop_(loop), end_(end) {
     end.connect(*this);

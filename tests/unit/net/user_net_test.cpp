@@ -35,6 +35,7 @@ Bytes icmp6(const IpEnds& ends, Bytes message) {
 
 class UserNetworks : public testing::Test {
  protected:
+  UserNetworks() { std::signal(SIGPIPE, SIG_IGN); }
   void start(const UserNetOptions& options = {}) {
     auto net = UserNet::create(*loop_, options);
     ASSERT_TRUE(net) << net.error().message();
@@ -268,6 +269,30 @@ TEST_F(UserNetworks, DatagramsGoBothWaysWithChecksumsLeftToTheNetwork) {
   EXPECT_TRUE(std::ranges::equal(ip->payload.subspan(8), as_bytes("pong!")));
 }
 
+TEST_F(UserNetworks, DatagramsInFragmentsArrive) {
+  start();
+  const HostSocket host = HostSocket::bind(true, SOCK_DGRAM).value();
+  announce();
+  const Bytes whole = udp_frame({kGuest4, kHost4}, kGuestPort, host.port(), pattern(5000));
+  const auto udp = parse_ip(whole)->payload;
+  for (size_t from = 0; from < udp.size(); from += 1480) {
+    const size_t count = std::min<size_t>(1480, udp.size() - from);
+    Bytes frame = ip_frame({kGuest4, kHost4}, kIpUdp, udp.subspan(from, count), 9);
+    store_be<uint16_t>(&frame[14 + kIp4FragmentAt],
+                       static_cast<uint16_t>(from / 8 + (from + count < udp.size() ? 0x2000 : 0)));
+    store_sum(&frame[14 + kIp4ChecksumAt], 0);
+    store_sum(&frame[14 + kIp4ChecksumAt],
+              static_cast<uint16_t>(~sum_words(std::span(frame).subspan(14, kIp4HeaderBytes))));
+    guest_->send(frame);
+  }
+  Bytes arrived;
+  EXPECT_TRUE(guest_->turn_until([&] {
+    arrived = host.read();
+    return !arrived.empty();
+  }));
+  EXPECT_EQ(arrived, pattern(5000));
+}
+
 TEST_F(UserNetworks, TheHostsEndIsTold) {
   start();
   const HostSocket listener = HostSocket::bind(true, SOCK_STREAM).value();
@@ -279,6 +304,29 @@ TEST_F(UserNetworks, TheHostsEndIsTold) {
     const HostSocket host = accept(listener);
   }
   EXPECT_TRUE(guest_->turn_until([&] { return tcp.has_ended; }));
+}
+
+TEST_F(UserNetworks, WhatIsSentToAHostThatHasGoneIsReset) {
+  start();
+  const HostSocket listener = HostSocket::bind(true, SOCK_STREAM).value();
+  announce();
+  GuestTcp tcp(*guest_, {kGuest4, kHost4}, kGuestPort, listener.port());
+  ASSERT_TRUE(tcp.connect());
+  guest_->on_packet = [&](const ReceivedPacket& packet) { tcp.take(packet); };
+  tcp.send(kTcpAck | kTcpPush, pattern(100));
+  {
+    const HostSocket host = accept(listener);  // closed with what came unread
+  }
+  EXPECT_TRUE(guest_->turn_until([&] {
+    if (!tcp.has_ended && !tcp.has_reset) {
+      tcp.send(kTcpAck | kTcpPush, pattern(100));
+    }
+    return tcp.has_ended || tcp.has_reset;
+  }));
+  for (int i = 0; i < 5; ++i) {
+    tcp.send(kTcpAck | kTcpPush, pattern(100));
+    guest_->settle();
+  }
 }
 
 TEST_F(UserNetworks, APortWhereNobodyListensRefuses) {
@@ -434,7 +482,6 @@ TEST_F(UserNetworks, ChecksumsAreSaidToBeValidToThoseWhoListen) {
     guest_->use({.checksum = is_said});
     GuestTcp tcp(*guest_, {kGuest4, kHost4}, static_cast<uint16_t>(kGuestPort + (is_said ? 1 : 0)),
                  listener.port());
-    std::optional<uint8_t> flags;
     tcp.send(kTcpSyn, {});
     const auto reply =
         guest_->wait_for([](const auto& packet) { return parse_tcp(packet.frame).has_value(); });

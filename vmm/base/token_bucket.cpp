@@ -1,9 +1,9 @@
-#include "block/token_bucket.h"
+#include "vmm/base/token_bucket.h"
 
 #include <algorithm>
 #include <cmath>
 
-namespace vmm::block {
+namespace vmm {
 namespace {
 
 using Duration = TokenBucket::Duration;
@@ -32,16 +32,14 @@ void TokenBucket::Leak::take(double units, Duration now) {
   }
 }
 
-TokenBucket::TokenBucket(const IoLimit& limit) {
-  const auto average = static_cast<double>(limit.per_second);
-  const auto burst = static_cast<double>(limit.burst_per_second);
-  const auto seconds = static_cast<double>(limit.burst_seconds);
-  average_ = {.per_second = average,
-              .depth = limit.per_second != 0 && limit.burst_per_second != 0
-                           ? duration_of(burst * seconds, average)
-                           : kUsualDepth};
-  if (limit.per_second != 0 && limit.burst_seconds > 1) {
-    burst_ = {.per_second = burst, .depth = kUsualDepth};
+TokenBucket::TokenBucket(const Limit& limit) {
+  if (limit.per_second == 0) {
+    return;
+  }
+  average_ = {.per_second = limit.per_second,
+              .depth = limit.burst != 0 ? duration_of(limit.burst, limit.per_second) : kUsualDepth};
+  if (limit.burst_per_second != 0) {
+    burst_ = {.per_second = limit.burst_per_second, .depth = kUsualDepth};
   }
 }
 
@@ -52,4 +50,4 @@ void TokenBucket::take(double units, Duration now) {
   burst_.take(units, now);
 }
 
-}  // namespace vmm::block
+}  // namespace vmm

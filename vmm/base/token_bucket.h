@@ -8,24 +8,23 @@
 #pragma once
 
 #include <chrono>
-#include <cstdint>
 
-namespace vmm::block {
-
-// libvirt's <total_bytes_sec> and its like, of bytes or of operations.
-struct IoLimit {
-  uint64_t per_second = 0;        // 0: no limit
-  uint64_t burst_per_second = 0;  // 0: no burst, else at least per_second
-  uint64_t burst_seconds = 1;     // for so long; from 1
-};
+namespace vmm {
 
 class TokenBucket {
  public:
   using Duration = std::chrono::nanoseconds;
 
+  // In units: bytes, operations.
+  struct Limit {
+    double per_second = 0;        // over time; 0: no limit
+    double burst = 0;             // so much may come faster; 0: what a tenth of a second has
+    double burst_per_second = 0;  // and that is how fast; 0: at once
+  };
+
   // It limits nothing.
   TokenBucket() = default;
-  explicit TokenBucket(const IoLimit& limit);
+  explicit TokenBucket(const Limit& limit);
 
   // How long the next one waits from `now` on, if nothing happens meanwhile; 0: it may go.
   Duration wait(Duration now) const;
@@ -43,7 +42,7 @@ class TokenBucket {
   };
 
   Leak average_;
-  Leak burst_;  // where a burst lasts longer than its first second: how fast it is
+  Leak burst_;
 };
 
-}  // namespace vmm::block
+}  // namespace vmm
