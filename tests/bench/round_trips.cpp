@@ -43,7 +43,8 @@ int ask(int fd, double seconds) {
     }
     ++trips;
   }
-  std::printf("trips=%.1f\n", static_cast<double>(trips) / std::chrono::duration<double>(Clock::now() - start).count());
+  std::printf("trips=%.1f\n",
+              static_cast<double>(trips) / std::chrono::duration<double>(Clock::now() - start).count());
   return 0;
 }
 
