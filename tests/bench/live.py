@@ -50,6 +50,10 @@ class Commit:
             while self.ask(client, "query-block-jobs"):
                 time.sleep(0.005)
             return time.monotonic() - begin, done / (ready - begin)
+        except OSError as error:
+            time.sleep(1)
+            status, printed = child.poll(), child.stdout.read1(1 << 16) if child.poll() is not None else b""
+            raise SystemExit(f"{command[0]}: {error}; its status is {status}, it printed {printed!r}") from error
         finally:
             self.end(child)
 

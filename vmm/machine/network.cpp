@@ -13,6 +13,18 @@ namespace {
 
 constexpr uint32_t kDefaultQueueSize = 256;
 
+// What the domain asks for and is done without.
+void warn_of_what_is_left_out(const domain::Domain& domain, const domain::Interface& wanted) {
+  const std::string where = domain.where(wanted.line);
+  if (wanted.boot_order) {
+    log::warning("{}: <interface>: booting from the network is not there yet; the other devices are tried",
+                 where);
+  }
+  if (wanted.driver == domain::InterfaceDriver::kVhost) {
+    log::warning("{}: <interface>: vhost is not there yet; vmm moves the packets itself", where);
+  }
+}
+
 virtio::VirtioNet::Options device_options(const domain::Interface& wanted, const std::string& name) {
   const domain::HostOffloads& host = wanted.host_offloads;
   const domain::GuestOffloads& guest = wanted.guest_offloads;
@@ -67,6 +79,7 @@ Result<EventLoop*> Network::loop_for(const domain::Interface& wanted) {
 }
 
 Status Network::add(const domain::Domain& domain, const domain::Interface& wanted, VirtioPlaces& places) {
+  warn_of_what_is_left_out(domain, wanted);
   Interface added;
   added.name = wanted.alias.empty() ? fmt::format("net{}", interfaces_.size()) : wanted.alias;
   VMM_ASSIGN_OR_RETURN(EventLoop* const loop, loop_for(wanted));

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "vmm/domain/port_forwards.h"
+#include "vmm/net/limited_end.h"
 #include "vmm/net/tap.h"
 #include "vmm/net/user_net.h"
 
@@ -71,9 +73,7 @@ Result<OpenedNetEnd> open_tap(const domain::Interface& wanted, EventLoop& loop) 
   return OpenedNetEnd{.end = std::move(opened.end), .target = std::move(opened.name)};
 }
 
-}  // namespace
-
-Result<OpenedNetEnd> open_net_end(const domain::Domain& domain, const domain::Interface& wanted,
+Result<OpenedNetEnd> open_by_type(const domain::Domain& domain, const domain::Interface& wanted,
                                   EventLoop& loop) {
   switch (wanted.type) {
     case domain::InterfaceType::kUser:
@@ -92,6 +92,32 @@ Result<OpenedNetEnd> open_net_end(const domain::Domain& domain, const domain::In
       break;
   }
   return fail("type='direct' is not there yet; use type='bridge'");
+}
+
+net::Bandwidth bandwidth_of(const std::optional<domain::Bandwidth>& wanted) {
+  constexpr uint64_t kKib = 1024;
+  if (!wanted) {
+    return {};
+  }
+  return {.average = wanted->average_kib * kKib,
+          .peak = wanted->peak_kib * kKib,
+          .burst = (wanted->burst_kib != 0 ? wanted->burst_kib : wanted->average_kib) * kKib};
+}
+
+}  // namespace
+
+Result<OpenedNetEnd> open_net_end(const domain::Domain& domain, const domain::Interface& wanted,
+                                  EventLoop& loop) {
+  if (wanted.filter != domain::InterfaceFilter::kNone) {
+    return fail("<filterref> is not there yet, and the guest is not started without it; remove it");
+  }
+  VMM_ASSIGN_OR_RETURN(OpenedNetEnd opened, open_by_type(domain, wanted, loop));
+  if (wanted.inbound || wanted.outbound) {
+    VMM_ASSIGN_OR_RETURN(opened.end, net::LimitedEnd::create(loop, std::move(opened.end),
+                                                             {.to_guest = bandwidth_of(wanted.inbound),
+                                                              .from_guest = bandwidth_of(wanted.outbound)}));
+  }
+  return opened;
 }
 
 }  // namespace vmm
