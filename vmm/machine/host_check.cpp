@@ -34,6 +34,7 @@
 #include "vmm/machine/image_options.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/memory_builder.h"
+#include "vmm/machine/network_end.h"
 #include "vmm/machine/output_files.h"
 #include "vmm/machine/thread_pins.h"
 
@@ -90,6 +91,7 @@ domain::Domain without_host_files(const domain::Domain& domain) {
   domain::Domain bare = domain;
   bare.disks.clear();
   bare.os.install_target.clear();
+  bare.interfaces.clear();
   for_each_end(bare, [](domain::Serial& end, std::string_view /*element*/) {
     end.backend = domain::CharBackend::kNull;
     end.log_path.clear();
@@ -192,6 +194,7 @@ class HostChecker {
     check_disks();
     check_consoles();
     check_entropy();
+    check_interfaces();
     note(check_pins());
     if (is_machine_possible) {
       check_machine();
@@ -215,6 +218,7 @@ class HostChecker {
     check_disks();
     check_consoles();
     check_entropy();
+    check_interfaces();
     note(check_pins());
     return take();
   }
@@ -568,6 +572,12 @@ class HostChecker {
       if (const auto source = open_entropy(rng.source); !source) {
         note(rng.line, "<rng>", std::unexpected(source.error()));
       }
+    }
+  }
+
+  void check_interfaces() {
+    for (const domain::Interface& interface : domain_.interfaces) {
+      note(interface.line, "<interface>", check_net_end(interface));
     }
   }
 

@@ -41,9 +41,6 @@ void append_forwards(std::vector<net::PortForward>& to, const domain::PortForwar
 
 Result<OpenedNetEnd> open_user(const domain::Domain& domain, const domain::Interface& wanted,
                                EventLoop& loop) {
-  if (wanted.backend == domain::UserBackend::kPasst) {
-    return fail("<backend type='passt'/> is not there yet; leave it out, and libslirp does the same");
-  }
   net::UserNetOptions options{.hostname = domain.name.substr(0, kMaxHostnameBytes)};
   if (wanted.ipv4) {
     options.ip4 = net::UserNetOptions::Ip4::within(address_of(wanted.ipv4->address), wanted.ipv4->prefix);
@@ -63,35 +60,33 @@ Result<OpenedNetEnd> open_user(const domain::Domain& domain, const domain::Inter
   return OpenedNetEnd{.end = std::move(end), .target = ""};
 }
 
+net::TapOptions tap_options(const domain::Interface& wanted) {
+  return {.name = wanted.target,
+          .bridge = wanted.bridge,
+          .pairs = static_cast<uint16_t>(wanted.queues),
+          .mtu = wanted.mtu.value_or(0),
+          .is_managed = wanted.target_is_managed};
+}
+
 Result<OpenedNetEnd> open_tap(const domain::Interface& wanted, EventLoop& loop) {
-  VMM_ASSIGN_OR_RETURN(net::OpenedTap opened, net::open_tap({.name = wanted.target,
-                                                             .bridge = wanted.bridge,
-                                                             .pairs = static_cast<uint16_t>(wanted.queues),
-                                                             .mtu = wanted.mtu.value_or(0),
-                                                             .is_managed = wanted.target_is_managed},
-                                                            loop));
+  VMM_ASSIGN_OR_RETURN(net::OpenedTap opened, net::open_tap(tap_options(wanted), loop));
   return OpenedNetEnd{.end = std::move(opened.end), .target = std::move(opened.name)};
 }
 
-Result<OpenedNetEnd> open_by_type(const domain::Domain& domain, const domain::Interface& wanted,
-                                  EventLoop& loop) {
-  switch (wanted.type) {
-    case domain::InterfaceType::kUser:
-      return open_user(domain, wanted, loop);
-    case domain::InterfaceType::kEthernet:
-    case domain::InterfaceType::kBridge:
-      return open_tap(wanted, loop);
-    case domain::InterfaceType::kNetwork:
-      if (wanted.bridge.empty()) {
-        return fail(
-            "there is no bridge of a network {}; use type='bridge' with <source bridge=…/>, or type='user'",
-            wanted.network);
-      }
-      return open_tap(wanted, loop);
-    case domain::InterfaceType::kDirect:
-      break;
+Status check_that_it_is_there(const domain::Interface& wanted) {
+  if (wanted.filter != domain::InterfaceFilter::kNone) {
+    return fail("<filterref> is not there yet, and the guest is not started without it; remove it");
   }
-  return fail("type='direct' is not there yet; use type='bridge'");
+  if (wanted.type == domain::InterfaceType::kDirect) {
+    return fail("type='direct' is not there yet; use type='bridge'");
+  }
+  if (wanted.type == domain::InterfaceType::kNetwork && wanted.bridge.empty()) {
+    return fail("bridges of libvirt's networks are not found yet; use type='bridge' with <source bridge=…/>");
+  }
+  if (wanted.type == domain::InterfaceType::kUser && wanted.backend == domain::UserBackend::kPasst) {
+    return fail("<backend type='passt'/> is not there yet; leave it out, and libslirp does the same");
+  }
+  return {};
 }
 
 net::Bandwidth bandwidth_of(const std::optional<domain::Bandwidth>& wanted) {
@@ -106,12 +101,17 @@ net::Bandwidth bandwidth_of(const std::optional<domain::Bandwidth>& wanted) {
 
 }  // namespace
 
+Status check_net_end(const domain::Interface& wanted) {
+  VMM_TRY(check_that_it_is_there(wanted));
+  return wanted.type == domain::InterfaceType::kUser ? Status() : net::check_tap(tap_options(wanted));
+}
+
 Result<OpenedNetEnd> open_net_end(const domain::Domain& domain, const domain::Interface& wanted,
                                   EventLoop& loop) {
-  if (wanted.filter != domain::InterfaceFilter::kNone) {
-    return fail("<filterref> is not there yet, and the guest is not started without it; remove it");
-  }
-  VMM_ASSIGN_OR_RETURN(OpenedNetEnd opened, open_by_type(domain, wanted, loop));
+  VMM_TRY(check_that_it_is_there(wanted));
+  VMM_ASSIGN_OR_RETURN(OpenedNetEnd opened, wanted.type == domain::InterfaceType::kUser
+                                                ? open_user(domain, wanted, loop)
+                                                : open_tap(wanted, loop));
   if (wanted.inbound || wanted.outbound) {
     VMM_ASSIGN_OR_RETURN(opened.end, net::LimitedEnd::create(loop, std::move(opened.end),
                                                              {.to_guest = bandwidth_of(wanted.inbound),

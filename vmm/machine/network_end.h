@@ -18,6 +18,9 @@ struct OpenedNetEnd {
   std::string target;  // the host's interface; empty: there is none
 };
 
+// What stands in the way of that, as far as it is seen without a change to the host.
+Status check_net_end(const domain::Interface& wanted);
+
 // An error says what is missing on the host, and what to do.
 Result<OpenedNetEnd> open_net_end(const domain::Domain& domain, const domain::Interface& wanted,
                                   EventLoop& loop);

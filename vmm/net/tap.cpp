@@ -223,11 +223,14 @@ std::string why_not_made(int error, const std::string& name, bool is_there) {
   }
 }
 
+std::string why_not_there(int error) {
+  return errno_text(error) + (error == ENOENT ? "; load the host's module tun (modprobe tun)" : "");
+}
+
 Result<UniqueFd> open_queue(const TapOptions& options, bool is_there, std::string& name) {
   UniqueFd fd(::open(kTunPath, O_RDWR | O_NONBLOCK | O_CLOEXEC));
   if (!fd) {
-    return fail("{}: {}{}", kTunPath, errno_text(errno),
-                errno == ENOENT ? "; load the host's module tun (modprobe tun)" : "");
+    return fail("{}: {}", kTunPath, why_not_there(errno));
   }
   ifreq request{};
   request.ifr_flags =
@@ -266,6 +269,15 @@ Status check_before(const TapOptions& options, const HostLinks& links) {
 }
 
 }  // namespace
+
+Status check_tap(const TapOptions& options) {
+  VMM_ASSIGN_OR_RETURN(const HostLinks links, HostLinks::open());
+  VMM_TRY(check_before(options, links));
+  if (::access(kTunPath, R_OK | W_OK) != 0) {
+    return fail("{}: {}", kTunPath, why_not_there(errno));
+  }
+  return {};
+}
 
 Result<OpenedTap> open_tap(const TapOptions& options, EventLoop& loop) {
   VMM_ASSIGN_OR_RETURN(const HostLinks links, HostLinks::open());

@@ -29,6 +29,9 @@ struct OpenedTap {
   std::string name{};
 };
 
+// What is missing on the host, without a change to it. That it may not be allowed is found by opening only.
+Status check_tap(const TapOptions& options);
+
 // Errors name the interface or the bridge, and what is missing. The end belongs to the loop.
 Result<OpenedTap> open_tap(const TapOptions& options, EventLoop& loop);
 

@@ -341,6 +341,15 @@ class Check(CommandTest):
         self.finds("guest.xml:7: <serial> of type isa-debug: cannot open none/log for a console", "guest.xml:8: <console>: cannot open none/log2",
                    "guest.xml:9: <console>: the folder none cannot be used")
 
+    def test_networks(self):
+        """Looked for; none is opened."""
+        self.domain("<interface type='user'><portForward proto='tcp'><range start='1' to='1'/></portForward></interface>"
+                    "<interface type='bridge'><source bridge='vmm-none'/></interface>"
+                    "<interface type='ethernet'><target dev='vmm-gone' managed='no'/></interface>"
+                    "<interface type='direct'><source dev='lo' mode='bridge'/></interface>")
+        self.finds("<interface>: vmm-none: there is no such bridge", "<interface>: vmm-gone: there is no such interface",
+                   "<interface>: type='direct' is not there yet", status=1)
+
     def test_a_pipe_for_a_console_is_left_alone(self):
         os.mkfifo(self.path("pipe"))
         self.domain("<serial type='file'><source path='pipe'/></serial>")
