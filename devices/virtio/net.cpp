@@ -158,7 +158,7 @@ VirtioDevice::Handled VirtioNet::handle(uint16_t queue, Chain& chain) {
     case Place::Kind::kSend:
       return take_packet(place.pair, chain);
     case Place::Kind::kControl:
-      return control(chain);
+      return control(queue, chain);
     case Place::Kind::kNone:
       break;
   }
@@ -181,7 +181,7 @@ VirtioDevice::Handled VirtioNet::take_packet(uint16_t pair, Chain& chain) {
     return Handled::kTaken;
   }
   state_[pair].sending = &chain;
-  state_[pair].sending_header = header;
+  state_[pair].sending_header = *header;
   send(pair);
   return Handled::kTaken;
 }
@@ -220,7 +220,7 @@ void VirtioNet::send(uint16_t pair) {
   const Chain& chain = *state.sending;
   const size_t frame_bytes = chain.readable.size();
   if (is_link_up_ &&
-      end_.send(pair, *state.sending_header, chain.readable.buffers(), frame_bytes) == NetEnd::Sent::kFull) {
+      end_.send(pair, state.sending_header, chain.readable.buffers(), frame_bytes) == NetEnd::Sent::kFull) {
     return;
   }
   ++counters_.sent_packets;

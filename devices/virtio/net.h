@@ -99,7 +99,7 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
     std::unique_ptr<std::array<std::byte, kMaxPacketBytes>> waiting_packet;  // made when first needed
     size_t waiting_bytes = 0;
     Chain* sending = nullptr;  // its packet waits for room at the host's end
-    std::optional<PacketHeader> sending_header;
+    PacketHeader sending_header;
   };
   struct Place {
     enum class Kind : uint8_t { kReceive, kSend, kControl, kNone } kind = Kind::kNone;
@@ -135,7 +135,7 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
   void drop_received();
 
   // The control queue.
-  Handled control(Chain& chain);
+  Handled control(uint16_t queue, Chain& chain);
   bool carry_out(uint8_t kind, uint8_t command, ByteStream& data);
   bool set_receive_mode(uint8_t command, ByteStream& data);
   bool set_addresses(ByteStream& data);

@@ -56,8 +56,7 @@ std::optional<NetFilter::List> read_list(ByteStream& data) {
 
 }  // namespace
 
-VirtioDevice::Handled VirtioNet::control(Chain& chain) {
-  const auto queue = static_cast<uint16_t>(2 * (has(net::kMultiqueue) ? pairs_ : 1));
+VirtioDevice::Handled VirtioNet::control(uint16_t queue, Chain& chain) {
   if (chain.writable.size() == 0 || chain.has_bad_end) {
     return Handled::kNowhereToSay;
   }

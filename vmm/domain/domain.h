@@ -396,7 +396,7 @@ struct PortForward {
 struct Bandwidth {
   uint32_t average_kib = 0;  // in a second; at least 1
   uint32_t peak_kib = 0;     // in a second, in a burst; 0: as fast as it goes
-  uint32_t burst_kib = 0;    // in one burst; 0: a second of the average
+  uint32_t burst_kib = 0;    // in one burst; 0: what the average is in a tenth of a second
 };
 
 // Who moves the packets of a tap.

@@ -49,6 +49,12 @@ Result<std::unique_ptr<Network>> Network::create(const domain::Domain& domain, V
   if (domain.interfaces.empty()) {
     return nullptr;
   }
+  if (std::ranges::find(domain.os.boot_devices, domain::BootDevice::kNetwork) !=
+      domain.os.boot_devices.end()) {
+    log::warning(
+        "{}: <boot dev='network'/>: booting from the network is not there yet; the other devices are tried",
+        domain.file_name);
+  }
   std::unique_ptr<Network> network(new Network);
   for (const domain::Interface& wanted : domain.interfaces) {
     if (const Status added = network->add(domain, wanted, places); !added) {

@@ -75,16 +75,19 @@ Result<OpenedNetEnd> open_tap(const domain::Interface& wanted, EventLoop& loop) 
 
 Status check_that_it_is_there(const domain::Interface& wanted) {
   if (wanted.filter != domain::InterfaceFilter::kNone) {
-    return fail("<filterref> is not there yet, and the guest is not started without it; remove it");
+    return fail_configuration(
+        "<filterref> is not there yet, and the guest is not started without it; remove it");
   }
   if (wanted.type == domain::InterfaceType::kDirect) {
-    return fail("type='direct' is not there yet; use type='bridge'");
+    return fail_configuration("type='direct' is not there yet; use type='bridge'");
   }
   if (wanted.type == domain::InterfaceType::kNetwork && wanted.bridge.empty()) {
-    return fail("bridges of libvirt's networks are not found yet; use type='bridge' with <source bridge=…/>");
+    return fail_configuration(
+        "bridges of libvirt's networks are not found yet; use type='bridge' with <source bridge=…/>");
   }
   if (wanted.type == domain::InterfaceType::kUser && wanted.backend == domain::UserBackend::kPasst) {
-    return fail("<backend type='passt'/> is not there yet; leave it out, and libslirp does the same");
+    return fail_configuration(
+        "<backend type='passt'/> is not there yet; leave it out, and libslirp does the same");
   }
   return {};
 }
@@ -96,7 +99,7 @@ net::Bandwidth bandwidth_of(const std::optional<domain::Bandwidth>& wanted) {
   }
   return {.average = wanted->average_kib * kKib,
           .peak = wanted->peak_kib * kKib,
-          .burst = (wanted->burst_kib != 0 ? wanted->burst_kib : wanted->average_kib) * kKib};
+          .burst = wanted->burst_kib * kKib};
 }
 
 }  // namespace

@@ -19,6 +19,7 @@
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/net/host_link.h"
+#include "vmm/net/packet_queue.h"
 
 namespace vmm::net {
 namespace {
@@ -152,11 +153,7 @@ NetEnd::Sent TapEnd::send(uint16_t pair, const PacketHeader& header, std::span<c
   if (frame.size() < IOV_MAX) {
     vectors_.insert(vectors_.end(), frame.begin(), frame.end());
   } else {
-    size_t at = 0;
-    for (const iovec& piece : frame) {
-      std::copy_n(static_cast<const std::byte*>(piece.iov_base), piece.iov_len, copy_.begin() + at);
-      at += piece.iov_len;
-    }
+    gather(frame, copy_);
     vectors_.push_back({.iov_base = copy_.data(), .iov_len = frame_bytes});
   }
   if (queue.is_gone || ::writev(queue.fd.get(), vectors_.data(), static_cast<int>(vectors_.size())) >= 0) {

@@ -348,7 +348,7 @@ class Check(CommandTest):
                     "<interface type='ethernet'><target dev='vmm-gone' managed='no'/></interface>"
                     "<interface type='direct'><source dev='lo' mode='bridge'/></interface>")
         self.finds("<interface>: vmm-none: there is no such bridge", "<interface>: vmm-gone: there is no such interface",
-                   "<interface>: type='direct' is not there yet", status=1)
+                   "<interface>: type='direct' is not there yet", status=2)
 
     def test_a_pipe_for_a_console_is_left_alone(self):
         os.mkfifo(self.path("pipe"))
