@@ -12,6 +12,18 @@
 #include "block/sync_file.h"
 
 namespace vmm::block {
+namespace {
+
+// Nothing, too, is the same as nothing.
+bool stand_on_the_same(const std::vector<DiskLayer>& one, const std::vector<DiskLayer>& other) {
+  if (one.size() < 2 || other.size() < 2) {
+    return one.size() == other.size();
+  }
+  std::error_code error;
+  return std::filesystem::equivalent(one[1].path, other[1].path, error);
+}
+
+}  // namespace
 
 Result<std::unique_ptr<BackupJob>> BackupJob::create(LiveDisk& disk, const Options& options,
                                                      OnState on_state) {
@@ -64,6 +76,10 @@ Status BackupJob::open_target() {
   VMM_ASSIGN_OR_RETURN(target_, open_disk(disk().loop(), target));
   if (layers.front().is_encrypted && !target_->layers().front().is_encrypted) {
     return fail("{}: is not encrypted, and would hold in clear what {} keeps", options_.path, source.path);
+  }
+  if (options_.is_of_top && !stand_on_the_same(layers, target_->layers())) {
+    return fail("{}: has to stand on {}, as {} does, of which it would hold a part only", options_.path,
+                layers.size() > 1 ? layers[1].path : "nothing", source.path);
   }
   if (target_->size_bytes() != size) {
     return fail("{}: its disk has {} bytes, and the one that is copied {}", options_.path,

@@ -264,6 +264,25 @@ TEST_F(LiveJobs, ABackupOfTheTopStandsOnWhatTheDiskStandsOn) {
   expect_on_host(copy, "qcow2", held);
 }
 
+TEST_F(LiveJobs, ABackupOfTheTopIntoWhatStandsElsewhereIsRefused) {
+  const std::string base = make_base("qcow2");
+  open(overlay("top.qcow2", base, "qcow2"), Format::kQcow2);
+  const std::string alone = folder_.file("alone.qcow2");
+  must_run({"qemu-img", "create", "-q", "-f", "qcow2", alone, std::to_string(kBytes)});
+  const std::string elsewhere = overlay("elsewhere.qcow2", alone, "qcow2");
+  for (const std::string& path : {alone, elsewhere}) {
+    const auto job = BackupJob::create(
+        *disk_, {.path = path, .format = Format::kQcow2, .is_of_top = true, .is_existing = true}, on_state());
+    ASSERT_FALSE(job);
+    EXPECT_THAT(job.error().message(), HasSubstr("has to stand on " + base));
+  }
+  const std::string right = overlay("right.qcow2", base, "qcow2");
+  begin(BackupJob::create(
+      *disk_, {.path = right, .format = Format::kQcow2, .is_of_top = true, .is_existing = true}, on_state()));
+  work_till(LiveJob::State::kDone);
+  close();
+}
+
 TEST_F(LiveJobs, CancelledJobsLeaveTheDiskAsItWas) {
   const std::string base = make_base("qcow2");
   const std::string top = overlay("top.qcow2", base, "qcow2");
