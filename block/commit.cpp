@@ -11,6 +11,7 @@
 #include "block/copy/disk.h"
 #include "block/copy/sources.h"
 #include "block/copy/space.h"
+#include "block/image_mark.h"
 #include "vmm/base/size.h"
 
 namespace vmm::block {
@@ -95,6 +96,8 @@ Status commit(const std::shared_ptr<EventLoop>& loop, const DiskOptions& overlay
   Sources sources;
   sources.add(std::move(top));
   VMM_TRY(check_room(sources, *disk, base));
+  // Where there can be no marks nobody is told that this was cut short.
+  static_cast<void>(set_mark(base.path, ImageMark::kMerging, overlay.path));
   CopyJob job(
       *loop, sources, disk->device(), base.path,
       {.unit_bytes = kSectorBytes, .is_out_of_order = true, .finds_zeroes = false, .skips_absent = true},
@@ -103,7 +106,9 @@ Status commit(const std::shared_ptr<EventLoop>& loop, const DiskOptions& overlay
           progress(done, all);
         }
       });
-  return job.run();
+  VMM_TRY(job.run());
+  VMM_TRY(remove_mark(base.path, ImageMark::kMerging));
+  return newest_of(overlay.path) ? Status() : remove_mark(base.path, ImageMark::kOverlay);
 }
 
 }  // namespace vmm::block

@@ -73,6 +73,9 @@ Status BackupJob::open_target() {
     const auto sync = make_sync_file(image.files.main, target.path);
     VMM_TRY(options_.format == Format::kRaw ? sync->resize(size) : qcow2::create(*sync, create));
   }
+  if (options_.is_existing && options_.is_of_top) {
+    VMM_TRY(expect_empty(options_.path));
+  }
   VMM_ASSIGN_OR_RETURN(target_, open_disk(disk().loop(), target));
   if (layers.front().is_encrypted && !target_->layers().front().is_encrypted) {
     return fail("{}: is not encrypted, and would hold in clear what {} keeps", options_.path, source.path);
@@ -114,7 +117,7 @@ Status BackupJob::finish() {
   return file_ ? file_->keep(/*may_replace=*/false) : Status();
 }
 
-void BackupJob::undo() {
+void BackupJob::undo(bool /*is_whole*/) {
   target_.reset();
   file_.reset();
 }

@@ -22,7 +22,7 @@ class BackupJob final : public LiveJob {
     // What the disk's own image has, alone: the new one stands on what the disk stands on. REQUIRES: kQcow2.
     bool is_of_top = false;
     // Into an image that is there, and as long as the disk; it shows what it held before wherever the backup
-    // has nothing yet.
+    // has nothing yet. With is_of_top it must hold nothing.
     bool is_existing = false;
   };
   // Blocks; makes the image. Errors: there is a file of that name; an encrypted disk would lie there in
@@ -35,7 +35,7 @@ class BackupJob final : public LiveJob {
   Status open_target();
   Status start() override;
   Status finish() override;
-  void undo() override;
+  void undo(bool is_whole) override;
 
   const Options options_;
   std::optional<NewFile> file_;

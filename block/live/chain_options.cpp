@@ -6,6 +6,8 @@
 
 #include "block/changed_image.h"
 #include "block/qcow2/change_backing.h"
+#include "block/qcow2/make_empty.h"
+#include "vmm/base/log.h"
 
 namespace vmm::block {
 namespace {
@@ -67,6 +69,37 @@ Status name_backing(const std::string& path, const DiskLayer* backing) {
     wanted.format = format_name(backing->format);
   }
   return qcow2::change_backing(*image.file, image.header, wanted);
+}
+
+Status expect_empty(const std::string& path) {
+  VMM_ASSIGN_OR_RETURN(const ChangedImage image, open_changed_image(path));
+  VMM_ASSIGN_OR_RETURN(const bool is_empty, qcow2::is_empty(*image.file, image.header));
+  return is_empty ? Status()
+                  : fail(
+                        "{}: has data of its own, which would show in place of the disk's; take a new image "
+                        "(vmm-img create -f qcow2 -b …)",
+                        path);
+}
+
+void mark_or_warn(const std::string& image, ImageMark mark, const std::string& other) {
+  if (const Status marked = set_mark(image, mark, other); !marked) {
+    log::warning("{}; if this run is ended by force, name {} in the domain file before the next one",
+                 marked.error().message(), other);
+  }
+}
+
+void unmark_or_warn(const std::string& image, ImageMark mark) {
+  if (const Status removed = remove_mark(image, mark); !removed) {
+    log::warning("{}; the next start may call it incomplete, which it is not", removed.error().message());
+  }
+}
+
+void mark_skipped(const std::vector<DiskLayer>& layers, size_t first, size_t end, const std::string& above) {
+  for (size_t i = first; i <= end && i < layers.size(); ++i) {
+    if (mark_of(layers[i].path, ImageMark::kOverlay)) {
+      mark_or_warn(layers[i].path, i < end ? ImageMark::kMoved : ImageMark::kOverlay, above);
+    }
+  }
 }
 
 }  // namespace vmm::block

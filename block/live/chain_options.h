@@ -1,6 +1,7 @@
-// What a chain is opened with, after some of its images have changed places.
+// What a chain is opened with, after some of its images have changed places; and what is told to those who
+// open them later.
 //
-// Threads: values; name_backing() blocks.
+// Threads: values; but name_backing() and those of marks block.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +10,7 @@
 
 #include "block/disk_layer.h"
 #include "block/disk_options.h"
+#include "block/image_mark.h"
 #include "vmm/base/error.h"
 
 namespace vmm::block {
@@ -27,5 +29,17 @@ DiskOptions options_above(const DiskOptions& chain, const std::string& path);
 
 // The qcow2 image `path`, which is not in use, stands on `backing` from now on; nullptr: on nothing. Durable.
 Status name_backing(const std::string& path, const DiskLayer* backing);
+
+// The qcow2 image `path`, which is not in use, has no data of its own: its disk is what it stands on. An
+// error: it has some.
+Status expect_empty(const std::string& path);
+
+// See image_mark.h. What hinders it is told in the log, and is no failure: it is a matter of what is named at
+// the next start.
+void mark_or_warn(const std::string& image, ImageMark mark, const std::string& other);
+void unmark_or_warn(const std::string& image, ImageMark mark);
+// The layers from `first` to the one above `end` are about to go from under the image `above`, which will
+// stand on `end`, if there is such a layer. Each that an overlay was put on names `above` from now on.
+void mark_skipped(const std::vector<DiskLayer>& layers, size_t first, size_t end, const std::string& above);
 
 }  // namespace vmm::block

@@ -67,6 +67,7 @@ Status CommitJob::start() {
   if (options_.top > 0) {
     view_ = chain->view_from(options_.top);
   }
+  mark_or_warn(base_path(), ImageMark::kMerging, layers_[options_.top].path);
   const uint32_t merged = options_.base - options_.top;
   return start_copy(
       {.source = options_.top > 0 ? view_.get() : chain,
@@ -101,23 +102,41 @@ Status CommitJob::empty_merged() const {
   return {};
 }
 
+// All of it is on stable storage, and nothing but this has been written since: who opens it finds all.
+void CommitJob::base_is_whole() const { unmark_or_warn(base_path(), ImageMark::kMerging); }
+
 Status CommitJob::finish() {
   view_.reset();
   if (options_.top == 0) {
-    VMM_TRY(
-        disk().reopen(options_of_layer(before_, layers_, options_.base), [this] { return empty_merged(); }));
+    const auto overlay = mark_of(base_path(), ImageMark::kOverlay);
+    const Status done = disk().reopen(options_of_layer(before_, layers_, options_.base), [this] {
+      unmark_or_warn(base_path(), ImageMark::kOverlay);
+      base_is_whole();
+      return empty_merged();
+    });
+    if (!done) {
+      if (overlay) {
+        mark_or_warn(base_path(), ImageMark::kOverlay, *overlay);
+      }
+      return done;
+    }
     for (uint32_t i = 0; i < options_.base; ++i) {
       disk().note_emptied({.path = layers_[i].path, .base = layers_[options_.base].path});
     }
     return {};
   }
+  base_is_whole();
   return disk().reopen(options_without(before_, options_.top, options_.base), [this]() -> Status {
+    mark_skipped(layers_, options_.top, options_.base, layers_[options_.top - 1].path);
     return name_backing(layers_[options_.top - 1].path, &layers_[options_.base]);
   });
 }
 
-void CommitJob::undo() {
+void CommitJob::undo(bool is_whole) {
   view_.reset();
+  if (is_whole) {
+    base_is_whole();
+  }
   if (const Status back = disk().reopen(before_, {}); !back) {
     log::debug("{}", back.error().message());  // where nothing could be opened, that is told
   }

@@ -1,5 +1,6 @@
 // CommitJob: images that a running disk stands on are merged into the one below them.
 //
+// Until all is in the base a mark on it (image_mark.h) names what is merged.
 // - From below the disk's own image: the images that were merged are skipped in the end, and the one above
 //   them names the base. Ends by itself.
 // - From the disk's own image: when all is in the base the job is ready, and what the guest writes goes to
@@ -32,9 +33,11 @@ class CommitJob final : public LiveJob {
   Status start() override;
   bool waits_when_copied() const override { return options_.top == 0; }
   Status finish() override;
-  void undo() override;
+  void undo(bool is_whole) override;
   Status make_base_long_enough();
   Status empty_merged() const;
+  void base_is_whole() const;
+  const std::string& base_path() const { return layers_[options_.base].path; }
 
   const Options options_;
   const std::vector<DiskLayer> layers_;

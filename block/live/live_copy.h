@@ -66,6 +66,8 @@ class LiveCopy final : public LiveDisk::Watcher, private EventLoop::Poller {
 
   uint64_t all_bytes() const { return plan_.source->size_bytes(); }
 
+  // All is copied, and nothing has gone wrong.
+  bool is_whole() const { return status_ && map_.left() == 0 && !is_at_work(); }
   // What went wrong so far, and with which of the two.
   const Status& status() const { return status_; }
   enum class Fault : uint8_t { kNone, kReading, kWriting };

@@ -42,7 +42,7 @@ void LiveJob::begin() {
                                                     : fail("{}: what was written to it cannot be flushed: {}",
                                                            disk_.options().path, status_text(flushed));
     if (!started) {
-      undo();
+      undo(/*is_whole=*/false);
       enter(State::kFailed, started.error().message());
     }
   });
@@ -133,7 +133,7 @@ void LiveJob::begin_finish() {
     const Status copied = copy_->status();
     end_copy();
     if (!copied || flushed != IoStatus::kOk) {
-      undo();
+      undo(/*is_whole=*/false);
       enter(State::kFailed, copied
                                 ? fmt::format("what was copied cannot be flushed: {}", status_text(flushed))
                                 : copied.error().message());
@@ -149,11 +149,13 @@ void LiveJob::begin_undo(State state, const std::string& error) {
     is_cancelled_ = true;
     return;
   }
+  const bool was_ready = state_ == State::kReady;
   enter(State::kEnding);
   copy_->stop();
-  when_quiet([this, state, error](IoStatus /*flushed*/) {
+  when_quiet([this, state, error, was_ready](IoStatus flushed) {
+    const bool is_whole = was_ready && copy_->is_whole() && flushed == IoStatus::kOk;
     end_copy();
-    undo();
+    undo(is_whole);
     enter(state, error);
   });
 }

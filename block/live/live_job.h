@@ -73,8 +73,8 @@ class LiveJob {
   // The disk is held, and flushed, as is what was copied to; nobody watches. Where it fails the disk must be
   // as it was before.
   virtual Status finish() = 0;
-  // The same, but as it was before.
-  virtual void undo() = 0;
+  // The same, but as it was before. is_whole: all was copied and flushed, up to now.
+  virtual void undo(bool is_whole) = 0;
 
  private:
   void enter(State state, const std::string& error = "");

@@ -13,6 +13,21 @@
 #include "block/sync_file.h"
 
 namespace vmm::block {
+namespace {
+
+// Before the guest writes to the other. An image that was emptied stands on this one, and says so too.
+void mark_superseded(const LiveDisk& disk, const std::string& path) {
+  const std::string& image = disk.options().path;
+  mark_or_warn(image, ImageMark::kOverlay, path);
+  for (const LiveDisk::Emptied& emptied : disk.emptied()) {
+    std::error_code error;
+    if (emptied.base == image && std::filesystem::exists(emptied.path, error)) {
+      mark_or_warn(emptied.path, ImageMark::kMoved, path);
+    }
+  }
+}
+
+}  // namespace
 
 Status make_snapshot_file(const std::string& path, const DiskOptions& disk, uint64_t size_bytes) {
   std::error_code error;
@@ -41,6 +56,7 @@ Status put_on_snapshot(LiveDisk& disk, const std::string& path) {
   const uint64_t size = disk.size_bytes();
   const DiskOptions then = options_above(disk.options(), path);
   return disk.reopen(then, {}, [&]() -> Result<std::unique_ptr<BlockDevice>> {
+    VMM_TRY(expect_empty(path));
     VMM_ASSIGN_OR_RETURN(auto opened, open_disk(disk.loop(), then));
     if (opened->layers().size() < 2) {
       return fail("{}: stands on nothing; it has to stand on {}", path, disk.options().path);
@@ -53,6 +69,7 @@ Status put_on_snapshot(LiveDisk& disk, const std::string& path) {
       return fail("{}: its disk has {} bytes, and {} has {}", path, opened->size_bytes(), disk.options().path,
                   size);
     }
+    mark_superseded(disk, path);
     return opened;
   });
 }

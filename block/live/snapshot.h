@@ -17,8 +17,9 @@ namespace vmm::block {
 // that name; the disk is encrypted.
 Status make_snapshot_file(const std::string& path, const DiskOptions& disk, uint64_t size_bytes);
 
-// The guest writes to the image `path` from now on. Errors: it does not stand on the disk's image; it cannot
-// be opened. The disk is as it was then.
+// The guest writes to the image `path` from now on, and a mark on the one it wrote to names that
+// (image_mark.h). Errors: it does not stand on the disk's image, or holds data of its own, which would show;
+// it cannot be opened. The disk is as it was then.
 Status put_on_snapshot(LiveDisk& disk, const std::string& path);
 
 // Errors: it would become shorter; see resize.h. The disk is as it was then.

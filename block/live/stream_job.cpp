@@ -49,6 +49,8 @@ Status StreamJob::finish() {
   const DiskOptions& now = disk().options();
   const DiskOptions then = options_.base ? options_without(now, 1, *options_.base) : options_down_to(now, 0);
   return disk().reopen(then, [this] {
+    mark_skipped(layers_, 1, options_.base.value_or(static_cast<uint32_t>(layers_.size())),
+                 layers_.front().path);
     return name_backing(layers_.front().path, options_.base ? &layers_[*options_.base] : nullptr);
   });
 }

@@ -26,7 +26,7 @@ class StreamJob final : public LiveJob {
   StreamJob(LiveDisk& disk, const Options& options, OnState on_state);
   Status start() override;
   Status finish() override;
-  void undo() override {}
+  void undo(bool /*is_whole*/) override {}
 
   const Options options_;
   const std::vector<DiskLayer> layers_;

@@ -51,4 +51,10 @@ Status make_empty(SyncFile& file, Header& header) {
   return {};
 }
 
+Result<bool> is_empty(SyncFile& file, const Header& header) {
+  VMM_ASSIGN_OR_RETURN(const auto l1,
+                       read_table(file, header.l1_offset, uint64_t{header.l1_entries} * sizeof(uint64_t)));
+  return std::ranges::all_of(l1, [](uint64_t entry) { return entry == 0; });
+}
+
 }  // namespace vmm::block::qcow2

@@ -15,4 +15,7 @@ namespace vmm::block::qcow2 {
 // have been written to. Blocks; under the image's lock for writing; REQUIRES: prepare_for_maintenance().
 Status make_empty(SyncFile& file, Header& header);
 
+// Its L1 table refers to nothing: no cluster of its disk has data, zeroes or space. Errors name the image.
+Result<bool> is_empty(SyncFile& file, const Header& header);
+
 }  // namespace vmm::block::qcow2

@@ -9,6 +9,7 @@
 #include "block/backing_name.h"
 #include "block/crypto/luks_header.h"
 #include "block/image_file.h"
+#include "block/image_mark.h"
 #include "block/iso/iso_info.h"
 #include "block/qcow1/header.h"
 #include "block/qcow2/bitmaps.h"
@@ -284,6 +285,12 @@ Result<ImageInfo> image_info(const std::string& path, const std::optional<std::s
     source.info.is_recognised = true;
   }
   VMM_TRY(add_format(source, name));
+  if (const auto newest = newest_of(path)) {
+    source.info.tree["newest-image"] = *newest;
+  }
+  if (const auto merged = mark_of(path, ImageMark::kMerging)) {
+    source.info.tree["unfinished-commit-of"] = *merged;
+  }
   struct stat status{};
   if (::fstat(image.files.main.fd.get(), &status) == 0) {
     source.info.tree["actual-size"] = static_cast<uint64_t>(status.st_blocks) * 512;

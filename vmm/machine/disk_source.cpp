@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "block/image_mark.h"
 #include "block/open.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/machine/image_options.h"
@@ -46,6 +47,7 @@ Result<OpenedSource> open_source(EventLoop& loop, const domain::Disk& disk,
     VMM_ASSIGN_OR_RETURN(source.boot, check_disc(disk.source));
   }
   VMM_ASSIGN_OR_RETURN(source.image, block::open_disk(loop, options));
+  VMM_TRY(block::check_marks(source.image->layers(), !options.read_only && options.overlay == nullptr));
   if (disk.logical_block_bytes != 0 && source.image->size_bytes() % disk.logical_block_bytes != 0) {
     return fail("its {} bytes are no multiple of logical_block_size='{}'; the guest could not read its end",
                 source.image->size_bytes(), disk.logical_block_bytes);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "block/image_mark.h"
 #include "tests/unit/block/disk_harness.h"
 #include "tests/unit/block/qemu_tools.h"
 
@@ -118,6 +119,23 @@ TEST_F(Commit, MayBeDoneAgain) {
   change(overlay);
   expect_committed(overlay, base, "qcow2");
   expect_committed(overlay, base, "qcow2");
+}
+
+// Whoever finds the base after a kill.
+TEST_F(Commit, ABaseThatHoldsAPartOnlySaysSoUntilItIsWhole) {
+  const std::string base = make_base("raw");
+  const std::string overlay = make_overlay(base, "raw", "compat=1.1");
+  change(overlay);
+  ASSERT_TRUE(set_mark(base, ImageMark::kOverlay, overlay));
+  std::string refusal;
+  const Status done = commit(loop_, {.path = overlay, .format = Format::kQcow2}, {.path = base},
+                             [&](uint64_t /*done*/, uint64_t /*all*/) {
+                               const Status status = check_marks({{.path = base}}, /*is_written=*/false);
+                               refusal = status ? "" : status.error().message();
+                             });
+  ASSERT_TRUE(done);
+  EXPECT_THAT(refusal, HasSubstr("name " + overlay));
+  EXPECT_TRUE(check_marks({{.path = base}}, /*is_written=*/true));
 }
 
 TEST_F(Commit, ABaseThatSomebodyUsesIsNotTouched) {

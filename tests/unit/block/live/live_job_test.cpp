@@ -1,6 +1,7 @@
 // Snapshots, commits, streams, backups and other sizes, of a disk whose guest writes meanwhile.
 #include "block/live/live_job.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <memory>
@@ -8,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "block/image_mark.h"
 #include "block/live/backup_job.h"
 #include "block/live/commit_job.h"
 #include "block/live/snapshot.h"
@@ -434,6 +436,191 @@ TEST_F(LiveJobs, ABaseThatSomebodyUsesIsNotCommittedTo) {
   }
   work_a_while();
   expect_whole(top, "qcow2");
+}
+
+// --- What a start finds that names an image which is the guest's no more ---
+
+class LiveMarks : public LiveJobs {
+ protected:
+  // A start with `path` as the disk, of which `below` are the rest.
+  static std::string refusal(const std::string& path, const std::vector<std::string>& below = {},
+                             bool is_written = true) {
+    std::vector<DiskLayer> layers{{.path = path}};
+    for (const std::string& each : below) {
+      layers.push_back({.path = each});
+    }
+    const Status status = check_marks(layers, is_written);
+    return status ? "" : status.error().message();
+  }
+};
+
+TEST_F(LiveMarks, TheImageUnderASnapshotNamesTheNewest) {
+  const std::string base = make_base("raw");
+  const std::string one = folder_.file("one");
+  const std::string two = folder_.file("two");
+  open(base, Format::kRaw);
+  EXPECT_EQ(refusal(base), "");
+  snapshot(one);
+  EXPECT_THAT(refusal(base), HasSubstr("is in " + one));
+  snapshot(two);
+  work_a_while(20);
+  close();
+  EXPECT_THAT(refusal(base), HasSubstr("is in " + two));
+  EXPECT_THAT(refusal(one, {base}), HasSubstr("is in " + two));
+  EXPECT_EQ(refusal(two, {one, base}), "");
+  // Others may read what was, and stand on it.
+  EXPECT_EQ(refusal(base, {}, /*is_written=*/false), "");
+  EXPECT_EQ(refusal(folder_.file("another"), {base}), "");
+  // Back to what was before.
+  std::filesystem::remove(two);
+  EXPECT_EQ(refusal(one, {base}), "");
+  std::filesystem::remove(one);
+  EXPECT_EQ(refusal(base), "");
+  // What has that name by chance does not stand on it.
+  must_run({"qemu-img", "create", "-q", "-f", "qcow2", one, "1M"});
+  EXPECT_EQ(refusal(base), "");
+  write_file(one, bytes_);
+  EXPECT_EQ(refusal(base), "");
+}
+
+TEST_F(LiveMarks, TheyGoWithImagesToAnotherFolder) {
+  const std::string base = make_base("raw");
+  open(base, Format::kRaw);
+  snapshot(folder_.file("one"));
+  close();
+  const std::string there = folder_.file("there");
+  std::filesystem::create_directory(there);
+  std::filesystem::rename(base, there + "/base");
+  std::filesystem::rename(folder_.file("one"), there + "/one");
+  must_run({"qemu-img", "rebase", "-u", "-f", "qcow2", "-b", "base", "-F", "raw", there + "/one"});
+  EXPECT_THAT(refusal(there + "/base"), HasSubstr("is in " + there + "/one"));
+}
+
+TEST_F(LiveMarks, WhatACommitIsMergedIntoSaysSoUntilItIsWhole) {
+  const std::string base = make_base("raw");
+  const std::string top = folder_.file("one");
+  open(base, Format::kRaw);
+  snapshot(top);
+  work_a_while();
+  begin(CommitJob::create(*disk_, {.top = 0, .base = 1}, on_state()));
+  work_till(LiveJob::State::kReady);
+  EXPECT_THAT(refusal(base), HasSubstr("a commit of " + top));
+  EXPECT_THAT(refusal(base, {}, /*is_written=*/false), HasSubstr("name " + top));
+  EXPECT_THAT(refusal(folder_.file("another"), {base}), HasSubstr("a commit of " + top));
+  EXPECT_EQ(refusal(top, {base}), "");
+  std::filesystem::rename(top, folder_.file("hidden"));
+  EXPECT_THAT(refusal(base), HasSubstr("not there any more"));
+  std::filesystem::rename(folder_.file("hidden"), top);
+  ASSERT_TRUE(job_->complete());
+  work_till(LiveJob::State::kDone);
+  EXPECT_EQ(refusal(base), "");
+  // The next snapshot is of the base, and what was emptied is not the newest then.
+  const std::string next = folder_.file("next");
+  snapshot(next);
+  EXPECT_THAT(refusal(base), HasSubstr("is in " + next));
+  EXPECT_THAT(refusal(top, {base}), HasSubstr("is in " + next));
+  work_a_while();
+  expect_whole(next, "qcow2");
+}
+
+TEST_F(LiveMarks, ACommitThatIsGivenUpWhenItIsReadyLeavesTheBaseWhole) {
+  const std::string base = make_base("qcow2");
+  const std::string top = overlay("top", base, "qcow2");
+  open(top, Format::kQcow2);
+  work_a_while();
+  for (const bool is_ready : {false, true}) {
+    begin(CommitJob::create(*disk_, {.top = 0, .base = 1}, on_state()));
+    if (is_ready) {
+      work_till(LiveJob::State::kReady);
+    } else {
+      job_->set_paused(true);
+      ASSERT_TRUE(guest_->work_until([&] { return !refusal(base).empty(); }));
+    }
+    job_->cancel();
+    work_till(LiveJob::State::kCancelled);
+    EXPECT_EQ(refusal(base).empty(), is_ready);
+    EXPECT_EQ(refusal(top, {base}), "");
+  }
+}
+
+TEST_F(LiveMarks, WhatIsSkippedNamesTheImageThatStays) {
+  for (const bool is_commit : {true, false}) {
+    bytes_ = pattern_bytes(kBytes, 11);
+    const std::string base = make_base("raw");
+    std::vector<std::string> snaps;
+    open(base, Format::kRaw);
+    for (const int i : {1, 2, 3}) {
+      snaps.push_back(folder_.file(fmt::format("{}-{}", is_commit, i)));
+      snapshot(snaps.back());
+      work_a_while(30);
+    }
+    if (is_commit) {
+      begin(CommitJob::create(*disk_, {.top = 1, .base = 3}, on_state()));
+    } else {
+      begin(StreamJob::create(*disk_, {.base = 3}, on_state()));
+    }
+    work_till(LiveJob::State::kDone);
+    close();
+    for (const std::string& old : {base, snaps[0], snaps[1]}) {
+      EXPECT_THAT(refusal(old), HasSubstr("is in " + snaps[2])) << old;
+    }
+    std::filesystem::remove(snaps[0]);
+    std::filesystem::remove(snaps[1]);
+    EXPECT_THAT(refusal(base), HasSubstr("is in " + snaps[2]));
+    EXPECT_EQ(refusal(snaps[2], {base}), "");
+  }
+}
+
+TEST_F(LiveMarks, AnImageThatStandsOnNothingAnyMoreIsStillTheNewest) {
+  const std::string base = make_base("raw");
+  const std::string top = folder_.file("top");
+  open(base, Format::kRaw);
+  snapshot(top);
+  begin(StreamJob::create(*disk_, {}, on_state()));
+  work_till(LiveJob::State::kDone);
+  close();
+  EXPECT_THAT(refusal(base), HasSubstr("is in " + top));
+  EXPECT_EQ(refusal(top), "");
+}
+
+// Marks come from files that others may have written.
+TEST_F(LiveMarks, MarksThatMakeNoSenseCountForNothing) {
+  const std::string base = make_base("raw");
+  const std::string other = overlay("other", base, "raw");
+  ASSERT_TRUE(set_mark(base, ImageMark::kOverlay, base));
+  EXPECT_EQ(refusal(base), "");
+  ASSERT_TRUE(set_mark(base, ImageMark::kOverlay, "/dev/zero"));
+  EXPECT_EQ(refusal(base).find("older"), std::string::npos);
+  // Round and round.
+  ASSERT_TRUE(set_mark(base, ImageMark::kOverlay, other));
+  ASSERT_TRUE(set_mark(other, ImageMark::kMoved, folder_.file("third")));
+  must_run({"qemu-img", "create", "-q", "-f", "qcow2", folder_.file("third"), "1M"});
+  ASSERT_TRUE(set_mark(folder_.file("third"), ImageMark::kMoved, other));
+  EXPECT_THAT(refusal(base), HasSubstr("is in "));
+  ASSERT_TRUE(remove_mark(base, ImageMark::kOverlay));
+  ASSERT_TRUE(remove_mark(base, ImageMark::kOverlay));
+  EXPECT_EQ(refusal(base), "");
+  EXPECT_FALSE(set_mark("/dev/null", ImageMark::kOverlay, other));
+  EXPECT_FALSE(set_mark(folder_.file("none"), ImageMark::kOverlay, other));
+}
+
+TEST_F(LiveJobs, AnImageThatHoldsDataIsPutOnNoDisk) {
+  const std::string base = make_base("raw");
+  open(base, Format::kRaw);
+  const std::string full = overlay("full", base, "raw");
+  must_run({"qemu-io", "-f", "qcow2", "-c", "write -P 9 1M 64k", full});
+  const Status put = when_quiet([&] { return put_on_snapshot(*disk_, full); });
+  ASSERT_FALSE(put);
+  EXPECT_THAT(put.error().message(), HasSubstr("has data of its own"));
+  EXPECT_EQ(disk_->options().path, base);
+  work_a_while(20);
+  expect_whole(base, "raw");
+  const std::string top = overlay("top", base, "raw");
+  open(top, Format::kQcow2);
+  const auto backup =
+      BackupJob::create(*disk_, {.path = full, .is_of_top = true, .is_existing = true}, on_state());
+  ASSERT_FALSE(backup);
+  EXPECT_THAT(backup.error().message(), HasSubstr("has data of its own"));
 }
 
 }  // namespace
