@@ -12,8 +12,10 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from control_test import Control  # noqa: E402
 from firmware_guest import SECONDS  # noqa: E402
+from linux_guest import VMM  # noqa: E402
 from qmp import Client  # noqa: E402
 
+VMM_IMG = os.path.join(os.path.dirname(VMM), "vmm-img")
 
 def run(*words):
     return subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=True).stdout
@@ -115,6 +117,40 @@ class LiveDisk(Control):
         run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", self.path(source), self.path("whole.qcow2"))
         run("qemu-img", "compare", "-f", "raw", "-F", "raw", self.path(source), self.path("whole.raw"))
         self.assertEqual([name for name in os.listdir(self.path("")) if "slow" in name], [])
+
+    def test_after_a_kill_the_image_that_is_no_more_the_disk_is_refused(self):
+        with self.run_guest() as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            with Client(self.path("control"), SECONDS) as client:
+                disk, first = self.disk_of(client), self.chain(client)[0]
+                self.ctl("snapshot", disk, self.path("top.qcow2"))
+                session.process.kill()
+                session.process.wait(SECONDS)
+        domain = self.path("guest.xml")
+        self.assertIn(f"is in {self.path('top.qcow2')}, since a snapshot", self.refusal(domain, 2))
+        self.assertIn(f"is in {self.path('top.qcow2')}, since a snapshot", self.refusal(domain, 2, "--check"))
+
+        # In a commit the base is not to be used for anything.
+        with open(domain, encoding="utf-8") as file:
+            text = file.read()
+        with open(domain, "w", encoding="utf-8") as file:
+            file.write(text.replace(f"file='{first}'", "file='top.qcow2'").replace("type='raw'", "type='qcow2'"))
+        run("qemu-io", "-f", "qcow2", "-c", "write -P 7 2M 1M", self.path("top.qcow2"))
+        with self.start(domain, "--control", self.path("control")) as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            with Client(self.path("control"), SECONDS) as client:
+                client.ask("block-commit", device=disk, speed=1)
+                while not client.ask("query-block-jobs")[0]["offset"]:
+                    time.sleep(0.02)
+                session.process.kill()
+                session.process.wait(SECONDS)
+        with open(domain, "w", encoding="utf-8") as file:
+            file.write(text)
+        for options in ([], ["--ephemeral"], ["--check"]):
+            self.assertIn(f"a commit of {self.path('top.qcow2')} into it was cut short", self.refusal(domain, 2, *options))
+        run(VMM_IMG, "commit", "-q", "-f", "qcow2", self.path("top.qcow2"))
+        with self.start(domain) as session:
+            session.wait_for(rb"the first disk", SECONDS)
 
     def test_it_grows(self):
         with self.run_guest() as session:
