@@ -120,7 +120,8 @@ std::optional<std::string> next_of(const std::string& image) {
   }
   if (const auto named = mark_of(image, ImageMark::kMoved)) {
     const auto other = find_other(image, *named);
-    if (other && standing_of(*other, image) != Standing::kNoImage) {
+    if (other &&
+        (standing_of(*other, image) != Standing::kNoImage || standing_of(image, *other) == Standing::kOnIt)) {
       return other;
     }
   }

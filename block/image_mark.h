@@ -19,7 +19,7 @@ namespace vmm::block {
 
 enum class ImageMark : uint8_t {
   kOverlay,  // the other stands on this one, and has what the guest wrote since
-  kMoved,    // the same, but that it has got all it needs, and stands on it no longer
+  kMoved,  // the same, but it does not stand on this one any more: it got all it needs, or this stands on it
   kMerging,  // some of what the other holds was written to this one
 };
 

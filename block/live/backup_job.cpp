@@ -31,6 +31,11 @@ Result<std::unique_ptr<BackupJob>> BackupJob::create(LiveDisk& disk, const Optio
   if (!options.is_existing && std::filesystem::exists(std::filesystem::symlink_status(options.path, error))) {
     return fail("{}: there is such a file already, and it is not written over", options.path);
   }
+  for (const DiskLayer& layer : disk.layers()) {
+    if (std::filesystem::equivalent(layer.path, options.path, error)) {
+      return fail("{}: is part of the disk that is to be copied", options.path);
+    }
+  }
   if (options.is_of_top && options.format == Format::kRaw) {
     return fail(
         "{}: a raw image stands on nothing, and so cannot hold the disk's own image alone; make it qcow2",

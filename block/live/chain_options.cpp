@@ -71,14 +71,24 @@ Status name_backing(const std::string& path, const DiskLayer* backing) {
   return qcow2::change_backing(*image.file, image.header, wanted);
 }
 
-Status expect_empty(const std::string& path) {
+Result<std::optional<BackingName>> expect_empty(const std::string& path) {
   VMM_ASSIGN_OR_RETURN(const ChangedImage image, open_changed_image(path));
   VMM_ASSIGN_OR_RETURN(const bool is_empty, qcow2::is_empty(*image.file, image.header));
-  return is_empty ? Status()
-                  : fail(
-                        "{}: has data of its own, which would show in place of the disk's; take a new image "
-                        "(vmm-img create -f qcow2 -b …)",
-                        path);
+  if (!is_empty) {
+    return fail(
+        "{}: has data of its own, which would show in place of the disk's; take a new image (vmm-img create "
+        "-f "
+        "qcow2 -b …)",
+        path);
+  }
+  if (!image.header.has_backing_file()) {
+    return std::nullopt;
+  }
+  VMM_ASSIGN_OR_RETURN(BackingName name, parse_backing_name(image.header.backing_file, path));
+  if (!name.format) {
+    name.format = image.header.backing_format;
+  }
+  return name;
 }
 
 void mark_or_warn(const std::string& image, ImageMark mark, const std::string& other) {

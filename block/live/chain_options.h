@@ -5,9 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "block/backing_name.h"
 #include "block/disk_layer.h"
 #include "block/disk_options.h"
 #include "block/image_mark.h"
@@ -30,9 +32,9 @@ DiskOptions options_above(const DiskOptions& chain, const std::string& path);
 // The qcow2 image `path`, which is not in use, stands on `backing` from now on; nullptr: on nothing. Durable.
 Status name_backing(const std::string& path, const DiskLayer* backing);
 
-// The qcow2 image `path`, which is not in use, has no data of its own: its disk is what it stands on. An
-// error: it has some.
-Status expect_empty(const std::string& path);
+// The qcow2 image `path`, which is not in use, has no data of its own: its disk is what it stands on, which
+// is the value; with a format if the image names one. An error: it has some.
+Result<std::optional<BackingName>> expect_empty(const std::string& path);
 
 // See image_mark.h. What hinders it is told in the log, and is no failure: it is a matter of what is named at
 // the next start.

@@ -86,9 +86,24 @@ Status CommitJob::start() {
        .target_name = layers_[options_.base].path});
 }
 
-// Whatever shows is in the base by now. The disk's own image comes first: it must never show what those
-// between hold, once they are changed.
-Status CommitJob::empty_merged() const {
+// Whatever shows is in the base by now. What cannot be emptied, as its disk is full, shows what the guest
+// had, and says so to who opens it.
+void CommitJob::empty_merged() const {
+  const Status emptied = try_to_empty_merged();
+  if (emptied) {
+    return;
+  }
+  log::warning(
+      "{}; the commit is done all the same: {} is the disk's image, and what was merged into it may be "
+      "removed",
+      emptied.error().message(), base_path());
+  for (uint32_t i = 0; i < options_.base; ++i) {
+    mark_or_warn(layers_[i].path, ImageMark::kMoved, base_path());
+  }
+}
+
+// The disk's own image comes first: it must never show what those between hold, once they are changed.
+Status CommitJob::try_to_empty_merged() const {
   for (uint32_t i = 0; i < options_.base; ++i) {
     if (layers_[i].format != Format::kQcow2) {
       continue;  // it is only read here
@@ -112,7 +127,8 @@ Status CommitJob::finish() {
     const Status done = disk().reopen(options_of_layer(before_, layers_, options_.base), [this] {
       unmark_or_warn(base_path(), ImageMark::kOverlay);
       base_is_whole();
-      return empty_merged();
+      empty_merged();
+      return Status();
     });
     if (!done) {
       if (overlay) {

@@ -35,7 +35,8 @@ class CommitJob final : public LiveJob {
   Status finish() override;
   void undo(bool is_whole) override;
   Status make_base_long_enough();
-  Status empty_merged() const;
+  void empty_merged() const;
+  Status try_to_empty_merged() const;
   void base_is_whole() const;
   const std::string& base_path() const { return layers_[options_.base].path; }
 

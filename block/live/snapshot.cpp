@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 #include <utility>
 
+#include "block/backing_name.h"
 #include "block/image_file.h"
 #include "block/live/chain_options.h"
 #include "block/open.h"
@@ -14,6 +16,23 @@
 
 namespace vmm::block {
 namespace {
+
+// In the words of somebody who made an overlay for this; what is opened then is looked at anyway.
+Status expect_overlay(const std::string& path, const DiskOptions& disk) {
+  VMM_ASSIGN_OR_RETURN(const std::optional<BackingName> below, expect_empty(path));
+  std::error_code error;
+  const bool is_it = below && std::filesystem::equivalent(below->path, disk.path, error) &&
+                     below->format == format_name(disk.format);
+  return is_it
+             ? Status()
+             : fail(
+                   "{}: stands on {}, and has to stand on {} of the format {} (vmm-img create -f qcow2 -b {} "
+                   "-F {} …)",
+                   path,
+                   below ? below->path + (below->format ? " of the format " + *below->format : "")
+                         : "nothing",
+                   disk.path, format_name(disk.format), disk.path, format_name(disk.format));
+}
 
 // Before the guest writes to the other. An image that was emptied stands on this one, and says so too.
 void mark_superseded(const LiveDisk& disk, const std::string& path) {
@@ -56,11 +75,8 @@ Status put_on_snapshot(LiveDisk& disk, const std::string& path) {
   const uint64_t size = disk.size_bytes();
   const DiskOptions then = options_above(disk.options(), path);
   return disk.reopen(then, {}, [&]() -> Result<std::unique_ptr<BlockDevice>> {
-    VMM_TRY(expect_empty(path));
+    VMM_TRY(expect_overlay(path, disk.options()));
     VMM_ASSIGN_OR_RETURN(auto opened, open_disk(disk.loop(), then));
-    if (opened->layers().size() < 2) {
-      return fail("{}: stands on nothing; it has to stand on {}", path, disk.options().path);
-    }
     if (opened->layers()[1].is_encrypted && !opened->layers().front().is_encrypted) {
       return fail("{}: is not encrypted, and would hold in clear what the guest writes to {}", path,
                   disk.options().path);

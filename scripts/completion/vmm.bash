@@ -15,14 +15,16 @@ _vmm_options() {
 # What may follow an option; fails where that is a file or anything else.
 _vmm_values() {
   case $1 in
-    --ephemeral) echo memory ;;
-    --log-level) echo debug info warning error off ;;
-    --machine) echo pc microvm ;;
-    --net) echo user none tap: bridge: ;;
-    --message-format) echo text json ;;
-    --print-example) echo minimal install throwaway microvm ;;
-    --format) echo raw qcow2 ;;
-    --output) echo human json ;;
+    --ephemeral) printf '%s\n' memory ;;
+    --log-level) printf '%s\n' debug info warning error off ;;
+    --machine) printf '%s\n' pc microvm ;;
+    --net) printf '%s\n' user none tap: bridge: ;;
+    --message-format) printf '%s\n' text json ;;
+    --print-example) printf '%s\n' minimal install throwaway microvm ;;
+    --format) printf '%s\n' raw qcow2 ;;
+    --output) printf '%s\n' human json ;;
+    --mode) printf '%s\n' absolute-paths existing ;;
+    --sync) printf '%s\n' full top ;;
     --set) "${COMP_WORDS[0]}" --set help 2>/dev/null | sed -n 's/ .*//; s/^[^*]*$/&=/p' ;;
     *) return 1 ;;
   esac
@@ -64,21 +66,39 @@ _vmm_ctl_options() {
   echo --output
 }
 
-# Its disks and discs: vmm ctl GUEST status tells them with two spaces before.
-_vmm_disks() {
-  "$1" ctl "$2" status 2>/dev/null | sed -n "s/^  \([a-z]*\)  *$3 .*/\1/p"
+# Its disks, discs and consoles: vmm ctl GUEST status tells them with two spaces before.
+_vmm_devices() {
+  "$1" ctl "$2" status 2>/dev/null | sed -n "s/^  \([^ ][^ ]*\)  *$3 .*/\1/p"
+}
+
+# Of the words, one in a line, those that begin so. Nothing in them is for the shell.
+_vmm_match() {
+  local word
+  while IFS= read -r word; do
+    if [ -n "$word" ] && [[ $word == "$2"* ]]; then
+      COMPREPLY+=("$word")
+    fi
+  done <<<"$1"
 }
 
 _vmm_ctl() {
+  local guest=${COMP_WORDS[2]//\\/}
+  guest=${guest//[\'\"]/}
   case $COMP_CWORD in
-    2) _vmm_guests ;;
+    2)
+      case $1 in
+        */*) return 1 ;;  # the path of a socket
+        -*) echo --help ;;
+        *) _vmm_guests ;;
+      esac ;;
     3) "${COMP_WORDS[0]}" ctl --help 2>/dev/null | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p' ;;
     4)
       case ${COMP_WORDS[3]} in
-        boot-once) _vmm_disks "${COMP_WORDS[0]}" "${COMP_WORDS[2]}" '[a-z]*' ;;
+        boot-once) _vmm_devices "${COMP_WORDS[0]}" "$guest" '\(disk\|cdrom\)' ;;
         throttle | resize | snapshot | commit | stream | backup | follow | cancel)
-          _vmm_disks "${COMP_WORDS[0]}" "${COMP_WORDS[2]}" disk ;;
-        eject | insert | change) _vmm_disks "${COMP_WORDS[0]}" "${COMP_WORDS[2]}" cdrom ;;
+          _vmm_devices "${COMP_WORDS[0]}" "$guest" disk ;;
+        eject | insert | change) _vmm_devices "${COMP_WORDS[0]}" "$guest" cdrom ;;
+        console) _vmm_devices "${COMP_WORDS[0]}" "$guest" console ;;
         *) return 1 ;;
       esac ;;
     *) return 1 ;;
@@ -88,6 +108,7 @@ _vmm_ctl() {
 _vmm() {
   local program=${COMP_WORDS[0]} current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words
   local command=${COMP_WORDS[1]}
+  current=${current//\\/}  # of a name with spaces
   COMPREPLY=()
   if [ "$before" = = ] && words=$(_vmm_values "${COMP_WORDS[COMP_CWORD - 2]}"); then
     :
@@ -96,13 +117,16 @@ _vmm() {
   elif [ "$before" != --ephemeral ] && words=$(_vmm_values "$before"); then  # it takes its value behind a = only
     :
   elif [ "$before" = --domain ]; then
-    mapfile -t COMPREPLY < <(compgen -W "$(_vmm_domains)" -- "$current"; compgen -f -- "$current")
+    _vmm_match "$(_vmm_domains)" "$current"
+    mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$current")
     return
+  elif [ "$command" = ctl ] && [ "$COMP_CWORD" -eq 2 ] && words=$(_vmm_ctl "$current"); then
+    :
   elif [[ $current == -* ]]; then
     words=$(_vmm_options "$program" "$command")
   elif [ "$COMP_CWORD" -eq 1 ]; then
-    words="run clone ctl list --domain --help --version"
-  elif [ "$command" = ctl ] && words=$(_vmm_ctl); then
+    words=$(printf '%s\n' run clone ctl list --domain --help --version)
+  elif [ "$command" = ctl ] && words=$(_vmm_ctl "$current"); then
     :
   else
     mapfile -t COMPREPLY < <(compgen -f -- "$current")
@@ -111,7 +135,7 @@ _vmm() {
   if [ "$before" = --set ]; then  # a value follows
     compopt -o nospace 2>/dev/null
   fi
-  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+  _vmm_match "$words" "$current"
 }
 
 complete -o filenames -F _vmm vmm

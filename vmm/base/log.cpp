@@ -174,13 +174,13 @@ void close() {
 
 void set_sink(Sink sink) { g_sink = sink; }
 
-void to_file(std::string_view text) {
-  if (g_target == Target::kFile && enabled(Level::kError, Component::kVmm)) {
-    write(Level::kError, Component::kVmm, text);
+void to_file(std::string_view text, Level level) {
+  if (g_target == Target::kFile && enabled(level, Component::kVmm)) {
+    write(level, Component::kVmm, text);
   }
 }
 
-void tell(std::string_view text) {
+void tell(std::string_view text, Level in_file) {
   if (is_in_journal()) {
     return send_to_journal(Level::kOff, Component::kVmm, text);
   }
@@ -190,7 +190,7 @@ void tell(std::string_view text) {
     const std::string line = fmt::format("vmm: {}\n", printable_lines(text));
     static_cast<void>(std::fwrite(line.data(), 1, line.size(), stderr));
   }
-  to_file(text);
+  to_file(text, in_file);
 }
 
 bool enabled(Level level, Component component) {

@@ -55,11 +55,11 @@ void close();
 // the sink is called on any.
 using Sink = void (*)(Level level, std::string_view text);
 void set_sink(Sink sink);
-// At level kError, where a file is the log: for what has been written to stderr by itself.
-void to_file(std::string_view text);
+// Where a file is the log: for what has been written to stderr by itself.
+void to_file(std::string_view text, Level level = Level::kError);
 // Whatever the level is, and wherever lines go, on stderr: what a person cannot do without. The sink gets it
-// at kOff, a log file at kError; the journal has it in place of stderr.
-void tell(std::string_view text);
+// at kOff, a log file at `in_file`; the journal has it in place of stderr.
+void tell(std::string_view text, Level in_file = Level::kError);
 
 bool enabled(Level level, Component component);
 void write(Level level, Component component, std::string_view text);

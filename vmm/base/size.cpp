@@ -58,6 +58,9 @@ Result<uint64_t> parse_size(std::string_view text) {
       rest.empty()
           ? 0
           : kUnitLetters.find(static_cast<char>(std::tolower(static_cast<unsigned char>(rest.front()))));
+  if (unit != std::string_view::npos && unit > 0 && rest.substr(1) == "iB") {
+    rest = rest.substr(0, 1);
+  }
   const bool has_bad_fraction = has_point && (fraction.empty() || unit == 0);
   if (rest.size() > 1 || unit == std::string_view::npos || (is_hexadecimal && !rest.empty()) ||
       has_bad_fraction) {

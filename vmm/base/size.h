@@ -11,8 +11,8 @@
 
 namespace vmm {
 
-// "512", "64k", "1.5G": multiples of 1024, with the letters b, k, M, G, T, P and E in either case, rounded
-// down to bytes; "0x200". Errors: of ErrorKind::kConfiguration.
+// "512", "64k", "1.5G", "10MiB": multiples of 1024, with the letters b, k, M, G, T, P and E in either case,
+// from k on with or without "iB", rounded down to bytes; "0x200". Errors: of ErrorKind::kConfiguration.
 Result<uint64_t> parse_size(std::string_view text);
 
 // "10 MiB", "1.46 GiB", "512 B": three digits, as qemu-img writes them.

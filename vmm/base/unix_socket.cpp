@@ -135,6 +135,10 @@ int listening_process(const std::string& path) {
 }
 
 bool is_left_over_socket(const std::string& path) {
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode)) {
+    return false;
+  }
   const auto address = address_of("the socket", path);
   const auto probe = make_socket();
   return address && probe && connect_to(probe->get(), *address) == ECONNREFUSED;

@@ -254,7 +254,8 @@ Result<MachineEnd> run_guest(const Options& options, GuestReport& report) {
   std::vector<ThrowawayDisk> throwaway_disks;
   auto end = run_machine(domain, *loop, options, secrets, signals, std::move(doors), supervisors,
                          throwaway_disks, report);
-  VMM_TRY(finish_throwaway(throwaway_disks, why_not_to_commit(end, report), log::tell));
+  VMM_TRY(finish_throwaway(throwaway_disks, why_not_to_commit(end, report),
+                           [](const std::string& text) { log::tell(text); }));
   return end;
 }
 

@@ -39,7 +39,7 @@ Usage: vmm ctl GUEST COMMAND [ARGUMENTS] [--output human|json]
 
 GUEST is the name that its domain file has, or the path of its control socket (with a /).
 
-  status                          what the guest does, and its disks and discs
+  status                          what the guest does, its disks, discs and consoles
   stats [--watch [SECONDS]]       what its CPUs, its memory and its disks do, in a second; --watch goes on, every
                                   2 s if it does not say otherwise, until Ctrl-C or the guest's end
   pause                           stop its CPUs, and its clock
@@ -171,9 +171,17 @@ Result<Told> status(const Request& request) {
   for (const json& drive : drives) {
     const std::string disc = disc_of(drive);
     told.lines.push_back(fmt::format(
-        "  {:<4} {:<6} {}{}{}", text_of(drive, "device"), flag_of(drive, "removable") ? "cdrom" : "disk",
+        "  {:<8} {:<7} {}{}{}", text_of(drive, "device"), flag_of(drive, "removable") ? "cdrom" : "disk",
         disc.empty() ? "(no disc)" : disc, flag_of(drive, "tray_open") ? " (the tray is open)" : "",
         flag_of(drive, "locked") ? " (locked by the guest)" : ""));
+  }
+  if (const auto consoles = request.guest.run("query-chardev", json::object());
+      consoles && consoles->is_array()) {
+    told.value["consoles"] = *consoles;
+    for (const json& console : *consoles) {
+      told.lines.push_back(
+          fmt::format("  {:<8} console {}", text_of(console, "label"), text_of(console, "filename")));
+    }
   }
   if (const auto throwaway = request.guest.run("x-vmm-query-throwaway", json::object())) {
     told.value["throwaway"] = *throwaway;
@@ -461,6 +469,9 @@ Status run_ctl(std::span<const std::string> arguments) {
   if (asks_for_help(arguments)) {
     static_cast<void>(std::fputs(kHelpText, stdout));
     return end_printing();
+  }
+  if (!arguments.empty() && arguments.front() == "--") {
+    arguments = arguments.subspan(1);  // a guest's name may begin as an option does
   }
   if (arguments.size() < 2) {
     return fail_configuration("vmm ctl: a guest and a command are needed; see vmm ctl --help");

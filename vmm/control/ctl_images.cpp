@@ -26,7 +26,11 @@ constexpr std::chrono::milliseconds kJobPause(100);
 
 Result<std::string> absolute_path(const std::string& file) {
   std::error_code error;
-  const std::filesystem::path path = std::filesystem::absolute(file, error).lexically_normal();
+  std::filesystem::path path = std::filesystem::absolute(file, error);
+  // Behind a symbolic link `..` leads elsewhere than it looks.
+  if (std::ranges::find(path, "..") == path.end()) {
+    path = path.lexically_normal();
+  }
   if (error) {
     return fail("{}: {}", file, error.message());
   }
@@ -127,7 +131,8 @@ std::vector<std::string> chain_of(const json& inserted) {
   return files;
 }
 
-// Where nobody says into which one: the one below.
+// Where nobody says into which one: the one below. What stands on nothing the guest's vmm refuses, and knows
+// why.
 Status take_base(const CtlRequest& request, json& arguments) {
   if (arguments.contains("base")) {
     return {};
@@ -139,11 +144,9 @@ Status take_base(const CtlRequest& request, json& arguments) {
     std::error_code error;
     return wanted.empty() || file == wanted || std::filesystem::equivalent(file, wanted, error);
   });
-  if (top == chain.end() || std::next(top) == chain.end()) {
-    return fail("{}: stands on nothing into which it could be committed",
-                wanted.empty() ? "the disk" : wanted);
+  if (top != chain.end() && std::next(top) != chain.end()) {
+    arguments["base"] = *std::next(top);
   }
-  arguments["base"] = *std::next(top);
   return {};
 }
 
@@ -254,8 +257,12 @@ Result<CtlTold> follow_job(const CtlRequest& request) {
     return fail("there is no job '{}'", id);
   }
   VMM_TRY(follow(request.guest, id));
-  return CtlTold{.lines = {fmt::format("{}: the {} is done", id, text_of(*job, "type"))},
-                 .value = {{"job", id}}};
+  CtlTold told{.lines = {fmt::format("{}: the {} is done", id, text_of(*job, "type"))},
+               .value = {{"job", id}}};
+  if (const auto image = inserted_of(request.guest, id)) {
+    told.value["file"] = text_of(*image, "file");
+  }
+  return told;
 }
 
 Result<CtlTold> list_jobs(const CtlRequest& request) {
@@ -271,8 +278,12 @@ Result<CtlTold> list_jobs(const CtlRequest& request) {
 
 Result<CtlTold> cancel_jobs(const CtlRequest& request) {
   const std::string& id = request.options.operands.front();
-  VMM_TRY(request.guest.run("job-cancel", {{"id", id}}));
   VMM_ASSIGN_OR_RETURN(std::optional<json> job, job_of(request.guest, id));
+  if (!job) {
+    return fail("there is no job '{}'", id);
+  }
+  VMM_TRY(request.guest.run("job-cancel", {{"id", id}}));
+  VMM_ASSIGN_OR_RETURN(job, job_of(request.guest, id));
   while (job && text_of(*job, "status") != "concluded") {
     std::this_thread::sleep_for(kJobPause);
     VMM_ASSIGN_OR_RETURN(job, job_of(request.guest, id));

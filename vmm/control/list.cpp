@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include "vmm/base/printable.h"
@@ -29,6 +32,9 @@ and the process of its vmm.
 Guests whose sockets are elsewhere (--control) are not found.
 )";
 
+constexpr std::chrono::seconds kAnswerTime(2);
+constexpr size_t kMostAtOnce = 32;
+
 struct Row {
   std::string name;
   std::string state;
@@ -42,15 +48,37 @@ std::optional<Row> row_of(const std::string& name) {
   if (!path || !std::filesystem::exists(*path, error) || is_left_over_socket(*path)) {
     return std::nullopt;
   }
-  Row row{.name = name, .state = "no answer", .process = 0};
-  if (auto guest = QmpClient::connect(*path)) {
-    row.process = guest->peer_process();
+  Row row{.name = name, .state = "no answer", .process = listening_process(*path)};
+  if (auto guest = QmpClient::connect(*path, kAnswerTime)) {
     const auto status = guest->run("query-status", json::object());
     if (status && status->is_object() && status->contains("status") && (*status)["status"].is_string()) {
       row.state = (*status)["status"].get<std::string>();
     }
   }
   return row;
+}
+
+// Those that hang are waited for at the same time.
+std::vector<Row> rows_of(const std::vector<std::string>& names) {
+  std::vector<std::optional<Row>> found(names.size());
+  std::atomic<size_t> next{0};
+  {
+    std::vector<std::jthread> threads;
+    for (size_t i = 0; i < std::min(names.size(), kMostAtOnce); ++i) {
+      threads.emplace_back([&] {
+        for (size_t index = next++; index < names.size(); index = next++) {
+          found[index] = row_of(names[index]);
+        }
+      });
+    }
+  }
+  std::vector<Row> rows;
+  for (std::optional<Row>& row : found) {
+    if (row) {
+      rows.push_back(*std::move(row));
+    }
+  }
+  return rows;
 }
 
 std::string table_of(const std::vector<Row>& rows) {
@@ -92,12 +120,7 @@ Result<std::string> run_list(std::span<const std::string> arguments) {
     }
   }
   remove_dead_guests();
-  std::vector<Row> rows;
-  for (const std::string& name : guest_names()) {
-    if (auto row = row_of(name)) {
-      rows.push_back(*std::move(row));
-    }
-  }
+  const std::vector<Row> rows = rows_of(guest_names());
   return format == OutputFormat::kJson ? json_of(rows) : table_of(rows);
 }
 

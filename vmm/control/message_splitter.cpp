@@ -25,13 +25,25 @@ bool MessageSplitter::take(char byte) {
   if (depth_ == 0) {
     return begin(byte);
   }
+  if (quote_ != 0) {
+    take_of_string(byte);
+  } else if (take_of_structure(byte)) {
+    return true;
+  }
+  if (message_.size() < kMaxMessageBytes) {
+    return false;
+  }
+  drop("the message is too long");
+  return true;
+}
+
+bool MessageSplitter::take_of_structure(char byte) {
+  if (byte == '"' || byte == '\'') {
+    quote_ = byte;
+    byte = '"';
+  }
   message_.push_back(byte);
-  if (is_in_string_) {
-    is_in_string_ = is_escaped_ || byte != '"';
-    is_escaped_ = !is_escaped_ && byte == '\\';
-  } else if (byte == '"') {
-    is_in_string_ = true;
-  } else if (byte == '{' || byte == '[') {
+  if (byte == '{' || byte == '[') {
     if (++depth_ > kMaxDepth) {
       drop("the message is nested too deeply");
       return true;
@@ -44,11 +56,28 @@ bool MessageSplitter::take(char byte) {
       return true;
     }
   }
-  if (message_.size() < kMaxMessageBytes) {
-    return false;
+  return false;
+}
+
+// In double quotes a single one needs no backslash, and may have none.
+void MessageSplitter::take_of_string(char byte) {
+  if (is_escaped_) {
+    is_escaped_ = false;
+    if (byte == '\'') {
+      message_.back() = byte;
+    } else {
+      message_.push_back(byte);
+    }
+  } else if (byte == quote_) {
+    quote_ = 0;
+    message_.push_back('"');
+  } else {
+    if (byte == '"') {
+      message_.push_back('\\');
+    }
+    is_escaped_ = byte == '\\';
+    message_.push_back(byte);
   }
-  drop("the message is too long");
-  return true;
 }
 
 bool MessageSplitter::begin(char byte) {
@@ -67,7 +96,8 @@ bool MessageSplitter::begin(char byte) {
 void MessageSplitter::drop(const char* reason) {
   message_.clear();
   depth_ = 0;
-  is_in_string_ = is_escaped_ = false;
+  quote_ = 0;
+  is_escaped_ = false;
   is_skipping_ = true;
   on_garbage_(reason);
 }

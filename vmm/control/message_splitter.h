@@ -17,7 +17,8 @@ inline constexpr unsigned kMaxDepth = 32;
 
 class MessageSplitter {
  public:
-  // The text of one object. Its braces match; whether it is JSON is the reader's to find out.
+  // The text of one object, with double quotes where it had single ones, which QEMU takes too. Its braces
+  // match; whether it is JSON is the reader's to find out.
   using OnMessage = std::function<void(std::string_view message)>;
   // What cannot be a message was dropped, to the end of the line.
   using OnGarbage = std::function<void(const char* reason)>;
@@ -34,13 +35,15 @@ class MessageSplitter {
   // Has it told something?
   bool take(char byte);
   bool begin(char byte);
+  bool take_of_structure(char byte);
+  void take_of_string(char byte);
   void drop(const char* reason);
 
   const OnMessage on_message_;
   const OnGarbage on_garbage_;
   std::string message_;
   unsigned depth_ = 0;
-  bool is_in_string_ = false;
+  char quote_ = 0;  // of the string under way
   bool is_escaped_ = false;
   bool is_skipping_ = false;  // to the end of the line
 };

@@ -11,7 +11,9 @@ Result<bool> take_output_option(std::span<const std::string> arguments, size_t& 
     value = arguments[index].substr(option.size() + 1);
   } else if (arguments[index] != option) {
     return false;
-  } else if (index + 1 < arguments.size()) {
+  } else if (index + 1 == arguments.size()) {
+    return fail_configuration("--output: a value is missing; human and json can be");
+  } else {
     value = arguments[++index];
   }
   if (value != "human" && value != "json") {

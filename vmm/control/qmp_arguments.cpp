@@ -70,6 +70,10 @@ void store_device(Request& request, const Json& value) { request.device = value;
 void store_file(Request& request, const Json& value) { request.file = value; }
 void store_mode(Request& request, const Json& value) { request.is_existing = value == "existing"; }
 void store_job(Request& request, const Json& value) { request.job = value; }
+void store_block_job(Request& request, const Json& value) {
+  request.job = value;
+  request.is_block_job = true;
+}
 void store_speed(Request& request, const Json& value) { request.bytes_per_second = value; }
 // --- block_set_io_throttle ------------------------------------------------------------------------------
 
@@ -173,7 +177,9 @@ constexpr Argument kArguments[] = {
     {kNode,
      {"node-name", &kStringType, kOptional},
      [](Request& request, const Json& value) { request.node = value; }},
-    {kSize, {"size", &kUnsignedType}, [](Request& request, const Json& value) { request.bytes = value; }},
+    {kSize,
+     {"size", &kIntType},
+     [](Request& request, const Json& value) { request.bytes = unsigned_of(value); }},
     {kSnapshot, {"snapshot-file", &kStringType}, store_file},
     {kSnapshot, {"format", &kOverlayFormat, kOptional}, store_nothing},
     {kSnapshot | kBackup, {"mode", &kImageMode, kOptional}, store_mode},
@@ -207,7 +213,7 @@ constexpr Argument kArguments[] = {
     {kJobStart,
      {"auto-dismiss", &kBoolType, kOptional},
      [](Request& request, const Json& value) { request.is_dismissed = value; }},
-    {kBlockJob, {"device", &kStringType}, store_job},
+    {kBlockJob, {"device", &kStringType}, store_block_job},
     {kJob, {"id", &kStringType}, store_job},
     {kSpeed, {"speed", &kUnsignedType}, store_speed},
 };

@@ -34,7 +34,8 @@ struct Request {
   std::string top_node;
   bool is_existing = false;  // what `file` names
   bool is_of_top = false;
-  std::string job;  // its id
+  std::string job;            // its id
+  bool is_block_job = false;  // it was told by `device`
   uint64_t bytes_per_second = 0;
   bool is_dismissed = true;  // when it has ended
   bool is_finalized = true;  // by itself

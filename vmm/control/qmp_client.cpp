@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -17,13 +18,24 @@ namespace vmm::control {
 
 using nlohmann::json;
 
-Result<QmpClient> QmpClient::connect(const std::string& path) {
+namespace {
+
+ucred peer_of(const UniqueFd& fd) {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  return ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer : ucred{};
+}
+
+}  // namespace
+
+Result<QmpClient> QmpClient::connect(const std::string& path, std::chrono::milliseconds answer_time) {
   VMM_ASSIGN_OR_RETURN(UniqueFd fd, connect_unix("the control socket", path));
-  QmpClient client(std::move(fd), path);
+  QmpClient client(std::move(fd), path, answer_time);
   VMM_ASSIGN_OR_RETURN(const json greeting, client.receive());
   if (!greeting.contains("QMP")) {
     return fail("{}: what listens there is no vmm", path);
   }
+  client.is_greeted_ = true;
   VMM_TRY(client.run("qmp_capabilities", json::object()));
   return client;
 }
@@ -47,10 +59,17 @@ Result<json> QmpClient::run(const char* command, const json& arguments) {
   }
 }
 
-int QmpClient::peer_process() const {
-  ucred peer{};
-  socklen_t length = sizeof peer;
-  return ::getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer.pid : 0;
+int QmpClient::peer_process() const { return peer_of(fd_).pid; }
+
+// Who is not allowed is not even greeted.
+std::unexpected<Error> QmpClient::is_gone() const {
+  const ucred peer = peer_of(fd_);
+  if (!is_greeted_ && peer.pid != 0 && peer.uid != ::geteuid() && ::geteuid() != 0) {
+    return fail("{}: the guest is user {}'s, who alone may control it (and root)", path_, peer.uid);
+  }
+  return fail(
+      "{}: {}", path_,
+      is_greeted_ ? "the guest has ended" : "the guest has ended, or has as many connections as it takes");
 }
 
 Status QmpClient::wait(short events, std::chrono::steady_clock::time_point deadline) const {
@@ -58,19 +77,21 @@ Status QmpClient::wait(short events, std::chrono::steady_clock::time_point deadl
       std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
   pollfd descriptor{.fd = fd_.get(), .events = events, .revents = 0};
   if (left <= 0 || ::poll(&descriptor, 1, static_cast<int>(left)) == 0) {
-    return fail("{}: vmm does not answer", path_);
+    const int process = peer_process();
+    return fail("{}: vmm{} does not answer", path_,
+                process == 0 ? "" : fmt::format(" (process {})", process));
   }
   return {};
 }
 
 Status QmpClient::send(const std::string& text) {
-  const auto deadline = std::chrono::steady_clock::now() + kAnswerTime;
+  const auto deadline = std::chrono::steady_clock::now() + answer_time_;
   for (size_t done = 0; done < text.size();) {
     const ssize_t count = ::send(fd_.get(), text.data() + done, text.size() - done, MSG_NOSIGNAL);
     if (count >= 0) {
       done += static_cast<size_t>(count);
     } else if (errno == EPIPE || errno == ECONNRESET) {
-      return fail("{}: the guest has ended", path_);
+      return is_gone();
     } else if (errno != EAGAIN && errno != EINTR) {
       return fail("{}: {}", path_, errno_text(errno));
     } else {
@@ -83,13 +104,13 @@ Status QmpClient::send(const std::string& text) {
 // The next line.
 Result<json> QmpClient::receive() {
   constexpr size_t kLongestLine = size_t{4} << 20U;
-  const auto deadline = std::chrono::steady_clock::now() + kAnswerTime;
+  const auto deadline = std::chrono::steady_clock::now() + answer_time_;
   size_t end = 0;
   while ((end = received_.find('\n')) == std::string::npos) {
     std::array<char, 4096> bytes{};
     const ssize_t count = ::recv(fd_.get(), bytes.data(), bytes.size(), 0);
     if (count == 0 || (count < 0 && errno == ECONNRESET)) {
-      return fail("{}: the guest has ended", path_);
+      return is_gone();
     }
     if (count > 0) {
       received_.append(bytes.data(), static_cast<size_t>(count));

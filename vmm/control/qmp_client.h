@@ -1,6 +1,6 @@
 // QmpClient: the other side of a control socket.
 //
-// Threads: one at a time. Every call waits for its answer, kAnswerTime at most.
+// Threads: one at a time. Every call waits for its answer, so long at most as connect() was told.
 #pragma once
 
 #include <chrono>
@@ -17,7 +17,8 @@ class QmpClient {
  public:
   static constexpr std::chrono::seconds kAnswerTime{10};
 
-  static Result<QmpClient> connect(const std::string& path);
+  static Result<QmpClient> connect(const std::string& path,
+                                   std::chrono::milliseconds answer_time = kAnswerTime);
 
   // What the command returned. An error: what the guest's vmm says is wrong, or that it does not answer.
   Result<nlohmann::json> run(const char* command, const nlohmann::json& arguments);
@@ -28,13 +29,17 @@ class QmpClient {
   int peer_process() const;
 
  private:
-  QmpClient(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  QmpClient(UniqueFd fd, std::string path, std::chrono::milliseconds answer_time)
+      : fd_(std::move(fd)), path_(std::move(path)), answer_time_(answer_time) {}
+  std::unexpected<Error> is_gone() const;
   Result<nlohmann::json> receive();
   Status send(const std::string& text);
   Status wait(short events, std::chrono::steady_clock::time_point deadline) const;
 
   UniqueFd fd_;
   std::string path_;
+  std::chrono::milliseconds answer_time_;
+  bool is_greeted_ = false;
   std::string received_;
 };
 

@@ -38,7 +38,7 @@ Answer set_throwaway_limit(Guest& guest, const Request& request) {
     return fault("No disk of the guest is throwaway");
   }
   if (request.bytes && *request.bytes < domain::kMinThrowawayLimitBytes) {
-    return fault(fmt::format("Parameter 'bytes' is less than {}, which tables alone need",
+    return fault(fmt::format("{} bytes are fewer than the {} that tables alone need", *request.bytes,
                              domain::kMinThrowawayLimitBytes));
   }
   guest.set_throwaway_limit(request.bytes);

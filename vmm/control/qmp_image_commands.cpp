@@ -28,17 +28,13 @@ std::optional<Node> find_node(const Guest& guest, const std::string& name) {
   return std::nullopt;
 }
 
-Fault no_node(const std::string& name) {
-  return {.description = fmt::format("Cannot find device='' nor node-name='{}'", name)};
+Fault no_node(const std::string& name, const std::string& device = "") {
+  return {.description = fmt::format("Cannot find device='{}' nor node-name='{}'", device, name)};
 }
 
-std::optional<Fault> unknown_disk(const Guest& guest, const std::string& device) {
+bool has_disk(const Guest& guest, const std::string& device) {
   const std::vector<Guest::Drive> drives = guest.drives();
-  if (std::ranges::find(drives, device, &Guest::Drive::device) == drives.end()) {
-    return Fault{.error_class = "DeviceNotFound",
-                 .description = fmt::format("Device '{}' not found", device)};
-  }
-  return std::nullopt;
+  return std::ranges::find(drives, device, &Guest::Drive::device) != drives.end();
 }
 
 // The disk that is meant: by its name, or by that of its image's node.
@@ -51,10 +47,21 @@ std::expected<std::string, Fault> disk_of(const Guest& guest, const Request& req
   if (request.device.empty()) {
     return std::unexpected(no_node(name));
   }
-  if (auto wrong = unknown_disk(guest, request.device)) {
-    return std::unexpected(*std::move(wrong));
+  if (!has_disk(guest, request.device)) {
+    return std::unexpected(no_node("", request.device));
   }
   return request.device;
+}
+
+// QEMU's identifiers.
+bool is_job_id(const std::string& id) {
+  const auto is_letter = [](char each) {
+    return (each >= 'a' && each <= 'z') || (each >= 'A' && each <= 'Z');
+  };
+  return is_letter(id.front()) && std::ranges::all_of(id, [&](char each) {
+           return is_letter(each) || (each >= '0' && each <= '9') || each == '-' || each == '.' ||
+                  each == '_';
+         });
 }
 
 // A file of the chain, by its name or its node's; empty: neither is given.
@@ -80,6 +87,9 @@ std::expected<DiskJobs::Start, Fault> start_of(const Request& request) {
   if (!request.is_finalized) {
     return fault("Parameter 'auto-finalize': jobs are finalized by themselves here");
   }
+  if (!request.job.empty() && !is_job_id(request.job)) {
+    return fault(fmt::format("Invalid job ID '{}'", request.job));
+  }
   return DiskJobs::Start{
       .id = request.job, .bytes_per_second = request.bytes_per_second, .is_kept = !request.is_dismissed};
 }
@@ -94,9 +104,10 @@ std::optional<DiskJob> find_job(Guest& guest, const std::string& id) {
 Answer with_job(Guest& guest, const Request& request,
                 Status (*change)(DiskJobs& jobs, const Request& request)) {
   if (!find_job(guest, request.job)) {
-    return std::unexpected(
-        Fault{.error_class = "DeviceNotActive",
-              .description = fmt::format("No active block job on device '{}'", request.job)});
+    return request.is_block_job
+               ? std::unexpected(Fault{.error_class = "DeviceNotActive",
+                                       .description = fmt::format("Block job '{}' not found", request.job)})
+               : fault("Job not found");
   }
   return answer_of(change(*guest.disk_jobs(), request));
 }
@@ -131,17 +142,27 @@ const char* job_status_name(DiskJob::State state) {
 
 Answer block_resize(Guest& guest, const Request& request) {
   const auto disk = disk_of(guest, request);
+  if (*request.bytes > uint64_t{INT64_MAX}) {
+    return fault("Parameter 'size' expects a >0 size");
+  }
   return disk ? answer_of(guest.disk_jobs()->resize(*disk, *request.bytes)) : std::unexpected(disk.error());
 }
 
 Answer snapshot_sync(Guest& guest, const Request& request) {
   const auto disk = disk_of(guest, request);
+  if (request.file.empty()) {
+    return fault("Parameter 'snapshot-file' names no file");
+  }
   return disk ? answer_of(guest.disk_jobs()->snapshot(*disk, request.file, request.is_existing))
               : std::unexpected(disk.error());
 }
 
 Answer block_commit(Guest& guest, const Request& request) {
   const auto disk = disk_of(guest, request);
+  if (!disk && !find_node(guest, request.device)) {
+    return std::unexpected(Fault{.error_class = "DeviceNotFound",
+                                 .description = fmt::format("Device '{}' not found", request.device)});
+  }
   if (!disk) {
     return std::unexpected(disk.error());
   }
@@ -170,6 +191,9 @@ Answer block_stream(Guest& guest, const Request& request) {
 
 Answer block_backup(Guest& guest, const Request& request) {
   const auto disk = disk_of(guest, request);
+  if (request.file.empty()) {
+    return fault("Parameter 'target' names no file");
+  }
   const auto start = start_of(request);
   if (!disk || !start) {
     return std::unexpected(disk ? start.error() : disk.error());

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace vmm::control {
 namespace {
@@ -19,7 +20,7 @@ bool is_set(const IoLimit& limit) { return limit.per_second != 0 || limit.burst_
 // Empty: it may be.
 std::string wrong_limit(const IoLimit& limit) {
   if (limit.per_second > kMostPerSecond || limit.burst_per_second > kMostPerSecond) {
-    return fmt::format("bps, iops and their max values must be within [0, {}]", kMostPerSecond);
+    return fmt::format("limits and burst rates (max) must be within [0, {}]", kMostPerSecond);
   }
   if (limit.burst_seconds == 0) {
     return "the burst length cannot be 0";
@@ -31,10 +32,10 @@ std::string wrong_limit(const IoLimit& limit) {
     return "the burst length is too high for this burst rate";
   }
   if (limit.burst_per_second != 0 && limit.per_second == 0) {
-    return "bps_max and iops_max need the bps and iops values that they are above of";
+    return "a burst rate (max) needs the limit that it is above of";
   }
   if (limit.burst_per_second != 0 && limit.burst_per_second < limit.per_second) {
-    return "bps_max and iops_max cannot be lower than bps and iops";
+    return "a burst rate (max) cannot be lower than its limit";
   }
   return "";
 }
@@ -55,11 +56,13 @@ std::string wrong_limits(const IoTune& tune) {
     }
   }
   if (tune.operation_bytes > kMostPerSecond) {
-    return fmt::format("iops_size must be within [0, {}]", kMostPerSecond);
+    return fmt::format("the size of an operation must be within [0, {}]", kMostPerSecond);
   }
   const bool limits_operations =
       is_set(tune.total_operations) || is_set(tune.read_operations) || is_set(tune.write_operations);
-  return tune.operation_bytes != 0 && !limits_operations ? "iops_size needs an iops value" : "";
+  return tune.operation_bytes != 0 && !limits_operations
+             ? "the size of an operation needs a limit of operations"
+             : "";
 }
 
 bool is_any(const IoTune& tune) {
@@ -70,6 +73,11 @@ bool is_any(const IoTune& tune) {
 }  // namespace
 
 Answer set_io_throttle(Guest& guest, const Request& request) {
+  const std::vector<Guest::Drive> drives = guest.drives();
+  if (std::ranges::find(drives, request.device, &Guest::Drive::device) == drives.end()) {
+    return std::unexpected(Fault{.error_class = "DeviceNotFound",
+                                 .description = fmt::format("Device '{}' not found", request.device)});
+  }
   if (!request.group.empty() && request.group != request.device) {
     return fault(
         fmt::format("Parameter 'group': each disk is limited alone, as the group '{}'", request.device));

@@ -19,8 +19,9 @@ Result<std::unique_ptr<Console>> open_own_end(const domain::Domain& domain, cons
       return open_file_console(loop, end.path, end.append);
     case domain::CharBackend::kPty:
       // Else nobody finds it.
-      return open_pty_console(
-          loop, [&name](const std::string& path) { log::tell(fmt::format("{} is on {}", name, path)); });
+      return open_pty_console(loop, [&name](const std::string& path) {
+        log::tell(fmt::format("{} is on {}", name, path), log::Level::kInfo);
+      });
     case domain::CharBackend::kUnix:
       return open_socket_console(loop, end.path, end.listen ? SocketMode::kBind : SocketMode::kConnect);
     case domain::CharBackend::kNull:

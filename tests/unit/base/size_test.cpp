@@ -12,7 +12,7 @@ namespace vmm {
 namespace {
 
 TEST(Sizes, AreBytesOrMultiplesOf1024) {
-  constexpr std::array<std::pair<std::string_view, uint64_t>, 14> kSizes = {{
+  constexpr std::array<std::pair<std::string_view, uint64_t>, 16> kSizes = {{
       {"0", 0},
       {"512", 512},
       {"512b", 512},
@@ -21,6 +21,8 @@ TEST(Sizes, AreBytesOrMultiplesOf1024) {
       {"1M", 1 << 20},
       {"1.5G", (uint64_t{3} << 30) / 2},
       {"0.1k", 102},
+      {"10MiB", 10 << 20},
+      {"1.5giB", (uint64_t{3} << 30) / 2},
       {"1.99999999999999999999999999999999999k", 2047},
       {"0.000000000001E", 1152921},
       {"0x200", 512},
@@ -41,6 +43,9 @@ TEST(Sizes, OthersAreNone) {
                                       " 1",
                                       "1 k",
                                       "1kB",
+                                      "1iB",
+                                      "1biB",
+                                      "1kiBs",
                                       "1x",
                                       "1.",
                                       "1.k",

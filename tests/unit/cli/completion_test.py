@@ -81,14 +81,24 @@ class Completion(CommandTest):
         with socket.socket(socket.AF_UNIX) as control:
             control.bind(os.path.relpath(self.path("run/vmm/guest/control")))
             self.assertEqual(self.complete("ctl", "gue", XDG_RUNTIME_DIR=self.path("run")), ["guest"])
+            os.rename(self.path("run/vmm/guest"), self.path("run/vmm/a $(touch bad) guest"))
+            self.assertEqual(self.complete("ctl", "a ", XDG_RUNTIME_DIR=self.path("run")), ["a $(touch bad) guest"])
+            self.assertEqual(self.complete("ctl", "", XDG_RUNTIME_DIR=self.path("run")), ["a $(touch bad) guest"])
+            self.assertFalse(os.path.exists(self.path("bad")))
+        self.assertIn(self.path("run/vmm"), self.complete("ctl", self.path("run/vm")))
+        self.assertEqual(self.complete("ctl", "--"), ["--help"])
+        self.assertEqual(self.complete("ctl", "guest", "snapshot", "vda", "a", "--mode", ""), ["absolute-paths", "existing"])
+        self.assertEqual(self.complete("ctl", "guest", "backup", "vda", "a", "--sync", "t"), ["top"])
         self.assertEqual(self.complete("ctl", "guest", "boot"), ["boot-once"])
         self.assertEqual(self.complete("ctl", "guest", "co"), ["commit", "console"])
         self.assertEqual(self.complete("ctl", "guest", "s"), ["status", "stats", "snapshot", "stream", "shutdown"])
 
     def test_disks_and_discs_of_a_guest(self):
-        self.write("vmm", b"#!/bin/sh\necho 'name: running'\necho '  vda  disk   a.qcow2'\necho '  hdc  cdrom  (no disc)'\n")
+        self.write("vmm", b"#!/bin/sh\necho 'name: running'\necho '  vda  disk   a.qcow2'\necho '  hdc  cdrom  (no disc)'\n"
+                   b"echo '  serial0  console pty:/dev/pts/1'\n")
         os.chmod(self.path("vmm"), 0o755)
-        for words, offered in (("commit", ["vda"]), ("throttle", ["vda"]), ("eject", ["hdc"]), ("boot-once", ["vda", "hdc"])):
+        for words, offered in (("commit", ["vda"]), ("throttle", ["vda"]), ("eject", ["hdc"]), ("boot-once", ["vda", "hdc"]),
+                               ("console", ["serial0"])):
             script = f'COMP_WORDS=(./vmm ctl guest {words} ""); COMP_CWORD=4; _vmm; printf "%s\\n" "${{COMPREPLY[@]}}"'
             self.assertEqual(self.bash(script), offered)
 

@@ -1,9 +1,13 @@
 #include "vmm/control/ctl.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -11,6 +15,7 @@
 #include "tests/unit/control/served_guest.h"
 #include "tests/unit/fakes/loop_thread.h"
 #include "vmm/base/unix_socket.h"
+#include "vmm/control/qmp_client.h"
 
 namespace vmm::control {
 namespace {
@@ -38,8 +43,9 @@ class Ctl : public ServedGuest {
 TEST_F(Ctl, TellsTheStatus) {
   const std::string printed = run({"status"});
   EXPECT_THAT(printed, HasSubstr("fake: running"));
-  EXPECT_THAT(printed, HasSubstr("hdc  cdrom  /one.iso"));
-  EXPECT_THAT(printed, HasSubstr("hdd  cdrom  (no disc)"));
+  EXPECT_THAT(printed, HasSubstr("hdc      cdrom   /one.iso"));
+  EXPECT_THAT(printed, HasSubstr("hdd      cdrom   (no disc)"));
+  EXPECT_THAT(printed, HasSubstr("serial0  console pty:/dev/pts/3"));
 }
 
 TEST_F(Ctl, Ejects) {
@@ -121,7 +127,7 @@ TEST_F(Ctl, SpeaksJsonToPrograms) {
   EXPECT_EQ(json::parse(run({"pause", "--output", "json"})), json::object());
   EXPECT_EQ(json::parse(run({"eject", "--output=json", "hdc"})), json::parse(R"({"device":"hdc"})"));
   EXPECT_THAT(run({"status", "--output", "xml"}), HasSubstr("error: --output xml: human and json can be"));
-  EXPECT_THAT(run({"status", "--output"}), HasSubstr("error: --output : human and json can be"));
+  EXPECT_THAT(run({"status", "--output"}), HasSubstr("error: --output: a value is missing"));
 }
 
 TEST_F(Ctl, LimitsThrowawayDisks) {
@@ -187,11 +193,14 @@ TEST_F(Ctl, BehindTwoDashesAllAreArguments) {
   EXPECT_THAT(run({"change", "hdc", "--", "--two.iso"}), HasSubstr("/--two.iso\n"));
   EXPECT_THAT(run({"change", "hdc", "--", "-h"}), HasSubstr("/-h\n"));
   EXPECT_THAT(run({"change", "--force", "--", "hdc", "-x.iso"}), HasSubstr("/-x.iso\n"));
+  const Status status = run_ctl(std::vector<std::string>{"--", "-no-such-guest", "status"});
+  ASSERT_FALSE(status.has_value());
+  EXPECT_THAT(status.error().message(), HasSubstr("no guest of the name '-no-such-guest' runs"));
 }
 
 TEST_F(Ctl, PrintsNoControlCharactersOfNames) {
   guest_.find("hdc").layers.front().path = "/a\nb\x1b[2J.iso";
-  EXPECT_THAT(run({"status"}), HasSubstr("hdc  cdrom  /a?b?[2J.iso\n"));
+  EXPECT_THAT(run({"status"}), HasSubstr("hdc      cdrom   /a?b?[2J.iso\n"));
   EXPECT_THAT(run({"insert", "hdc", "/two.iso"}), HasSubstr("error: hdc holds /a?b?[2J.iso;"));
 }
 
@@ -226,6 +235,37 @@ TEST_F(Ctl, ASocketThatAKilledVmmLeftIsNoGuest) {
   const Status status = run_ctl(std::vector<std::string>{folder_ / "again", "status"});
   ASSERT_FALSE(status.has_value());
   EXPECT_THAT(status.error().message(), HasSubstr("no guest of the name"));
+}
+
+TEST_F(Ctl, AFileThatIsNoSocketIsNothingThatWasLeft) {
+  const std::string path = folder_ / "file";
+  std::ofstream(path) << "text";
+  const Status status = run_ctl(std::vector<std::string>{path, "status"});
+  ASSERT_FALSE(status.has_value());
+  EXPECT_THAT(status.error().message(), HasSubstr("it is no socket"));
+}
+
+// A vmm that hangs: it listens, and answers nothing.
+TEST_F(Ctl, AVmmThatDoesNotAnswerIsToldByItsProcess) {
+  const std::string path = folder_ / "hangs";
+  const auto listener = UnixListener::listen("a socket", path);
+  ASSERT_TRUE(listener.has_value());
+  const auto client = QmpClient::connect(path, std::chrono::milliseconds(1));
+  ASSERT_FALSE(client.has_value());
+  EXPECT_THAT(client.error().message(),
+              HasSubstr(fmt::format("vmm (process {}) does not answer", ::getpid())));
+}
+
+TEST_F(Ctl, APathWithTwoDotsIsTheKernelsToRead) {
+  const std::filesystem::path there = folder_ / "there" / "deep";
+  std::filesystem::create_directories(there);
+  std::filesystem::create_directory_symlink(there, folder_ / "link");
+  const std::string name = folder_ / "link" / ".." / "top.qcow2";
+  run({"snapshot", "vda", name});
+  EXPECT_EQ(guest_.disk_jobs()->asked.back(), "snapshot vda " + name);
+  run({"snapshot", "vda", folder_ / "." / "top.qcow2"});
+  EXPECT_EQ(guest_.disk_jobs()->asked.back(),
+            fmt::format("snapshot vda {}", (folder_ / "top.qcow2").native()));
 }
 
 TEST(CtlWithoutGuest, SaysThatNoneRuns) {

@@ -51,6 +51,13 @@ TEST_F(Splitter, BracesInStringsDoNotCount) {
   EXPECT_THAT(messages_, ElementsAre(R"({"a":"}\"}{\\"})"));
 }
 
+TEST_F(Splitter, SingleQuotesAreAsGoodAsDoubleOnes) {
+  splitter_.take(R"({'execute':'say "x}" and \'\\'}{"a":"it's and it\'s"}{'b':"}"})");
+  EXPECT_THAT(messages_,
+              ElementsAre(R"({"execute":"say \"x}\" and '\\"})", R"({"a":"it's and it's"})", R"({"b":"}"})"));
+  EXPECT_THAT(garbage_, IsEmpty());
+}
+
 TEST_F(Splitter, GarbageIsDroppedToTheEndOfTheLine) {
   splitter_.take("hello {\"a\":1}\n{\"b\":2}\n");
   EXPECT_THAT(messages_, ElementsAre(R"({"b":2})"));

@@ -97,18 +97,29 @@ TEST_F(QmpJobs, JobsAreControlledByTheirIds) {
   expect_done("job-cancel", {{"id", "j"}}, "cancel j forced");
   expect_done("block-job-complete", {{"device", "j"}}, "complete j");
   expect_done("job-dismiss", {{"id", "j"}}, "dismiss j");
-  const json answer = run("job-pause", {{"id", "j"}});
+  // As QEMU 7.2 has it.
+  json answer = run("block-job-pause", {{"device", "j"}});
   EXPECT_EQ(answer["error"]["class"], "DeviceNotActive");
+  EXPECT_EQ(answer["error"]["desc"], "Block job 'j' not found");
+  answer = run("job-pause", {{"id", "j"}});
+  EXPECT_EQ(answer["error"]["class"], "GenericError");
+  EXPECT_EQ(answer["error"]["desc"], "Job not found");
 }
 
 TEST_F(QmpJobs, WhatCannotBeIsRefused) {
   EXPECT_THAT(refused("block_resize", {{"device", "vda"}, {"node-name", "#vda"}, {"size", 512}}),
               HasSubstr("exactly one of 'device' and 'node-name'"));
   EXPECT_THAT(refused("block_resize", {{"size", 512}}), HasSubstr("exactly one of 'device' and 'node-name'"));
-  EXPECT_THAT(refused("block_resize", {{"device", "vdz"}, {"size", 512}}), HasSubstr("'vdz' not found"));
+  EXPECT_THAT(refused("block_resize", {{"device", "vdz"}, {"size", 512}}),
+              HasSubstr("Cannot find device='vdz' nor node-name=''"));
+  EXPECT_EQ(run("block-commit", {{"device", "vdz"}})["error"]["class"], "DeviceNotFound");
+  EXPECT_THAT(refused("block-commit", {{"device", "vda"}, {"job-id", "1 a"}}),
+              HasSubstr("Invalid job ID '1 a'"));
+  EXPECT_THAT(refused("blockdev-snapshot-sync", {{"device", "vda"}, {"snapshot-file", ""}}),
+              HasSubstr("no file"));
   EXPECT_THAT(refused("block_resize", {{"node-name", "#vda.1"}, {"size", 512}}), HasSubstr("below"));
   EXPECT_THAT(refused("block_resize", {{"node-name", "none"}, {"size", 512}}), HasSubstr("node-name='none'"));
-  EXPECT_THAT(refused("block_resize", {{"device", "vda"}, {"size", -1}}), HasSubstr("size"));
+  EXPECT_THAT(refused("block_resize", {{"device", "vda"}, {"size", -1}}), HasSubstr("expects a >0 size"));
   EXPECT_THAT(refused("block-commit", {{"device", "vda"}, {"base", "/b"}, {"base-node", "#vda.1"}}),
               HasSubstr("either a node or a file"));
   EXPECT_THAT(refused("block-commit", {{"device", "vda"}, {"base-node", "#hdc"}}),

@@ -362,11 +362,12 @@ TEST_F(Qmp, LimitsDisks) {
   EXPECT_THAT(description(limit({{"bps", 1'000'000'000'000'001}})), HasSubstr("must be within"));
   EXPECT_THAT(description(limit({{"bps", 1}, {"bps_wr", 1}})), HasSubstr("at the same time"));
   EXPECT_THAT(description(limit({{"iops", 2}, {"iops_max", 1}})), HasSubstr("cannot be lower"));
-  EXPECT_THAT(description(limit({{"iops_max", 1}})), HasSubstr("bps_max and iops_max need"));
+  EXPECT_THAT(description(limit({{"iops_max", 1}})), HasSubstr("needs the limit"));
   EXPECT_THAT(description(limit({{"iops", 1}, {"iops_max_length", 2}})), HasSubstr("needs a burst rate"));
   EXPECT_THAT(description(limit({{"iops", 1}, {"iops_max", 1}, {"iops_max_length", 0}})),
               HasSubstr("cannot be 0"));
-  EXPECT_THAT(description(limit({{"bps", 1}, {"iops_size", 4096}})), HasSubstr("needs an iops value"));
+  EXPECT_THAT(description(limit({{"bps", 1}, {"iops_size", 4096}})),
+              HasSubstr("needs a limit of operations"));
   EXPECT_THAT(description(limit({{"bps", 1}, {"group", "vdb"}})), HasSubstr("'group'"));
   EXPECT_THAT(description(limit({{"bps", "1"}})), HasSubstr("'bps', expected: integer"));
   EXPECT_THAT(description(run("block_set_io_throttle", {{"id", "vda"}, {"bps", 1}})),

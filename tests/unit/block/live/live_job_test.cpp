@@ -3,7 +3,10 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 
+#include <csignal>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -521,6 +524,33 @@ TEST_F(LiveMarks, WhatACommitIsMergedIntoSaysSoUntilItIsWhole) {
   EXPECT_THAT(refusal(top, {base}), HasSubstr("is in " + next));
   work_a_while();
   expect_whole(next, "qcow2");
+}
+
+// A commit is what makes room on a disk that is full.
+TEST_F(LiveMarks, WhatCannotBeEmptiedIsCommittedAllTheSame) {
+  const std::string base = make_base("raw");
+  const std::string top = overlay("top", base, "raw");
+  must_run({"qemu-io", "-f", "qcow2", "-c", "write -P 0x77 0 8M", top});
+  std::ranges::fill(bytes_, std::byte{0x77});
+  open(top, Format::kQcow2);
+  begin(CommitJob::create(*disk_, {.top = 0, .base = 1}, on_state()));
+  loop_.run_until([&] { return is_in(LiveJob::State::kReady); });
+  // No cluster is free, and the file is as long as it can be.
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit full{.rlim_cur = std::filesystem::file_size(top), .rlim_max = before.rlim_max};
+  ASSERT_NE(::signal(SIGXFSZ, SIG_IGN), SIG_ERR);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &full), 0);
+  const Status completed = job_->complete();
+  loop_.run_until([&] { return job_->has_ended() && is_in(LiveJob::State::kDone); });
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ASSERT_TRUE(completed && is_in(LiveJob::State::kDone)) << error_;
+  EXPECT_EQ(disk_->options().path, base);
+  EXPECT_EQ(refusal(base), "");
+  EXPECT_THAT(refusal(top, {base}), HasSubstr("is in " + base));
+  work_a_while();
+  expect_whole(base, "raw");
+  EXPECT_THAT(refusal(top, {base}), HasSubstr("is in " + base));
 }
 
 TEST_F(LiveMarks, ACommitThatIsGivenUpWhenItIsReadyLeavesTheBaseWhole) {
