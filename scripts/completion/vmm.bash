@@ -69,16 +69,26 @@ _vmm_disks() {
   "$1" ctl "$2" status 2>/dev/null | sed -n "s/^  \([a-z]*\)  *$3 .*/\1/p"
 }
 
+_vmm_interfaces() {
+  "$1" ctl "$2" status 2>/dev/null | sed -n 's/^  \([^ ]*\)  *net  .*/\1/p'
+}
+
 _vmm_ctl() {
   case $COMP_CWORD in
     2) _vmm_guests ;;
     3) "${COMP_WORDS[0]}" ctl --help 2>/dev/null | sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p' ;;
     4)
       case ${COMP_WORDS[3]} in
-        boot-once) _vmm_disks "${COMP_WORDS[0]}" "${COMP_WORDS[2]}" '[a-z]*' ;;
+        boot-once) _vmm_disks "${COMP_WORDS[0]}" "${COMP_WORDS[2]}" '[cd][a-z]*' ;;
         throttle | resize | snapshot | commit | stream | backup | follow | cancel)
           _vmm_disks "${COMP_WORDS[0]}" "${COMP_WORDS[2]}" disk ;;
         eject | insert | change) _vmm_disks "${COMP_WORDS[0]}" "${COMP_WORDS[2]}" cdrom ;;
+        link) echo up down; _vmm_interfaces "${COMP_WORDS[0]}" "${COMP_WORDS[2]}" ;;
+        *) return 1 ;;
+      esac ;;
+    5)
+      case ${COMP_WORDS[3]} in
+        link) echo up down ;;
         *) return 1 ;;
       esac ;;
     *) return 1 ;;

@@ -40,6 +40,7 @@ struct Request {
   bool is_finalized = true;  // by itself
   domain::IoTune limits;     // what was no number of QEMU's range is out of range
   std::string group;
+  bool is_up = false;
 };
 // kDrive and kCdrom: `id` or `device`, both the name of the disk's target; QEMU knows a drive by either.
 enum Takes : unsigned {
@@ -65,6 +66,8 @@ enum Takes : unsigned {
   kDiskOnly = 1U << 18,  // `device` alone
   kLimits = 1U << 19,
   kConsole = 1U << 20,  // `device`, which may be absent
+  kLink = 1U << 21,
+  kInterface = 1U << 22,  // `name`, which may be absent
 };
 
 // As query-qmp-schema tells them.

@@ -156,7 +156,10 @@ NetEnd::Sent TapEnd::send(uint16_t pair, const PacketHeader& header, std::span<c
     gather(frame, copy_);
     vectors_.push_back({.iov_base = copy_.data(), .iov_len = frame_bytes});
   }
-  if (queue.is_gone || ::writev(queue.fd.get(), vectors_.data(), static_cast<int>(vectors_.size())) >= 0) {
+  if (queue.is_gone) {
+    return Sent::kDropped;
+  }
+  if (::writev(queue.fd.get(), vectors_.data(), static_cast<int>(vectors_.size())) >= 0) {
     return Sent::kDone;
   }
   if (errno == EAGAIN) {
@@ -168,7 +171,7 @@ NetEnd::Sent TapEnd::send(uint16_t pair, const PacketHeader& header, std::span<c
   if (errno != EIO && errno != EINVAL) {
     complain("send", errno);
   }
-  return Sent::kDone;
+  return Sent::kDropped;
 }
 
 void TapEnd::want_packets(uint16_t pair, bool is_wanted) {

@@ -86,10 +86,14 @@ class Completion(CommandTest):
         self.assertEqual(self.complete("ctl", "guest", "s"), ["status", "stats", "snapshot", "stream", "shutdown"])
 
     def test_disks_and_discs_of_a_guest(self):
-        self.write("vmm", b"#!/bin/sh\necho 'name: running'\necho '  vda  disk   a.qcow2'\necho '  hdc  cdrom  (no disc)'\n")
+        self.write("vmm", b"#!/bin/sh\necho 'name: running'\necho '  vda  disk   a.qcow2'\necho '  hdc  cdrom  (no disc)'\n"
+                   b"echo '  net0 net    52:54:00:00:00:01'\necho '  ua-lan net    52:54:00:00:00:02 at tap0'\n")
         os.chmod(self.path("vmm"), 0o755)
         for words, offered in (("commit", ["vda"]), ("throttle", ["vda"]), ("eject", ["hdc"]), ("boot-once", ["vda", "hdc"])):
             script = f'COMP_WORDS=(./vmm ctl guest {words} ""); COMP_CWORD=4; _vmm; printf "%s\\n" "${{COMPREPLY[@]}}"'
+            self.assertEqual(self.bash(script), offered)
+        for words, offered in (('link ""', ["up", "down", "net0", "ua-lan"]), ("link u", ["up", "ua-lan"]), ('link net0 ""', ["up", "down"])):
+            script = f'COMP_WORDS=(./vmm ctl guest {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _vmm; printf "%s\\n" "${{COMPREPLY[@]}}"'
             self.assertEqual(self.bash(script), offered)
 
     def test_it_belongs_to_the_program(self):
