@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "vmm/base/log.h"
+#include "vmm/domain/packet_files.h"
 #include "vmm/machine/network_end.h"
 
 namespace vmm {
@@ -117,7 +118,7 @@ Result<EventLoop*> Network::loop_for(const domain::Interface& wanted) {
 Status Network::add(const domain::Domain& domain, const domain::Interface& wanted, VirtioPlaces& places) {
   warn_of_what_is_left_out(domain, wanted);
   Interface added;
-  added.name = wanted.alias.empty() ? fmt::format("net{}", interfaces_.size()) : wanted.alias;
+  added.name = domain::interface_name(domain, interfaces_.size());
   VMM_ASSIGN_OR_RETURN(EventLoop* const loop, loop_for(wanted));
   VMM_ASSIGN_OR_RETURN(OpenedNetEnd opened, open_net_end(domain, wanted, *loop));
   added.end = std::move(opened.end);

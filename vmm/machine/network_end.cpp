@@ -8,6 +8,8 @@
 
 #include "vmm/domain/port_forwards.h"
 #include "vmm/net/limited_end.h"
+#include "vmm/net/pcap_file.h"
+#include "vmm/net/recorded_end.h"
 #include "vmm/net/tap.h"
 #include "vmm/net/user_net.h"
 
@@ -119,6 +121,10 @@ Result<OpenedNetEnd> open_net_end(const domain::Domain& domain, const domain::In
     VMM_ASSIGN_OR_RETURN(opened.end, net::LimitedEnd::create(loop, std::move(opened.end),
                                                              {.to_guest = bandwidth_of(wanted.inbound),
                                                               .from_guest = bandwidth_of(wanted.outbound)}));
+  }
+  if (!wanted.packet_file.empty()) {
+    VMM_ASSIGN_OR_RETURN(net::PcapFile file, net::PcapFile::create(wanted.packet_file));
+    opened.end = std::make_unique<net::RecordedEnd>(std::move(opened.end), std::move(file));
   }
   return opened;
 }
