@@ -38,9 +38,9 @@ struct Request {
   uint64_t bytes_per_second = 0;
   bool is_dismissed = true;  // when it has ended
   bool is_finalized = true;  // by itself
-  domain::IoTune limits;     // what was no number of QEMU's range is out of range
-  std::string group;
   bool is_up = false;
+  domain::IoTune limits;  // what was no number of QEMU's range is out of range
+  std::string group;
 };
 // kDrive and kCdrom: `id` or `device`, both the name of the disk's target; QEMU knows a drive by either.
 enum Takes : unsigned {
