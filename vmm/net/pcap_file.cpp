@@ -20,6 +20,7 @@ constexpr uint16_t kVersionMajor = 2;
 constexpr uint16_t kVersionMinor = 4;
 constexpr uint32_t kLongestPacket = 262'144;  // what readers take; no frame is as long
 constexpr uint32_t kLinkTypeEthernet = 1;
+constexpr int kPipeBytes = 1 << 20;  // what the kernel lets every user have
 static_assert(kMaxFrameBytes <= kLongestPacket);
 
 std::array<std::byte, 24> file_header() {
@@ -46,6 +47,9 @@ Result<PcapFile> PcapFile::create(const std::string& path) {
       (S_ISREG(info.st_mode) && info.st_size != 0)) {
     return fail_configuration("the file of packets {} is there already, and vmm does not write over it",
                               path);
+  }
+  if (S_ISFIFO(info.st_mode)) {  // a reader may be slow for a moment
+    ::fcntl(file.get(), F_SETPIPE_SZ, kPipeBytes);
   }
   PcapFile pcap(path, std::move(file));
   const auto header = file_header();

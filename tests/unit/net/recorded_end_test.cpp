@@ -163,20 +163,20 @@ TEST_F(PacketFiles, RecordBothDirectionsOfANetwork) {
 }
 
 TEST_F(PacketFiles, ThatAreFullDoNotStopTheNetwork) {
-  // A pipe, which holds 64 KiB.
+  // A pipe, which holds 1 MiB.
   ASSERT_EQ(::mkfifo(path().c_str(), 0600), 0);
   const UniqueFd reader(::open(path().c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   auto fake = std::make_unique<FakeNetEnd>();
   FakeNetEnd& network = *fake;
   RecordedEnd end(std::move(fake), PcapFile::create(path()).value());
   FakeNetReceiver device(end);
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 600; ++i) {
     EXPECT_EQ(device.send(pattern(1000)), NetEnd::Sent::kDone);
     network.waiting.push_back(pattern(1000));
     device.receive(0);
   }
-  EXPECT_EQ(network.sent.size(), 100U);
-  EXPECT_EQ(device.received.size(), 100U);
+  EXPECT_EQ(network.sent.size(), 600U);
+  EXPECT_EQ(device.received.size(), 600U);
 }
 
 }  // namespace
