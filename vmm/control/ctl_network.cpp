@@ -53,7 +53,7 @@ json interface_value(const json& interface) {
 Result<CtlTold> set_link_state(const CtlRequest& request) {
   const std::string& state = request.options.operands.back();
   if (state != "up" && state != "down") {
-    return fail_configuration("link {}: up or down can be", state);
+    return fail_configuration("link {}: up and down can be", state);
   }
   std::string name = request.options.operands.front();
   if (request.options.operands.size() == 1) {

@@ -124,7 +124,7 @@ TEST_F(Ctl, PullsTheCableOfAnInterface) {
   run({"link", "net0", "up"});
   EXPECT_TRUE(guest_.interfaces_[0].is_link_up);
   EXPECT_THAT(run({"link", "net7", "up"}), HasSubstr("error: Device 'net7' not found"));
-  EXPECT_THAT(run({"link", "net0", "sideways"}), HasSubstr("error: link sideways: up or down can be"));
+  EXPECT_THAT(run({"link", "net0", "sideways"}), HasSubstr("error: link sideways: up and down can be"));
 }
 
 TEST_F(Ctl, PausesAndResumes) {
