@@ -101,8 +101,11 @@ void VirtioNet::abandon() {
       chains_->give_back(receive_queue(pair), held.chain->head, 0);
     }
     state.room = 0;
-    state.waiting_bytes = 0;
+    if (std::exchange(state.waiting_bytes, 0) != 0) {
+      counters_.count_received_dropped();
+    }
     if (state.sending != nullptr) {
+      counters_.count_sent_dropped();
       chains_->give_back(send_queue(pair), std::exchange(state.sending, nullptr)->head, 0);
     }
     update_wish(pair);
@@ -176,7 +179,7 @@ VirtioDevice::Handled VirtioNet::take_packet(uint16_t pair, Chain& chain) {
   const auto header =
       is_packet ? checked(PacketHeader::parse(bytes), chain.readable.size()) : std::optional<PacketHeader>();
   if (!header) {
-    ++counters_.sent_errors;
+    counters_.count_sent_error();
     chains_->give_back(send_queue(pair), chain.head, 0);
     return Handled::kTaken;
   }
@@ -219,12 +222,19 @@ void VirtioNet::send(uint16_t pair) {
   Pair& state = state_[pair];
   const Chain& chain = *state.sending;
   const size_t frame_bytes = chain.readable.size();
-  if (is_link_up_ &&
-      end_.send(pair, state.sending_header, chain.readable.buffers(), frame_bytes) == NetEnd::Sent::kFull) {
-    return;
+  const NetEnd::Sent sent = is_link_up_
+                                ? end_.send(pair, state.sending_header, chain.readable.buffers(), frame_bytes)
+                                : NetEnd::Sent::kDropped;
+  switch (sent) {
+    case NetEnd::Sent::kFull:
+      return;
+    case NetEnd::Sent::kDone:
+      counters_.count_sent(frame_bytes);
+      break;
+    case NetEnd::Sent::kDropped:
+      counters_.count_sent_dropped();
+      break;
   }
-  ++counters_.sent_packets;
-  counters_.sent_bytes += frame_bytes;
   chains_->give_back(send_queue(pair), std::exchange(state.sending, nullptr)->head, 0);
 }
 

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,19 +22,10 @@
 #include "devices/virtio/device.h"
 #include "devices/virtio/net_filter.h"
 #include "vmm/base/thread_annotations.h"
+#include "vmm/core/net_counters.h"
 #include "vmm/core/net_end.h"
 
 namespace vmm::virtio {
-
-// Any thread may read them.
-struct NetCounters {
-  std::atomic<uint64_t> received_packets{0};
-  std::atomic<uint64_t> received_bytes{0};
-  std::atomic<uint64_t> received_dropped{0};  // the guest had no room, or did not want them
-  std::atomic<uint64_t> sent_packets{0};
-  std::atomic<uint64_t> sent_bytes{0};
-  std::atomic<uint64_t> sent_errors{0};  // what the driver asked for cannot be
-};
 
 class VirtioNet final : public VirtioDevice, private NetReceiver {
  public:
@@ -50,6 +42,8 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
     // What is offered of that which the end takes and can give.
     PacketOffloads host{.checksum = true, .tcp4 = true, .tcp6 = true, .ecn = true};
     PacketOffloads guest{.checksum = true, .tcp4 = true, .tcp6 = true, .ecn = true};
+    // On the I/O thread: the driver has changed the filter, for the first time since watch_filter().
+    std::function<void()> on_filter_change;
   };
 
   // The end outlives the device. REQUIRES: it has at most kMaxPairs pairs.
@@ -79,6 +73,7 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
   bool is_link_up() const { return is_link_up_; }
   // Any thread.
   NetFilter filter() const VMM_EXCLUDES(filter_mutex_);
+  void watch_filter() { is_filter_watched_ = true; }  // at first it is
   const NetCounters& counters() const { return counters_; }
   const MacAddress& mac() const { return options_.mac; }
 
@@ -132,10 +127,10 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
   bool is_wanted(std::span<const std::byte> peek) const;
   void give(uint16_t pair, size_t packet_bytes, std::span<const std::byte> front);
   void update_wish(uint16_t pair);
-  void drop_received();
 
   // The control queue.
   Handled control(uint16_t queue, Chain& chain);
+  void tell_of_filter();
   bool carry_out(uint8_t kind, uint8_t command, ByteStream& data);
   bool set_receive_mode(uint8_t command, ByteStream& data);
   bool set_addresses(ByteStream& data);
@@ -153,6 +148,7 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
 
   mutable Mutex filter_mutex_;
   NetFilter filter_;  // changed by the I/O thread, under the mutex
+  std::atomic<bool> is_filter_watched_{true};
 
   // The I/O thread only.
   ChainReturn* chains_ = nullptr;

@@ -64,10 +64,19 @@ VirtioDevice::Handled VirtioNet::control(uint16_t queue, Chain& chain) {
   const bool is_done =
       !chain.has_bad_buffer && chain.readable.size() <= kMostBytes && chain.readable.read(command) &&
       carry_out(std::to_integer<uint8_t>(command[0]), std::to_integer<uint8_t>(command[1]), chain.readable);
+  if (is_done && command[0] <= std::byte{kVlan}) {
+    tell_of_filter();
+  }
   const std::array<std::byte, 1> answer{is_done ? kOk : kError};
   const bool is_written = chain.writable.write(answer);
   chains_->give_back(queue, chain.head, is_written ? 1 : 0);
   return Handled::kTaken;
+}
+
+void VirtioNet::tell_of_filter() {
+  if (options_.on_filter_change && is_filter_watched_.exchange(false)) {
+    options_.on_filter_change();
+  }
 }
 
 bool VirtioNet::carry_out(uint8_t kind, uint8_t command, ByteStream& data) {

@@ -119,8 +119,10 @@ bool VirtioNet::receive_into_buffers(uint16_t pair) {
   }
   VMM_CHECK(bytes <= std::max(room, front.size()), "a packet is longer than the room for it");
   const auto known = std::span(front).first(std::min(bytes, front.size()));
-  if (bytes < kPacketHeaderBytes || !is_wanted(known.subspan(kPacketHeaderBytes))) {
-    drop_received();
+  if (bytes < kPacketHeaderBytes) {
+    counters_.count_received_dropped();
+  } else if (!is_wanted(known.subspan(kPacketHeaderBytes))) {
+    counters_.count_received_filtered();
   } else {
     give(pair, bytes, known);
   }
@@ -139,8 +141,10 @@ bool VirtioNet::receive_aside(uint16_t pair) {
   }
   const auto frame =
       std::span(*state.waiting_packet).first(bytes).subspan(std::min(bytes, kPacketHeaderBytes));
-  if (!is_link_up_ || !is_wanted(frame)) {
-    drop_received();
+  if (!is_link_up_) {
+    counters_.count_received_dropped();
+  } else if (!is_wanted(frame)) {
+    counters_.count_received_filtered();
   } else {
     state.waiting_bytes = bytes;
   }
@@ -153,7 +157,7 @@ bool VirtioNet::give_waiting(uint16_t pair) {
   if (fits(state, bytes)) {
     give(pair, bytes, std::span(*state.waiting_packet).first(bytes));
   } else if (has_all_buffers(pair)) {
-    drop_received();
+    counters_.count_received_dropped();
   } else {
     state.waiting_bytes = bytes;
     return false;
@@ -164,8 +168,6 @@ bool VirtioNet::give_waiting(uint16_t pair) {
 bool VirtioNet::is_wanted(std::span<const std::byte> peek) const {
   return filter_.is_wanted(peek.first(std::min(peek.size(), NetFilter::kPeekBytes)));
 }
-
-void VirtioNet::drop_received() { ++counters_.received_dropped; }
 
 // What is behind `front` lies in the buffers already. REQUIRES: they have room for all.
 void VirtioNet::give(uint16_t pair, size_t packet_bytes, std::span<const std::byte> front) {
@@ -193,8 +195,7 @@ void VirtioNet::give(uint16_t pair, size_t packet_bytes, std::span<const std::by
     left -= written;
     chains_->give_back(receive_queue(pair), held.chain->head, static_cast<uint32_t>(written));
   }
-  ++counters_.received_packets;
-  counters_.received_bytes += packet_bytes - kPacketHeaderBytes;
+  counters_.count_received(packet_bytes - kPacketHeaderBytes);
 }
 
 }  // namespace vmm::virtio

@@ -66,7 +66,7 @@ _vmm_ctl_options() {
   echo --output
 }
 
-# Its disks, discs and consoles: vmm ctl GUEST status tells them with two spaces before.
+# Its disks, discs, consoles and interfaces: vmm ctl GUEST status tells them with two spaces before.
 _vmm_devices() {
   "$1" ctl "$2" status 2>/dev/null | sed -n "s/^  \([^ ][^ ]*\)  *$3 .*/\1/p"
 }
@@ -99,6 +99,12 @@ _vmm_ctl() {
           _vmm_devices "${COMP_WORDS[0]}" "$guest" disk ;;
         eject | insert | change) _vmm_devices "${COMP_WORDS[0]}" "$guest" cdrom ;;
         console) _vmm_devices "${COMP_WORDS[0]}" "$guest" console ;;
+        link) printf '%s\n' up down; _vmm_devices "${COMP_WORDS[0]}" "$guest" net ;;
+        *) return 1 ;;
+      esac ;;
+    5)
+      case ${COMP_WORDS[3]} in
+        link) printf '%s\n' up down ;;
         *) return 1 ;;
       esac ;;
     *) return 1 ;;

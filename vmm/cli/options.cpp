@@ -69,6 +69,8 @@ Usage: vmm --domain FILE [OPTIONS]
                       port of 127.0.0.1, where every user of this machine may read them
   --secret SECRET     id=NAME,file=FILE or id=NAME,env=VARIABLE: the passphrase of an encrypted disk, by the
                       name that its <secret> has; may be repeated
+  --dump-net FILE     write the packets of the guest's network interface to FILE, too, for Wireshark and tcpdump (pcap);
+                      of several interfaces, to FILE-net0.pcap and so on. A file that is there is not written over
   --log FILE          write the log to FILE instead of standard error, once the domain file is read; why vmm
                       ends stands in both
   --log-level LEVEL[,PART=LEVEL...]
@@ -228,7 +230,8 @@ Status check_printed(const Options& options) {
                                                           {"--keep", !throwaway.keep.empty()},
                                                           {"--ephemeral-limit", !throwaway.limit.empty()},
                                                           {"--ephemeral-encrypt", throwaway.is_encrypted},
-                                                          {"--commit", throwaway.is_committed}};
+                                                          {"--commit", throwaway.is_committed},
+                                                          {"--dump-net", !options.packet_path.empty()}};
   for (const auto& [name, is_given] : of_one_run) {
     if (is_given) {
       return fail_configuration("{}: is for a run, and no domain file says it; leave out it or --print",
@@ -248,6 +251,7 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
     kControl,
     kMetrics,
     kSecret,
+    kDumpNet,
     kLog,
     kLogLevel,
     kEphemeral,
@@ -275,6 +279,7 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
                                         {"control", required_argument, nullptr, kControl},
                                         {"metrics", required_argument, nullptr, kMetrics},
                                         {"secret", required_argument, nullptr, kSecret},
+                                        {"dump-net", required_argument, nullptr, kDumpNet},
                                         {"log", required_argument, nullptr, kLog},
                                         {"log-level", required_argument, nullptr, kLogLevel},
                                         {"ephemeral", optional_argument, nullptr, kEphemeral},
@@ -339,6 +344,9 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
         break;
       case kSecret:
         options.secrets.emplace_back(optarg);
+        break;
+      case kDumpNet:
+        VMM_TRY(take_once(kOptions[index].name, options.packet_path));
         break;
       case kLog:
         VMM_TRY(take_once(kOptions[index].name, options.log_path));

@@ -26,6 +26,7 @@ struct Options {
   std::string control_path;
   std::string metrics_place;  // --metrics: a path, or a port
   std::string log_path;
+  std::string packet_path;  // --dump-net
   std::string pid_path;
   bool is_daemon = false;
   log::Levels log_levels;

@@ -54,7 +54,7 @@ Usage: vmm run [--kernel FILE] [--disk FILE]... [--cdrom ISO] [OPTIONS]
 
 And as with --domain (see vmm --help): --ephemeral=memory, --ephemeral-dir, --ephemeral-limit,
 --ephemeral-encrypt, --keep, --commit, --timeout, --shutdown-timeout, --daemonize, --pidfile, --control, --metrics,
---secret, --log, --log-level, --check, --strict, --message-format. Exit statuses and keys are the same, too.
+--secret, --dump-net, --log, --log-level, --check, --strict, --message-format. Exit statuses and keys are the same, too.
 )";
 
 namespace {

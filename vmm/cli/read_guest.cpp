@@ -7,8 +7,10 @@
 
 #include "vmm/cli/find_domain.h"
 #include "vmm/domain/install_disc.h"
+#include "vmm/domain/packet_files.h"
 #include "vmm/domain/quick_domain.h"
 #include "vmm/domain/throwaway.h"
+#include "vmm/machine/output_files.h"
 
 namespace vmm::cli {
 namespace {
@@ -61,6 +63,12 @@ Status apply_options(const Options& options, domain::Domain& domain) {
   domain.is_strict = options.is_strict;
   if (!options.install_path.empty()) {
     VMM_TRY(domain::insert_install_disc(domain, std::filesystem::absolute(options.install_path)));
+  }
+  if (!options.packet_path.empty()) {
+    VMM_TRY(domain::set_packet_files(domain, options.packet_path));
+    for (const domain::Interface& interface : domain.interfaces) {
+      VMM_TRY(refuse_as_output(domain, interface.packet_file));
+    }
   }
   return domain::make_throwaway(domain, options.throwaway);
 }

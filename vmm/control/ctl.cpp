@@ -23,6 +23,7 @@
 #include "vmm/control/console_client.h"
 #include "vmm/control/ctl_command.h"
 #include "vmm/control/ctl_images.h"
+#include "vmm/control/ctl_network.h"
 #include "vmm/control/ctl_stats.h"
 #include "vmm/control/ctl_throttle.h"
 #include "vmm/control/guest_folder.h"
@@ -39,9 +40,9 @@ Usage: vmm ctl GUEST COMMAND [ARGUMENTS] [--output human|json]
 
 GUEST is the name that its domain file has, or the path of its control socket (with a /).
 
-  status                          what the guest does, its disks, discs and consoles
-  stats [--watch [SECONDS]]       what its CPUs, its memory and its disks do, in a second; --watch goes on, every
-                                  2 s if it does not say otherwise, until Ctrl-C or the guest's end
+  status                          what the guest does, its disks, discs, network interfaces and consoles
+  stats [--watch [SECONDS]]       what its CPUs, memory, disks and network interfaces do, in a second; --watch goes
+                                  on, every 2 s if it does not say otherwise, until Ctrl-C or the guest's end
   pause                           stop its CPUs, and its clock
   resume                          let it go on; where a disk waits for the host, try again at once
   eject [DRIVE] [--force]         take the disc out
@@ -53,6 +54,7 @@ GUEST is the name that its domain file has, or the path of its control socket (w
   ephemeral-limit SIZE|none       what throwaway disks may take on the host's disk, all together (as 500M, 20G)
   throttle DISK [--total-bytes-sec SIZE] [--read-iops-sec NUMBER] ...
                                   what the disk may do in a second; without options, what it may do now
+  link [INTERFACE] up|down        plug in the cable of a network interface, or pull it out
   resize DISK SIZE                make the disk longer (20G, or +5G); the guest sees it at once
   snapshot DISK FILE [--mode existing]
                                   what the disk holds now stays as it is: the guest writes to a new overlay on it
@@ -74,6 +76,8 @@ GUEST is the name that its domain file has, or the path of its control socket (w
 CONSOLE is serial0 for COM1 and so on, console0 for the first console of virtio (hvc0), or the alias that the
 domain file gives it; if left out, the first. One person at a time is attached, beside where the domain file leads
 it to.
+INTERFACE is net0, net1 and so on, in the order of the domain file, or the alias that this gives it; it may be left
+out where there is one.
 DRIVE is the CD-ROM drive's name in the domain file (as hdc); it may be left out where there is one. A guest that
 holds its disc locked is asked to let go of it, and has 10 s for that; --force takes the disc at once.
 throttle knows total-, read- and write- limits of -bytes-sec and -iops-sec, each with -max and -max-length for
@@ -174,6 +178,12 @@ Result<Told> status(const Request& request) {
         "  {:<8} {:<7} {}{}{}", text_of(drive, "device"), flag_of(drive, "removable") ? "cdrom" : "disk",
         disc.empty() ? "(no disc)" : disc, flag_of(drive, "tray_open") ? " (the tray is open)" : "",
         flag_of(drive, "locked") ? " (locked by the guest)" : ""));
+  }
+  VMM_ASSIGN_OR_RETURN(const json interfaces, interfaces_of(request.guest));
+  told.value["interfaces"] = json::array();
+  for (const json& interface : interfaces) {
+    told.lines.push_back(interface_line(interface));
+    told.value["interfaces"].push_back(interface_value(interface));
   }
   if (const auto consoles = request.guest.run("query-chardev", json::object());
       consoles && consoles->is_array()) {
@@ -333,6 +343,7 @@ constexpr std::array kCommands = {
     Command{"ephemeral-limit", 1, 1, false, false, set_throwaway_limit},
     Command{"stats", 0, 0, false, false, tell_stats, stats_options},
     Command{"throttle", 1, 1, false, false, throttle, throttle_options},
+    Command{"link", 1, 2, false, false, set_link_state},
     Command{"resize", 2, 2, false, false, resize},
     Command{"snapshot", 2, 2, false, false, snapshot, snapshot_options},
     Command{"commit", 1, 1, false, false, commit, commit_options},

@@ -1,4 +1,4 @@
-// `vmm ctl GUEST stats`: what its CPUs, memory and disks do, once or again and again.
+// `vmm ctl GUEST stats`: what its CPUs, memory, disks and interfaces do, once or again and again.
 #pragma once
 
 #include <vector>

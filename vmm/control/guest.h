@@ -19,6 +19,7 @@
 #include "vmm/domain/domain.h"
 #include "vmm/machine/console_info.h"
 #include "vmm/machine/disk_jobs.h"
+#include "vmm/machine/interface_info.h"
 #include "vmm/machine/machine_actions.h"
 #include "vmm/machine/machine_event.h"
 #include "vmm/machine/machine_statistics.h"
@@ -54,6 +55,12 @@ class Guest {
   virtual std::vector<int> vcpu_threads() const = 0;
   virtual MachineStatistics statistics() const = 0;
   virtual std::vector<ConsoleInfo> consoles() const = 0;
+  virtual std::vector<InterfaceInfo> interfaces() const = 0;
+  // The next change of which frames this one receives is told of, as kFilterChanged. At first all are
+  // watched.
+  virtual void watch_filter(std::string_view interface) = 0;
+  // As if the cable of the interface `name` were plugged or not. An error: there is none of this name.
+  virtual Status set_link(std::string_view name, bool is_up) = 0;
   // Empty: the machine has no PCI.
   virtual std::vector<PciFunctionInfo> pci_functions() const = 0;
   // Who is told of what happens from now on, within the call that makes it happen; empty: nobody.

@@ -19,6 +19,9 @@ class MachineGuest final : public Guest {
   std::vector<int> vcpu_threads() const override { return machine_.vcpu_threads(); }
   MachineStatistics statistics() const override { return machine_.statistics(); }
   std::vector<ConsoleInfo> consoles() const override { return machine_.consoles(); }
+  std::vector<InterfaceInfo> interfaces() const override { return machine_.interfaces(); }
+  void watch_filter(std::string_view interface) override { machine_.watch_filter(interface); }
+  Status set_link(std::string_view name, bool is_up) override { return machine_.set_link(name, is_up); }
   std::vector<PciFunctionInfo> pci_functions() const override { return machine_.pci_functions(); }
   void set_observer(std::function<void(const MachineEvent&)> observer) override {
     machine_.set_observer(std::move(observer));

@@ -165,6 +165,40 @@ void write_disks(const Guest& guest, MetricsWriter& writer) {
   }
 }
 
+void write_interfaces(const Guest& guest, MetricsWriter& writer) {
+  const std::vector<InterfaceInfo> interfaces = guest.interfaces();
+  if (interfaces.empty()) {
+    return;
+  }
+  const auto write_both = [&](uint64_t NetCounters::Direction::* counter) {
+    for (const InterfaceInfo& each : interfaces) {
+      writer.sample({{"interface", each.name}, {"direction", "received"}}, each.counters.received.*counter);
+      writer.sample({{"interface", each.name}, {"direction", "sent"}}, each.counters.sent.*counter);
+    }
+  };
+  writer.begin("vmm_interface_packets_total", "counter", "Packets that the guest has received and sent.");
+  write_both(&NetCounters::Direction::packets);
+  writer.begin("vmm_interface_bytes_total", "counter", "Bytes of these packets.");
+  write_both(&NetCounters::Direction::bytes);
+  writer.begin("vmm_interface_dropped_packets_total", "counter",
+               "Packets that were lost: there was no room for them, or the link was down.");
+  write_both(&NetCounters::Direction::dropped);
+  writer.begin("vmm_interface_filtered_packets_total", "counter",
+               "Packets that the guest's driver does not want.");
+  for (const InterfaceInfo& each : interfaces) {
+    writer.sample({{"interface", each.name}, {"direction", "received"}}, each.counters.received_filtered);
+  }
+  writer.begin("vmm_interface_invalid_packets_total", "counter",
+               "What the guest has sent that is no packet.");
+  for (const InterfaceInfo& each : interfaces) {
+    writer.sample({{"interface", each.name}, {"direction", "sent"}}, each.counters.sent_errors);
+  }
+  writer.begin("vmm_interface_link_up", "gauge", "1 while the interface's link is up.");
+  for (const InterfaceInfo& each : interfaces) {
+    writer.sample({{"interface", each.name}}, each.is_link_up ? 1 : 0);
+  }
+}
+
 void write_throwaway(const Guest& guest, MetricsWriter& writer) {
   const auto throwaway = guest.throwaway();
   if (!throwaway) {
@@ -185,6 +219,7 @@ std::string metrics_text(const Guest& guest) {
   write_guest(guest, writer);
   write_machine(guest.statistics(), writer);
   write_disks(guest, writer);
+  write_interfaces(guest, writer);
   write_throwaway(guest, writer);
   return writer.take();
 }

@@ -39,7 +39,8 @@ struct Request {
   uint64_t bytes_per_second = 0;
   bool is_dismissed = true;  // when it has ended
   bool is_finalized = true;  // by itself
-  domain::IoTune limits;     // what was no number of QEMU's range is out of range
+  bool is_up = false;
+  domain::IoTune limits;  // what was no number of QEMU's range is out of range
   std::string group;
 };
 // kDrive and kCdrom: `id` or `device`, both the name of the disk's target; QEMU knows a drive by either.
@@ -66,6 +67,8 @@ enum Takes : unsigned {
   kDiskOnly = 1U << 18,  // `device` alone
   kLimits = 1U << 19,
   kConsole = 1U << 20,  // `device`, which may be absent
+  kLink = 1U << 21,
+  kInterface = 1U << 22,  // `name`, which may be absent
 };
 
 // As query-qmp-schema tells them.

@@ -13,6 +13,7 @@
 #include "vmm/control/qmp_image_commands.h"
 #include "vmm/control/qmp_job_events.h"
 #include "vmm/control/qmp_machine_info.h"
+#include "vmm/control/qmp_network_commands.h"
 #include "vmm/control/qmp_result_types.h"
 #include "vmm/control/qmp_schema.h"
 #include "vmm/control/qmp_throttle.h"
@@ -170,11 +171,13 @@ constexpr std::array kCommands = {
     Command{"query-named-block-nodes", kFlat, kBlockDeviceInfoList, query_named_block_nodes},
     Command{"query-pci", kNothing, kPciInfoList, query_pci},
     Command{"query-qmp-schema", kNothing, kSchemaInfoList, query_schema},
+    Command{"query-rx-filter", kInterface, kRxFilterInfoList, query_rx_filter},
     Command{"query-status", kNothing, kStatusInfo, query_status},
     Command{"query-uuid", kNothing, kUuidInfo, query_uuid},
     Command{"query-version", kNothing, kVersionInfo, query_version},
     Command{"quit", kNothing, kEmptyType, quit},
     Command{"set-action", kActions, kEmptyType, set_action},
+    Command{"set_link", kLink, kEmptyType, set_link},
     Command{"stop", kNothing, kEmptyType, stop},
     Command{"system_powerdown", kNothing, kEmptyType, power_down},
     Command{"system_reset", kNothing, kEmptyType, reset},

@@ -26,6 +26,7 @@ constexpr Type kErrorAction = enum_of("BlockErrorAction", kErrorActions);
 constexpr std::array kDiskErrorMembers = {Member{"device", &kStringType},   Member{"node-name", &kStringType},
                                           Member{"operation", &kOperation}, Member{"action", &kErrorAction},
                                           Member{"nospace", &kBoolType},    Member{"reason", &kStringType}};
+constexpr std::array kFilterMembers = {Member{"name", &kStringType, kOptional}, Member{"path", &kStringType}};
 
 // By MachineEvent::Kind.
 constexpr EventSchema kEvents[] = {
@@ -38,8 +39,9 @@ constexpr EventSchema kEvents[] = {
     {"WATCHDOG", kWatchdogMembers},
     {"DEVICE_TRAY_MOVED", kTrayMembers},
     {"BLOCK_IO_ERROR", kDiskErrorMembers},
+    {"NIC_RX_FILTER_CHANGED", kFilterMembers},
 };
-static_assert(std::size(kEvents) == static_cast<size_t>(MachineEvent::Kind::kDiskError) + 1);
+static_assert(std::size(kEvents) == static_cast<size_t>(MachineEvent::Kind::kFilterChanged) + 1);
 
 const char* name_of(MachineEvent::Kind kind) { return kEvents[static_cast<size_t>(kind)].name; }
 
@@ -108,6 +110,9 @@ Json data_of(const MachineEvent& event) {
                   {"action", error_action_name(event.error_action)},
                   {"nospace", event.is_no_space},
                   {"reason", event.is_no_space ? "No space left on device" : "Input/output error"}};
+    case MachineEvent::Kind::kFilterChanged:
+      return Json{{"name", event.interface},
+                  {"path", "/machine/peripheral/" + event.interface + "/virtio-backend"}};
     case MachineEvent::Kind::kStopped:
     case MachineEvent::Kind::kResumed:
     case MachineEvent::Kind::kPowerdown:

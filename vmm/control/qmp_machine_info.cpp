@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "vmm/control/qmp_network_commands.h"
 #include "vmm/machine/pci_info.h"
 
 namespace vmm::control {
@@ -87,6 +88,7 @@ Answer query_statistics(Guest& guest, const Request& /*request*/) {
     told["balloon-bytes"] = *statistics.balloon_bytes;
   }
   told["vcpus"] = std::move(vcpus);
+  told["interfaces"] = interface_stats(guest);
   return told;
 }
 

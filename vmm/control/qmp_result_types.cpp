@@ -153,12 +153,22 @@ constexpr std::array kVcpuStatsMembers = {Member{"cpu-index", &kIntType}, Member
                                           Member{"exits", &kExits}};
 constexpr Type kVcpuStats = object_of("VcpuStats", kVcpuStatsMembers);
 constexpr Type kVcpuStatsList = array_of(kVcpuStats);
+constexpr std::array kInterfaceStatsMembers = {
+    Member{"name", &kStringType},          Member{"mac", &kStringType},
+    Member{"link-up", &kBoolType},         Member{"target", &kStringType, kOptional},
+    Member{"received-packets", &kIntType}, Member{"received-bytes", &kIntType},
+    Member{"received-dropped", &kIntType}, Member{"received-filtered", &kIntType},
+    Member{"sent-packets", &kIntType},     Member{"sent-bytes", &kIntType},
+    Member{"sent-dropped", &kIntType},     Member{"sent-errors", &kIntType}};
+constexpr Type kInterfaceStats = object_of("InterfaceStats", kInterfaceStatsMembers);
+constexpr Type kInterfaceStatsList = array_of(kInterfaceStats);
 constexpr std::array kStatisticsMembers = {Member{"time-ns", &kIntType},
                                            Member{"cpu-time-ns", &kIntType},
                                            Member{"resident-bytes", &kIntType},
                                            Member{"memory-bytes", &kIntType},
                                            Member{"balloon-bytes", &kIntType, kOptional},
-                                           Member{"vcpus", &kVcpuStatsList}};
+                                           Member{"vcpus", &kVcpuStatsList},
+                                           Member{"interfaces", &kInterfaceStatsList}};
 
 constexpr std::array kPciClassMembers = {Member{"desc", &kStringType, kOptional}, Member{"class", &kIntType}};
 constexpr Type kPciClass = object_of("PciDeviceClass", kPciClassMembers);
@@ -250,6 +260,24 @@ constexpr std::array kSchemaInfoVariants = {
 constexpr Type kSchemaInfo{
     .name = "SchemaInfo", .members = kSchemaInfoMembers, .tag = "meta-type", .variants = kSchemaInfoVariants};
 
+// --- Networks -------------------------------------------------------------------------------------------
+
+constexpr const char* kRxStates[] = {"normal", "none", "all"};
+constexpr Type kRxState = enum_of("RxState", kRxStates);
+constexpr std::array kRxFilterMembers = {Member{"name", &kStringType},
+                                         Member{"promiscuous", &kBoolType},
+                                         Member{"multicast", &kRxState},
+                                         Member{"unicast", &kRxState},
+                                         Member{"vlan", &kRxState},
+                                         Member{"broadcast-allowed", &kBoolType},
+                                         Member{"multicast-overflow", &kBoolType},
+                                         Member{"unicast-overflow", &kBoolType},
+                                         Member{"main-mac", &kStringType},
+                                         Member{"vlan-table", &kIntList},
+                                         Member{"unicast-table", &kStringList},
+                                         Member{"multicast-table", &kStringList}};
+constexpr Type kRxFilterInfo = object_of("RxFilterInfo", kRxFilterMembers);
+
 }  // namespace
 
 constinit const Type kVersionInfo = object_of("VersionInfo", kVersionInfoMembers);
@@ -264,6 +292,7 @@ constinit const Type kBlockDeviceInfoList = array_of(kBlockDeviceInfo);
 constinit const Type kBlockStatsList = array_of(kBlockStats);
 constinit const Type kChardevInfoList = array_of(kChardevInfo);
 constinit const Type kPciInfoList = array_of(kPciInfo);
+constinit const Type kRxFilterInfoList = array_of(kRxFilterInfo);
 constinit const Type kSchemaInfoList = array_of(kSchemaInfo);
 constinit const Type kJobType = enum_of("JobType", kJobTypes);
 constinit const Type kJobStatus = enum_of("JobStatus", kJobStatuses);

@@ -17,6 +17,7 @@ extern const Type kBlockDeviceInfoList;
 extern const Type kBlockStatsList;
 extern const Type kChardevInfoList;
 extern const Type kPciInfoList;
+extern const Type kRxFilterInfoList;
 extern const Type kSchemaInfoList;
 extern const Type kThrowawayInfo;
 extern const Type kBlockJobInfoList;

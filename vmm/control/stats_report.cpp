@@ -47,6 +47,7 @@ class ReportWriter {
     }
     report["vcpus"] = vcpus();
     report["disks"] = disks();
+    report["interfaces"] = interfaces();
     return report;
   }
 
@@ -81,16 +82,37 @@ class ReportWriter {
   json disks() const {
     json list = json::array();
     for (const json& disk : now_.disks.is_array() ? now_.disks : json::array()) {
-      list.push_back(disk_of(text_of(disk, "device"), part_of(stats_of(before_.disks, disk), "stats"),
+      list.push_back(disk_of(text_of(disk, "device"),
+                             part_of(same_in(before_.disks, disk, "device"), "stats"),
                              part_of(disk, "stats")));
     }
     return list;
   }
-  // Of the same disk.
-  static const json& stats_of(const json& disks, const json& disk) {
+  // The one in the other list that has the same name; where there is none, itself.
+  static const json& same_in(const json& list, const json& one, const char* name) {
     const auto found = std::ranges::find_if(
-        disks, [&disk](const json& each) { return text_of(each, "device") == text_of(disk, "device"); });
-    return found == disks.end() ? disk : *found;
+        list, [&](const json& each) { return text_of(each, name) == text_of(one, name); });
+    return found == list.end() ? one : *found;
+  }
+
+  json interfaces() const {
+    json list = json::array();
+    const json& now = part_of(now_.stats, "interfaces");
+    for (const json& interface : now.is_array() ? now : json::array()) {
+      list.push_back(
+          interface_of(same_in(part_of(before_.stats, "interfaces"), interface, "name"), interface));
+    }
+    return list;
+  }
+
+  json interface_of(const json& before, const json& now) const {
+    json told = {{"name", text_of(now, "name")}, {"link-up", flag_of(now, "link-up")}};
+    for (const char* counter : {"received-packets", "received-bytes", "received-dropped", "received-filtered",
+                                "sent-packets", "sent-bytes", "sent-dropped", "sent-errors"}) {
+      told[counter] = number_of(now, counter);
+      told[fmt::format("{}-per-second", counter)] = per_second(growth(before, now, counter));
+    }
+    return told;
   }
 
   json disk_of(std::string name, const json& before, const json& now) const {
@@ -129,6 +151,26 @@ std::string milliseconds_of(const json& object, const char* name) {
   return fmt::format("{:.2f} ms", real_of(object, name) / kMillisecond);
 }
 
+void add_interfaces(const json& report, std::vector<std::string>& lines) {
+  const json& interfaces = part_of(report, "interfaces");
+  if (interfaces.empty()) {
+    return;
+  }
+  lines.push_back(fmt::format("  {:<5} {:>9} {:>12} {:>10} {:>9} {:>12} {:>10} {:>8} {:>10} {:>10}", "NET",
+                              "PACKETS/S", "RECEIVED", "DROPPED/S", "PACKETS/S", "SENT", "DROPPED/S",
+                              "ERRORS/S", "ALL REC.", "ALL SENT"));
+  for (const json& interface : interfaces) {
+    lines.push_back(fmt::format(
+        "  {:<5} {:>9.0f} {:>12} {:>10.0f} {:>9.0f} {:>12} {:>10.0f} {:>8.0f} {:>10} {:>10}{}",
+        text_of(interface, "name"), real_of(interface, "received-packets-per-second"),
+        rate_of(interface, "received-bytes-per-second"), real_of(interface, "received-dropped-per-second"),
+        real_of(interface, "sent-packets-per-second"), rate_of(interface, "sent-bytes-per-second"),
+        real_of(interface, "sent-dropped-per-second"), real_of(interface, "sent-errors-per-second"),
+        size_of(interface, "received-bytes"), size_of(interface, "sent-bytes"),
+        flag_of(interface, "link-up") ? "" : " (link down)"));
+  }
+}
+
 }  // namespace
 
 json stats_report(const StatsSample& before, const StatsSample& now) {
@@ -161,6 +203,7 @@ std::vector<std::string> stats_table(const json& report) {
                     milliseconds_of(disk, "wr_average_ns"), real_of(disk, "flush_operations_per_second"),
                     size_of(disk, "rd_bytes"), size_of(disk, "wr_bytes")));
   }
+  add_interfaces(report, lines);
   return lines;
 }
 
@@ -172,6 +215,12 @@ std::string stats_line(const json& report) {
     line += fmt::format(" {} r {:.0f}/s {} w {:.0f}/s {}", text_of(disk, "device"),
                         real_of(disk, "rd_operations_per_second"), rate_of(disk, "rd_bytes_per_second"),
                         real_of(disk, "wr_operations_per_second"), rate_of(disk, "wr_bytes_per_second"));
+  }
+  for (const json& interface : part_of(report, "interfaces")) {
+    line += fmt::format(
+        " {} in {:.0f}/s {} out {:.0f}/s {}", text_of(interface, "name"),
+        real_of(interface, "received-packets-per-second"), rate_of(interface, "received-bytes-per-second"),
+        real_of(interface, "sent-packets-per-second"), rate_of(interface, "sent-bytes-per-second"));
   }
   return line;
 }

@@ -88,8 +88,9 @@ class NetReceiver {
 class NetEnd {
  public:
   enum class Sent : uint8_t {
-    kDone,  // taken, or dropped: a network may
-    kFull,  // not taken: has_room() follows
+    kDone,     // taken; the network may drop it yet
+    kDropped,  // gone
+    kFull,     // not taken: has_room() follows
   };
 
   virtual ~NetEnd() = default;

@@ -468,6 +468,7 @@ struct Interface {
   std::optional<uint32_t> boot_order;  // from 1; no two devices have the same
   std::optional<PciAddress> address;   // machine='pc' only; absent: vmm's choice
   std::string alias;
+  std::filesystem::path packet_file;  // --dump-net: all packets go there, too; empty: nowhere
 };
 
 // <vmm:user-network> in <metadata>: of all interfaces of type='user', none of which is with passt. No element

@@ -114,7 +114,12 @@ Status Machine::create_devices(const DiskSecrets& secrets) {
   disk_jobs_ = std::make_unique<MachineDiskJobs>(*disks_, main_loop_);
   VMM_ASSIGN_OR_RETURN(balloon_, Balloon::create(domain_, *virtio_places_));
   VMM_ASSIGN_OR_RETURN(extras_, VirtioExtras::create(domain_, *virtio_places_, main_loop_, switches.quit));
-  VMM_ASSIGN_OR_RETURN(network_, Network::create(domain_, *virtio_places_));
+  VMM_ASSIGN_OR_RETURN(network_,
+                       Network::create(domain_, *virtio_places_, [this](const std::string& interface) {
+                         main_loop_.post([this, interface] {
+                           tell({.kind = MachineEvent::Kind::kFilterChanged, .interface = interface});
+                         });
+                       }));
   VMM_ASSIGN_OR_RETURN(watchdog_,
                        Watchdog::create(domain_, main_loop_, ports_, *virtio_places_, [this] { bark(); }));
   if (domain_.generation_id) {
@@ -278,6 +283,20 @@ std::vector<int> Machine::vcpu_threads() const {
     numbers.push_back(vcpu->number());
   }
   return numbers;
+}
+
+std::vector<InterfaceInfo> Machine::interfaces() const {
+  return network_ == nullptr ? std::vector<InterfaceInfo>() : network_->interfaces();
+}
+
+void Machine::watch_filter(std::string_view name) {
+  if (network_ != nullptr) {
+    network_->watch_filter(name);
+  }
+}
+
+Status Machine::set_link(std::string_view name, bool is_up) {
+  return network_ == nullptr ? fail("the guest has no network interface") : network_->set_link(name, is_up);
 }
 
 std::vector<ConsoleInfo> Machine::consoles() const {

@@ -112,6 +112,10 @@ class Machine {
   DiskJobs* disk_jobs() { return disk_jobs_.get(); }
   MachineStatistics statistics() const;  // REQUIRES: it runs
   std::vector<ConsoleInfo> consoles() const;
+  std::vector<InterfaceInfo> interfaces() const;
+  void watch_filter(std::string_view name);  // see Network
+  // As if the cable of the interface `name` were plugged or not. An error: there is none of this name.
+  Status set_link(std::string_view name, bool is_up);
   std::vector<PciFunctionInfo> pci_functions() const;  // empty: the machine has no PCI
   // REQUIRES: of this domain.
   SharedConsole& console(const ConsolePlace& place);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "vmm/base/log.h"
+#include "vmm/domain/packet_files.h"
 #include "vmm/machine/network_end.h"
 
 namespace vmm {
@@ -43,9 +44,39 @@ virtio::VirtioNet::Options device_options(const domain::Interface& wanted, const
           .guest = {.checksum = guest.checksum, .tcp4 = guest.tso4, .tcp6 = guest.tso6, .ecn = guest.ecn}};
 }
 
+InterfaceInfo::Receives receives(bool is_none, bool is_all) {
+  return is_none  ? InterfaceInfo::Receives::kNone
+         : is_all ? InterfaceInfo::Receives::kAll
+                  : InterfaceInfo::Receives::kListed;
+}
+
+InterfaceInfo info_of(const virtio::VirtioNet& device) {
+  const virtio::NetFilter filter = device.filter();
+  InterfaceInfo info{.mac = filter.own(),
+                     .is_link_up = device.is_link_up(),
+                     .is_promiscuous = filter.is_promiscuous,
+                     .unicast = receives(filter.takes_no_unicast, filter.takes_all_unicast),
+                     .multicast = receives(filter.takes_no_multicast, filter.takes_all_multicast),
+                     .receives_broadcast = !filter.takes_no_broadcast,
+                     .unicast_list = filter.unicast.addresses,
+                     .multicast_list = filter.multicast.addresses,
+                     .unicast_has_overflown = filter.unicast.has_overflown,
+                     .multicast_has_overflown = filter.multicast.has_overflown,
+                     .filters_vlans = filter.filters_vlans,
+                     .counters = device.counters().values()};
+  for (size_t vlan = 0; filter.filters_vlans && vlan < filter.vlans.size(); ++vlan) {
+    if (filter.vlans.test(vlan)) {
+      info.vlans.push_back(static_cast<uint16_t>(vlan));
+    }
+  }
+  return info;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Network>> Network::create(const domain::Domain& domain, VirtioPlaces& places) {
+Result<std::unique_ptr<Network>> Network::create(
+    const domain::Domain& domain, VirtioPlaces& places,
+    std::function<void(const std::string& interface)> on_filter_change) {
   if (domain.interfaces.empty()) {
     return nullptr;
   }
@@ -55,7 +86,7 @@ Result<std::unique_ptr<Network>> Network::create(const domain::Domain& domain, V
         "{}: <boot dev='network'/>: booting from the network is not there yet; the other devices are tried",
         domain.file_name);
   }
-  std::unique_ptr<Network> network(new Network);
+  std::unique_ptr<Network> network(new Network(std::move(on_filter_change)));
   for (const domain::Interface& wanted : domain.interfaces) {
     if (const Status added = network->add(domain, wanted, places); !added) {
       return std::unexpected(added.error().within(fmt::format("{}: <interface>", domain.where(wanted.line))));
@@ -87,12 +118,14 @@ Result<EventLoop*> Network::loop_for(const domain::Interface& wanted) {
 Status Network::add(const domain::Domain& domain, const domain::Interface& wanted, VirtioPlaces& places) {
   warn_of_what_is_left_out(domain, wanted);
   Interface added;
-  added.name = wanted.alias.empty() ? fmt::format("net{}", interfaces_.size()) : wanted.alias;
+  added.name = domain::interface_name(domain, interfaces_.size());
   VMM_ASSIGN_OR_RETURN(EventLoop* const loop, loop_for(wanted));
   VMM_ASSIGN_OR_RETURN(OpenedNetEnd opened, open_net_end(domain, wanted, *loop));
   added.end = std::move(opened.end);
   added.target = std::move(opened.target);
-  added.device = std::make_unique<virtio::VirtioNet>(*added.end, device_options(wanted, added.name));
+  virtio::VirtioNet::Options options = device_options(wanted, added.name);
+  options.on_filter_change = [this, name = added.name] { on_filter_change_(name); };
+  added.device = std::make_unique<virtio::VirtioNet>(*added.end, std::move(options));
   VMM_ASSIGN_OR_RETURN(
       added.transport,
       places.attach(*added.device, *loop, {.address = wanted.address, .has_ioeventfd = wanted.ioeventfd}));
@@ -135,19 +168,27 @@ std::vector<InterfaceInfo> Network::interfaces() const {
   std::vector<InterfaceInfo> infos;
   infos.reserve(interfaces_.size());
   for (const Interface& interface : interfaces_) {
-    infos.push_back({.name = interface.name,
-                     .target = interface.target,
-                     .mac = interface.device->mac(),
-                     .is_link_up = interface.device->is_link_up(),
-                     .filter = interface.device->filter(),
-                     .counters = &interface.device->counters()});
+    infos.push_back(info_of(*interface.device));
+    infos.back().name = interface.name;
+    infos.back().target = interface.target;
   }
   return infos;
 }
 
-Status Network::set_link(std::string_view name, bool is_up) {
+const Network::Interface* Network::find(std::string_view name) const {
   const auto found = std::ranges::find(interfaces_, name, &Interface::name);
-  if (found == interfaces_.end()) {
+  return found == interfaces_.end() ? nullptr : &*found;
+}
+
+void Network::watch_filter(std::string_view name) {
+  if (const Interface* const found = find(name)) {
+    found->device->watch_filter();
+  }
+}
+
+Status Network::set_link(std::string_view name, bool is_up) {
+  const Interface* const found = find(name);
+  if (found == nullptr) {
     return fail("there is no network interface {}", name);
   }
   found->device->set_link(is_up);

@@ -5,9 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "devices/virtio/net.h"
@@ -15,25 +17,19 @@
 #include "vmm/base/event_loop.h"
 #include "vmm/core/net_end.h"
 #include "vmm/domain/domain.h"
+#include "vmm/machine/interface_info.h"
 #include "vmm/machine/io_thread.h"
 #include "vmm/machine/virtio_places.h"
 
 namespace vmm {
 
-// One interface, as it is told to who asks.
-struct InterfaceInfo {
-  std::string name;    // net0, net1, …: by their order in the file; or its alias
-  std::string target;  // of the host's interface; empty: there is none
-  virtio::MacAddress mac{};
-  bool is_link_up = true;
-  virtio::NetFilter filter;
-  const virtio::NetCounters* counters = nullptr;
-};
-
 class Network {
  public:
-  // Null where the domain has no interface. REQUIRES: what is passed outlives it.
-  static Result<std::unique_ptr<Network>> create(const domain::Domain& domain, VirtioPlaces& places);
+  // Null where the domain has no interface. on_filter_change: on any thread; see watch_filter(). REQUIRES:
+  // what is passed outlives it.
+  static Result<std::unique_ptr<Network>> create(
+      const domain::Domain& domain, VirtioPlaces& places,
+      std::function<void(const std::string& interface)> on_filter_change);
   ~Network();
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
@@ -46,6 +42,9 @@ class Network {
   void reset() const;
 
   std::vector<InterfaceInfo> interfaces() const;
+  // When the driver of this one changes next which frames it wants, it is told of, once. At first all are
+  // watched.
+  void watch_filter(std::string_view name);
   // As if its cable were plugged or not. An error: there is none of this name.
   Status set_link(std::string_view name, bool is_up);
 
@@ -58,10 +57,13 @@ class Network {
     VirtioTransport transport;
   };
 
-  Network() = default;
+  explicit Network(std::function<void(const std::string& interface)> on_filter_change)
+      : on_filter_change_(std::move(on_filter_change)) {}
+  const Interface* find(std::string_view name) const;
   Status add(const domain::Domain& domain, const domain::Interface& wanted, VirtioPlaces& places);
   Result<EventLoop*> loop_for(const domain::Interface& wanted);
 
+  const std::function<void(const std::string& interface)> on_filter_change_;
   std::vector<std::unique_ptr<IoThread>> threads_;
   IoThread* user_thread_ = nullptr;  // one of them
   std::vector<Interface> interfaces_;

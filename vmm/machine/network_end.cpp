@@ -6,8 +6,12 @@
 #include <utility>
 #include <vector>
 
+#include "vmm/domain/libvirt_network.h"
 #include "vmm/domain/port_forwards.h"
+#include "vmm/net/host_link.h"
 #include "vmm/net/limited_end.h"
+#include "vmm/net/pcap_file.h"
+#include "vmm/net/recorded_end.h"
 #include "vmm/net/tap.h"
 #include "vmm/net/user_net.h"
 
@@ -60,16 +64,35 @@ Result<OpenedNetEnd> open_user(const domain::Domain& domain, const domain::Inter
   return OpenedNetEnd{.end = std::move(end), .target = ""};
 }
 
-net::TapOptions tap_options(const domain::Interface& wanted) {
-  return {.name = wanted.target,
-          .bridge = wanted.bridge,
-          .pairs = static_cast<uint16_t>(wanted.queues),
-          .mtu = wanted.mtu.value_or(0),
-          .is_managed = wanted.target_is_managed};
+// What the file does not know of a network of libvirt's, that one's file says.
+Result<std::string> bridge_of(const domain::Interface& wanted) {
+  if (wanted.type != domain::InterfaceType::kNetwork) {
+    return wanted.bridge;
+  }
+  std::string bridge = wanted.bridge;
+  if (bridge.empty()) {
+    VMM_ASSIGN_OR_RETURN(bridge, domain::find_network_bridge(wanted.network));
+  }
+  VMM_ASSIGN_OR_RETURN(const net::HostLinks links, net::HostLinks::open());
+  if (!links.exists(bridge)) {
+    return fail("libvirt's network {} does not run: its bridge {} is not there; as root: virsh net-start {}",
+                wanted.network, bridge, wanted.network);
+  }
+  return bridge;
+}
+
+Result<net::TapOptions> tap_options(const domain::Interface& wanted) {
+  VMM_ASSIGN_OR_RETURN(std::string bridge, bridge_of(wanted));
+  return net::TapOptions{.name = wanted.target,
+                         .bridge = std::move(bridge),
+                         .pairs = static_cast<uint16_t>(wanted.queues),
+                         .mtu = wanted.mtu.value_or(0),
+                         .is_managed = wanted.target_is_managed};
 }
 
 Result<OpenedNetEnd> open_tap(const domain::Interface& wanted, EventLoop& loop) {
-  VMM_ASSIGN_OR_RETURN(net::OpenedTap opened, net::open_tap(tap_options(wanted), loop));
+  VMM_ASSIGN_OR_RETURN(const net::TapOptions options, tap_options(wanted));
+  VMM_ASSIGN_OR_RETURN(net::OpenedTap opened, net::open_tap(options, loop));
   return OpenedNetEnd{.end = std::move(opened.end), .target = std::move(opened.name)};
 }
 
@@ -80,10 +103,6 @@ Status check_that_it_is_there(const domain::Interface& wanted) {
   }
   if (wanted.type == domain::InterfaceType::kDirect) {
     return fail_configuration("type='direct' is not there yet; use type='bridge'");
-  }
-  if (wanted.type == domain::InterfaceType::kNetwork && wanted.bridge.empty()) {
-    return fail_configuration(
-        "bridges of libvirt's networks are not found yet; use type='bridge' with <source bridge=…/>");
   }
   if (wanted.type == domain::InterfaceType::kUser && wanted.backend == domain::UserBackend::kPasst) {
     return fail_configuration(
@@ -106,7 +125,11 @@ net::Bandwidth bandwidth_of(const std::optional<domain::Bandwidth>& wanted) {
 
 Status check_net_end(const domain::Interface& wanted) {
   VMM_TRY(check_that_it_is_there(wanted));
-  return wanted.type == domain::InterfaceType::kUser ? Status() : net::check_tap(tap_options(wanted));
+  if (wanted.type == domain::InterfaceType::kUser) {
+    return {};
+  }
+  VMM_ASSIGN_OR_RETURN(const net::TapOptions options, tap_options(wanted));
+  return net::check_tap(options);
 }
 
 Result<OpenedNetEnd> open_net_end(const domain::Domain& domain, const domain::Interface& wanted,
@@ -119,6 +142,10 @@ Result<OpenedNetEnd> open_net_end(const domain::Domain& domain, const domain::In
     VMM_ASSIGN_OR_RETURN(opened.end, net::LimitedEnd::create(loop, std::move(opened.end),
                                                              {.to_guest = bandwidth_of(wanted.inbound),
                                                               .from_guest = bandwidth_of(wanted.outbound)}));
+  }
+  if (!wanted.packet_file.empty()) {
+    VMM_ASSIGN_OR_RETURN(net::PcapFile file, net::PcapFile::create(wanted.packet_file));
+    opened.end = std::make_unique<net::RecordedEnd>(std::move(opened.end), std::move(file));
   }
   return opened;
 }

@@ -1,6 +1,8 @@
 #include "vmm/net/pcap_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -18,6 +20,7 @@ constexpr uint16_t kVersionMajor = 2;
 constexpr uint16_t kVersionMinor = 4;
 constexpr uint32_t kLongestPacket = 262'144;  // what readers take; no frame is as long
 constexpr uint32_t kLinkTypeEthernet = 1;
+constexpr int kPipeBytes = 1 << 20;  // what the kernel lets every user have
 static_assert(kMaxFrameBytes <= kLongestPacket);
 
 std::array<std::byte, 24> file_header() {
@@ -37,8 +40,17 @@ iovec part(std::span<const std::byte> bytes) {
 }  // namespace
 
 Result<PcapFile> PcapFile::create(const std::string& path) {
-  VMM_ASSIGN_OR_RETURN(
-      UniqueFd file, open_output(path, O_CREAT | O_TRUNC, 0600, fmt::format("the file of packets {}", path)));
+  VMM_ASSIGN_OR_RETURN(UniqueFd file,
+                       open_output(path, O_CREAT, 0600, fmt::format("the file of packets {}", path)));
+  struct stat info{};
+  if (::fstat(file.get(), &info) != 0 || S_ISBLK(info.st_mode) ||
+      (S_ISREG(info.st_mode) && info.st_size != 0)) {
+    return fail_configuration("the file of packets {} is there already, and vmm does not write over it",
+                              path);
+  }
+  if (S_ISFIFO(info.st_mode)) {  // a reader may be slow for a moment
+    ::fcntl(file.get(), F_SETPIPE_SZ, kPipeBytes);
+  }
   PcapFile pcap(path, std::move(file));
   const auto header = file_header();
   const iovec parts[] = {part(header)};
@@ -74,8 +86,12 @@ void PcapFile::put(std::span<const iovec> parts) {
   if (written != static_cast<ssize_t>(bytes)) {
     log::warning("the file of packets {} ends here: {}", path_,
                  written < 0 ? errno_text(errno) : "there is no room for more");
+    // What is no file cannot be cut.
+    [[maybe_unused]] const int cut = ::ftruncate(file_.get(), static_cast<off_t>(bytes_));
     file_.reset();
+    return;
   }
+  bytes_ += bytes;
 }
 
 }  // namespace vmm::net

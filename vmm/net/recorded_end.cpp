@@ -23,7 +23,7 @@ NetEnd::Sent RecordedEnd::send(uint16_t pair, const PacketHeader& header, std::s
   const auto copy = std::span(packet_).first(gather(frame, std::span(packet_).first(frame_bytes)));
   const iovec buffer{.iov_base = copy.data(), .iov_len = copy.size()};
   const Sent sent = end_->send(pair, header, {&buffer, 1}, copy.size());
-  if (sent == Sent::kDone) {
+  if (sent != Sent::kFull) {
     record(copy);
   }
   return sent;

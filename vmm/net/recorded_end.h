@@ -1,7 +1,8 @@
 // RecordedEnd: another end of a network, all of whose packets go to a PcapFile as well.
 //
 // They are recorded as they pass: large packets whole, checksums that are left to the other side not filled
-// in. Packets of the guest that the network has taken, and of the network that the guest has.
+// in. Packets of the guest when they go, also those that the network does not take, and of the network when
+// the device gets them.
 //
 // Threads: as for every NetEnd.
 #pragma once

@@ -18,6 +18,7 @@
 
 #include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/net/bridge_helper.h"
 #include "vmm/net/host_link.h"
 #include "vmm/net/packet_queue.h"
 
@@ -156,7 +157,10 @@ NetEnd::Sent TapEnd::send(uint16_t pair, const PacketHeader& header, std::span<c
     gather(frame, copy_);
     vectors_.push_back({.iov_base = copy_.data(), .iov_len = frame_bytes});
   }
-  if (queue.is_gone || ::writev(queue.fd.get(), vectors_.data(), static_cast<int>(vectors_.size())) >= 0) {
+  if (queue.is_gone) {
+    return Sent::kDropped;
+  }
+  if (::writev(queue.fd.get(), vectors_.data(), static_cast<int>(vectors_.size())) >= 0) {
     return Sent::kDone;
   }
   if (errno == EAGAIN) {
@@ -168,7 +172,7 @@ NetEnd::Sent TapEnd::send(uint16_t pair, const PacketHeader& header, std::span<c
   if (errno != EIO && errno != EINVAL) {
     complain("send", errno);
   }
-  return Sent::kDone;
+  return Sent::kDropped;
 }
 
 void TapEnd::want_packets(uint16_t pair, bool is_wanted) {
@@ -224,7 +228,18 @@ std::string why_not_there(int error) {
   return errno_text(error) + (error == ENOENT ? "; load the host's module tun (modprobe tun)" : "");
 }
 
-Result<UniqueFd> open_queue(const TapOptions& options, bool is_there, std::string& name) {
+Status set_header(const UniqueFd& fd, const std::string& name) {
+  int header_bytes = kPacketHeaderBytes;
+  int is_little_endian = 1;
+  if (::ioctl(fd.get(), TUNSETVNETHDRSZ, &header_bytes) != 0 ||
+      ::ioctl(fd.get(), TUNSETVNETLE, &is_little_endian) != 0) {
+    return fail("the tap {}: its kernel is too old: {}", name, errno_text(errno));
+  }
+  return {};
+}
+
+// is_forbidden: whether it is for want of a right that there is none.
+Result<UniqueFd> open_queue(const TapOptions& options, bool is_there, std::string& name, bool& is_forbidden) {
   UniqueFd fd(::open(kTunPath, O_RDWR | O_NONBLOCK | O_CLOEXEC));
   if (!fd) {
     return fail("{}: {}", kTunPath, why_not_there(errno));
@@ -235,16 +250,31 @@ Result<UniqueFd> open_queue(const TapOptions& options, bool is_there, std::strin
   const std::string wanted = name.empty() ? "vnet%d" : name;
   std::copy_n(wanted.begin(), std::min<size_t>(wanted.size(), IFNAMSIZ - 1), request.ifr_name);
   if (::ioctl(fd.get(), TUNSETIFF, &request) != 0) {
+    is_forbidden = errno == EPERM;
     return fail("the tap {}cannot be {}: {}", name.empty() ? "" : name + " ", is_there ? "used" : "made",
                 why_not_made(errno, name, is_there));
   }
   name = request.ifr_name;
-  int header_bytes = kPacketHeaderBytes;
-  int is_little_endian = 1;
-  if (::ioctl(fd.get(), TUNSETVNETHDRSZ, &header_bytes) != 0 ||
-      ::ioctl(fd.get(), TUNSETVNETLE, &is_little_endian) != 0) {
-    return fail("the tap {}: its kernel is too old: {}", name, errno_text(errno));
+  VMM_TRY(set_header(fd, name));
+  return fd;
+}
+
+// Made by a program that may. It chooses the name, and has put it into the bridge and switched it on.
+Result<UniqueFd> open_by_helper(const TapOptions& options, const std::string& program, std::string& name) {
+  if (options.pairs > 1) {
+    return fail("{}: makes taps of one queue only; leave <driver queues=…> out", program);
   }
+  VMM_ASSIGN_OR_RETURN(UniqueFd fd, tap_from_bridge_helper(program, options.bridge));
+  ifreq request{};
+  if (::ioctl(fd.get(), TUNGETIFF, &request) != 0 ||
+      (request.ifr_flags & (IFF_TAP | IFF_VNET_HDR)) != (IFF_TAP | IFF_VNET_HDR)) {
+    return fail("{}: what it gave is no tap of the kind that was asked for", program);
+  }
+  if (!name.empty()) {
+    log::warning("network interface {}: is called so by {}, and not {}", request.ifr_name, program, name);
+  }
+  name = request.ifr_name;
+  VMM_TRY(set_header(fd, name));
   return fd;
 }
 
@@ -280,17 +310,31 @@ Result<OpenedTap> open_tap(const TapOptions& options, EventLoop& loop) {
   VMM_ASSIGN_OR_RETURN(const HostLinks links, HostLinks::open());
   VMM_TRY(check_before(options, links));
   const bool is_there = !options.name.empty() && links.exists(options.name);
+  const std::string helper = options.bridge_helper.empty() ? find_bridge_helper() : options.bridge_helper;
   std::string name = options.name;
   std::vector<UniqueFd> queues;
-  for (uint16_t i = 0; i < options.pairs; ++i) {
-    VMM_ASSIGN_OR_RETURN(UniqueFd fd, open_queue(options, is_there, name));
-    queues.push_back(std::move(fd));
+  bool is_of_helper = false;
+  while (queues.size() < options.pairs) {
+    bool is_forbidden = false;
+    auto fd = open_queue(options, is_there, name, is_forbidden);
+    if (is_forbidden && !is_there && !options.bridge.empty() && !helper.empty()) {
+      const std::string reason = fd.error().message();
+      fd = open_by_helper(options, helper, name);
+      if (!fd) {
+        return fail("{}; {}", reason, fd.error().message());
+      }
+      is_of_helper = true;
+    }
+    if (!fd) {
+      return std::unexpected(fd.error());
+    }
+    queues.push_back(*std::move(fd));
   }
   if (options.is_managed) {
     if (options.mtu != 0) {
       VMM_TRY(links.set_mtu(name, options.mtu));
     }
-    if (!options.bridge.empty()) {
+    if (!options.bridge.empty() && !is_of_helper) {
       VMM_TRY(links.add_to_bridge(name, options.bridge));
     }
     // One that somebody made for this user may be up already, which he may not do himself.

@@ -22,6 +22,8 @@ struct TapOptions {
   uint16_t pairs = 1;      // queues, 1 to 256
   uint32_t mtu = 0;        // it is given; 0: what it has
   bool is_managed = true;  // else it is there, has all that it needs, and is left as it is
+  // The program that makes one in a bridge for who may not (bridge_helper.h); empty: QEMU's, where it is.
+  std::string bridge_helper{};
 };
 
 struct OpenedTap {

@@ -270,7 +270,7 @@ NetEnd::Sent UserNet::send(uint16_t /*pair*/, const PacketHeader& header, std::s
             "a frame of no valid length");
   const auto sent = std::span(sent_).first(gather(frame, std::span(sent_).first(frame_bytes)));
   if (sent.size() < kEthernetHeaderBytes || !may_pass(sent)) {
-    return Sent::kDone;
+    return Sent::kDropped;
   }
   if (header.segments != PacketHeader::kNone) {
     input_large(sent);

@@ -8,6 +8,7 @@ import ctypes
 import functools
 import hashlib
 import http.server
+import json
 import os
 import socket
 import socketserver
@@ -18,8 +19,10 @@ import threading
 import urllib.request
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guest import MIB, STDIO, Guest, GuestTest, main  # noqa: E402
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "../lib")]
+import qmp  # noqa: E402
+from guest import MIB, STDIO, VMM, Guest, GuestTest, main  # noqa: E402
 
 MODULES = ("virtio_pci", "virtio_mmio", "virtio_net", "af_packet", "ipv6")
 BLOB_BYTES = 100 * MIB
@@ -163,6 +166,57 @@ class User(NetworkTest):
 
     def test_on_microvm(self):
         self.run_on("microvm")
+
+
+class Control(NetworkTest):
+    """Two interfaces while the guest runs: their cables, their filters, what is counted, and their packets in files."""
+
+    SCRIPT = """
+mkdir -p /tmp
+chmod +x /dhcp
+wait_for() { for round in $(seq 300); do [ "$(cat /sys/class/net/eth0/carrier)" = $1 ] && break; sleep 0.2; done; }
+ip link set eth0 up
+udhcpc -i eth0 -n -q -f -s /dhcp >/tmp/dhcp 2>&1
+grep dhcp= /tmp/dhcp
+wait_for 0
+echo carrier=down
+wait_for 1
+""" + FETCH % f"10.0.2.2:{WEB_PORT}" + """
+ip link set eth0 promisc on
+echo carrier=up
+read line
+"""
+
+    def test_links_filters_counters_and_packets(self):
+        interfaces = STDIO + "<interface type='user'><mac address='52:54:00:12:34:56'/></interface><interface type='user'/>"
+        with Guest(self.SCRIPT, modules=MODULES, serials=interfaces, files={"dhcp": DHCP}) as guest:
+            control = guest.path("control")
+            with guest.start(("--control", control, "--dump-net", guest.path("packets.pcap"))) as run:
+                run.wait_for("^dhcp=")
+                with qmp.Client(control) as client:
+                    self.assertEqual(client.ask("query-rx-filter", name="net0")[0]["main-mac"], "52:54:00:12:34:56")
+                    self.ctl(control, "link", "net0", "down")
+                    run.wait_for("^carrier=down")
+                    client.ask("set_link", name="net0", up=True)
+                    run.wait_for("^carrier=up")
+                    changed = client.wait_for_event("NIC_RX_FILTER_CHANGED")
+                    self.assertEqual(changed["name"], "net0")
+                    self.assertTrue(client.ask("query-rx-filter", name="net0")[0]["promiscuous"])
+                net0, net1 = json.loads(self.ctl(control, "stats", "--output", "json"))["interfaces"]
+                self.assertGreater(net0["received-bytes"], BLOB_BYTES)
+                self.assertGreater(net0["sent-packets"], 10)
+                self.assertEqual((net0["sent-errors"], net0["link-up"], net1["sent-packets"]), (0, True, 0))
+                run.type("end\n")
+                run.wait_end()
+                self.assertEqual(run.status, 0, run.account())
+                self.assertEqual(run.values()["fetched"].split()[0], self.sum)
+            packets = subprocess.run(["tcpdump", "-Z", "root", "-n", "-r", guest.path("packets-net0.pcap")], capture_output=True, text=True, check=True)
+            self.assertIn("Request who-has 10.0.2.2 tell 10.0.2.15", packets.stdout)
+            self.assertIn(f"10.0.2.2.{WEB_PORT}: Flags [S]", packets.stdout)
+            self.assertTrue(os.path.exists(guest.path("packets-net1.pcap")))
+
+    def ctl(self, control, *arguments):
+        return subprocess.run([VMM, "ctl", control, *arguments], stdout=subprocess.PIPE, text=True, check=True, timeout=120).stdout
 
 
 class Tap(NetworkTest):

@@ -53,6 +53,10 @@ class Check(CommandTest):
         for line, words in zip(lines, wanted):
             self.assertIn(words, line)
 
+    def test_a_network_of_libvirts_that_is_not_there(self):
+        self.domain("<interface type='network'><source network='vmm-no-such'/></interface>")
+        self.finds("the bridge of libvirt's network vmm-no-such cannot be found (/run/libvirt/network/vmm-no-such.xml: ", status=2)
+
     def test_a_right_one(self):
         self.image("a.qcow2")
         self.write("b.img", bytes(MIB))

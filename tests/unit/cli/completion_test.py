@@ -95,11 +95,15 @@ class Completion(CommandTest):
 
     def test_disks_and_discs_of_a_guest(self):
         self.write("vmm", b"#!/bin/sh\necho 'name: running'\necho '  vda  disk   a.qcow2'\necho '  hdc  cdrom  (no disc)'\n"
-                   b"echo '  serial0  console pty:/dev/pts/1'\n")
+                   b"echo '  serial0  console pty:/dev/pts/1'\n"
+                   b"echo '  net0 net    52:54:00:00:00:01'\necho '  ua-lan net    52:54:00:00:00:02 at tap0'\n")
         os.chmod(self.path("vmm"), 0o755)
         for words, offered in (("commit", ["vda"]), ("throttle", ["vda"]), ("eject", ["hdc"]), ("boot-once", ["vda", "hdc"]),
                                ("console", ["serial0"])):
             script = f'COMP_WORDS=(./vmm ctl guest {words} ""); COMP_CWORD=4; _vmm; printf "%s\\n" "${{COMPREPLY[@]}}"'
+            self.assertEqual(self.bash(script), offered)
+        for words, offered in (('link ""', ["up", "down", "net0", "ua-lan"]), ("link u", ["up", "ua-lan"]), ('link net0 ""', ["up", "down"])):
+            script = f'COMP_WORDS=(./vmm ctl guest {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _vmm; printf "%s\\n" "${{COMPREPLY[@]}}"'
             self.assertEqual(self.bash(script), offered)
 
     def test_it_belongs_to_the_program(self):

@@ -65,16 +65,16 @@ TEST(CommandLine, LogLevelsMayBeOfAPart) {
 
 TEST(CommandLine, AnEmptyValueIsNoAbsentOption) {
   for (const std::string option :
-       {"--domain", "--install", "--control", "--metrics", "--log", "--ephemeral-dir", "--keep", "--secret",
-        "--log-level", "--ephemeral-limit"}) {
+       {"--domain", "--install", "--control", "--metrics", "--dump-net", "--log", "--ephemeral-dir", "--keep",
+        "--secret", "--log-level", "--ephemeral-limit"}) {
     EXPECT_THAT(refusal({"--domain", "g.xml", option, ""}), HasSubstr(option + ": its value is empty"));
     EXPECT_THAT(refusal({"--domain", "g.xml", option + "="}), HasSubstr(option + ": its value is empty"));
   }
 }
 
 TEST(CommandLine, WhatIsGivenTwiceIsRefused) {
-  for (const std::string option :
-       {"--domain", "--install", "--control", "--metrics", "--log", "--ephemeral-dir", "--ephemeral-limit"}) {
+  for (const std::string option : {"--domain", "--install", "--control", "--metrics", "--dump-net", "--log",
+                                   "--ephemeral-dir", "--ephemeral-limit"}) {
     const std::string reason = refusal({"--domain", "g.xml", option, "first", option, "second"});
     EXPECT_THAT(reason, HasSubstr("was given already")) << option;
   }

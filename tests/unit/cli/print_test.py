@@ -94,7 +94,7 @@ class Print(CommandTest):
     def test_ephemeral_is_printed_and_what_no_file_says_is_refused(self):
         self.guest()
         self.assertIsNotNone(self.printed("guest.xml", "--ephemeral").find("devices/disk/transient"))
-        for option in (("--install", "disc.iso"), ("--ephemeral=memory",), ("--ephemeral-dir", "."), ("--keep", "kept"),
+        for option in (("--install", "disc.iso"), ("--ephemeral=memory",), ("--ephemeral-dir", "."), ("--keep", "kept"), ("--dump-net", "x.pcap"),
                        ("--ephemeral-limit", "1G"), ("--ephemeral-encrypt",), ("--commit",)):
             with self.subTest(option=option):
                 self.refuse("no domain file says it", "--domain", "guest.xml", "--print", *option)

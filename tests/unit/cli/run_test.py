@@ -60,6 +60,17 @@ class Run(CommandTest):
             self.refuse(f"--net {words}", "run", "--kernel", "k", "--net", words)
         self.refuse("--net none: --net was given already", "run", "--kernel", "k", "--net", "user", "--net", "none")
 
+    def test_packets_go_to_a_new_file(self):
+        kernel = self.write("k", b"no kernel")
+        self.refuse("--dump-net x.pcap: the guest has no network interface", "run", "--kernel", kernel, "--net", "none", "--dump-net", "x.pcap")
+        self.write("there.pcap", b"precious")
+        self.refuse(f"--dump-net {self.path('there.pcap')}: there is such a file already, and vmm does not write over it",
+                    "run", "--kernel", kernel, "--dump-net", "there.pcap")
+        self.write("empty.img")
+        self.refuse("empty.img is disk vda of this domain", "run", "--kernel", kernel, "--disk", "empty.img", "--dump-net", "empty.img")
+        self.refuse("--dump-net a: --dump-net b was given already", "run", "--kernel", kernel, "--dump-net", "b", "--dump-net", "a")
+        self.refuse("--dump-net: is for a run", "--domain", "x", "--dump-net", "x", "--print")
+
     def test_forwarded_ports(self):
         forwards = self.print_domain("--kernel", "k", "--forward", "2222:22", "--forward", "udp:0.0.0.0:5353:53",
                                      "--forward", "tcp:[::1]:80:8080").findall("devices/interface/portForward")

@@ -107,6 +107,32 @@ TEST_F(Ctl, PressesButtons) {
   EXPECT_THAT(guest_.done_, ElementsAre("power_down", "reset", "boot once vda", "quit"));
 }
 
+TEST_F(Ctl, TellsItsInterfaces) {
+  guest_.interfaces_ = {{.name = "net0", .target = "tap0", .mac = {0x52, 0x54, 0, 0, 0, 1}},
+                        {.name = "net1", .mac = {0x52, 0x54, 0, 0, 0, 2}, .is_link_up = false}};
+  const std::string printed = run({"status"});
+  EXPECT_THAT(printed, HasSubstr("  net0     net     52:54:00:00:00:01 at tap0\n"));
+  EXPECT_THAT(printed, HasSubstr("  net1     net     52:54:00:00:00:02 (the link is down)\n"));
+  EXPECT_EQ(json::parse(run({"status", "--output", "json"}))["interfaces"],
+            json::parse(R"([{"name":"net0","mac":"52:54:00:00:00:01","link-up":true,"target":"tap0"},
+                            {"name":"net1","mac":"52:54:00:00:00:02","link-up":false}])"));
+}
+
+TEST_F(Ctl, PullsTheCableOfAnInterface) {
+  EXPECT_THAT(run({"link", "down"}), HasSubstr("error: the guest has no network interface"));
+  guest_.interfaces_ = {{.name = "net0"}};
+  EXPECT_EQ(run({"link", "down"}), "");
+  EXPECT_FALSE(guest_.interfaces_[0].is_link_up);
+  guest_.interfaces_.push_back({.name = "lan"});
+  EXPECT_THAT(run({"link", "down"}), HasSubstr("say which (net0, lan)"));
+  run({"link", "lan", "down"});
+  EXPECT_FALSE(guest_.interfaces_[1].is_link_up);
+  run({"link", "net0", "up"});
+  EXPECT_TRUE(guest_.interfaces_[0].is_link_up);
+  EXPECT_THAT(run({"link", "net7", "up"}), HasSubstr("error: Device 'net7' not found"));
+  EXPECT_THAT(run({"link", "net0", "sideways"}), HasSubstr("error: link sideways: up and down can be"));
+}
+
 TEST_F(Ctl, PausesAndResumes) {
   EXPECT_EQ(run({"pause"}), "");
   EXPECT_EQ(guest_.state_, Guest::State::kPaused);

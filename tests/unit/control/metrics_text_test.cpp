@@ -67,6 +67,27 @@ TEST(Metrics, TellWhatDisksDoAndHowLongItTakes) {
   EXPECT_THAT(text, HasSubstr("vmm_disk_table_lookups_total{disk=\"vda\",result=\"hit\"} 1\n"));
 }
 
+TEST(Metrics, TellWhatInterfacesReceiveAndSend) {
+  FakeGuest guest;
+  EXPECT_THAT(metrics_text(guest), Not(HasSubstr("vmm_interface")));
+  guest.interfaces_ = {{.name = "net0",
+                        .is_link_up = false,
+                        .counters = {.received = {.packets = 1, .bytes = 60, .dropped = 2},
+                                     .sent = {.packets = 3, .bytes = 180, .dropped = 4},
+                                     .received_filtered = 5,
+                                     .sent_errors = 6}}};
+  const std::string text = metrics_text(guest);
+  EXPECT_THAT(text, HasSubstr("vmm_interface_packets_total{interface=\"net0\",direction=\"received\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("vmm_interface_bytes_total{interface=\"net0\",direction=\"sent\"} 180\n"));
+  EXPECT_THAT(
+      text, HasSubstr("vmm_interface_dropped_packets_total{interface=\"net0\",direction=\"received\"} 2\n"));
+  EXPECT_THAT(
+      text, HasSubstr("vmm_interface_filtered_packets_total{interface=\"net0\",direction=\"received\"} 5\n"));
+  EXPECT_THAT(text,
+              HasSubstr("vmm_interface_invalid_packets_total{interface=\"net0\",direction=\"sent\"} 6\n"));
+  EXPECT_THAT(text, HasSubstr("vmm_interface_link_up{interface=\"net0\"} 0\n"));
+}
+
 TEST(Metrics, QuoteNames) {
   FakeGuest guest;
   guest.domain_.name = "a\"b\\c\nd";

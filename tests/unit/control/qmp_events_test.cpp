@@ -71,5 +71,10 @@ TEST(QmpEvents, SayWhichDiskItWas) {
   EXPECT_EQ(read["data"]["reason"], "Input/output error");
 }
 
+TEST(QmpEvents, SayWhichInterfaceItWas) {
+  EXPECT_EQ(event({.kind = Kind::kFilterChanged, .interface = "net0"})["data"],
+            json::parse(R"({"name":"net0","path":"/machine/peripheral/net0/virtio-backend"})"));
+}
+
 }  // namespace
 }  // namespace vmm::control

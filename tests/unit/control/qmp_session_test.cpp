@@ -136,7 +136,7 @@ TEST_F(Qmp, TellsTheMachine) {
   EXPECT_EQ(run("query-uuid")["return"]["UUID"], "00000000-0000-0000-0000-000000000000");
   guest_.domain_.uuid = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0, 1, 2, 3, 4, 5, 6, 7};
   EXPECT_EQ(run("query-uuid")["return"]["UUID"], "01234567-89ab-cdef-0001-020304050607");
-  EXPECT_EQ(run("query-events")["return"].size(), 14U);
+  EXPECT_EQ(run("query-events")["return"].size(), 15U);
 }
 
 TEST_F(Qmp, NumbersCpusByTheirTopology) {
@@ -239,6 +239,50 @@ TEST_F(Qmp, TellsItsDevices) {
   EXPECT_EQ(device["regions"][1]["mem_type_64"], true);
 }
 
+TEST_F(Qmp, TellsWhichFramesInterfacesReceive) {
+  EXPECT_EQ(run("query-rx-filter")["return"], json::array());
+  guest_.interfaces_ = {{.name = "net0",
+                         .mac = {0x52, 0x54, 0, 0, 0, 1},
+                         .is_promiscuous = false,
+                         .multicast = InterfaceInfo::Receives::kAll,
+                         .unicast_list = {{2, 0, 0, 0, 0, 9}},
+                         .filters_vlans = true,
+                         .vlans = {7}},
+                        {.name = "net1"}};
+  EXPECT_EQ(run("query-rx-filter")["return"].size(), 2U);
+  const json filter = run("query-rx-filter", {{"name", "net0"}})["return"][0];
+  EXPECT_EQ(filter["main-mac"], "52:54:00:00:00:01");
+  EXPECT_EQ(filter["promiscuous"], false);
+  EXPECT_EQ(filter["multicast"], "all");
+  EXPECT_EQ(filter["unicast"], "normal");
+  EXPECT_EQ(filter["unicast-table"], json::parse(R"(["02:00:00:00:00:09"])"));
+  EXPECT_EQ(filter["vlan"], "normal");
+  EXPECT_EQ(filter["vlan-table"], json::parse("[7]"));
+  guest_.interfaces_[0].vlans.clear();
+  EXPECT_EQ(run("query-rx-filter")["return"][0]["vlan"], "none");
+  const json unknown = run("query-rx-filter", {{"name", "net9"}})["error"];
+  EXPECT_EQ(unknown, json::parse(R"({"class":"GenericError","desc":"invalid net client name: net9"})"));
+}
+
+TEST_F(Qmp, WhoHasAskedForAFilterIsToldOfTheNextChange) {
+  guest_.interfaces_ = {{.name = "net0"}, {.name = "net1"}};
+  run("query-rx-filter", {{"name", "net1"}});
+  EXPECT_EQ(guest_.done_, std::vector<std::string>{"watch filter of net1"});
+  run("query-rx-filter");
+  EXPECT_EQ(guest_.done_.size(), 3U);
+}
+
+TEST_F(Qmp, PullsCables) {
+  guest_.interfaces_ = {{.name = "net0"}, {.name = "net1"}};
+  EXPECT_EQ(run("set_link", {{"name", "net1"}, {"up", false}})["return"], json::object());
+  EXPECT_TRUE(guest_.interfaces_[0].is_link_up);
+  EXPECT_FALSE(guest_.interfaces_[1].is_link_up);
+  const json unknown = run("set_link", {{"name", "net9"}, {"up", true}})["error"];
+  EXPECT_EQ(unknown, json::parse(R"({"class":"DeviceNotFound","desc":"Device 'net9' not found"})"));
+  EXPECT_EQ(error_class(run("set_link", {{"name", "net1"}})), "GenericError");
+  EXPECT_EQ(error_class(run("set_link", {{"name", "net1"}, {"up", 1}})), "GenericError");
+}
+
 TEST_F(Qmp, TellsWhatItUses) {
   const json stats = run("x-vmm-query-stats")["return"];
   EXPECT_EQ(stats["resident-bytes"], 64 << 20);
@@ -246,6 +290,24 @@ TEST_F(Qmp, TellsWhatItUses) {
   EXPECT_EQ(stats["vcpus"][0]["exits"], json::parse(R"({"io":5,"mmio":4,"halt":3,"signal":2,"other":1})"));
   guest_.statistics_.balloon_bytes.reset();
   EXPECT_FALSE(run("x-vmm-query-stats")["return"].contains("balloon-bytes"));
+}
+
+TEST_F(Qmp, TellsWhatInterfacesReceiveAndSend) {
+  EXPECT_EQ(run("x-vmm-query-stats")["return"]["interfaces"], json::array());
+  guest_.interfaces_ = {{.name = "net0",
+                         .target = "tap0",
+                         .mac = {0x52, 0x54, 0, 0, 0, 1},
+                         .counters = {.received = {.packets = 1, .bytes = 60, .dropped = 2},
+                                      .sent = {.packets = 3, .bytes = 180, .dropped = 4},
+                                      .received_filtered = 5,
+                                      .sent_errors = 6}},
+                        {.name = "net1", .is_link_up = false}};
+  const json interfaces = run("x-vmm-query-stats")["return"]["interfaces"];
+  EXPECT_EQ(interfaces[0], json::parse(R"({"name":"net0","mac":"52:54:00:00:00:01","link-up":true,
+      "target":"tap0","received-packets":1,"received-bytes":60,"received-dropped":2,"received-filtered":5,
+      "sent-packets":3,"sent-bytes":180,"sent-dropped":4,"sent-errors":6})"));
+  EXPECT_EQ(interfaces[1]["link-up"], false);
+  EXPECT_FALSE(interfaces[1].contains("target"));
 }
 
 TEST_F(Qmp, TellsItsSchema) {

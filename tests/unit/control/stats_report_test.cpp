@@ -55,6 +55,43 @@ TEST(StatsReport, IsATableForPeople) {
   EXPECT_EQ(stats_line(report), "fake running cpu 100.0 % memory 64 MiB vda r 1000/s 3.91 MiB/s w 0/s 0 B/s");
 }
 
+StatsSample with_interface(StatsSample sample, uint64_t packets) {
+  sample.stats["interfaces"] = {{{"name", "net0"},
+                                 {"link-up", packets != 0},
+                                 {"received-packets", packets},
+                                 {"received-bytes", packets * 512},
+                                 {"received-dropped", packets / 10},
+                                 {"sent-packets", packets / 2},
+                                 {"sent-bytes", packets * 64}}};
+  return sample;
+}
+
+TEST(StatsReport, TellsWhatInterfacesReceiveAndSend) {
+  const json report = stats_report(with_interface(sample(1'000'000'000, 0, 0), 1000),
+                                   with_interface(sample(3'000'000'000, 0, 0), 3000));
+  const json& interface = report["interfaces"][0];
+  EXPECT_EQ(interface["name"], "net0");
+  EXPECT_EQ(interface["link-up"], true);
+  EXPECT_EQ(interface["received-packets"], 3000);
+  EXPECT_EQ(interface["received-packets-per-second"], 1000.0);
+  EXPECT_EQ(interface["received-bytes-per-second"], 512'000.0);
+  EXPECT_EQ(interface["received-dropped-per-second"], 100.0);
+  EXPECT_EQ(interface["sent-packets-per-second"], 500.0);
+  EXPECT_EQ(interface["sent-errors"], 0);
+  const auto table = stats_table(report);
+  ASSERT_GE(table.size(), 2U);
+  EXPECT_EQ(
+      table[table.size() - 2],
+      "  NET   PACKETS/S     RECEIVED  DROPPED/S PACKETS/S         SENT  DROPPED/S ERRORS/S   ALL REC.   "
+      "ALL SENT");
+  EXPECT_EQ(table.back(),
+            "  net0       1000    500 KiB/s        100       500   62.5 KiB/s          0        0   1.46 MiB "
+            "   188 KiB");
+  EXPECT_THAT(stats_line(report), testing::EndsWith(" net0 in 1000/s 500 KiB/s out 500/s 62.5 KiB/s"));
+  const json down = stats_report(with_interface(sample(1, 0, 0), 0), with_interface(sample(2, 0, 0), 0));
+  EXPECT_THAT(stats_table(down).back(), testing::EndsWith(" (link down)"));
+}
+
 TEST(StatsReport, ADiskThatHasJustComeHasDoneNothingYet) {
   StatsSample before = sample(1, 0, 0);
   before.disks = json::array();
@@ -64,7 +101,10 @@ TEST(StatsReport, ADiskThatHasJustComeHasDoneNothingYet) {
 TEST(StatsReport, WhatIsNotWhatItShouldBeCountsAsNothing) {
   for (const json& nonsense :
        {json(), json(1), json::array(), json("x"), json::array({1, "x", json::object()})}) {
-    const StatsSample wrong{.name = nonsense, .status = nonsense, .stats = nonsense, .disks = nonsense};
+    StatsSample wrong{.name = nonsense, .status = nonsense, .stats = nonsense, .disks = nonsense};
+    if (nonsense.is_null()) {
+      wrong.stats = {{"interfaces", {nonsense, 1, {{"name", 1}, {"sent-bytes", "x"}}}}};
+    }
     const json report = stats_report(wrong, wrong);
     EXPECT_EQ(report["cpu-percent"], 0.0);
     EXPECT_FALSE(stats_table(report).empty());

@@ -312,7 +312,7 @@ class FieldsLister {
     const auto& [line, type, mac, network, bridge, device, direct_mode, target, target_is_managed, backend,
                  log_file, ipv4, ipv6, forwards, driver, queues, rx_queue_size, tx_queue_size, event_idx,
                  ioeventfd, host_offloads, guest_offloads, inbound, outbound, filter, filter_ips, link_is_up,
-                 mtu, rom, boot_order, address, alias] = value;
+                 mtu, rom, boot_order, address, alias, packet_file] = value;
     add(name + ".type", type);
     add(name + ".mac", mac);
     add(name + ".network", network);

@@ -46,6 +46,19 @@ class FakeGuest final : public Guest {
   std::vector<ConsoleInfo> consoles() const override {
     return {{.label = "serial0", .host_end = "pty:/dev/pts/3"}};
   }
+  std::vector<InterfaceInfo> interfaces() const override { return interfaces_; }
+  void watch_filter(std::string_view interface) override {
+    done_.push_back("watch filter of " + std::string(interface));
+  }
+  Status set_link(std::string_view name, bool is_up) override {
+    for (InterfaceInfo& interface : interfaces_) {
+      if (interface.name == name) {
+        interface.is_link_up = is_up;
+        return {};
+      }
+    }
+    return fail("there is no network interface {}", name);
+  }
   std::vector<PciFunctionInfo> pci_functions() const override {
     return {{.where = {.slot = 1, .function = 1},
              .class_code = 0x010180,
@@ -182,6 +195,7 @@ class FakeGuest final : public Guest {
                                 .memory_bytes = 256 << 20,
                                 .balloon_bytes = 16 << 20,
                                 .vcpus = {{.cpu_ns = 1'500'000'000, .exits = {5, 4, 3, 2, 1}}, {}}};
+  std::vector<InterfaceInfo> interfaces_;
   bool lets_go_ = true;   // of a locked disc, when asked
   bool unlocks_ = false;  // it, then, and leaves the tray closed
   UniqueFd console_;      // of who is attached

@@ -35,6 +35,9 @@ class FakeNetEnd final : public NetEnd {
     if (is_full) {
       return Sent::kFull;
     }
+    if (drops) {
+      return Sent::kDropped;
+    }
     Packet packet{.header = header, .frame = {}, .pair = pair};
     for (const iovec& piece : frame) {
       const auto* const bytes = static_cast<const std::byte*>(piece.iov_base);
@@ -97,6 +100,7 @@ class FakeNetEnd final : public NetEnd {
   uint16_t pairs_used = 0;
   PacketOffloads given;
   std::vector<Packet> sent;
+  bool drops = false;
   bool is_full = false;
   bool is_length_right = true;
   std::vector<bool> wanted;

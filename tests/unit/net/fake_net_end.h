@@ -27,6 +27,9 @@ class FakeNetEnd final : public NetEnd {
     if (is_full) {
       return Sent::kFull;
     }
+    if (drops) {
+      return Sent::kDropped;
+    }
     Bytes bytes(frame_bytes);
     gather(frame, bytes);
     sent.push_back(std::move(bytes));
@@ -56,6 +59,7 @@ class FakeNetEnd final : public NetEnd {
   std::deque<Bytes> waiting;
   std::vector<Bytes> sent;
   bool is_full = false;
+  bool drops = false;
   uint16_t used_pairs = 0;
   PacketOffloads gives;
   NetReceiver* receiver = nullptr;

@@ -5,11 +5,14 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -192,6 +195,82 @@ TEST_F(TapTest, OneThatIsThereIsUsedAndStays) {
   EXPECT_NE(::if_nametoindex("t1"), 0U);
 }
 
+// A program in qemu-bridge-helper's place; and for as long as it lives this thread may make no taps, as those
+// of users who are not root.
+class BridgeHelper {
+ public:
+  explicit BridgeHelper(const std::string& script) {
+    std::string name = "/tmp/vmm-bridge-helper-XXXXXX";
+    const UniqueFd file(::mkstemp(name.data()));
+    EXPECT_TRUE(file);
+    path_ = name;
+    EXPECT_EQ(::write(file.get(), script.data(), script.size()), static_cast<ssize_t>(script.size()));
+    EXPECT_EQ(::fchmod(file.get(), 0700), 0);
+    EXPECT_EQ(::syscall(SYS_capget, &header_, before_.data()), 0);
+    auto fewer = before_;
+    fewer[0].effective &= ~(1U << CAP_NET_ADMIN);
+    EXPECT_EQ(::syscall(SYS_capset, &header_, fewer.data()), 0);
+  }
+  ~BridgeHelper() {
+    EXPECT_EQ(::syscall(SYS_capset, &header_, before_.data()), 0);
+    ::unlink(path_.c_str());
+  }
+  BridgeHelper(const BridgeHelper&) = delete;
+  BridgeHelper& operator=(const BridgeHelper&) = delete;
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+  __user_cap_header_struct header_{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  std::array<__user_cap_data_struct, 2> before_{};
+};
+
+constexpr const char* kWorkingHelper = R"(#!/usr/bin/env python3
+import fcntl, socket, struct, subprocess, sys
+options = dict(word[2:].split("=") for word in sys.argv[1:] if "=" in word)
+assert "--use-vnet" in sys.argv
+tun = open("/dev/net/tun", "r+b", buffering=0)
+made = fcntl.ioctl(tun, 0x400454ca, struct.pack("16sH22x", b"tap%d", 0x5002))
+name = made[:16].rstrip(b"\0").decode()
+subprocess.run(["ip", "link", "set", name, "master", options["br"], "up"], check=True)
+socket.send_fds(socket.socket(fileno=int(options["fd"])), [b"\0"], [tun.fileno()])
+)";
+
+TEST_F(TapTest, WhoMayNotMakeOneHasABridgesHelperMakeIt) {
+  ASSERT_EQ(std::system("ip link add br0 type bridge"), 0);
+  const BridgeHelper helper(kWorkingHelper);
+  const auto end = open({.bridge = "br0", .bridge_helper = helper.path()});
+  ASSERT_NE(end, nullptr);
+  EXPECT_EQ(name_, "tap0");
+  EXPECT_EQ(std::system("ip link show tap0 | grep -q 'UP.* master br0'"), 0);
+  end->set_use(1, {});
+  const UniqueFd wire = this->wire();
+  auto frame = frame_of(700, 3);
+  const iovec piece{.iov_base = frame.data(), .iov_len = frame.size()};
+  EXPECT_EQ(end->send(0, {}, std::span(&piece, 1), frame.size()), NetEnd::Sent::kDone);
+  std::vector<std::byte> seen(2000);
+  ASSERT_EQ(::recv(wire.get(), seen.data(), seen.size(), 0), static_cast<ssize_t>(frame.size()));
+}
+
+TEST_F(TapTest, SaysWhyABridgesHelperDoesNotHelp) {
+  ASSERT_EQ(std::system("ip link add br0 type bridge"), 0);
+  const auto message = [&](const std::string& script, uint16_t pairs = 1) {
+    const BridgeHelper helper(script);
+    const auto opened = open_tap({.bridge = "br0", .pairs = pairs, .bridge_helper = helper.path()}, *loop_);
+    return opened ? std::string("opened") : opened.error().message();
+  };
+  const std::string denied = message("#!/bin/sh\necho access denied by acl file >&2\nexit 1\n");
+  EXPECT_THAT(denied, HasSubstr("making one needs the capability CAP_NET_ADMIN"));
+  EXPECT_THAT(denied, HasSubstr(": access denied by acl file"));
+  EXPECT_THAT(message("#!/bin/sh\nexit 0\n"), HasSubstr(": gave no tap"));
+  EXPECT_THAT(message("#!/nowhere\n"), HasSubstr(": cannot be run: No such file or directory"));
+  EXPECT_THAT(message("#!/bin/sh\nexit 0\n", 2), HasSubstr("makes taps of one queue only"));
+  EXPECT_THAT(message("#!/usr/bin/env python3\nimport socket\n"
+                      "socket.send_fds(socket.socket(fileno=3), [b'x'], [0])\n"),
+              HasSubstr("is no tap of the kind that was asked for"));
+}
+
 TEST_F(TapTest, SaysWhatIsMissing) {
   const auto message = [&](const TapOptions& options) {
     const auto opened = open_tap(options, *loop_);
@@ -215,7 +294,7 @@ TEST_F(TapTest, OneThatIsDeletedHarmsNobody) {
   }
   auto frame = frame_of(100, 1);
   const iovec piece{.iov_base = frame.data(), .iov_len = frame.size()};
-  EXPECT_EQ(end->send(0, {}, std::span(&piece, 1), frame.size()), NetEnd::Sent::kDone);
+  EXPECT_EQ(end->send(0, {}, std::span(&piece, 1), frame.size()), NetEnd::Sent::kDropped);
   EXPECT_TRUE(receive(*end, 3000).empty());
 }
 

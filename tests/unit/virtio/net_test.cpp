@@ -159,7 +159,7 @@ TEST(VirtioNetTest, SendsFramesHoweverTheyAreCut) {
     EXPECT_TRUE(rig.end.sent.back().frame == frame) << piece;
   }
   EXPECT_TRUE(rig.end.is_length_right);
-  EXPECT_EQ(rig.device.counters().sent_packets, sent);
+  EXPECT_EQ(rig.device.counters().values().sent.packets, sent);
 }
 
 TEST(VirtioNetTest, PassesOnWhatIsLeftToDo) {
@@ -207,7 +207,7 @@ TEST(VirtioNetTest, SendsNothingThatCannotBe) {
   rig.send_raw(std::vector<std::byte>(kMaxPacketBytes + 1));
   EXPECT_TRUE(rig.is_sent());
   EXPECT_TRUE(rig.end.sent.empty());
-  EXPECT_EQ(rig.device.counters().sent_errors, bad.size() + 6);
+  EXPECT_EQ(rig.device.counters().values().sent_errors, bad.size() + 6);
   rig.send(frame_to(kMac, 60));
   EXPECT_EQ(rig.end.sent.size(), 1U);
 }
@@ -262,7 +262,7 @@ TEST(VirtioNetTest, ALongPacketIsSpreadOverBuffers) {
     EXPECT_TRUE(got->frame == frame) << bytes;
     EXPECT_EQ(got->buffers > 1, bytes >= 5000) << bytes;
   }
-  EXPECT_EQ(rig.device.counters().received_packets, 4U);
+  EXPECT_EQ(rig.device.counters().values().received.packets, 4U);
 }
 
 TEST(VirtioNetTest, BuffersOfABytesLengthDoToo) {
@@ -307,7 +307,7 @@ TEST(VirtioNetTest, APacketThatNeverFitsIsDropped) {
   const auto got = rig.got();
   ASSERT_TRUE(got);
   EXPECT_EQ(got->frame.size(), 80U);
-  EXPECT_EQ(rig.device.counters().received_dropped, 1U);
+  EXPECT_EQ(rig.device.counters().values().received.dropped, 1U);
 }
 
 TEST(VirtioNetTest, FiltersAsTheDriverSays) {
@@ -355,6 +355,56 @@ TEST(VirtioNetTest, FiltersAsTheDriverSays) {
   ASSERT_EQ(rig.control(2, 2, 1, {42, 0}), 0);
   rig.come(tagged);
   EXPECT_FALSE(rig.got());
+}
+
+TEST(VirtioNetTest, AChangeOfTheFilterIsToldOfOnceUntilItIsWatchedAgain) {
+  int told = 0;
+  NetRig rig(1, {.mac = kMac, .on_filter_change = [&told] { ++told; }});
+  rig.guest.start(kAll);
+  EXPECT_EQ(rig.control(2, 0, 6, {1}), 1);  // nothing has changed
+  EXPECT_EQ(rig.control(2, 5, 0, {2, 0, 0, 0, 0, 0, 0, 0}), 0);
+  EXPECT_EQ(told, 0);
+  ASSERT_EQ(rig.control(2, 0, 0, {0}), 0);
+  ASSERT_EQ(rig.control(2, 0, 0, {1}), 0);
+  EXPECT_EQ(told, 1);
+  rig.device.watch_filter();
+  EXPECT_EQ(told, 1);
+  ASSERT_EQ(rig.control(2, 2, 0, {42, 0}), 0);
+  EXPECT_EQ(told, 2);
+  rig.device.watch_filter();
+  ASSERT_EQ(rig.control(2, 1, 1, {kMac.begin(), kMac.end()}), 0);
+  EXPECT_EQ(told, 3);
+}
+
+TEST(VirtioNetTest, CountsPacketsAndBytesOnTheirWay) {
+  NetRig rig;
+  rig.guest.start(kPlain | feature_mask(net::kControlQueue) | feature_mask(net::kControlReceive));
+  for (uint16_t head = 0; head < 10; ++head) {
+    rig.offer(head, 1526);
+  }
+  rig.send(frame_to(kMac, 60));
+  rig.send(frame_to(kMac, 1514));
+  rig.end.drops = true;
+  rig.send(frame_to(kMac, 100));
+  rig.end.is_full = true;
+  rig.send(frame_to(kMac, 1000));  // it waits
+  NetCounters::Values counted = rig.device.counters().values();
+  EXPECT_EQ(counted.sent.packets, 2U);
+  EXPECT_EQ(counted.sent.bytes, 1574U);
+  EXPECT_EQ(counted.sent.dropped, 1U);
+
+  rig.come(frame_to(kMac, 100));
+  rig.come(frame_to(kMac, 200));
+  ASSERT_EQ(rig.control(2, 0, 0, {0}), 0);  // not promiscuous
+  rig.come(frame_to({2, 0, 0, 0, 0, 1}, 100));
+  counted = rig.device.counters().values();
+  EXPECT_EQ(counted.received.packets, 2U);
+  EXPECT_EQ(counted.received.bytes, 300U);
+  EXPECT_EQ(counted.received.dropped, 0U);
+  EXPECT_EQ(counted.received_filtered, 1U);
+  rig.guest.restart();
+  EXPECT_EQ(rig.device.counters().values().sent.dropped, 2U) << "what waited is gone";
+  EXPECT_EQ(rig.device.counters().values().sent_errors, 0U);
 }
 
 TEST(VirtioNetTest, CommandsThatCannotBeAreRefused) {
@@ -477,6 +527,9 @@ TEST(VirtioNetTest, NothingPassesALinkThatIsDown) {
   rig.come(frame_to(kMac, 60));
   EXPECT_FALSE(rig.got());
   EXPECT_TRUE(rig.end.waiting[0].empty()) << "it is gone";
+  EXPECT_EQ(rig.device.counters().values().sent.dropped, 1U);
+  EXPECT_EQ(rig.device.counters().values().sent.packets, 0U);
+  EXPECT_EQ(rig.device.counters().values().received.dropped, 1U);
   rig.device.set_link(true);
   rig.come(frame_to(kMac, 60));
   EXPECT_TRUE(rig.got());
@@ -497,7 +550,7 @@ TEST(VirtioNetTest, ChainsOfNonsenseComeBack) {
   rig.guest.kick(1);
   EXPECT_TRUE(rig.is_sent());
   EXPECT_TRUE(rig.is_sent());
-  EXPECT_EQ(rig.device.counters().sent_errors, 2U);
+  EXPECT_EQ(rig.device.counters().values().sent_errors, 2U);
   rig.guest.queues[2].add(0, {{kControlData, 2, false}});  // no place for an answer
   rig.guest.kick(2);
   EXPECT_FALSE(rig.guest.queues[2].take_used());
