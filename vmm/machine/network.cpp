@@ -5,8 +5,10 @@
 #include <optional>
 #include <utility>
 
+#include "boot/firmware_files.h"
 #include "vmm/base/log.h"
 #include "vmm/machine/network_end.h"
+#include "vmm/machine/network_rom.h"
 
 namespace vmm {
 namespace {
@@ -15,13 +17,9 @@ constexpr uint32_t kDefaultQueueSize = 256;
 
 // What the domain asks for and is done without.
 void warn_of_what_is_left_out(const domain::Domain& domain, const domain::Interface& wanted) {
-  const std::string where = domain.where(wanted.line);
-  if (wanted.boot_order) {
-    log::warning("{}: <interface>: booting from the network is not there yet; the other devices are tried",
-                 where);
-  }
   if (wanted.driver == domain::InterfaceDriver::kVhost) {
-    log::warning("{}: <interface>: vhost is not there yet; vmm moves the packets itself", where);
+    log::warning("{}: <interface>: vhost is not there yet; vmm moves the packets itself",
+                 domain.where(wanted.line));
   }
 }
 
@@ -43,17 +41,24 @@ virtio::VirtioNet::Options device_options(const domain::Interface& wanted, const
           .guest = {.checksum = guest.checksum, .tcp4 = guest.tso4, .tcp6 = guest.tso6, .ecn = guest.ecn}};
 }
 
+Result<std::vector<std::byte>> rom_of(const domain::Domain& domain, const domain::Interface& wanted) {
+  VMM_ASSIGN_OR_RETURN(auto rom, read_card_rom(domain, wanted));
+  if (!rom) {
+    return std::vector<std::byte>();
+  }
+  if (const std::string why = why_passed_over(*rom, wanted); !why.empty()) {
+    log::warning("{}: <interface>: {}", domain.where(wanted.line), why);
+  }
+  return std::move(rom->bytes);
+}
+
+std::string hidden_rom_name(size_t number) { return fmt::format("net{}.rom", number); }
+
 }  // namespace
 
 Result<std::unique_ptr<Network>> Network::create(const domain::Domain& domain, VirtioPlaces& places) {
   if (domain.interfaces.empty()) {
     return nullptr;
-  }
-  if (std::ranges::find(domain.os.boot_devices, domain::BootDevice::kNetwork) !=
-      domain.os.boot_devices.end()) {
-    log::warning(
-        "{}: <boot dev='network'/>: booting from the network is not there yet; the other devices are tried",
-        domain.file_name);
   }
   std::unique_ptr<Network> network(new Network);
   for (const domain::Interface& wanted : domain.interfaces) {
@@ -93,9 +98,14 @@ Status Network::add(const domain::Domain& domain, const domain::Interface& wante
   added.end = std::move(opened.end);
   added.target = std::move(opened.target);
   added.device = std::make_unique<virtio::VirtioNet>(*added.end, device_options(wanted, added.name));
+  added.rom_is_in_bar = wanted.rom.is_in_bar;
+  VMM_ASSIGN_OR_RETURN(added.rom, rom_of(domain, wanted));
   VMM_ASSIGN_OR_RETURN(
       added.transport,
-      places.attach(*added.device, *loop, {.address = wanted.address, .has_ioeventfd = wanted.ioeventfd}));
+      places.attach(*added.device, *loop,
+                    {.address = wanted.address,
+                     .has_ioeventfd = wanted.ioeventfd,
+                     .rom = wanted.rom.is_in_bar ? added.rom : std::vector<std::byte>()}));
   interfaces_.push_back(std::move(added));
   return {};
 }
@@ -128,6 +138,24 @@ void Network::resume() {
 void Network::reset() const {
   for (const Interface& interface : interfaces_) {
     interface.transport.reset();
+  }
+}
+
+std::optional<std::string> Network::boot_path(size_t number) const {
+  const Interface& interface = interfaces_[number];
+  if (interface.rom.empty()) {
+    return std::nullopt;
+  }
+  return interface.rom_is_in_bar ? boot::network_card_path(interface.transport.slot)
+                                 : boot::option_rom_path(hidden_rom_name(number));
+}
+
+void Network::add_option_roms(Firmware& firmware) const {
+  for (size_t number = 0; number < interfaces_.size(); ++number) {
+    const Interface& interface = interfaces_[number];
+    if (!interface.rom.empty() && !interface.rom_is_in_bar) {
+      firmware.add_option_rom(hidden_rom_name(number), interface.rom);
+    }
   }
 }
 
