@@ -5,6 +5,7 @@ import functools
 import http.server
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import unittest
@@ -12,7 +13,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
-from linux_guest import TOP  # noqa: E402
+from linux_guest import TOP, VMM  # noqa: E402
 from media import option_rom, write  # noqa: E402
 
 sys.path.insert(0, f"{TOP}/scripts/lib")
@@ -20,7 +21,7 @@ import initramfs  # noqa: E402
 
 NETBOOT = "/usr/lib/debian-installer/images/12/amd64/text"
 INSTALLER = f"{NETBOOT}/debian-installer/amd64"
-INSTALLER_SECONDS = 900
+INSTALLER_SECONDS = 500
 NETWORK_FIRST = "<boot dev='network'/><boot dev='hd'/>"
 HOST = "10.0.2.2"  # the user network's
 INIT = """#!/bin/busybox sh
@@ -91,8 +92,8 @@ class OptionRom(FirmwareTest):
             write(self.path("card.rom"), content)
             for options in ((), ("--check",)):
                 errors = self.refusal(self.domain(cards=card("<rom file='card.rom'/>"), os_elements=NETWORK_FIRST), 1, *options)
-                self.assertRegex(errors, r"guest\.xml:1: (error: )?<interface>: <rom>: .*card\.rom.*" + reason if content
-                                 else r"guest\.xml:1: (error: )?<interface>: <rom>: the option ROM .*card\.rom is empty")
+                self.assertRegex(errors, r"guest\.xml:1: <interface>: <rom>: .*card\.rom.*" + reason if content
+                                 else r"guest\.xml:1: <interface>: <rom>: the option ROM .*card\.rom is empty")
 
 
 class Ipxe(FirmwareTest):
@@ -145,6 +146,15 @@ boot
             session.wait_for(rb"PXELINUX 6", SECONDS)
             session.wait_for(rb"the system runs: word=pxe", SECONDS)
             self.assertEqual(session.wait_end(SECONDS), 0)
+
+    def test_that_is_not_installed_is_named(self):
+        for options in ((), ("--check",)):
+            command = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /usr/lib/ipxe && exec "$@"', "sh", VMM, "--domain",
+                       self.netboot_domain("start.ipxe"), *options]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SECONDS,
+                                  text=True, check=False)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertRegex(done.stderr, r"guest\.xml:1: <interface>: .*install Debian's package ipxe-qemu")
 
     def test_starts_debians_installer(self):
         write(self.path("boot/start.ipxe"), f"""#!ipxe
