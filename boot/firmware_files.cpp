@@ -147,8 +147,6 @@ std::string network_card_path(uint8_t pci_slot) {
 
 std::string option_rom_file(std::string_view name) { return fmt::format("genroms/{}", name); }
 
-std::string option_rom_path(std::string_view name) {
-  return fmt::format("/rom@{}", option_rom_file(name));
-}
+std::string option_rom_path(std::string_view name) { return fmt::format("/rom@{}", option_rom_file(name)); }
 
 }  // namespace vmm::boot

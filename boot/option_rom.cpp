@@ -15,10 +15,10 @@ namespace {
 
 // Debian and Fedora, for a PC's firmware alone; the same with an image for UEFI behind it; QEMU's own copies.
 constexpr std::array kRomPlaces = {
-    "/usr/lib/ipxe/qemu/pxe-virtio.rom",          "/usr/lib/ipxe/qemu/efi-virtio.rom",
-    "/usr/share/ipxe/qemu/1af41000.rom",          "/usr/share/ipxe/qemu/pxe-virtio.rom",
-    "/usr/share/qemu/efi-virtio.rom",             "/usr/share/qemu/pxe-virtio.rom",
-    "/usr/local/share/qemu/efi-virtio.rom",       "/usr/local/share/qemu/pxe-virtio.rom",
+    "/usr/lib/ipxe/qemu/pxe-virtio.rom",    "/usr/lib/ipxe/qemu/efi-virtio.rom",
+    "/usr/share/ipxe/qemu/1af41000.rom",    "/usr/share/ipxe/qemu/pxe-virtio.rom",
+    "/usr/share/qemu/efi-virtio.rom",       "/usr/share/qemu/pxe-virtio.rom",
+    "/usr/local/share/qemu/efi-virtio.rom", "/usr/local/share/qemu/pxe-virtio.rom",
 };
 
 constexpr size_t kRomUnitBytes = 512;  // in which images are counted
@@ -72,10 +72,10 @@ Status check_pc_code(const std::string& path, size_t offset, std::span<const std
   const auto sum = std::accumulate(code.begin(), code.end(), 0U, [](unsigned total, std::byte byte) {
     return total + std::to_integer<unsigned>(byte);
   });
-  return sum % 0x100 == 0 ? Status()
-                          : Status(fail_at(path, offset,
-                                           "its {} bytes have a wrong checksum; fetch or build it again",
-                                           length));
+  return sum % 0x100 == 0
+             ? Status()
+             : Status(fail_at(path, offset, "its {} bytes have a wrong checksum; fetch or build it again",
+                              length));
 }
 
 // REQUIRES: offset < content.size().
@@ -129,8 +129,8 @@ Result<std::vector<OptionRom::Image>> parse_option_rom(const std::string& path,
     offset += parsed.length_bytes;
   }
   if (std::ranges::find(images, kPcCode, &OptionRom::Image::code_type) == images.end()) {
-    return fail("option ROM {}: none of its images is for a PC's firmware (code type 0); take one for SeaBIOS",
-                path);
+    return fail(
+        "option ROM {}: none of its images is for a PC's firmware (code type 0); take one for SeaBIOS", path);
   }
   return images;
 }

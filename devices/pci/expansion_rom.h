@@ -1,5 +1,5 @@
-// ExpansionRom: what a function's expansion ROM register decodes (PCI Local Bus 3.0, section 6.2.5.2): code for
-// the firmware, which copies it into RAM before it runs it.
+// ExpansionRom: what a function's expansion ROM register decodes (PCI Local Bus 3.0, section 6.2.5.2): code
+// for the firmware, which copies it into RAM before it runs it.
 //
 // Threads: constant after construction.
 #pragma once

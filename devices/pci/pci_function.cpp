@@ -111,7 +111,8 @@ std::optional<uint64_t> PciFunction::decoded_address(size_t bar) const {
   const MutexLock lock(config_mutex_);
   const bool is_io = bars_[bar].kind == BarKind::kIo;
   const uint16_t enable = is_io ? kCommandIoSpace : kCommandMemorySpace;
-  const bool is_on = bars_[bar].kind != BarKind::kRom || (config_.get<uint32_t>(kExpansionRom) & kRomEnable) != 0;
+  const bool is_on =
+      bars_[bar].kind != BarKind::kRom || (config_.get<uint32_t>(kExpansionRom) & kRomEnable) != 0;
   const uint64_t address = bar_register(bar);
   if (!is_on || (config_.get<uint16_t>(kCommand) & enable) == 0 || !is_usable(bars_[bar], address)) {
     return std::nullopt;

@@ -2,8 +2,8 @@
 // ROM's (PCI Local Bus 3.0, sections 6.1, 6.2.5 and 6.2.5.2). Devices derive from it.
 //
 // Threads: configuration accesses come from vCPU threads, guarded by config_mutex_. BARs are described before
-// the function is on a bus, and constant after it. bar_mapped() and bar_unmapped() come from vCPU threads (or the
-// builder's), never two at a time.
+// the function is on a bus, and constant after it. bar_mapped() and bar_unmapped() come from vCPU threads (or
+// the builder's), never two at a time.
 #pragma once
 
 #include <array>

@@ -55,10 +55,12 @@ void check_user_network(const ReadContext& context, const Element& root, const D
 // Why firmware, or what it boots from the card with, finds nothing to boot. Empty: perhaps it does.
 std::string_view why_not_to_boot(const Domain& domain, const Interface& interface) {
   if (!interface.rom.is_enabled) {
-    return "<interface>/<rom enabled='no'>: firmware has nothing to boot from this card with; it is passed over";
+    return "<interface>/<rom enabled='no'>: firmware has nothing to boot from this card with; it is passed "
+           "over";
   }
   const bool names_a_file = domain.user_network && !domain.user_network->boot_file.empty();
-  const bool is_own_network = interface.type == InterfaceType::kUser && interface.backend == UserBackend::kSlirp;
+  const bool is_own_network =
+      interface.type == InterfaceType::kUser && interface.backend == UserBackend::kSlirp;
   if (is_own_network && !names_a_file && interface.rom.file.empty()) {
     return "<interface>: the guest is to boot from it, and its network names no file to boot; name one in "
            "<metadata>: <vmm:user-network tftp='FOLDER' bootfile='FILE'/>";
@@ -72,7 +74,8 @@ void check_network_boot(const ReadContext& context, const Element& root, const D
     return;
   }
   for (const BootSource& source : boot_sources(domain, "")) {
-    const std::string_view why = source.interface == nullptr ? "" : why_not_to_boot(domain, *source.interface);
+    const std::string_view why =
+        source.interface == nullptr ? "" : why_not_to_boot(domain, *source.interface);
     if (!why.empty()) {
       context.report.warning(source.interface->line, std::string(why));
     }

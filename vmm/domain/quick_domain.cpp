@@ -192,8 +192,7 @@ std::string metadata_text(const QuickDomain& quick) {
     own += fmt::format("    <vmm:exit xmlns:vmm='{}' port='0xf4'/>\n", kOwnNamespace);
   }
   if (!quick.boot_path.empty() || !quick.boot_url.empty()) {
-    own +=
-        fmt::format("    <vmm:user-network xmlns:vmm='{}' {}/>\n", kOwnNamespace, network_text(quick));
+    own += fmt::format("    <vmm:user-network xmlns:vmm='{}' {}/>\n", kOwnNamespace, network_text(quick));
   }
   return own.empty() ? "" : fmt::format("  <metadata>\n{}  </metadata>\n", own);
 }

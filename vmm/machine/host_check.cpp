@@ -607,10 +607,12 @@ class HostChecker {
            fmt::format("<metadata>/<vmm:user-network>: the TFTP folder {} is not there; make it, or name "
                        "another",
                        printable(network.tftp_folder.native())));
-    } else if (!network.boot_file.empty() && ::access((network.tftp_folder / network.boot_file).c_str(), R_OK) != 0) {
+    } else if (!network.boot_file.empty() &&
+               ::access((network.tftp_folder / network.boot_file).c_str(), R_OK) != 0) {
       note(Severity::kWarning, network.line,
            fmt::format("<metadata>/<vmm:user-network bootfile='{}'>: cannot be read in {}: {}",
-                       printable(network.boot_file), printable(network.tftp_folder.native()), errno_text(errno)));
+                       printable(network.boot_file), printable(network.tftp_folder.native()),
+                       errno_text(errno)));
     }
   }
 

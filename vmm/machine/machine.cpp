@@ -165,8 +165,8 @@ void Machine::set_boot_order() {
   for (const domain::BootSource& source : domain::boot_sources(domain_, std::exchange(boot_once_, {}))) {
     if (source.disk != nullptr) {
       paths.push_back(disks_->boot_path(*source.disk));
-    } else if (const auto path = network_->boot_path(
-                   static_cast<size_t>(source.interface - domain_.interfaces.data()))) {
+    } else if (const auto path =
+                   network_->boot_path(static_cast<size_t>(source.interface - domain_.interfaces.data()))) {
       paths.push_back(*path);
     }
   }

@@ -100,12 +100,11 @@ Status Network::add(const domain::Domain& domain, const domain::Interface& wante
   added.device = std::make_unique<virtio::VirtioNet>(*added.end, device_options(wanted, added.name));
   added.rom_is_in_bar = wanted.rom.is_in_bar;
   VMM_ASSIGN_OR_RETURN(added.rom, rom_of(domain, wanted));
-  VMM_ASSIGN_OR_RETURN(
-      added.transport,
-      places.attach(*added.device, *loop,
-                    {.address = wanted.address,
-                     .has_ioeventfd = wanted.ioeventfd,
-                     .rom = wanted.rom.is_in_bar ? added.rom : std::vector<std::byte>()}));
+  VMM_ASSIGN_OR_RETURN(added.transport,
+                       places.attach(*added.device, *loop,
+                                     {.address = wanted.address,
+                                      .has_ioeventfd = wanted.ioeventfd,
+                                      .rom = wanted.rom.is_in_bar ? added.rom : std::vector<std::byte>()}));
   interfaces_.push_back(std::move(added));
   return {};
 }

@@ -20,9 +20,9 @@ constexpr size_t kData = 0x1c;
 
 void balance(Bytes& image, size_t length) {
   image[length - 1] = std::byte{0};
-  const unsigned sum = std::accumulate(
-      image.begin(), image.begin() + static_cast<std::ptrdiff_t>(length), 0U,
-      [](unsigned total, std::byte byte) { return total + std::to_integer<unsigned>(byte); });
+  const unsigned sum =
+      std::accumulate(image.begin(), image.begin() + static_cast<std::ptrdiff_t>(length), 0U,
+                      [](unsigned total, std::byte byte) { return total + std::to_integer<unsigned>(byte); });
   image[length - 1] = static_cast<std::byte>((0x100 - sum % 0x100) % 0x100);
 }
 
@@ -86,17 +86,27 @@ TEST(OptionRomFile, ThatIsNoneIsRefusedWithItsNameAndPlace) {
   const std::string at = "option ROM card.rom: at offset ";
   EXPECT_THAT(rom_refusal(Bytes(kUnit)), HasSubstr(at + "0x0: no option ROM begins there"));
   EXPECT_THAT(rom_refusal(Bytes(3, std::byte{0x55})), HasSubstr(at + "0x0: no option ROM begins there"));
-  EXPECT_THAT(rom_refusal(with<uint16_t>(0x18, 0xfff0)), HasSubstr(at + "0x18: there is no PCI data structure at 0xfff0"));
-  EXPECT_THAT(rom_refusal(with<uint16_t>(0x18, kUnit - 4)), HasSubstr(at + "0x18: there is no PCI data structure"));
-  EXPECT_THAT(rom_refusal(with<uint8_t>(kData, 'Q')), HasSubstr(at + "0x18: there is no PCI data structure at 0x1c"));
-  EXPECT_THAT(rom_refusal(with<uint16_t>(kData + 0x10, 0)), HasSubstr(at + "0x2c: an image of 0 bytes does not fit"));
-  EXPECT_THAT(rom_refusal(with<uint16_t>(kData + 0x10, 2)), HasSubstr(at + "0x2c: an image of 1024 bytes does not fit into the 512 left"));
-  EXPECT_THAT(rom_refusal(with<uint8_t>(2, 0)), HasSubstr(at + "0x2: its code of 0 bytes is not within its 512"));
-  EXPECT_THAT(rom_refusal(with<uint8_t>(2, 2)), HasSubstr(at + "0x2: its code of 1024 bytes is not within its 512"));
-  EXPECT_THAT(rom_refusal(with<uint8_t>(0x100, 1)), HasSubstr(at + "0x0: its 512 bytes have a wrong checksum"));
+  EXPECT_THAT(rom_refusal(with<uint16_t>(0x18, 0xfff0)),
+              HasSubstr(at + "0x18: there is no PCI data structure at 0xfff0"));
+  EXPECT_THAT(rom_refusal(with<uint16_t>(0x18, kUnit - 4)),
+              HasSubstr(at + "0x18: there is no PCI data structure"));
+  EXPECT_THAT(rom_refusal(with<uint8_t>(kData, 'Q')),
+              HasSubstr(at + "0x18: there is no PCI data structure at 0x1c"));
+  EXPECT_THAT(rom_refusal(with<uint16_t>(kData + 0x10, 0)),
+              HasSubstr(at + "0x2c: an image of 0 bytes does not fit"));
+  EXPECT_THAT(rom_refusal(with<uint16_t>(kData + 0x10, 2)),
+              HasSubstr(at + "0x2c: an image of 1024 bytes does not fit into the 512 left"));
+  EXPECT_THAT(rom_refusal(with<uint8_t>(2, 0)),
+              HasSubstr(at + "0x2: its code of 0 bytes is not within its 512"));
+  EXPECT_THAT(rom_refusal(with<uint8_t>(2, 2)),
+              HasSubstr(at + "0x2: its code of 1024 bytes is not within its 512"));
+  EXPECT_THAT(rom_refusal(with<uint8_t>(0x100, 1)),
+              HasSubstr(at + "0x0: its 512 bytes have a wrong checksum"));
   EXPECT_THAT(rom_refusal(rom_image(0, 0x1041, false)), HasSubstr(at + "0x200: the file ends"));
-  EXPECT_THAT(rom_refusal(joined(rom_image(0, 0x1041, false), Bytes(kUnit))), HasSubstr(at + "0x200: no option ROM"));
-  EXPECT_THAT(rom_refusal(rom_image(3, 0x1041, true)), AllOf(HasSubstr("card.rom"), HasSubstr("none of its images is for a PC's")));
+  EXPECT_THAT(rom_refusal(joined(rom_image(0, 0x1041, false), Bytes(kUnit))),
+              HasSubstr(at + "0x200: no option ROM"));
+  EXPECT_THAT(rom_refusal(rom_image(3, 0x1041, true)),
+              AllOf(HasSubstr("card.rom"), HasSubstr("none of its images is for a PC's")));
 }
 
 TEST(OptionRomFile, IsOfBoundedSize) {

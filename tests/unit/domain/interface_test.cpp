@@ -655,17 +655,23 @@ TEST(DomainInterface, IsBootedFromInItsTurn) {
 // What a start is told, and --check: a card that nothing can be booted from.
 TEST(DomainInterface, IsToldWhereNothingCanBeBootedFromIt) {
   const auto told = [](const std::string& os, const std::string& device, const std::string& metadata = "") {
-    return warnings(read(DomainText{.os = "<os>" + os + "</os>",
-                                    .others = metadata.empty() ? "" : "<metadata><vmm:user-network xmlns:vmm='urn:vmm:domain:1' " + metadata + "/></metadata>",
-                                    .devices = device}));
+    return warnings(read(
+        DomainText{.os = "<os>" + os + "</os>",
+                   .others = metadata.empty() ? ""
+                                              : "<metadata><vmm:user-network xmlns:vmm='urn:vmm:domain:1' " +
+                                                    metadata + "/></metadata>",
+                   .devices = device}));
   };
   const std::string network = "<type>hvm</type><boot dev='network'/>";
-  const std::string nothing = "<interface>: the guest is to boot from it, and its network names no file to boot";
+  const std::string nothing =
+      "<interface>: the guest is to boot from it, and its network names no file to boot";
   EXPECT_THAT(told(network, "<interface/>"), ElementsAre(HasSubstr(nothing)));
-  EXPECT_THAT(told("<type>hvm</type>", "<interface><boot order='1'/></interface>"), ElementsAre(HasSubstr(nothing)));
+  EXPECT_THAT(told("<type>hvm</type>", "<interface><boot order='1'/></interface>"),
+              ElementsAre(HasSubstr(nothing)));
   EXPECT_THAT(told(network, "<interface/>", "tftp='t'"), ElementsAre(HasSubstr(nothing)));
-  EXPECT_THAT(told(network, bridged("<rom enabled='no'/>")),
-              ElementsAre(HasSubstr("<interface>/<rom enabled='no'>: firmware has nothing to boot from this")));
+  EXPECT_THAT(
+      told(network, bridged("<rom enabled='no'/>")),
+      ElementsAre(HasSubstr("<interface>/<rom enabled='no'>: firmware has nothing to boot from this")));
   EXPECT_THAT(told("<type machine='microvm'>hvm</type><kernel>k</kernel>", bridged("<rom file='r'/>")),
               ElementsAre(HasSubstr("<interface>/<rom file=…>: machine='microvm' has neither")));
   EXPECT_THAT(told(network, "<interface/>", "tftp='t' bootfile='f'"), IsEmpty());

@@ -210,10 +210,7 @@ TEST(QuickDomain, MayBeBootedFromTheNetworkFirst) {
   EXPECT_THAT(domain.os.boot_devices, ElementsAre(BootDevice::kNetwork, BootDevice::kHardDisk));
   EXPECT_EQ(domain.user_network->boot_file, quick.boot_url);
   EXPECT_TRUE(domain.exit_port);
-  EXPECT_FALSE(domain_of({.name = "n",
-                          .net = QuickNet::kBridge,
-                          .net_device = "br0",
-                          .is_netbooted = true})
+  EXPECT_FALSE(domain_of({.name = "n", .net = QuickNet::kBridge, .net_device = "br0", .is_netbooted = true})
                    .user_network);
 }
 
