@@ -74,9 +74,10 @@ void check_network_boot(const ReadContext& context, const Element& root, const D
     return;
   }
   for (const BootSource& source : boot_sources(domain, "")) {
-    const std::string_view why =
-        source.interface == nullptr ? "" : why_not_to_boot(domain, *source.interface);
-    if (!why.empty()) {
+    if (source.interface == nullptr) {
+      continue;
+    }
+    if (const std::string_view why = why_not_to_boot(domain, *source.interface); !why.empty()) {
       context.report.warning(source.interface->line, std::string(why));
     }
   }
