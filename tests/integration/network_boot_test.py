@@ -147,6 +147,18 @@ boot
             session.wait_for(rb"the system runs: word=pxe", SECONDS)
             self.assertEqual(session.wait_end(SECONDS), 0)
 
+    def test_that_finds_nothing_makes_way_for_the_next_card_and_for_the_disk(self):
+        disk = self.boot_disk("disk", "the first disk")
+        cards = card("<link state='down'/><boot order='1'/>") + card("<boot order='2'/>")
+        with self.start(self.domain((*disk[:2], "<boot order='3'/>"), cards=cards, memory=128)) as session:
+            for _ in range(2):
+                session.wait_for(rb"using virtio-net on 0000:00:03\.0", SECONDS)
+                session.wait_for(rb"No configuration methods", SECONDS)
+                session.wait_for(rb"using virtio-net on 0000:00:04\.0", SECONDS)
+                session.wait_for(rb": 10\.0\.2\.15/", SECONDS)
+                session.wait_for(rb"the first disk", SECONDS)
+                session.type("x")
+
     def test_that_is_not_installed_is_named(self):
         for options in ((), ("--check",)):
             command = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /usr/lib/ipxe && exec "$@"', "sh", VMM, "--domain",
