@@ -6,6 +6,7 @@
 #include <numeric>
 #include <optional>
 #include <system_error>
+#include <utility>
 
 #include "boot/input_file.h"
 #include "vmm/base/bytes.h"
@@ -13,12 +14,12 @@
 namespace vmm::boot {
 namespace {
 
-// Debian and Fedora, for a PC's firmware alone; the same with an image for UEFI behind it; QEMU's own copies.
+// Debian, for a PC's firmware alone; the same with an image for UEFI behind it; where others link them to.
 constexpr std::array kRomPlaces = {
-    "/usr/lib/ipxe/qemu/pxe-virtio.rom",    "/usr/lib/ipxe/qemu/efi-virtio.rom",
-    "/usr/share/ipxe/qemu/1af41000.rom",    "/usr/share/ipxe/qemu/pxe-virtio.rom",
-    "/usr/share/qemu/efi-virtio.rom",       "/usr/share/qemu/pxe-virtio.rom",
-    "/usr/local/share/qemu/efi-virtio.rom", "/usr/local/share/qemu/pxe-virtio.rom",
+    "/usr/lib/ipxe/qemu/pxe-virtio.rom",
+    "/usr/lib/ipxe/qemu/efi-virtio.rom",
+    "/usr/share/qemu/pxe-virtio.rom",
+    "/usr/share/qemu/efi-virtio.rom",
 };
 
 constexpr size_t kRomUnitBytes = 512;  // in which images are counted

@@ -41,19 +41,6 @@ virtio::VirtioNet::Options device_options(const domain::Interface& wanted, const
           .guest = {.checksum = guest.checksum, .tcp4 = guest.tso4, .tcp6 = guest.tso6, .ecn = guest.ecn}};
 }
 
-Result<std::vector<std::byte>> rom_of(const domain::Domain& domain, const domain::Interface& wanted) {
-  VMM_ASSIGN_OR_RETURN(auto rom, read_card_rom(domain, wanted));
-  if (!rom) {
-    return std::vector<std::byte>();
-  }
-  if (const std::string why = why_passed_over(*rom, wanted); !why.empty()) {
-    log::warning("{}: <interface>: {}", domain.where(wanted.line), why);
-  }
-  return std::move(rom->bytes);
-}
-
-std::string hidden_rom_name(size_t number) { return fmt::format("net{}.rom", number); }
-
 }  // namespace
 
 Result<std::unique_ptr<Network>> Network::create(const domain::Domain& domain, VirtioPlaces& places) {
@@ -99,7 +86,7 @@ Status Network::add(const domain::Domain& domain, const domain::Interface& wante
   added.target = std::move(opened.target);
   added.device = std::make_unique<virtio::VirtioNet>(*added.end, device_options(wanted, added.name));
   added.rom_is_in_bar = wanted.rom.is_in_bar;
-  VMM_ASSIGN_OR_RETURN(added.rom, rom_of(domain, wanted));
+  VMM_ASSIGN_OR_RETURN(added.rom, content_of_card_rom(domain, wanted));
   VMM_ASSIGN_OR_RETURN(added.transport,
                        places.attach(*added.device, *loop,
                                      {.address = wanted.address,

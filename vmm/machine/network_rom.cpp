@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
+#include "vmm/base/log.h"
 #include "vmm/domain/boot_order.h"
 
 namespace vmm {
@@ -43,5 +45,19 @@ std::string why_passed_over(const boot::OptionRom& rom, const domain::Interface&
       "iPXE, bin/{:04x}{:04x}.rom)",
       rom.path, kCardVendor, kCardDevice, kCardVendor, kCardDevice);
 }
+
+Result<std::vector<std::byte>> content_of_card_rom(const domain::Domain& domain,
+                                                   const domain::Interface& wanted) {
+  VMM_ASSIGN_OR_RETURN(auto rom, read_card_rom(domain, wanted));
+  if (!rom) {
+    return std::vector<std::byte>();
+  }
+  if (const std::string why = why_passed_over(*rom, wanted); !why.empty()) {
+    log::warning("{}: <interface>: {}", domain.where(wanted.line), why);
+  }
+  return std::move(rom->bytes);
+}
+
+std::string hidden_rom_name(size_t number) { return fmt::format("net{}.rom", number); }
 
 }  // namespace vmm
