@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <string_view>
 #include <utility>
 
 #include "boot/memory_map.h"
@@ -141,5 +140,13 @@ std::string virtio_disk_path(uint8_t pci_slot) {
 std::string ide_drive_path(uint8_t pci_slot, uint8_t pci_function, unsigned channel, unsigned unit) {
   return fmt::format("/pci@i0cf8/ide@{:x},{:x}/drive@{:x}/disk@{:x}", pci_slot, pci_function, channel, unit);
 }
+
+std::string network_card_path(uint8_t pci_slot) {
+  return fmt::format("/pci@i0cf8/ethernet@{:x}/ethernet-phy@0", pci_slot);
+}
+
+std::string option_rom_file(std::string_view name) { return fmt::format("genroms/{}", name); }
+
+std::string option_rom_path(std::string_view name) { return fmt::format("/rom@{}", option_rom_file(name)); }
 
 }  // namespace vmm::boot

@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "boot/acpi_tables.h"
@@ -41,5 +42,10 @@ FirmwareFile number_file(std::string name, uint64_t value, size_t bytes);
 // Open Firmware's names, as SeaBIOS compares them.
 std::string virtio_disk_path(uint8_t pci_slot);
 std::string ide_drive_path(uint8_t pci_slot, uint8_t pci_function, unsigned channel, unsigned unit);
+std::string network_card_path(uint8_t pci_slot);
+
+// "genroms/NAME": an option ROM that firmware runs, of no device; and its name in the boot order.
+std::string option_rom_file(std::string_view name);
+std::string option_rom_path(std::string_view name);
 
 }  // namespace vmm::boot

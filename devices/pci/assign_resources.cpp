@@ -31,7 +31,7 @@ Status place(const Wish& wish, Window& window) {
 }
 
 void collect(PciFunction& function, std::vector<Wish>& io, std::vector<Wish>& memory) {
-  for (size_t bar = 0; bar < kBarCount; ++bar) {
+  for (size_t bar = 0; bar < kRegionCount; ++bar) {
     const Bar& description = function.bars()[bar];
     if (description.kind == BarKind::kNone) {
       continue;

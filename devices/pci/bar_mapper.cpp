@@ -3,7 +3,7 @@
 namespace vmm::pci {
 
 void BarMapper::add(PciFunction& function) {
-  for (size_t bar = 0; bar < kBarCount; ++bar) {
+  for (size_t bar = 0; bar < kRegionCount; ++bar) {
     if (function.bars()[bar].kind != BarKind::kNone) {
       entries_.push_back({.function = &function, .bar = bar, .mapped = {}, .refused = {}});
     }

@@ -26,6 +26,7 @@ inline constexpr uint8_t kHeaderType = 0x0e;
 inline constexpr uint8_t kBar0 = 0x10;
 inline constexpr uint8_t kSubsystemVendorId = 0x2c;
 inline constexpr uint8_t kSubsystemId = 0x2e;
+inline constexpr uint8_t kExpansionRom = 0x30;
 inline constexpr uint8_t kCapabilitiesPointer = 0x34;
 inline constexpr uint8_t kInterruptLine = 0x3c;
 inline constexpr uint8_t kInterruptPin = 0x3d;

@@ -15,12 +15,13 @@ constexpr uint64_t kResetPortOffset = 1;
 
 void all_ones(std::span<std::byte> data) { std::ranges::fill(data, std::byte{0xff}); }
 
-// Whether [offset, offset + length) touches the command register or a BAR.
+// Whether [offset, offset + length) touches the command register, a BAR or the expansion ROM's.
 bool changes_decoding(uint8_t offset, size_t length) {
   const size_t end = offset + length;
   const bool hits_command = offset < kStatus && end > kCommand;
   const bool hits_bars = offset < kBar0 + 4 * kBarCount && end > kBar0;
-  return hits_command || hits_bars;
+  const bool hits_rom = offset < kExpansionRom + 4 && end > kExpansionRom;
+  return hits_command || hits_bars || hits_rom;
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "devices/pci/pci_function.h"
 
+#include <utility>
+
 #include "vmm/base/bytes.h"
 #include "vmm/base/check.h"
 
@@ -9,13 +11,16 @@ namespace {
 constexpr uint64_t kIoSpaceEnd = 0x1'0000;
 constexpr uint64_t kMemory32End = 0x1'0000'0000;
 
-constexpr size_t offset_of(size_t bar) { return kBar0 + 4 * bar; }
+constexpr uint32_t kRomEnable = 1;
+
+constexpr size_t offset_of(size_t bar) { return bar == kRomBar ? kExpansionRom : kBar0 + 4 * bar; }
 
 // Bits of the register that are not address (section 6.2.5.1).
 constexpr uint32_t type_bits(BarKind kind) {
   switch (kind) {
     case BarKind::kNone:
     case BarKind::kMemory32:
+    case BarKind::kRom:
       return 0;
     case BarKind::kIo:
       return 1;
@@ -37,6 +42,7 @@ bool is_usable(const Bar& bar, uint64_t address) {
     case BarKind::kIo:
       return address < kIoSpaceEnd && bar.length_bytes < kIoSpaceEnd - address;
     case BarKind::kMemory32:
+    case BarKind::kRom:
       return bar.length_bytes < kMemory32End - address;
     case BarKind::kMemory64:
       return bar.length_bytes < UINT64_MAX - address;
@@ -75,6 +81,15 @@ void PciFunction::add_bar(size_t index, const Bar& bar) {
   }
 }
 
+void PciFunction::set_expansion_rom(std::vector<std::byte> content) {
+  VMM_CHECK(!rom_, "a function has one expansion ROM");
+  rom_.emplace(std::move(content));
+  const MutexLock lock(config_mutex_);
+  bars_[kRomBar] = {.kind = BarKind::kRom, .length_bytes = rom_->length_bytes(), .device = &*rom_};
+  const auto address_bits = static_cast<uint32_t>(~(rom_->length_bytes() - 1) & 0xffff'ffff);
+  config_.define<uint32_t>(kExpansionRom, 0, address_bits | kRomEnable);
+}
+
 uint64_t PciFunction::bar_register(size_t bar) const {
   const auto low = config_.get<uint32_t>(offset_of(bar));
   switch (bars_[bar].kind) {
@@ -84,6 +99,8 @@ uint64_t PciFunction::bar_register(size_t bar) const {
       return low & ~3U;
     case BarKind::kMemory32:
       return low & ~15U;
+    case BarKind::kRom:
+      return low & ~static_cast<uint32_t>(ExpansionRom::kMinBytes - 1);
     case BarKind::kMemory64:
       return uint64_t{low & ~15U} | (uint64_t{config_.get<uint32_t>(offset_of(bar + 1))} << 32);
   }
@@ -94,8 +111,10 @@ std::optional<uint64_t> PciFunction::decoded_address(size_t bar) const {
   const MutexLock lock(config_mutex_);
   const bool is_io = bars_[bar].kind == BarKind::kIo;
   const uint16_t enable = is_io ? kCommandIoSpace : kCommandMemorySpace;
+  const bool is_on =
+      bars_[bar].kind != BarKind::kRom || (config_.get<uint32_t>(kExpansionRom) & kRomEnable) != 0;
   const uint64_t address = bar_register(bar);
-  if ((config_.get<uint16_t>(kCommand) & enable) == 0 || !is_usable(bars_[bar], address)) {
+  if (!is_on || (config_.get<uint16_t>(kCommand) & enable) == 0 || !is_usable(bars_[bar], address)) {
     return std::nullopt;
   }
   return address;

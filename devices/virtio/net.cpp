@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kConfigStatus = 6;
 constexpr size_t kConfigPairs = 8;
 constexpr size_t kConfigMtu = 10;
-constexpr size_t kConfigBytes = 12;
+constexpr size_t kNetConfigBytes = 12;
 constexpr uint16_t kStatusLinkUp = 1;
 
 PacketOffloads both(const PacketOffloads& one, const PacketOffloads& other) {
@@ -56,7 +56,7 @@ VirtioNet::VirtioNet(NetEnd& end, Options options)
 }
 
 void VirtioNet::read_config(uint32_t offset, std::span<std::byte> data) const {
-  std::array<std::byte, kConfigBytes> config{};
+  std::array<std::byte, kNetConfigBytes> config{};
   std::ranges::transform(options_.mac, config.begin(), [](uint8_t byte) { return std::byte{byte}; });
   store_le<uint16_t>(&config[kConfigStatus], is_link_up_ ? kStatusLinkUp : 0);
   store_le<uint16_t>(&config[kConfigPairs], pairs_);

@@ -1,5 +1,5 @@
-// A PCI bus with the chipset's functions, one with BARs of every kind and a virtio disk; the input makes port
-// and memory accesses. Whatever it does, devices answer where their BARs say and nowhere else.
+// A PCI bus with the chipset's functions, one with BARs of every kind and a ROM, and a virtio disk; the input
+// makes port and memory accesses. Whatever it does, devices answer where their BARs say and nowhere else.
 //
 // Input: operations (see Machine::step).
 #include <algorithm>
@@ -294,6 +294,7 @@ class Machine {
   virtio::FakePciDriver driver_{attached_bus(), kDiskSlot, mmio_};
 
   pci::PciBus& attached_bus() {
+    test_.set_expansion_rom({3000, std::byte{0x77}});
     for (size_t i = 0; i < functions_.size(); ++i) {
       VMM_CHECK(bus_.attach(kPlaces[i], *functions_[i]).has_value(), "slot taken");
     }

@@ -603,6 +603,22 @@ def user_net():
     save("user_net", "large", u8(0) + arbitrary(bytes(14) + b"\x45" + bytes(3000), 2, 1, 1) + arbitrary(bytes(14) + b"\x60" + bytes(3000), 3, 1, 2) + turn)
 
 
+def rom_image(code_type, is_last, units=1):
+    image = bytearray(512 * units)
+    image[:6] = b"\x55\xaa" + u8(units) + b"\x31\xc0\xcb"
+    image[0x18:0x1a] = u16(0x1c)
+    image[0x1c:0x34] = b"PCIR" + u16(0x1AF4) + u16(0x1041) + u16(0) + u16(0x18) + u8(0, 0, 0, 2) + u16(units) + u16(1) + u8(
+        code_type, 0x80 if is_last else 0) + u16(0)
+    image[-1] = -sum(image) & 0xFF
+    return bytes(image)
+
+
+def option_roms():
+    save("option_rom", "one", rom_image(0, True))
+    save("option_rom", "two", rom_image(0, False, 2) + rom_image(3, True))
+    save("option_rom", "none-for-a-pc", rom_image(3, True))
+
+
 def main():
     images()
     domains()
@@ -621,6 +637,7 @@ def main():
     nbd()
     coalescer()
     user_net()
+    option_roms()
 
 
 if __name__ == "__main__":

@@ -263,6 +263,7 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
     kQuick,
     kPrint,
     kSet,
+    kNetBoot,
     kExitPort,
     kTimeout,
     kShutdownTimeout,
@@ -299,6 +300,7 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
                                         {"machine", required_argument, nullptr, kQuick},
                                         {"net", required_argument, nullptr, kQuick},
                                         {"forward", required_argument, nullptr, kQuick},
+                                        {"netboot", optional_argument, nullptr, kNetBoot},
                                         {"exit-port", no_argument, nullptr, kExitPort},
                                         {"print", no_argument, nullptr, kPrint},
                                         {"set", required_argument, nullptr, kSet},
@@ -388,6 +390,9 @@ Result<Command> read_command_line(int argument_count, char** arguments, Options&
         break;
       case kQuick:
         VMM_TRY(read_quick_option(kOptions[index].name, optarg, options));
+        break;
+      case kNetBoot:
+        VMM_TRY(read_quick_option("netboot", optarg == nullptr ? "" : optarg, options));
         break;
       case kExitPort:
         VMM_TRY(read_quick_option("exit-port", "", options));

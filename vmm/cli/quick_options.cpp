@@ -24,7 +24,7 @@ namespace vmm::cli {
 
 const char* const kRunHelpText =
     R"(Runs a throwaway guest without a domain file: what it writes is thrown away at the end.
-Usage: vmm run [--kernel FILE] [--disk FILE]... [--cdrom ISO] [OPTIONS]
+Usage: vmm run [--kernel FILE] [--disk FILE]... [--cdrom ISO] [--netboot[=FILE]] [OPTIONS]
 
   --kernel FILE       a bzImage or a PVH kernel; without it SeaBIOS boots the guest, from the disc of --cdrom
                       first, then from the first disk
@@ -48,6 +48,9 @@ Usage: vmm run [--kernel FILE] [--disk FILE]... [--cdrom ISO] [OPTIONS]
   --forward [tcp:|udp:][ADDRESS:]PORT:PORT
                       with --net user: a port of the host leads to a port of the guest, as 2222:22; may be
                       repeated. Of TCP and of 127.0.0.1, if it is not said; 0.0.0.0 is all of the host
+  --netboot[=FILE|URL]
+                      boots from the network before all else. With --net user it gets FILE, as pxelinux.0 or
+                      a script for iPXE, by TFTP, and what else is in FILE's folder; or it fetches URL
   --exit-port         the guest may end the run with an exit status (docs/commands.md, scripts/guest-exit)
   --set PATH=VALUE    another value, as disk.vda.cache=none; see vmm --help; may be repeated
   --print             print the domain file that this is, and run nothing; saved, vmm --domain runs the same
@@ -213,7 +216,19 @@ Status check_files(const domain::QuickDomain& quick) {
     VMM_TRY(check_readable("--disk", disk.source));
     VMM_TRY(check_readable("--disk data-file:", disk.data_file));
   }
+  VMM_TRY(check_readable("--netboot", quick.boot_path));
   return check_readable("--cdrom", quick.cdrom);
+}
+
+// Empty: what the network has.
+Status read_netboot(std::string_view value, domain::QuickDomain& quick) {
+  quick.is_netbooted = true;
+  if (value.find("://") != std::string_view::npos) {
+    quick.boot_url = value;
+  } else if (!value.empty()) {
+    VMM_ASSIGN_OR_RETURN(quick.boot_path, absolute_path("netboot", value));
+  }
+  return {};
 }
 
 Status check_memory(const domain::QuickDomain& quick) {
@@ -255,6 +270,8 @@ Status read_quick_option(std::string_view name, std::string_view value, Options&
     return read_net(value, quick);
   } else if (name == "forward") {
     return read_forward(value, quick);
+  } else if (name == "netboot") {
+    return read_netboot(value, quick);
   } else if (name == "exit-port") {
     quick.has_exit_port = true;
   }

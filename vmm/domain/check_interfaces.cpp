@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <map>
+#include <string>
+#include <string_view>
 
+#include "vmm/domain/boot_order.h"
 #include "vmm/domain/net_addresses.h"
 #include "vmm/domain/port_forwards.h"
 #include "vmm/domain/reader.h"
@@ -49,12 +52,55 @@ void check_user_network(const ReadContext& context, const Element& root, const D
   }
 }
 
+// Why firmware, or what it boots from the card with, finds nothing to boot. Empty: perhaps it does.
+std::string_view why_not_to_boot(const Domain& domain, const Interface& interface) {
+  if (!interface.rom.is_enabled) {
+    return "<interface>/<rom enabled='no'>: firmware has nothing to boot from this card with; it is passed "
+           "over";
+  }
+  const bool names_a_file = domain.user_network && !domain.user_network->boot_file.empty();
+  const bool is_own_network =
+      interface.type == InterfaceType::kUser && interface.backend == UserBackend::kSlirp;
+  if (is_own_network && !names_a_file && interface.rom.file.empty()) {
+    return "<interface>: the guest is to boot from it, and its network names no file to boot; name one in "
+           "<metadata>: <vmm:user-network tftp='FOLDER' bootfile='FILE'/>";
+  }
+  return {};
+}
+
+void check_network_boot(const ReadContext& context, const Element& root, const Domain& domain) {
+  const Element* os = root.child("os");
+  if (!domain.os.kernel.empty() || root.has_refused_children || (os != nullptr && os->has_mistakes())) {
+    return;
+  }
+  for (const BootSource& source : boot_sources(domain, "")) {
+    if (source.interface == nullptr) {
+      continue;
+    }
+    if (const std::string_view why = why_not_to_boot(domain, *source.interface); !why.empty()) {
+      context.report.warning(source.interface->line, std::string(why));
+    }
+  }
+}
+
+void check_roms(const ReadContext& context, const Domain& domain) {
+  for (const Interface& interface : domain.interfaces) {
+    if (!interface.rom.file.empty() && domain.os.machine == MachineType::kMicrovm) {
+      context.report.warning(interface.line,
+                             "<interface>/<rom file=…>: machine='microvm' has neither firmware nor PCI; "
+                             "without effect");
+    }
+  }
+}
+
 }  // namespace
 
 void check_interfaces(const ReadContext& context, const Element& root, const Domain& domain) {
   check_macs(context, domain);
   check_port_forwards(context, domain);
   check_user_network(context, root, domain);
+  check_network_boot(context, root, domain);
+  check_roms(context, domain);
 }
 
 }  // namespace vmm::domain

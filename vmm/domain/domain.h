@@ -429,7 +429,7 @@ enum class InterfaceFilter : uint8_t { kNone, kNoMacSpoofing, kNoIpSpoofing, kNo
 struct InterfaceRom {
   bool is_enabled = true;
   bool is_in_bar = true;       // bar='on': the guest sees it
-  std::filesystem::path file;  // empty: vmm's choice
+  std::filesystem::path file;  // empty: vmm's choice, where the guest is to boot from the card
 };
 
 // <interface>: a network card of virtio.
@@ -477,7 +477,7 @@ struct UserNetwork {
   int line = 0;
   bool is_restricted = false;         // the guest reaches nothing; <portForward>s lead to it all the same
   std::filesystem::path tftp_folder;  // empty: none
-  std::string boot_file;              // in that folder: what DHCP names for a boot; empty: none
+  std::string boot_file;  // what DHCP names for a boot, in that folder, or an URL (with "://"); empty: none
 };
 
 // --- The whole ------------------------------------------------------------------------------------------

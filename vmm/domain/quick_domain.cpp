@@ -28,6 +28,8 @@ Status check_texts(const QuickDomain& quick) {
   VMM_TRY(check_text("--initrd", quick.initrd.native()));
   VMM_TRY(check_text("--append", quick.command_line.value_or("")));
   VMM_TRY(check_text("--cdrom", quick.cdrom.native()));
+  VMM_TRY(check_text("--netboot", quick.boot_path.native()));
+  VMM_TRY(check_text("--netboot", quick.boot_url));
   for (const QuickDisk& disk : quick.disks) {
     VMM_TRY(check_text("--disk", disk.source.native()));
     VMM_TRY(check_text("--disk secret=", disk.secret));
@@ -37,8 +39,9 @@ Status check_texts(const QuickDomain& quick) {
 }
 
 Status check_bootable(const QuickDomain& quick) {
-  if (quick.kernel.empty() && quick.disks.empty() && quick.cdrom.empty()) {
-    return fail_configuration("vmm run: nothing to boot; give --kernel FILE, --disk FILE or --cdrom FILE");
+  if (quick.kernel.empty() && quick.disks.empty() && quick.cdrom.empty() && !quick.is_netbooted) {
+    return fail_configuration(
+        "vmm run: nothing to boot; give --kernel FILE, --disk FILE or --cdrom FILE, or --netboot");
   }
   if (quick.kernel.empty() && (!quick.initrd.empty() || quick.command_line)) {
     return fail_configuration("{}: is for a kernel; give that with --kernel FILE",
@@ -68,12 +71,37 @@ QuickNet net_of(const QuickDomain& quick) {
   return quick.net.value_or(has_place ? QuickNet::kUser : QuickNet::kNone);
 }
 
+Status check_netboot(const QuickDomain& quick, QuickNet net) {
+  constexpr size_t kLongestName = 127;
+  const bool names_a_file = !quick.boot_path.empty() || !quick.boot_url.empty();
+  if (!quick.is_netbooted) {
+    return {};
+  }
+  if (!quick.kernel.empty() || net == QuickNet::kNone) {
+    return fail_configuration("--netboot: is instead of {}; leave out one of them",
+                              quick.kernel.empty() ? "--net none" : "--kernel");
+  }
+  if (net == QuickNet::kUser && !names_a_file) {
+    return fail_configuration(
+        "--netboot: nobody in the network of --net user tells the guest what to boot; give --netboot=FILE");
+  }
+  if (net != QuickNet::kUser && names_a_file) {
+    return fail_configuration("--netboot=…: is for --net user; another network tells what it has");
+  }
+  if (quick.boot_path.filename().native().size() > kLongestName || quick.boot_url.size() > kLongestName) {
+    return fail_configuration("--netboot: a name of more than {} bytes cannot be told; give a shorter one",
+                              kLongestName);
+  }
+  return {};
+}
+
 Status check_net(const QuickDomain& quick) {
   const QuickNet net = net_of(quick);
   if (net != QuickNet::kNone && quick.disks.size() >= all_places(quick)) {
     return fail_configuration(
         "--net: the {} disks have all places of the machine; leave out a disk, or --net", quick.disks.size());
   }
+  VMM_TRY(check_netboot(quick, net));
   if (net != QuickNet::kUser && !quick.forwards.empty()) {
     return fail_configuration(
         "--forward: is for --net user; by another, the guest is reached at its own address");
@@ -150,19 +178,30 @@ std::string balloon_text(const QuickDomain& quick) {
              : "";
 }
 
+std::string network_text(const QuickDomain& quick) {
+  if (!quick.boot_url.empty()) {
+    return fmt::format("bootfile='{}'", escaped_value(quick.boot_url));
+  }
+  return fmt::format("tftp='{}' bootfile='{}'", escaped_value(quick.boot_path.parent_path().native()),
+                     escaped_value(quick.boot_path.filename().native()));
+}
+
 std::string metadata_text(const QuickDomain& quick) {
-  return quick.has_exit_port ? fmt::format(
-                                   "  <metadata>\n"
-                                   "    <vmm:exit xmlns:vmm='{}' port='0xf4'/>\n"
-                                   "  </metadata>\n",
-                                   kOwnNamespace)
-                             : "";
+  std::string own;
+  if (quick.has_exit_port) {
+    own += fmt::format("    <vmm:exit xmlns:vmm='{}' port='0xf4'/>\n", kOwnNamespace);
+  }
+  if (!quick.boot_path.empty() || !quick.boot_url.empty()) {
+    own += fmt::format("    <vmm:user-network xmlns:vmm='{}' {}/>\n", kOwnNamespace, network_text(quick));
+  }
+  return own.empty() ? "" : fmt::format("  <metadata>\n{}  </metadata>\n", own);
 }
 
 std::string os_text(const QuickDomain& quick) {
   std::string text = fmt::format("    <type arch='x86_64' machine='{}'>hvm</type>\n",
                                  quick.machine == MachineType::kPc ? "pc" : "microvm");
   if (quick.kernel.empty()) {
+    text += quick.is_netbooted ? "    <boot dev='network'/>\n" : "";
     text += quick.cdrom.empty() ? "" : "    <boot dev='cdrom'/>\n";
     text += quick.disks.empty() ? "" : "    <boot dev='hd'/>\n";
     return text;

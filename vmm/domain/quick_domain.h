@@ -45,6 +45,9 @@ struct QuickDomain {
   std::optional<QuickNet> net;              // absent: kUser, where there is a place for it
   std::string net_device;                   // with kTap, kBridge: what is_host_device_name() takes
   std::vector<QuickForward> forwards;       // with kUser
+  bool is_netbooted = false;                // from the card, before all else
+  std::filesystem::path boot_path;          // with kUser: what it boots, with its folder; or
+  std::string boot_url;                     // the same, from elsewhere; with is_netbooted one of them
   bool has_exit_port = false;
 };
 

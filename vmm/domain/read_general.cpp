@@ -222,12 +222,15 @@ UserNetwork read_user_network(const ReadContext& context, const Element& element
     return network;
   }
   network.boot_file = file->value;
+  const bool is_url = file->value.find("://") != std::string::npos;
   if (printable(file->value, kLongestName) != file->value) {
     context.report.error(file->line, fmt::format("{}: give at most {} printable characters",
                                                  element.place_of(*file), kLongestName));
-  } else if (!file->value.empty() && element.value_of("tftp").empty() && !element.is_mistaken("tftp")) {
-    context.report.error(file->line, fmt::format("{}: is a file in the folder of tftp=; give that too",
-                                                 element.place_of(*file)));
+  } else if (!file->value.empty() && !is_url && element.value_of("tftp").empty() &&
+             !element.is_mistaken("tftp")) {
+    context.report.error(file->line,
+                         fmt::format("{}: is a file in the folder of tftp=; give that too, or an URL",
+                                     element.place_of(*file)));
   }
   return network;
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <future>
-#include <iterator>
 #include <thread>
 #include <utility>
 
@@ -307,13 +306,6 @@ const Disks::Disk* Disks::find(std::string_view target) const {
   const auto found =
       std::ranges::find_if(disks_, [target](const Disk& disk) { return disk.wanted->target == target; });
   return found == disks_.end() ? nullptr : &*found;
-}
-
-std::vector<std::string> Disks::boot_paths(std::string_view first) const {
-  std::vector<std::string> paths;
-  std::ranges::transform(domain::boot_order(domain_, first), std::back_inserter(paths),
-                         [this](const domain::Disk* disk) { return find(disk->target)->boot_path; });
-  return paths;
 }
 
 Status Disks::start() {

@@ -64,8 +64,8 @@ class Disks {
   Disks(const Disks&) = delete;
   Disks& operator=(const Disks&) = delete;
 
-  // domain::boot_order() by firmware's own names. machine='pc' only.
-  std::vector<std::string> boot_paths(std::string_view first) const;
+  // Firmware's name of a disk of the domain's. machine='pc' only.
+  const std::string& boot_path(const domain::Disk& disk) const { return find(disk.target)->boot_path; }
 
   // An error: a thread cannot be pinned.
   Status start();

@@ -92,6 +92,10 @@ void Firmware::set_boot_order(const std::vector<std::string>& device_paths) {
   fw_cfg_.set_file(file.name, std::move(file.content));
 }
 
+void Firmware::add_option_rom(std::string_view name, std::vector<std::byte> content) {
+  fw_cfg_.set_file(boot::option_rom_file(name), std::move(content));
+}
+
 Status Firmware::reset() {
   fw_cfg_.reset();
   return boot::shadow_firmware(memory_, image_.bytes);

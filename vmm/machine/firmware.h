@@ -4,8 +4,10 @@
 // Threads: built, changed and destroyed by the main thread while no vCPU runs.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "boot/acpi_tables.h"
@@ -29,6 +31,8 @@ class Firmware {
   void set_acpi(const boot::AcpiConfig& config);
   // Firmware's names of the devices to boot from, first to last.
   void set_boot_order(const std::vector<std::string>& device_paths);
+  // An option ROM that is of no device's (boot::option_rom_path()).
+  void add_option_rom(std::string_view name, std::vector<std::byte> content);
 
   // As at power-on: before the first vCPU runs, and after RAM has been cleared.
   Status reset();

@@ -35,6 +35,7 @@
 #include "vmm/machine/machine.h"
 #include "vmm/machine/memory_builder.h"
 #include "vmm/machine/network_end.h"
+#include "vmm/machine/network_rom.h"
 #include "vmm/machine/output_files.h"
 #include "vmm/machine/thread_pins.h"
 
@@ -578,6 +579,40 @@ class HostChecker {
   void check_interfaces() {
     for (const domain::Interface& interface : domain_.interfaces) {
       note(interface.line, "<interface>", check_net_end(interface));
+      if (!is_doubtful(interface.line)) {
+        check_card_rom(interface);
+      }
+    }
+    check_boot_folder();
+  }
+
+  void check_card_rom(const domain::Interface& interface) {
+    const auto rom = read_card_rom(domain_, interface);
+    if (!rom) {
+      note(interface.line, "<interface>", std::unexpected(rom.error()));
+    } else if (const std::string why = *rom ? why_passed_over(**rom, interface) : ""; !why.empty()) {
+      note(Severity::kWarning, interface.line, "<interface>: " + why);
+    }
+  }
+
+  // What guests that boot from the network are given.
+  void check_boot_folder() {
+    if (!domain_.user_network || domain_.user_network->tftp_folder.empty()) {
+      return;
+    }
+    const domain::UserNetwork& network = *domain_.user_network;
+    std::error_code error;
+    if (!fs::is_directory(network.tftp_folder, error)) {
+      note(Severity::kError, network.line,
+           fmt::format("<metadata>/<vmm:user-network>: the TFTP folder {} is not there; make it, or name "
+                       "another",
+                       printable(network.tftp_folder.native())));
+    } else if (!network.boot_file.empty() &&
+               ::access((network.tftp_folder / network.boot_file).c_str(), R_OK) != 0) {
+      note(Severity::kWarning, network.line,
+           fmt::format("<metadata>/<vmm:user-network bootfile='{}'>: cannot be read in {}: {}",
+                       printable(network.boot_file), printable(network.tftp_folder.native()),
+                       errno_text(errno)));
     }
   }
 

@@ -13,6 +13,7 @@
 #include "vmm/base/check.h"
 #include "vmm/base/log.h"
 #include "vmm/core/layout.h"
+#include "vmm/domain/boot_order.h"
 #include "vmm/machine/cpu_plan.h"
 #include "vmm/machine/generation_id.h"
 #include "vmm/machine/memory_builder.h"
@@ -159,10 +160,22 @@ void Machine::describe_to_firmware() {
     }
     firmware_->set_acpi(config);
   }
+  if (network_ != nullptr) {
+    network_->add_option_roms(*firmware_);
+  }
 }
 
 void Machine::set_boot_order() {
-  firmware_->set_boot_order(disks_->boot_paths(std::exchange(boot_once_, {})));
+  std::vector<std::string> paths;
+  for (const domain::BootSource& source : domain::boot_sources(domain_, std::exchange(boot_once_, {}))) {
+    if (source.disk != nullptr) {
+      paths.push_back(disks_->boot_path(*source.disk));
+    } else if (const auto path =
+                   network_->boot_path(static_cast<size_t>(source.interface - domain_.interfaces.data()))) {
+      paths.push_back(*path);
+    }
+  }
+  firmware_->set_boot_order(paths);
 }
 
 // Firmware gives the PCI functions their addresses itself.

@@ -5,9 +5,11 @@
 #include <optional>
 #include <utility>
 
+#include "boot/firmware_files.h"
 #include "vmm/base/log.h"
 #include "vmm/domain/packet_files.h"
 #include "vmm/machine/network_end.h"
+#include "vmm/machine/network_rom.h"
 
 namespace vmm {
 namespace {
@@ -16,13 +18,9 @@ constexpr uint32_t kDefaultQueueSize = 256;
 
 // What the domain asks for and is done without.
 void warn_of_what_is_left_out(const domain::Domain& domain, const domain::Interface& wanted) {
-  const std::string where = domain.where(wanted.line);
-  if (wanted.boot_order) {
-    log::warning("{}: <interface>: booting from the network is not there yet; the other devices are tried",
-                 where);
-  }
   if (wanted.driver == domain::InterfaceDriver::kVhost) {
-    log::warning("{}: <interface>: vhost is not there yet; vmm moves the packets itself", where);
+    log::warning("{}: <interface>: vhost is not there yet; vmm moves the packets itself",
+                 domain.where(wanted.line));
   }
 }
 
@@ -80,12 +78,6 @@ Result<std::unique_ptr<Network>> Network::create(
   if (domain.interfaces.empty()) {
     return nullptr;
   }
-  if (std::ranges::find(domain.os.boot_devices, domain::BootDevice::kNetwork) !=
-      domain.os.boot_devices.end()) {
-    log::warning(
-        "{}: <boot dev='network'/>: booting from the network is not there yet; the other devices are tried",
-        domain.file_name);
-  }
   std::unique_ptr<Network> network(new Network(std::move(on_filter_change)));
   for (const domain::Interface& wanted : domain.interfaces) {
     if (const Status added = network->add(domain, wanted, places); !added) {
@@ -126,9 +118,13 @@ Status Network::add(const domain::Domain& domain, const domain::Interface& wante
   virtio::VirtioNet::Options options = device_options(wanted, added.name);
   options.on_filter_change = [this, name = added.name] { on_filter_change_(name); };
   added.device = std::make_unique<virtio::VirtioNet>(*added.end, std::move(options));
-  VMM_ASSIGN_OR_RETURN(
-      added.transport,
-      places.attach(*added.device, *loop, {.address = wanted.address, .has_ioeventfd = wanted.ioeventfd}));
+  added.rom_is_in_bar = wanted.rom.is_in_bar;
+  VMM_ASSIGN_OR_RETURN(added.rom, content_of_card_rom(domain, wanted));
+  VMM_ASSIGN_OR_RETURN(added.transport,
+                       places.attach(*added.device, *loop,
+                                     {.address = wanted.address,
+                                      .has_ioeventfd = wanted.ioeventfd,
+                                      .rom = wanted.rom.is_in_bar ? added.rom : std::vector<std::byte>()}));
   interfaces_.push_back(std::move(added));
   return {};
 }
@@ -161,6 +157,24 @@ void Network::resume() {
 void Network::reset() const {
   for (const Interface& interface : interfaces_) {
     interface.transport.reset();
+  }
+}
+
+std::optional<std::string> Network::boot_path(size_t number) const {
+  const Interface& interface = interfaces_[number];
+  if (interface.rom.empty()) {
+    return std::nullopt;
+  }
+  return interface.rom_is_in_bar ? boot::network_card_path(interface.transport.slot)
+                                 : boot::option_rom_path(hidden_rom_name(number));
+}
+
+void Network::add_option_roms(Firmware& firmware) const {
+  for (size_t number = 0; number < interfaces_.size(); ++number) {
+    const Interface& interface = interfaces_[number];
+    if (!interface.rom.empty() && !interface.rom_is_in_bar) {
+      firmware.add_option_rom(hidden_rom_name(number), interface.rom);
+    }
   }
 }
 

@@ -4,9 +4,11 @@
 // Threads: the methods are the main thread's; devices and ends belong to their threads from start() on.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +19,7 @@
 #include "vmm/base/event_loop.h"
 #include "vmm/core/net_end.h"
 #include "vmm/domain/domain.h"
+#include "vmm/machine/firmware.h"
 #include "vmm/machine/interface_info.h"
 #include "vmm/machine/io_thread.h"
 #include "vmm/machine/virtio_places.h"
@@ -41,6 +44,12 @@ class Network {
   // As VirtioTransport::reset.
   void reset() const;
 
+  // Firmware's name of what boots from the domain's interface `number`, of those from 0; nothing: it has no
+  // option ROM.
+  std::optional<std::string> boot_path(size_t number) const;
+  // Those that the guest does not see at its cards (<rom bar='off'/>).
+  void add_option_roms(Firmware& firmware) const;
+
   std::vector<InterfaceInfo> interfaces() const;
   // When the driver of this one changes next which frames it wants, it is told of, once. At first all are
   // watched.
@@ -52,6 +61,8 @@ class Network {
   struct Interface {
     std::string name;
     std::string target;
+    std::vector<std::byte> rom;  // empty: it has none
+    bool rom_is_in_bar = true;
     std::unique_ptr<NetEnd> end;
     std::unique_ptr<virtio::VirtioNet> device;
     VirtioTransport transport;

@@ -8,7 +8,7 @@ namespace {
 
 std::vector<PciRegion> regions_of(const pci::PciFunction& function) {
   std::vector<PciRegion> regions;
-  for (size_t i = 0; i < pci::kBarCount; ++i) {
+  for (size_t i = 0; i < pci::kRegionCount; ++i) {
     const pci::Bar& bar = function.bars()[i];
     if (bar.kind != pci::BarKind::kNone) {
       regions.push_back({.bar = i,

@@ -12,7 +12,7 @@
 namespace vmm {
 
 struct PciRegion {
-  size_t bar = 0;
+  size_t bar = 0;  // pci::kRomBar: the expansion ROM
   bool is_io = false;
   bool is_64_bit = false;
   uint64_t length_bytes = 0;

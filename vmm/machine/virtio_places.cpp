@@ -70,6 +70,9 @@ Result<VirtioTransport> VirtioPlaces::attach_to_pci(virtio::VirtioDevice& device
                                                           .doorbells = doorbells_for(wish),
                                                           .msi = world_.vm,
                                                           .intx = world_.chipset->intx(transport.slot)}));
+  if (!wish.rom.empty()) {
+    transport.pci->set_expansion_rom(wish.rom);
+  }
   VMM_TRY(world_.chipset->bus().attach({.slot = transport.slot, .function = 0}, *transport.pci));
   return transport;
 }

@@ -4,9 +4,11 @@
 // Threads: the main thread, while no vCPU runs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "devices/virtio/mmio.h"
 #include "devices/virtio/pci.h"
@@ -45,6 +47,7 @@ class VirtioPlaces {
   struct Wish {
     std::optional<domain::PciAddress> address;  // absent: a slot that nobody wishes
     bool has_ioeventfd = true;                  // else vCPU threads handle notifications
+    std::vector<std::byte> rom;                 // on PCI: of its expansion ROM; empty: it has none
   };
 
   // REQUIRES: everything passed outlives the devices.

@@ -20,8 +20,8 @@ class FirmwareTest(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def domain(self, *disks, cdrom=None, os_elements="", others="", vcpus=1, memory=64, bus="virtio"):
-        """`disks`: file, format, and what else stands in the element. `bus` is theirs."""
+    def domain(self, *disks, cdrom=None, os_elements="", others="", vcpus=1, memory=64, bus="virtio", cards=""):
+        """`disks`: file, format, and what else stands in the element. `bus` is theirs. `cards`: <interface>s."""
         prefix = {"virtio": "vd", "ide": "hd"}[bus]
         elements = "".join(f"<disk type='file' device='disk'><driver name='qemu' type='{form}'/><source file='{name}'/>"
                            f"<target dev='{prefix}{chr(ord('a') + number)}' bus='{bus}'/>{more}</disk>"
@@ -32,7 +32,7 @@ class FirmwareTest(unittest.TestCase):
         with open(self.path("guest.xml"), "w", encoding="utf-8") as file:
             file.write(f"<domain type='kvm'><name>{self.name}</name><memory unit='MiB'>{memory}</memory><vcpu>{vcpus}</vcpu>"
                        f"<os><type arch='x86_64' machine='pc'>hvm</type>{os_elements}</os><features><acpi/></features>{others}"
-                       f"<devices>{elements}<serial type='stdio'/></devices></domain>")
+                       f"<devices>{elements}{cards}<serial type='stdio'/></devices></domain>")
         return self.path("guest.xml")
 
     def start(self, domain, *options):

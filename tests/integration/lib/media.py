@@ -1,6 +1,7 @@
 """Disks and discs that firmware boots, made of Debian's packages or of a few bytes."""
 
 import os
+import struct
 import subprocess
 import tempfile
 
@@ -41,6 +42,27 @@ def boot_disk(path, text, size=1 << 20):
         file.write(boot_sector(text))
         file.truncate(size)
     return path
+
+
+def option_rom(text, vendor=0x1af4, device=0x1041):
+    """A card's ROM (PCI 3.0, section 6.3; BIOS Boot Specification): what boots from it prints `text`, waits for a key, and
+    starts the machine again."""
+    data, plug_and_play, entry, message = 0x1c, 0x40, 0x60, 0x90
+    rom = bytearray(SECTOR)
+    rom[0:6] = bytes.fromhex("55aa 01 31c0cb")  # one sector; xor ax, ax; retf
+    rom[0x18:0x1c] = struct.pack("<HH", data, plug_and_play)
+    rom[data:data + 24] = struct.pack("<4sHHHHBBBBHHBBH", b"PCIR", vendor, device, 0, 24, 0, 0, 0, 2, 1, 0, 0, 0x80, 0)
+    header = bytearray(struct.pack("<4sBBHBBLHHBBBBHHHHH", b"$PnP", 1, 2, 0, 0, 0, 0, 0, message, 0, 0, 2, 0x14, 0, 0, entry, 0, 0))
+    header[9] = -sum(header) & 0xff
+    rom[plug_and_play:plug_and_play + 32] = header
+    code = (bytes.fromhex("0e1f be") + struct.pack("<H", message)  # push cs; pop ds; mov si, message
+            + bytes.fromhex("ac 08c0 7406 b40e cd10 ebf5"          # as in boot_sector()
+                            "b400 cd16 eaf0ff00f0"))
+    rom[entry:entry + len(code)] = code
+    shown = text.encode() + b"\r\n\0"
+    rom[message:message + len(shown)] = shown
+    rom[-1] = -sum(rom) & 0xff
+    return bytes(rom)
 
 
 def isolinux_iso(path):

@@ -108,9 +108,12 @@ TEST(FirmwareMemoryFile, HasAnEntryOfTypeRamForEachRange) {
 }
 
 TEST(FirmwareBootOrder, IsALineForEachDeviceAndAStop) {
-  const std::vector<std::string> paths = {virtio_disk_path(2), ide_drive_path(1, 1, 1, 0)};
+  const std::vector<std::string> paths = {network_card_path(17), virtio_disk_path(2),
+                                          ide_drive_path(1, 1, 1, 0), option_rom_path("net0.rom")};
   EXPECT_EQ(name_at(boot_order_file(paths).content, 0),
-            "/pci@i0cf8/scsi@2/disk@0,0\n/pci@i0cf8/ide@1,1/drive@1/disk@0\nHALT\n");
+            "/pci@i0cf8/ethernet@11/ethernet-phy@0\n/pci@i0cf8/scsi@2/disk@0,0\n"
+            "/pci@i0cf8/ide@1,1/drive@1/disk@0\n/rom@genroms/net0.rom\nHALT\n");
+  EXPECT_EQ(option_rom_file("net0.rom"), "genroms/net0.rom");
   EXPECT_EQ(name_at(boot_order_file({}).content, 0), "HALT\n");
   EXPECT_EQ(virtio_disk_path(31), "/pci@i0cf8/scsi@1f/disk@0,0");
 }

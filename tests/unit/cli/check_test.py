@@ -354,6 +354,19 @@ class Check(CommandTest):
         self.finds("<interface>: vmm-none: there is no such bridge", "<interface>: vmm-gone: there is no such interface",
                    "<interface>: type='direct' is not there yet", status=2)
 
+    def test_what_the_guest_is_to_boot_from_the_network(self):
+        boot = "<boot dev='network'/>"
+        own = "<metadata><vmm:user-network xmlns:vmm='urn:vmm:domain:1' tftp='boot' bootfile='start.ipxe'/></metadata>"
+        self.write("card.rom", b"none")
+        self.domain("<interface><rom file='card.rom'/></interface>", kernel=boot, more=own)
+        self.finds("guest.xml:4: <metadata>/<vmm:user-network>: the TFTP folder boot is not there",
+                   "guest.xml:7: <interface>: <rom>: option ROM card.rom: at offset 0x0: no option ROM begins there")
+        os.mkdir(self.path("boot"))
+        self.domain("<interface/>", kernel=boot, more=own)
+        self.finds("warning: guest.xml:4: <metadata>/<vmm:user-network bootfile='start.ipxe'>: cannot be read in boot", status=0)
+        self.write("boot/start.ipxe", b"#!ipxe")
+        self.finds(status=0)
+
     def test_a_pipe_for_a_console_is_left_alone(self):
         os.mkfifo(self.path("pipe"))
         self.domain("<serial type='file'><source path='pipe'/></serial>")

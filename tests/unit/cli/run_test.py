@@ -85,6 +85,17 @@ class Run(CommandTest):
         self.refuse("port 2222 of the host is forwarded", "run", "--kernel", "k", "--forward", "2222:22", "--forward", "2222:23", "--print")
         self.refuse("--forward: is for vmm run", "--domain", "x", "--forward", "2222:22")
 
+    def test_a_boot_from_the_network(self):
+        domain = self.print_domain("--netboot=folder/start.ipxe", "--disk", "a.img")
+        self.assertEqual([boot.get("dev") for boot in domain.findall("os/boot")], ["network", "hd"])
+        network = domain.find("metadata/{urn:vmm:domain:1}user-network")
+        self.assertEqual((network.get("tftp"), network.get("bootfile")), (self.path("folder"), "start.ipxe"))
+        network = self.print_domain("--netboot=http://10.0.2.2/x").find("metadata/{urn:vmm:domain:1}user-network")
+        self.assertEqual((network.get("tftp"), network.get("bootfile")), (None, "http://10.0.2.2/x"))
+        self.refuse("gone: there is no such file", "run", "--netboot=gone")
+        self.refuse("give --netboot=FILE", "run", "--netboot")
+        self.refuse("--netboot: is for vmm run", "--domain", "x", "--netboot")
+
     def test_bytes_decide_nothing_and_give_a_hint(self):
         self.write("image.img", QCOW2_MAGIC)
         done = self.succeed("run", "--disk", "image.img", "--print")
@@ -121,7 +132,7 @@ class Run(CommandTest):
 
     @unittest.skipUnless(shutil.which("virt-xml-validate"), "libvirt-clients is not installed")
     def test_libvirts_schema(self):
-        for number, arguments in enumerate((("--kernel", "k", "--initrd", "i"), ("--disk", "a.qcow2", "--cdrom", "c.iso", "--cpus", "4"),
+        for number, arguments in enumerate((("--kernel", "k", "--initrd", "i"), ("--disk", "a.qcow2", "--cdrom", "c.iso", "--cpus", "4"), ("--netboot=f", "--exit-port"),
                                             ("--kernel", "k", "--machine", "microvm", "--disk", "a&b.img", "--forward", "2222:22"),
                                             ("--disk", "a.qcow2,secret=key"))):
             path = self.write(f"{number}.xml", self.succeed("run", *arguments, "--print").stdout.encode())

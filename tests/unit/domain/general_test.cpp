@@ -649,7 +649,9 @@ TEST(DomainOs, WhatCannotBeBootedFromIsReported) {
   EXPECT_THAT(warnings_of("network'/><boot dev='hd", disk),
               ElementsAre(HasSubstr("guest.xml:4: warning: <os>/<boot dev='network'>: there "
                                     "is no <interface> in the file; it is passed over")));
-  EXPECT_THAT(warnings_of("network'/><boot dev='hd", disk + "<interface/>"), IsEmpty());
+  EXPECT_THAT(warnings_of("network'/><boot dev='hd",
+                          disk + "<interface type='bridge'><source bridge='b'/></interface>"),
+              IsEmpty());
   EXPECT_THAT(warnings_of("fd'/><boot dev='hd", disk), ElementsAre(HasSubstr("vmm has no floppy drives")));
   EXPECT_THAT(warnings_of("cdrom", disk),
               ElementsAre(HasSubstr("guest.xml:4: warning: <os>/<boot dev='cdrom'>: there "

@@ -642,14 +642,43 @@ std::vector<std::string> sources(const std::string& boot_devices, const std::str
 
 TEST(DomainInterface, IsBootedFromInItsTurn) {
   const std::string disk = "<disk><source file='a'/><target dev='vda'/></disk>";
-  const std::string cards = listed_interface("<alias name='a'/>") + listed_interface("<alias name='b'/>");
+  const std::string cards = bridged("<alias name='a'/>") + bridged("<alias name='b'/>");
   EXPECT_THAT(sources("", disk + cards), ElementsAre("vda"));
   EXPECT_THAT(sources("<boot dev='network'/><boot dev='hd'/>", disk + cards), ElementsAre("a", "vda"));
   EXPECT_THAT(sources("<boot dev='network'/>", disk + cards), ElementsAre("a"));
   const std::string second = "<disk><source file='a'/><target dev='vda'/><boot order='2'/></disk>";
-  EXPECT_THAT(sources("", second + listed_interface("<boot order='3'/><alias name='a'/>") +
-                              listed_interface("<boot order='1'/><alias name='b'/>")),
+  EXPECT_THAT(sources("", second + bridged("<boot order='3'/><alias name='a'/>") +
+                              bridged("<boot order='1'/><alias name='b'/>")),
               ElementsAre("b", "vda", "a"));
+}
+
+// What a start is told, and --check: a card that nothing can be booted from.
+TEST(DomainInterface, IsToldWhereNothingCanBeBootedFromIt) {
+  const auto told = [](const std::string& os, const std::string& device, const std::string& metadata = "") {
+    return warnings(read(
+        DomainText{.os = "<os>" + os + "</os>",
+                   .others = metadata.empty() ? ""
+                                              : "<metadata><vmm:user-network xmlns:vmm='urn:vmm:domain:1' " +
+                                                    metadata + "/></metadata>",
+                   .devices = device}));
+  };
+  const std::string network = "<type>hvm</type><boot dev='network'/>";
+  const std::string nothing =
+      "<interface>: the guest is to boot from it, and its network names no file to boot";
+  EXPECT_THAT(told(network, "<interface/>"), ElementsAre(HasSubstr(nothing)));
+  EXPECT_THAT(told("<type>hvm</type>", "<interface><boot order='1'/></interface>"),
+              ElementsAre(HasSubstr(nothing)));
+  EXPECT_THAT(told(network, "<interface/>", "tftp='t'"), ElementsAre(HasSubstr(nothing)));
+  EXPECT_THAT(
+      told(network, bridged("<rom enabled='no'/>")),
+      ElementsAre(HasSubstr("<interface>/<rom enabled='no'>: firmware has nothing to boot from this")));
+  EXPECT_THAT(told("<type machine='microvm'>hvm</type><kernel>k</kernel>", bridged("<rom file='r'/>")),
+              ElementsAre(HasSubstr("<interface>/<rom file=…>: machine='microvm' has neither")));
+  EXPECT_THAT(told(network, "<interface/>", "tftp='t' bootfile='f'"), IsEmpty());
+  EXPECT_THAT(told(network, "<interface/>", "bootfile='http://10.0.2.2/f'"), IsEmpty());
+  EXPECT_THAT(told(network, "<interface><rom file='r'/></interface>"), IsEmpty());
+  EXPECT_THAT(told("<type>hvm</type>", "<interface/>"), IsEmpty());
+  EXPECT_THAT(told("<type>hvm</type><kernel>k</kernel><boot dev='network'/>", "<interface/>"), IsEmpty());
 }
 
 TEST(DomainInterface, HasABootOrderOfItsOwn) {

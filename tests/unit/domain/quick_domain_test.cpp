@@ -195,6 +195,41 @@ TEST(QuickDomain, HasNoNetworkWhereTheDisksHaveAllPlaces) {
   EXPECT_THAT(refusal(quick), HasSubstr("--net: the 8 disks have all places of the machine"));
 }
 
+TEST(QuickDomain, MayBeBootedFromTheNetworkFirst) {
+  QuickDomain quick{.name = "n", .is_netbooted = true, .boot_path = "/srv/tftp/pxelinux.0"};
+  Domain domain = domain_of(quick);
+  EXPECT_THAT(domain.os.boot_devices, ElementsAre(BootDevice::kNetwork));
+  ASSERT_TRUE(domain.user_network);
+  EXPECT_EQ(domain.user_network->tftp_folder, "/srv/tftp");
+  EXPECT_EQ(domain.user_network->boot_file, "pxelinux.0");
+  quick.disks = {{.source = "/a.img"}};
+  quick.boot_path.clear();
+  quick.boot_url = "http://10.0.2.2:8000/it's";
+  quick.has_exit_port = true;
+  domain = domain_of(quick);
+  EXPECT_THAT(domain.os.boot_devices, ElementsAre(BootDevice::kNetwork, BootDevice::kHardDisk));
+  EXPECT_EQ(domain.user_network->boot_file, quick.boot_url);
+  EXPECT_TRUE(domain.exit_port);
+  EXPECT_FALSE(domain_of({.name = "n", .net = QuickNet::kBridge, .net_device = "br0", .is_netbooted = true})
+                   .user_network);
+}
+
+TEST(QuickDomain, IsBootedFromANetworkThatTellsWhat) {
+  QuickDomain quick{.name = "n", .is_netbooted = true};
+  EXPECT_THAT(refusal(quick), HasSubstr("give --netboot=FILE"));
+  quick.boot_url = "tftp://h/" + std::string(127, 'x');
+  EXPECT_THAT(refusal(quick), HasSubstr("--netboot: a name of more than 127 bytes"));
+  quick.boot_url = "tftp://h/f";
+  quick.net = QuickNet::kNone;
+  EXPECT_THAT(refusal(quick), HasSubstr("--netboot: is instead of --net none"));
+  quick.net = QuickNet::kTap;
+  quick.net_device = "tap7";
+  EXPECT_THAT(refusal(quick), HasSubstr("--netboot=…: is for --net user"));
+  quick = with_kernel();
+  quick.is_netbooted = true;
+  EXPECT_THAT(refusal(quick), HasSubstr("--netboot: is instead of --kernel"));
+}
+
 TEST(QuickDomain, WhatDoesNotGoTogetherIsRefused) {
   EXPECT_THAT(refusal({.name = "n"}), HasSubstr("give --kernel FILE, --disk FILE or --cdrom FILE"));
   QuickDomain disk{.name = "n", .disks = {{.source = "/a.img"}}};

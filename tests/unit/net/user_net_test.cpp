@@ -4,7 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <random>
+#include <string>
+#include <string_view>
 
 #include "tests/unit/net/net_guest.h"
 #include "vmm/net/checksum.h"
@@ -74,6 +78,7 @@ class UserNetworks : public testing::Test {
     const auto payload = parse_ip(reply->frame)->payload.subspan(8);
     return Bytes(payload.begin(), payload.end());
   }
+  Bytes read_by_tftp(std::string_view name);
   HostSocket accept(const HostSocket& listener) {
     std::optional<HostSocket> socket;
     guest_->turn_until([&] {
@@ -110,6 +115,46 @@ TEST_F(UserNetworks, DhcpGivesTheFirstAddress) {
   ASSERT_TRUE(acknowledgement);
   EXPECT_TRUE(std::ranges::equal(std::span(*acknowledgement).subspan(16, 4), raw(kGuest4)));
   EXPECT_EQ((*acknowledgement)[242], std::byte{5});  // DHCPACK
+}
+
+// RFC 1350; its first answer.
+Bytes UserNetworks::read_by_tftp(std::string_view name) {
+  Bytes request = bytes_of({0, 1});
+  request += as_bytes(name);
+  request += bytes_of({0});
+  request += as_bytes("octet");
+  request += bytes_of({0});
+  guest_->send(udp_frame({kGuest4, kHost4}, kGuestPort, 69, request));
+  const auto reply = guest_->wait_for([](const ReceivedPacket& packet) {
+    const auto ip = parse_ip(packet.frame);
+    return ip && ip->protocol == kIpUdp;
+  });
+  const auto payload = reply ? parse_ip(reply->frame)->payload.subspan(8) : std::span<const std::byte>();
+  return {payload.begin(), payload.end()};
+}
+
+TEST_F(UserNetworks, WhoBootsIsToldAFileAndReadsItsFolderAlone) {
+  namespace fs = std::filesystem;
+  std::string folder = "/tmp/vmm-tftp.XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  fs::create_directory(folder + "/boot");
+  std::ofstream(folder + "/boot/start.ipxe") << "#!ipxe";
+  std::ofstream(folder + "/secret") << "secret";
+  start({.tftp_folder = folder + "/boot", .boot_file = "start.ipxe"});
+  announce();
+  const auto offer = dhcp(1);
+  ASSERT_TRUE(offer);
+  EXPECT_TRUE(std::ranges::equal(std::span(*offer).subspan(20, 4), raw(kHost4)));
+  EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(&(*offer)[108])), "start.ipxe");
+  Bytes block = bytes_of({0, 3, 0, 1});
+  block += as_bytes("#!ipxe");
+  EXPECT_EQ(read_by_tftp("start.ipxe"), block);
+  for (const char* const name : {"../secret", "/../secret", "boot/../../secret", "gone", ""}) {
+    const Bytes answer = read_by_tftp(name);
+    ASSERT_GE(answer.size(), 2U) << name;
+    EXPECT_EQ(answer[1], std::byte{5}) << name;  // ERROR
+  }
+  fs::remove_all(folder);
 }
 
 TEST_F(UserNetworks, RoutersOfIp6AreAdvertised) {
