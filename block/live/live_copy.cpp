@@ -314,8 +314,30 @@ bool LiveCopy::take_piece(Worker& worker) {
     return true;
   }
   worker.length = std::min(run.length, kPieceBytes);
+  if (source_map != nullptr && !lengthen_piece(worker, *source_map)) {
+    return false;
+  }
   worker.state = State::kReading;
   submit(worker, *plan_.source, BlockOp::kRead);
+  return true;
+}
+
+// Data that lie in many places of the image are one piece all the same. False: what says where is not there
+// yet.
+bool LiveCopy::lengthen_piece(Worker& worker, BlockMap& source_map) {
+  const uint64_t most = std::min(worker.range.end - worker.position, kPieceBytes);
+  while (worker.length < most) {
+    const BlockRun run =
+        source_map.map(DiskOffset(worker.position + worker.length), most - worker.length, worker.waiter);
+    if (run.kind == BlockRun::Kind::kWait) {
+      worker.state = State::kMapping;
+      return false;
+    }
+    if (run.kind == BlockRun::Kind::kError || plan_.judge(run) != Wanted::kData) {
+      return true;  // an error is found when its turn comes
+    }
+    worker.length += run.length;
+  }
   return true;
 }
 

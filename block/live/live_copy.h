@@ -106,6 +106,7 @@ class LiveCopy final : public LiveDisk::Watcher, private EventLoop::Poller {
   bool is_at_work() const;
   bool advance(Worker& worker);
   bool take_piece(Worker& worker);
+  bool lengthen_piece(Worker& worker, BlockMap& source_map);
   void submit(Worker& worker, BlockDevice& device, BlockOp op);
   static void mapped(Waiter& waiter, IoStatus status);
   static void io_done(void* context, uint64_t cookie, IoStatus status);

@@ -110,12 +110,20 @@ class Load {
   uint64_t elapsed_ = 0;
 };
 
+// What is done in ring 3, where there are no ports: a KVM that has no hardware runs this at full speed.
+Load* under_way = nullptr;
+bool is_done = false;
+void work() {
+  is_done = under_way->run(kWarmUpOps, 0) &&
+            under_way->run(option_number("ops", 0), option_number("seconds", 1) * tsc_frequency());
+}
+
 void measure(const Measurement& what) {
-  const uint64_t ops = option_number("ops", 0);
-  const uint64_t ticks = option_number("seconds", 1) * tsc_frequency();
   if (!driver.start(device, queue, kFeatures, 128)) return;
   Load load(what, device.config(0, 8));
-  const bool done = load.run(kWarmUpOps, 0) && load.run(ops, ticks);
+  under_way = &load;
+  run_in_user_mode(work);
+  const bool done = is_done;
   if (check(what.name, done, "a request failed, or took too long")) {
     print("BENCH ", what.name, " bs=", what.length, " depth=", what.depth, " ops=", load.done(),
           " ns=", load.nanoseconds());
@@ -151,4 +159,4 @@ void measure_all() {
 }  // namespace
 }  // namespace guest
 
-void guest::run() { run_in_user_mode(measure_all); }
+void guest::run() { measure_all(); }
