@@ -256,5 +256,37 @@ echo mtu=$(cat /sys/class/net/eth0/mtu)
         self.run_with("<interface type='bridge'><source bridge='br0'/><driver queues='2'/></interface>", "br0", cpus=2, queues="2")
 
 
+class Bridge(NetworkTest):
+    """Two guests that reach each other, and not the host, which has no address there."""
+
+    SERVER = """
+ip link set lo up
+ip addr add 198.51.100.1/24 dev eth0
+ip link set eth0 up
+""" + SERVE
+    CLIENT = """
+ip addr add 198.51.100.2/24 dev eth0
+ip link set eth0 up
+echo fetched=$(wget -q -O - http://198.51.100.1/blob | sha256sum)
+echo other=$(ip neigh show 198.51.100.1 | sed 's/.*lladdr \\([^ ]*\\).*/\\1/')
+nc 198.51.100.1 81 </dev/null
+"""
+
+    def test_two_guests_on_one_bridge(self):
+        subprocess.run(["ip", "link", "add", "br1", "type", "bridge"], check=True)
+        subprocess.run(["ip", "link", "set", "br1", "up"], check=True)
+        interface = STDIO + "<interface type='bridge'><source bridge='br1'/><mac address='52:54:00:00:00:0{}'/></interface>"
+        with Guest(self.SERVER, modules=MODULES, serials=interface.format(1)) as server, server.start() as serving:
+            serving.wait_for("^serving=yes")
+            with Guest(self.CLIENT, modules=MODULES, serials=interface.format(2)) as client, client.start(("--set", "name=client")) as run:
+                run.wait_end()
+                self.assertEqual(run.status, 0, run.account())
+                self.assertEqual(run.values()["fetched"].split()[0], serving.values()["served"].split()[0])
+                self.assertEqual(run.values()["other"], "52:54:00:00:00:01")
+            serving.wait_end()
+            self.assertEqual(serving.status, 0, serving.account())
+            self.assertEqual(serving.values()["ended"], "yes")
+
+
 if __name__ == "__main__":
     main()
