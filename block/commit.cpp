@@ -93,9 +93,13 @@ Status commit(const std::shared_ptr<EventLoop>& loop, const DiskOptions& overlay
     return fail("{}: its disk has {} bytes, fewer than the {} of {}", base.path, disk->size_bytes(),
                 top->size_bytes(), overlay.path);
   }
+  std::vector<DiskLayer> layers = top->layers();
+  layers.resize(source.layers);
+  layers.push_back({.path = base.path});
   Sources sources;
   sources.add(std::move(top));
   VMM_TRY(check_room(sources, *disk, base));
+  VMM_TRY(check_merge(layers, source.layers));
   // Where there can be no marks nobody is told that this was cut short.
   static_cast<void>(set_mark(base.path, ImageMark::kMerging, overlay.path));
   CopyJob job(
@@ -108,7 +112,10 @@ Status commit(const std::shared_ptr<EventLoop>& loop, const DiskOptions& overlay
       });
   VMM_TRY(job.run());
   VMM_TRY(remove_mark(base.path, ImageMark::kMerging));
-  return newest_of(overlay.path) ? Status() : remove_mark(base.path, ImageMark::kOverlay);
+  if (!mark_of(overlay.path, ImageMark::kNewer)) {
+    VMM_TRY(remove_mark(base.path, ImageMark::kNewer));
+  }
+  return {};
 }
 
 }  // namespace vmm::block

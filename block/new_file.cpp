@@ -194,6 +194,17 @@ Status NewFile::take_name(bool may_replace) {
   return {};
 }
 
+Status NewFile::take_mode_of(const std::string& image) const {
+  struct stat info{};
+  if (is_block_device() || ::stat(image.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) {
+    return {};
+  }
+  if (::chmod(path_.c_str(), info.st_mode & kNewMode) != 0) {
+    return fail("{} cannot get the mode of {}: {}", path_, image, errno_text(errno));
+  }
+  return {};
+}
+
 Status NewFile::keep(bool may_replace) {
   VMM_TRY(flush_file(path_));
   if (!is_temporary_) {

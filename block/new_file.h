@@ -23,6 +23,9 @@ class NewFile {
   NewFile& operator=(const NewFile&) = delete;
   ~NewFile();
 
+  // Who may read and write it: as another image, whose contents it is to hold. Before anything is written.
+  Status take_mode_of(const std::string& image) const;
+
   // Where to write to.
   const std::string& path() const { return path_; }
   bool is_block_device() const { return path_ == name_; }

@@ -6,6 +6,7 @@
 
 #include "block/crypto/luks.h"
 #include "block/image_file.h"
+#include "block/image_mark.h"
 #include "block/open.h"
 #include "block/sync_file.h"
 
@@ -33,6 +34,7 @@ Result<NewOverlay> NewOverlay::prepare(const Options& options) {
   overlay.path_ = options.path;
   VMM_ASSIGN_OR_RETURN(overlay.loop_, EventLoop::create());
   VMM_ASSIGN_OR_RETURN(overlay.base_, open_disk(*overlay.loop_, base));
+  VMM_TRY(check_marks(overlay.base_->layers(), /*is_written=*/true));  // a clone is of what there is now
   overlay.create_.size_bytes = overlay.base_->size_bytes();
   overlay.create_.backing_file = std::filesystem::absolute(base.path);
   overlay.create_.backing_format = base.format == Format::kRaw ? "raw" : "qcow2";

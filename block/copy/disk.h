@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "block/block_device.h"
 #include "block/block_map.h"
@@ -30,6 +31,7 @@ class Disk {
 
   uint64_t size_bytes() const { return device_->size_bytes(); }
   const std::string& path() const { return path_; }
+  std::vector<DiskLayer> layers() const { return device_->layers(); }
   BlockDevice& device() { return *device_; }
 
   // REQUIRES for all: the range is not empty (but of kFlush) and lies in the disk.

@@ -73,6 +73,7 @@ Status BackupJob::open_target() {
     }
     VMM_ASSIGN_OR_RETURN(auto file, NewFile::create(options_.path));
     file_.emplace(std::move(file));
+    VMM_TRY(file_->take_mode_of(source.path));
     target.path = file_->path();
     VMM_ASSIGN_OR_RETURN(const ImageFile image, open_image_file({.path = target.path, .for_guest = false}));
     const auto sync = make_sync_file(image.files.main, target.path);

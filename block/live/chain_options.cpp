@@ -99,15 +99,15 @@ void mark_or_warn(const std::string& image, ImageMark mark, const std::string& o
 }
 
 void unmark_or_warn(const std::string& image, ImageMark mark) {
-  if (const Status removed = remove_mark(image, mark); !removed) {
+  if (const auto removed = remove_mark(image, mark); !removed) {
     log::warning("{}; the next start may call it incomplete, which it is not", removed.error().message());
   }
 }
 
 void mark_skipped(const std::vector<DiskLayer>& layers, size_t first, size_t end, const std::string& above) {
   for (size_t i = first; i <= end && i < layers.size(); ++i) {
-    if (mark_of(layers[i].path, ImageMark::kOverlay)) {
-      mark_or_warn(layers[i].path, i < end ? ImageMark::kMoved : ImageMark::kOverlay, above);
+    if (mark_of(layers[i].path, ImageMark::kNewer)) {
+      mark_or_warn(layers[i].path, ImageMark::kNewer, above);
     }
   }
 }

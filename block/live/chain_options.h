@@ -41,7 +41,8 @@ Result<std::optional<BackingName>> expect_empty(const std::string& path);
 void mark_or_warn(const std::string& image, ImageMark mark, const std::string& other);
 void unmark_or_warn(const std::string& image, ImageMark mark);
 // The layers from `first` to the one above `end` are about to go from under the image `above`, which will
-// stand on `end`, if there is such a layer. Each that an overlay was put on names `above` from now on.
+// stand on `end`, if there is such a layer. Each that has newer data above it names `above` from now on, so
+// that nobody needs those between.
 void mark_skipped(const std::vector<DiskLayer>& layers, size_t first, size_t end, const std::string& above);
 
 }  // namespace vmm::block

@@ -31,6 +31,7 @@ Result<std::unique_ptr<CommitJob>> CommitJob::create(LiveDisk& disk, const Optio
                 layers[options.base].path, layers[options.base].size_bytes, layers[options.top].size_bytes,
                 layers[options.top].path);
   }
+  VMM_TRY(check_merge(layers, options.base));
   std::unique_ptr<CommitJob> job(new CommitJob(disk, options, std::move(on_state)));
   job->begin();
   return job;
@@ -91,6 +92,7 @@ Status CommitJob::start() {
 void CommitJob::empty_merged() const {
   const Status emptied = try_to_empty_merged();
   if (emptied) {
+    mark_or_warn(layers_.front().path, ImageMark::kEmptied, base_path());
     return;
   }
   log::warning(
@@ -98,7 +100,7 @@ void CommitJob::empty_merged() const {
       "removed",
       emptied.error().message(), base_path());
   for (uint32_t i = 0; i < options_.base; ++i) {
-    mark_or_warn(layers_[i].path, ImageMark::kMoved, base_path());
+    mark_or_warn(layers_[i].path, ImageMark::kNewer, base_path());
   }
 }
 
@@ -123,16 +125,16 @@ void CommitJob::base_is_whole() const { unmark_or_warn(base_path(), ImageMark::k
 Status CommitJob::finish() {
   view_.reset();
   if (options_.top == 0) {
-    const auto overlay = mark_of(base_path(), ImageMark::kOverlay);
+    const auto overlay = mark_of(base_path(), ImageMark::kNewer);
     const Status done = disk().reopen(options_of_layer(before_, layers_, options_.base), [this] {
-      unmark_or_warn(base_path(), ImageMark::kOverlay);
+      unmark_or_warn(base_path(), ImageMark::kNewer);
       base_is_whole();
       empty_merged();
       return Status();
     });
     if (!done) {
       if (overlay) {
-        mark_or_warn(base_path(), ImageMark::kOverlay, *overlay);
+        mark_or_warn(base_path(), ImageMark::kNewer, *overlay);
       }
       return done;
     }

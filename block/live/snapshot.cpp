@@ -34,18 +34,6 @@ Status expect_overlay(const std::string& path, const DiskOptions& disk) {
                    disk.path, format_name(disk.format), disk.path, format_name(disk.format));
 }
 
-// Before the guest writes to the other. An image that was emptied stands on this one, and says so too.
-void mark_superseded(const LiveDisk& disk, const std::string& path) {
-  const std::string& image = disk.options().path;
-  mark_or_warn(image, ImageMark::kOverlay, path);
-  for (const LiveDisk::Emptied& emptied : disk.emptied()) {
-    std::error_code error;
-    if (emptied.base == image && std::filesystem::exists(emptied.path, error)) {
-      mark_or_warn(emptied.path, ImageMark::kMoved, path);
-    }
-  }
-}
-
 }  // namespace
 
 Status make_snapshot_file(const std::string& path, const DiskOptions& disk, uint64_t size_bytes) {
@@ -64,6 +52,7 @@ Status make_snapshot_file(const std::string& path, const DiskOptions& disk, uint
                                     .backing_file = std::filesystem::absolute(disk.path, error).native(),
                                     .backing_format = format_name(disk.format)};
   VMM_ASSIGN_OR_RETURN(NewFile file, NewFile::create(path));
+  VMM_TRY(file.take_mode_of(disk.path));
   {
     VMM_ASSIGN_OR_RETURN(const ImageFile image, open_image_file({.path = file.path(), .for_guest = false}));
     VMM_TRY(qcow2::create(*make_sync_file(image.files.main, file.path()), create));
@@ -85,7 +74,7 @@ Status put_on_snapshot(LiveDisk& disk, const std::string& path) {
       return fail("{}: its disk has {} bytes, and {} has {}", path, opened->size_bytes(), disk.options().path,
                   size);
     }
-    mark_superseded(disk, path);
+    mark_or_warn(disk.options().path, ImageMark::kNewer, path);  // before the guest writes there
     return opened;
   });
 }

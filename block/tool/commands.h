@@ -22,5 +22,6 @@ void declare_rebase(CommandLine& command);
 void declare_resize(CommandLine& command);
 void declare_serve(CommandLine& command);
 void declare_snapshot(CommandLine& command);
+void declare_unmark(CommandLine& command);
 
 }  // namespace vmm::block::tool

@@ -14,6 +14,7 @@
 #include "block/commit.h"
 #include "block/data_file.h"
 #include "block/image_file.h"
+#include "block/image_mark.h"
 #include "block/qcow2/make_empty.h"
 #include "block/sync_file.h"
 #include "block/tool/chain_options.h"
@@ -122,10 +123,13 @@ Status give_back_data(const CommitOptions& options, const qcow2::Header& header)
   return {};
 }
 
-Status empty_image(const CommitOptions& options, const FileState& state) {
+Status empty_image(const CommitOptions& options, const FileState& state, const std::string& base) {
   VMM_ASSIGN_OR_RETURN(ChangedImage image, open_changed_image(options.path, state));
   VMM_TRY(qcow2::make_empty(*image.file, image.header));
-  return give_back_data(options, image.header);
+  VMM_TRY(give_back_data(options, image.header));
+  // Where there can be no marks nobody asks for them.
+  static_cast<void>(set_mark(options.path, ImageMark::kEmptied, base));
+  return {};
 }
 
 Result<int> commit(const CommitOptions& options) {
@@ -150,7 +154,7 @@ Result<int> commit(const CommitOptions& options) {
         merged.error().message(), layers[base].path);
   }
   if (options.empties()) {
-    if (const Status emptied = empty_image(options, *top.expected); !emptied) {
+    if (const Status emptied = empty_image(options, *top.expected, layers[base].path); !emptied) {
       return std::unexpected(emptied.error().within(
           fmt::format("all is in {}, but the image could not be emptied", layers[base].path)));
     }

@@ -285,8 +285,8 @@ Result<ImageInfo> image_info(const std::string& path, const std::optional<std::s
     source.info.is_recognised = true;
   }
   VMM_TRY(add_format(source, name));
-  if (const auto newest = newest_of(path)) {
-    source.info.tree["newest-image"] = *newest;
+  if (const auto newer = mark_of(path, ImageMark::kNewer)) {
+    source.info.tree["newer-image"] = *newer;
   }
   if (const auto merged = mark_of(path, ImageMark::kMerging)) {
     source.info.tree["unfinished-commit-of"] = *merged;

@@ -145,8 +145,8 @@ void print_human(const ImageInfo& info) {
   if (tree.contains("backing-filename")) {
     print_backing(tree);
   }
-  if (tree.contains("newest-image")) {
-    print_line(0, "what its guest wrote last is in: " + scalar_text(tree["newest-image"]));
+  if (tree.contains("newer-image")) {
+    print_line(0, "what its guest wrote since is in: " + scalar_text(tree["newer-image"]));
   }
   if (tree.contains("unfinished-commit-of")) {
     print_line(0, "holds a part only, of a commit that is not finished, of: " +

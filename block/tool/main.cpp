@@ -36,6 +36,9 @@ constexpr auto kCommands = std::to_array<Command>({
     {.name = "snapshot",
      .what = "List, make, apply or delete internal snapshots of an image",
      .declare = declare_snapshot},
+    {.name = "unmark",
+     .what = "Forget that an image is not what its guest had last",
+     .declare = declare_unmark},
 });
 
 }  // namespace

@@ -68,7 +68,7 @@ _vmm_ctl_options() {
 
 # Its disks, discs, consoles and interfaces: vmm ctl GUEST status tells them with two spaces before.
 _vmm_devices() {
-  "$1" ctl "$2" status 2>/dev/null | sed -n "s/^  \([^ ][^ ]*\)  *$3 .*/\1/p"
+  timeout 2 "$1" ctl "$2" status 2>/dev/null | sed -n "s/^  \([^ ][^ ]*\)  *$3 .*/\1/p"
 }
 
 # Of the words, one in a line, those that begin so. Nothing in them is for the shell.

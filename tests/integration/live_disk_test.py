@@ -127,8 +127,11 @@ class LiveDisk(Control):
                 session.process.kill()
                 session.process.wait(SECONDS)
         domain = self.path("guest.xml")
-        self.assertIn(f"is in {self.path('top.qcow2')}, since a snapshot", self.refusal(domain, 2))
-        self.assertIn(f"is in {self.path('top.qcow2')}, since a snapshot", self.refusal(domain, 2, "--check"))
+        for options in ([], ["--check"], ["--ephemeral", "--commit"]):
+            self.assertIn(f"is in {self.path('top.qcow2')}: name that one", self.refusal(domain, 2, *options))
+        cloned = subprocess.run([VMM, "clone", domain, "second"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False)
+        self.assertEqual(cloned.returncode, 2)
+        self.assertIn(f"is in {self.path('top.qcow2')}: name that one", cloned.stderr)
 
         # In a commit the base is not to be used for anything.
         with open(domain, encoding="utf-8") as file:
@@ -151,6 +154,15 @@ class LiveDisk(Control):
         run(VMM_IMG, "commit", "-q", "-f", "qcow2", self.path("top.qcow2"))
         with self.start(domain) as session:
             session.wait_for(rb"the first disk", SECONDS)
+        # Back to what was before a snapshot.
+        with self.start(domain, "--control", self.path("control")) as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            self.ctl("snapshot", disk, self.path("next.qcow2"))
+            self.ctl("kill")
+        self.refusal(domain, 2, "--check")
+        self.assertIn("next.qcow2", run(VMM_IMG, "info", "-f", "raw", self.path(first)))
+        self.assertIn(f"what its guest wrote since is in {self.path('next.qcow2')}", run(VMM_IMG, "unmark", self.path(first)))
+        self.refusal(domain, 0, "--check")
 
     def test_it_grows(self):
         with self.run_guest() as session:

@@ -1,5 +1,6 @@
 #include "vmm/control/machine_guest.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -10,7 +11,9 @@ namespace {
 std::filesystem::path told_path(const std::filesystem::path& path) {
   std::error_code error;
   const std::filesystem::path absolute = std::filesystem::absolute(path, error);
-  return error ? path : absolute.lexically_normal();
+  // Behind a symbolic link `..` leads elsewhere than it looks.
+  const bool goes_back = std::ranges::find(absolute, "..") != absolute.end();
+  return error ? path : goes_back ? absolute : absolute.lexically_normal();
 }
 
 }  // namespace

@@ -307,6 +307,7 @@ std::expected<Request, Fault> read_request(const Json& values, unsigned takes) {
   if (auto missing = missing_argument(values, takes)) {
     return std::unexpected(*std::move(missing));
   }
+  request.is_block_job = request.is_block_job || (takes & kOldJob) != 0;
   return request;
 }
 

@@ -35,7 +35,7 @@ struct Request {
   bool is_existing = false;  // what `file` names
   bool is_of_top = false;
   std::string job;            // its id
-  bool is_block_job = false;  // it was told by `device`
+  bool is_block_job = false;  // of a command of the older kind, which has other errors
   uint64_t bytes_per_second = 0;
   bool is_dismissed = true;  // when it has ended
   bool is_finalized = true;  // by itself
@@ -69,6 +69,7 @@ enum Takes : unsigned {
   kConsole = 1U << 20,  // `device`, which may be absent
   kLink = 1U << 21,
   kInterface = 1U << 22,  // `name`, which may be absent
+  kOldJob = 1U << 23,     // no argument: the command's errors are those of block jobs
 };
 
 // As query-qmp-schema tells them.

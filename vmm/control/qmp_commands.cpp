@@ -135,7 +135,7 @@ constexpr std::array kCommands = {
     Command{"block-commit", kDiskOnly | kTop | kBase | kJobStart, kEmptyType, block_commit},
     Command{"block-job-cancel", kBlockJob | kForce, kEmptyType, cancel_job},
     Command{"block-job-complete", kBlockJob, kEmptyType, complete_job},
-    Command{"block-job-dismiss", kJob, kEmptyType, dismiss_job},
+    Command{"block-job-dismiss", kJob | kOldJob, kEmptyType, dismiss_job},
     Command{"block-job-pause", kBlockJob, kEmptyType, pause_job},
     Command{"block-job-resume", kBlockJob, kEmptyType, resume_job},
     Command{"block-job-set-speed", kBlockJob | kSpeed, kEmptyType, set_job_speed},

@@ -9,6 +9,7 @@
 
 #include "block/image_mark.h"
 #include "block/open.h"
+#include "vmm/base/log.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/machine/image_options.h"
 
@@ -47,7 +48,14 @@ Result<OpenedSource> open_source(EventLoop& loop, const domain::Disk& disk,
     VMM_ASSIGN_OR_RETURN(source.boot, check_disc(disk.source));
   }
   VMM_ASSIGN_OR_RETURN(source.image, block::open_disk(loop, options));
-  VMM_TRY(block::check_marks(source.image->layers(), !options.read_only && options.overlay == nullptr));
+  // A commit at the end writes to it too.
+  const bool is_written = !disk.read_only && (!disk.transient || disk.is_committed);
+  VMM_TRY(block::check_marks(source.image->layers(), is_written));
+  if (is_written && !options.is_trial && !disk.transient) {
+    if (const Status marked = block::mark_use(source.image->layers()); !marked) {
+      log::warning("{}", marked.error().message());
+    }
+  }
   if (disk.logical_block_bytes != 0 && source.image->size_bytes() % disk.logical_block_bytes != 0) {
     return fail("its {} bytes are no multiple of logical_block_size='{}'; the guest could not read its end",
                 source.image->size_bytes(), disk.logical_block_bytes);

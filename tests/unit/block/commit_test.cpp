@@ -126,7 +126,7 @@ TEST_F(Commit, ABaseThatHoldsAPartOnlySaysSoUntilItIsWhole) {
   const std::string base = make_base("raw");
   const std::string overlay = make_overlay(base, "raw", "compat=1.1");
   change(overlay);
-  ASSERT_TRUE(set_mark(base, ImageMark::kOverlay, overlay));
+  ASSERT_TRUE(set_mark(base, ImageMark::kNewer, overlay));
   std::string refusal;
   const Status done = commit(loop_, {.path = overlay, .format = Format::kQcow2}, {.path = base},
                              [&](uint64_t /*done*/, uint64_t /*all*/) {

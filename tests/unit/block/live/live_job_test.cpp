@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "block/commit.h"
 #include "block/image_mark.h"
 #include "block/live/backup_job.h"
 #include "block/live/commit_job.h"
@@ -474,15 +475,16 @@ TEST_F(LiveMarks, TheImageUnderASnapshotNamesTheNewest) {
   // Others may read what was, and stand on it.
   EXPECT_EQ(refusal(base, {}, /*is_written=*/false), "");
   EXPECT_EQ(refusal(folder_.file("another"), {base}), "");
+  // The newest has another name now: the one below it is not called the newest.
+  std::filesystem::rename(two, folder_.file("renamed"));
+  for (const std::string& old : {base, one}) {
+    EXPECT_THAT(refusal(old), HasSubstr("was in " + two + ", which is not there"));
+  }
+  // What has that name by chance is another.
+  must_run({"qemu-img", "create", "-q", "-f", "qcow2", "-b", one, "-F", "qcow2", two});
+  EXPECT_THAT(refusal(base), HasSubstr("was in " + two + ", which is not there, or another image now"));
   // Back to what was before.
-  std::filesystem::remove(two);
-  EXPECT_EQ(refusal(one, {base}), "");
-  std::filesystem::remove(one);
-  EXPECT_EQ(refusal(base), "");
-  // What has that name by chance does not stand on it.
-  must_run({"qemu-img", "create", "-q", "-f", "qcow2", one, "1M"});
-  EXPECT_EQ(refusal(base), "");
-  write_file(one, bytes_);
+  ASSERT_TRUE(remove_mark(base, ImageMark::kNewer));
   EXPECT_EQ(refusal(base), "");
 }
 
@@ -493,10 +495,32 @@ TEST_F(LiveMarks, TheyGoWithImagesToAnotherFolder) {
   close();
   const std::string there = folder_.file("there");
   std::filesystem::create_directory(there);
-  std::filesystem::rename(base, there + "/base");
-  std::filesystem::rename(folder_.file("one"), there + "/one");
-  must_run({"qemu-img", "rebase", "-u", "-f", "qcow2", "-b", "base", "-F", "raw", there + "/one"});
+  must_run({"cp", "-a", base, there + "/base"});
+  must_run({"cp", "-a", folder_.file("one"), there + "/one"});
   EXPECT_THAT(refusal(there + "/base"), HasSubstr("is in " + there + "/one"));
+  std::filesystem::remove(there + "/one");
+  EXPECT_THAT(refusal(there + "/base"), HasSubstr("is in " + folder_.file("one")));
+}
+
+TEST_F(LiveMarks, SomebodyElsesOverlayIsNotCommitted) {
+  const std::string base = make_base("raw");
+  const std::string other = overlay("other", base, "raw");
+  open(base, Format::kRaw);
+  snapshot(folder_.file("one"));
+  close();
+  const Status offline = commit(std::shared_ptr<EventLoop>(EventLoop::create().value()),
+                                {.path = other, .format = Format::kQcow2}, {.path = base});
+  ASSERT_FALSE(offline);
+  EXPECT_THAT(offline.error().message(), HasSubstr("would be spoiled"));
+  open(other, Format::kQcow2);
+  const auto live = CommitJob::create(*disk_, {.top = 0, .base = 1}, on_state());
+  ASSERT_FALSE(live);
+  EXPECT_THAT(live.error().message(), HasSubstr("is in " + folder_.file("one")));
+  close();
+  const Status own = commit(std::shared_ptr<EventLoop>(EventLoop::create().value()),
+                            {.path = folder_.file("one"), .format = Format::kQcow2}, {.path = base});
+  EXPECT_TRUE(own) << own.error().message();
+  EXPECT_EQ(refusal(base), "");
 }
 
 TEST_F(LiveMarks, WhatACommitIsMergedIntoSaysSoUntilItIsWhole) {
@@ -511,12 +535,16 @@ TEST_F(LiveMarks, WhatACommitIsMergedIntoSaysSoUntilItIsWhole) {
   EXPECT_THAT(refusal(base, {}, /*is_written=*/false), HasSubstr("name " + top));
   EXPECT_THAT(refusal(folder_.file("another"), {base}), HasSubstr("a commit of " + top));
   EXPECT_EQ(refusal(top, {base}), "");
-  std::filesystem::rename(top, folder_.file("hidden"));
-  EXPECT_THAT(refusal(base), HasSubstr("not there any more"));
-  std::filesystem::rename(folder_.file("hidden"), top);
+  // By whatever name it is now.
+  std::filesystem::rename(top, folder_.file("renamed"));
+  EXPECT_THAT(refusal(base), HasSubstr("that image is not there"));
+  EXPECT_EQ(refusal(folder_.file("renamed"), {base}), "");
+  std::filesystem::rename(folder_.file("renamed"), top);
   ASSERT_TRUE(job_->complete());
   work_till(LiveJob::State::kDone);
+  // Both show the same. The one that is written to first is the newer one then.
   EXPECT_EQ(refusal(base), "");
+  EXPECT_EQ(refusal(top, {base}), "");
   // The next snapshot is of the base, and what was emptied is not the newest then.
   const std::string next = folder_.file("next");
   snapshot(next);
@@ -613,25 +641,43 @@ TEST_F(LiveMarks, AnImageThatStandsOnNothingAnyMoreIsStillTheNewest) {
   EXPECT_EQ(refusal(top), "");
 }
 
+TEST_F(LiveMarks, WhatWasEmptiedIsTheNewestWhenItIsWrittenTo) {
+  const std::string base = make_base("raw");
+  const std::string top = folder_.file("one");
+  open(base, Format::kRaw);
+  snapshot(top);
+  begin(CommitJob::create(*disk_, {.top = 0, .base = 1}, on_state()));
+  work_till(LiveJob::State::kReady);
+  ASSERT_TRUE(job_->complete());
+  work_till(LiveJob::State::kDone);
+  close();
+  const std::vector<DiskLayer> layers{{.path = top}, {.path = base}};
+  ASSERT_TRUE(mark_use(layers));
+  EXPECT_THAT(refusal(base), HasSubstr("is in " + top));
+  EXPECT_EQ(refusal(top, {base}), "");
+  ASSERT_TRUE(mark_use(layers));
+  EXPECT_EQ(refusal(top, {base}), "");
+}
+
 // Marks come from files that others may have written.
-TEST_F(LiveMarks, MarksThatMakeNoSenseCountForNothing) {
+TEST_F(LiveMarks, MarksThatMakeNoSenseAreToldAndEndNowhere) {
   const std::string base = make_base("raw");
   const std::string other = overlay("other", base, "raw");
-  ASSERT_TRUE(set_mark(base, ImageMark::kOverlay, base));
-  EXPECT_EQ(refusal(base), "");
-  ASSERT_TRUE(set_mark(base, ImageMark::kOverlay, "/dev/zero"));
-  EXPECT_EQ(refusal(base).find("older"), std::string::npos);
+  for (const std::string& named : {base, std::string("/dev/zero"), std::string("/")}) {
+    ASSERT_TRUE(set_mark(base, ImageMark::kNewer, named));
+    EXPECT_THAT(refusal(base), HasSubstr("vmm-img unmark"));
+  }
   // Round and round.
-  ASSERT_TRUE(set_mark(base, ImageMark::kOverlay, other));
-  ASSERT_TRUE(set_mark(other, ImageMark::kMoved, folder_.file("third")));
-  must_run({"qemu-img", "create", "-q", "-f", "qcow2", folder_.file("third"), "1M"});
-  ASSERT_TRUE(set_mark(folder_.file("third"), ImageMark::kMoved, other));
+  ASSERT_TRUE(set_mark(base, ImageMark::kNewer, other));
+  ASSERT_TRUE(set_mark(other, ImageMark::kNewer, base));
   EXPECT_THAT(refusal(base), HasSubstr("is in "));
-  ASSERT_TRUE(remove_mark(base, ImageMark::kOverlay));
-  ASSERT_TRUE(remove_mark(base, ImageMark::kOverlay));
+  ASSERT_TRUE(set_mark(base, ImageMark::kNewer, "/a\nb\x1b[2J"));
+  EXPECT_THAT(refusal(base), HasSubstr("/a?b?[2J"));
+  EXPECT_TRUE(remove_mark(base, ImageMark::kNewer).value());
+  EXPECT_FALSE(remove_mark(base, ImageMark::kNewer).value());
   EXPECT_EQ(refusal(base), "");
-  EXPECT_FALSE(set_mark("/dev/null", ImageMark::kOverlay, other));
-  EXPECT_FALSE(set_mark(folder_.file("none"), ImageMark::kOverlay, other));
+  EXPECT_FALSE(set_mark("/dev/null", ImageMark::kNewer, other));
+  EXPECT_FALSE(set_mark(folder_.file("none"), ImageMark::kNewer, other));
 }
 
 TEST_F(LiveJobs, AnImageThatHoldsDataIsPutOnNoDisk) {
