@@ -29,7 +29,7 @@ namespace vmm::block {
 
 class LiveCopy final : public LiveDisk::Watcher, private EventLoop::Poller {
  public:
-  static constexpr size_t kWorkers = 6;
+  static constexpr size_t kWorkers = 4;
   static constexpr uint64_t kPieceBytes = WorkMap::kMinChunkBytes;
 
   enum class Wanted : uint8_t { kNothing, kData, kZeroes };
