@@ -4,6 +4,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import unittest
@@ -12,10 +13,30 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from firmware_guest import SECONDS, FirmwareTest  # noqa: E402
 from linux_guest import VMM  # noqa: E402
-from media import floppy_iso, grub_disk, grub_iso, isolinux_iso, memtest_iso, syslinux_disk  # noqa: E402
+from media import boot_disk, floppy_iso, grub_disk, grub_iso, isolinux_iso, memtest_iso, syslinux_disk  # noqa: E402
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SEABIOS = "/usr/share/seabios/bios.bin"
+
+
+class Example(FirmwareTest):
+    """configs/network.xml, whose guest is one that was installed: any disk that boots by itself, and a port that is free here."""
+
+    def test_network_xml(self):
+        boot_disk(self.path("disk.raw"), "the first disk")
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", self.path("disk.raw"), self.path("guest.qcow2")], check=True)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        with open(f"{TOP}/configs/network.xml", encoding="utf-8") as example, open(self.path("guest.xml"), "w", encoding="utf-8") as file:
+            text = example.read()
+            self.assertIn("<range start='2222' to='22'/>", text)
+            file.write(text.replace("<name>network<", f"<name>{self.name}<").replace("'2222'", f"'{port}'")
+                       .replace("/var/lib/libvirt/images/", f"{self.folder}/"))
+        with self.start(self.path("guest.xml")) as session:
+            session.wait_for(rb"the first disk", SECONDS)
+            socket.create_connection(("127.0.0.1", port), 10).close()
+            session.type("\x01x")
+            self.assertEqual(session.wait_end(), 0)
 
 
 class Boot(FirmwareTest):

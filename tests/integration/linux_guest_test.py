@@ -106,7 +106,7 @@ class Terminal(unittest.TestCase):
 
 
 class Examples(unittest.TestCase):
-    """Each example of configs/ boots as it stands (demo.xml and command.xml: above; install.xml: disc_test.py; throwaway.xml is one that is
+    """Each example of configs/ boots as it stands (demo.xml and command.xml: above; install.xml: disc_test.py; network.xml: firmware_test.py; throwaway.xml is one that is
     installed, see examples_test.py)."""
 
     def assert_boots(self, guest, processors, connect=None):
