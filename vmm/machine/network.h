@@ -20,6 +20,7 @@
 #include "vmm/machine/interface_info.h"
 #include "vmm/machine/io_thread.h"
 #include "vmm/machine/virtio_places.h"
+#include "vmm/net/filtered_end.h"
 
 namespace vmm {
 
@@ -53,6 +54,7 @@ class Network {
     std::string name;
     std::string target;
     std::unique_ptr<NetEnd> end;
+    const net::FilteredEnd* filtered = nullptr;  // within `end`, or none
     std::unique_ptr<virtio::VirtioNet> device;
     VirtioTransport transport;
   };

@@ -350,9 +350,10 @@ class Check(CommandTest):
         self.domain("<interface type='user'><portForward proto='tcp'><range start='1' to='1'/></portForward></interface>"
                     "<interface type='bridge'><source bridge='vmm-none'/></interface>"
                     "<interface type='ethernet'><target dev='vmm-gone' managed='no'/></interface>"
-                    "<interface type='direct'><source dev='lo' mode='bridge'/></interface>")
+                    "<interface type='direct'><source dev='vmm-eth' mode='bridge'/></interface>"
+                    "<interface type='user'><backend type='passt'/><source dev='vmm-out'/></interface>")
         self.finds("<interface>: vmm-none: there is no such bridge", "<interface>: vmm-gone: there is no such interface",
-                   "<interface>: type='direct' is not there yet", status=2)
+                   "<interface>: vmm-eth: there is no such interface", "<interface>: vmm-out: there is no such interface", status=1)
 
     def test_a_pipe_for_a_console_is_left_alone(self):
         os.mkfifo(self.path("pipe"))
