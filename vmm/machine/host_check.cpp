@@ -578,7 +578,20 @@ class HostChecker {
   void check_interfaces() {
     for (const domain::Interface& interface : domain_.interfaces) {
       note(interface.line, "<interface>", check_net_end(interface));
+      if (!interface.log_file.empty()) {
+        note(interface.line, "<interface>/<backend>", check_log_of(interface));
+      }
     }
+  }
+  Status check_log_of(const domain::Interface& interface) const {
+    const fs::path& file = interface.log_file;
+    VMM_TRY(refuse_as_output(domain_, file));
+    if (!is_there(file)) {
+      return check_folder(folder_of(file));
+    }
+    return ::access(file.c_str(), W_OK) == 0
+               ? Status()
+               : fail("{}: cannot be written: {}", file.native(), errno_text(errno));
   }
 
   // --- The rest ---

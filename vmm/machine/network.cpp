@@ -22,7 +22,7 @@ void warn_of_what_is_left_out(const domain::Domain& domain, const domain::Interf
                  where);
   }
   if (wanted.driver == domain::InterfaceDriver::kVhost) {
-    log::warning("{}: <interface>: vhost is not used; vmm moves the packets itself", where);
+    log::warning("{}: <interface>: vhost is not used yet; vmm moves the packets itself", where);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "vmm/domain/libvirt_network.h"
 #include "vmm/domain/port_forwards.h"
+#include "vmm/machine/output_files.h"
 #include "vmm/net/host_link.h"
 #include "vmm/net/limited_end.h"
 #include "vmm/net/macvtap.h"
@@ -126,7 +127,11 @@ net::PasstOptions passt_options(const domain::Interface& wanted) {
   return options;
 }
 
-Result<OpenedNetEnd> open_passt_end(const domain::Interface& wanted, EventLoop& loop) {
+Result<OpenedNetEnd> open_passt_end(const domain::Domain& domain, const domain::Interface& wanted,
+                                    EventLoop& loop) {
+  if (!wanted.log_file.empty()) {
+    VMM_TRY(refuse_as_output(domain, wanted.log_file));
+  }
   VMM_ASSIGN_OR_RETURN(auto end, net::open_passt(passt_options(wanted), loop));
   return OpenedNetEnd{.end = std::move(end), .target = ""};
 }
@@ -174,7 +179,7 @@ Result<OpenedNetEnd> open_bare_end(const domain::Domain& domain, const domain::I
                                    EventLoop& loop) {
   switch (wanted.type) {
     case domain::InterfaceType::kUser:
-      return is_with_passt(wanted) ? open_passt_end(wanted, loop) : open_user(domain, wanted, loop);
+      return is_with_passt(wanted) ? open_passt_end(domain, wanted, loop) : open_user(domain, wanted, loop);
     case domain::InterfaceType::kDirect:
       return open_direct(wanted, loop);
     case domain::InterfaceType::kEthernet:

@@ -351,9 +351,10 @@ class Check(CommandTest):
                     "<interface type='bridge'><source bridge='vmm-none'/></interface>"
                     "<interface type='ethernet'><target dev='vmm-gone' managed='no'/></interface>"
                     "<interface type='direct'><source dev='vmm-eth' mode='bridge'/></interface>"
-                    "<interface type='user'><backend type='passt'/><source dev='vmm-out'/></interface>")
+                    "<interface type='user'><backend type='passt' logFile='none/log'/><source dev='vmm-out'/></interface>")
         self.finds("<interface>: vmm-none: there is no such bridge", "<interface>: vmm-gone: there is no such interface",
-                   "<interface>: vmm-eth: there is no such interface", "<interface>: vmm-out: there is no such interface", status=1)
+                   "<interface>: vmm-eth: there is no such interface", "<interface>: vmm-out: there is no such interface",
+                   "<interface>/<backend>: the folder none cannot be used", status=1)
 
     def test_a_pipe_for_a_console_is_left_alone(self):
         os.mkfifo(self.path("pipe"))
