@@ -330,8 +330,8 @@ grep dhcp= /tmp/dhcp
         self.wait_until_gone()
 
     def test_ends_when_vmm_is_killed(self):
-        with Guest("read line", modules=MODULES, serials=self.interface()) as guest, guest.start() as run:
-            run.wait_for("Linux version")
+        with Guest("echo up=yes\nread line", modules=MODULES, serials=self.interface()) as guest, guest.start() as run:
+            run.wait_for("^up=")
             self.assertEqual(len(processes("passt")), 1)
             run.process.kill()
             run.process.wait()
@@ -417,8 +417,8 @@ class Direct(NetworkTest):
 
     def test_what_was_left_by_a_killed_guest_makes_way(self):
         interface = f"{STDIO}<interface type='direct'><mac address='52:54:00:12:34:56'/><source dev='wire0' mode='bridge'/></interface>"
-        with Guest("read line", modules=MODULES, serials=interface) as guest, guest.start() as run:
-            run.wait_for("Linux version")
+        with Guest("echo up=yes\nread line", modules=MODULES, serials=interface) as guest, guest.start() as run:
+            run.wait_for("^up=")
             run.process.kill()
             run.process.wait()
             self.assertIn("macvtap0", os.listdir("/sys/class/net"))
