@@ -27,7 +27,8 @@ EventLoop& loop_of_all() {
 
 class StreamNetFuzzer final : private NetReceiver {
  public:
-  explicit StreamNetFuzzer(fuzz::Input& input) : input_(input), room_(kMaxPacketBytes) {}
+  explicit StreamNetFuzzer(fuzz::Input& input)
+      : input_(input), room_(kMaxPacketBytes), buffer_(size_t{256} * 1024) {}
   StreamNetFuzzer(const StreamNetFuzzer&) = delete;
   StreamNetFuzzer& operator=(const StreamNetFuzzer&) = delete;
 
@@ -107,9 +108,8 @@ class StreamNetFuzzer final : private NetReceiver {
     if (!has_peer_) {
       return;
     }
-    std::vector<std::byte> bytes(size_t{256} * 1024);
-    const ssize_t count = ::recv(peer_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
-    heard_.insert(heard_.end(), bytes.begin(), bytes.begin() + std::max<ssize_t>(count, 0));
+    const ssize_t count = ::recv(peer_.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+    heard_.insert(heard_.end(), buffer_.begin(), buffer_.begin() + std::max<ssize_t>(count, 0));
     while (heard_.size() >= 4) {
       const size_t length = load_be<uint32_t>(heard_.data());
       VMM_CHECK(length >= kEthernetHeaderBytes && length <= StreamSocketEnd::kMostSentBytes,
@@ -134,6 +134,7 @@ class StreamNetFuzzer final : private NetReceiver {
   bool has_peer_ = true;
   std::unique_ptr<StreamSocketEnd> end_;
   std::vector<std::byte> room_;
+  std::vector<std::byte> buffer_;
   std::vector<std::byte> heard_;
 };
 

@@ -237,7 +237,7 @@ Status check_before(const MacvtapOptions& options) {
 Result<std::string> make_link(const MacvtapOptions& options) {
   const unsigned device = ::if_nametoindex(options.device.c_str());
   for (int number = 0; number < kMostNames; ++number) {
-    const std::string name = options.name.empty() ? fmt::format("{}{}", kKind, number) : options.name;
+    std::string name = options.name.empty() ? fmt::format("{}{}", kKind, number) : options.name;
     const int error = request_of(options, name, device).send();
     if (error == 0) {
       return name;
