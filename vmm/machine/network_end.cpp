@@ -4,6 +4,8 @@
 #include <array>
 #include <iterator>
 #include <optional>
+#include <span>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -202,8 +204,9 @@ net::SpoofRules spoof_rules(const domain::Interface& wanted) {
                         .only_ip4_and_arp = is_all,
                         .mac = mac_of(wanted)};
   for (const domain::IpAddress& address : wanted.filter_ips) {
-    net::SpoofRules::Ip4& to = rules.addresses.emplace_back();
-    std::ranges::copy_n(address_of(address).bytes().begin(), to.size(), to.begin());
+    const IpAddress ip = address_of(address);
+    std::ranges::copy(std::span(ip.bytes()).first<std::tuple_size_v<net::SpoofRules::Ip4>>(),
+                      rules.addresses.emplace_back().begin());
   }
   return rules;
 }
