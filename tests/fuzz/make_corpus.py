@@ -619,6 +619,24 @@ def option_roms():
     save("option_rom", "none-for-a-pc", rom_image(3, True))
 
 
+def spoof():
+    own, other, send = u8(1), u8(0) + bytes(6), u8(60) + bytes(60) + u8(1, 20, 16, 14)
+    right = own + u8(0, 1, 0) + bytes(11) + u8(1) + send
+    hidden = own + u8(2, 0, 1, 1, 0) + bytes(11) + u8(0, 10, 0, 0, 9) + send
+    arp = own + u8(0, 1, 1, 1, 0) + bytes(4) + send
+    for name, rules in (("clean", 31), ("ip", 2), ("arp", 12)):
+        save("spoof", name, u8(rules) + (right + hidden + arp + other + u8(0, 0, 2) + send) * 3)
+
+
+def stream_net():
+    want, frame, cut = u8(1, 1), u8(7) + u16(700) + u8(0) + bytes(64), u8(5, 9) + bytes.fromhex("0000000e0102030405")
+    packet = u8(3) + u16(65000) + u8(31) + bytes(12) + bytes.fromhex("08004500") + bytes(48) + u8(1, 1, 100) + u16(34) + u8(16)
+    save("stream_net", "both-ways", want + (frame + packet) * 6)
+    save("stream_net", "behind", u8(1, 0) + (frame * 20 + packet * 20) + want + frame)
+    save("stream_net", "mistakes", want + cut + frame + u8(5, 4) + bytes.fromhex("ffffffff") + frame + packet)
+    save("stream_net", "ends", want + cut + frame + u8(2, 0) + packet * 2)
+
+
 def main():
     images()
     domains()
@@ -638,6 +656,8 @@ def main():
     coalescer()
     user_net()
     option_roms()
+    spoof()
+    stream_net()
 
 
 if __name__ == "__main__":

@@ -21,9 +21,11 @@ class NetCounters {
     uint64_t dropped = 0;  // packets, which are not in `packets`
   };
   struct Values {
-    Direction received;              // dropped: the guest had no room for them, or the link was down
-    Direction sent;                  // dropped: the network did not take them, or the link was down
-    uint64_t received_filtered = 0;  // packets that the guest's driver does not want
+    Direction received;  // dropped: the guest had no room for them, or the link was down
+    // dropped: the network did not take them, a filter against false addresses (<filterref>) stopped them, or
+    // the link was down
+    Direction sent;
+    uint64_t received_filtered = 0;  // packets that the guest's driver, or that filter, does not want
     uint64_t sent_errors = 0;        // packets that are none, or ask for what was not negotiated
   };
 

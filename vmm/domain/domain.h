@@ -423,7 +423,20 @@ struct GuestOffloads {
 };
 
 // <filterref>: libvirt's filters of these names.
-enum class InterfaceFilter : uint8_t { kNone, kNoMacSpoofing, kNoIpSpoofing, kNoArpSpoofing, kCleanTraffic };
+enum class InterfaceFilter : uint8_t {
+  kNone,
+  kNoMacSpoofing,
+  kNoIpSpoofing,
+  kNoArpMacSpoofing,
+  kNoArpIpSpoofing,
+  kNoArpSpoofing,  // the two before it
+  kCleanTraffic,   // all of them, and nothing but IPv4 and ARP
+};
+// Whether it looks at the guest's IPv4 addresses.
+constexpr bool looks_at_ips(InterfaceFilter filter) {
+  return filter != InterfaceFilter::kNone && filter != InterfaceFilter::kNoMacSpoofing &&
+         filter != InterfaceFilter::kNoArpMacSpoofing;
+}
 
 // <rom>: of what firmware boots from the network.
 struct InterfaceRom {
@@ -461,7 +474,7 @@ struct Interface {
   std::optional<Bandwidth> inbound;   // what the guest receives
   std::optional<Bandwidth> outbound;  // what it sends
   InterfaceFilter filter = InterfaceFilter::kNone;
-  std::vector<IpAddress> filter_ips;  // the guest's addresses (IPv4); not with kNone or kNoMacSpoofing
+  std::vector<IpAddress> filter_ips;  // the guest's addresses (IPv4), where the filter looks at them
   bool link_is_up = true;
   std::optional<uint32_t> mtu;  // kMinMtu to kMaxMtu
   InterfaceRom rom;

@@ -135,12 +135,14 @@ void read_filter(const ReadContext& context, const Element& element, Interface& 
   interface.filter = read_choice(context, *filter, "filter", InterfaceFilter::kNone,
                                  {{"no-mac-spoofing", InterfaceFilter::kNoMacSpoofing},
                                   {"no-ip-spoofing", InterfaceFilter::kNoIpSpoofing},
+                                  {"no-arp-mac-spoofing", InterfaceFilter::kNoArpMacSpoofing},
+                                  {"no-arp-ip-spoofing", InterfaceFilter::kNoArpIpSpoofing},
                                   {"no-arp-spoofing", InterfaceFilter::kNoArpSpoofing},
                                   {"clean-traffic", InterfaceFilter::kCleanTraffic}});
   read_filter_parameters(context, *filter, interface);
   const auto is_ip = [](const Element& parameter) { return parameter.value_of("name") == "IP"; };
-  if (interface.filter == InterfaceFilter::kNoMacSpoofing) {
-    interface.filter_ips.clear();  // it looks at none
+  if (interface.filter != InterfaceFilter::kNone && !looks_at_ips(interface.filter)) {
+    interface.filter_ips.clear();
   } else if (!filter->has_mistakes() && !std::ranges::any_of(filter->children, is_ip)) {
     context.report.error(filter->line,
                          fmt::format("{}: the guest's address is not learned from what it sends; give it: "

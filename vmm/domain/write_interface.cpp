@@ -48,6 +48,10 @@ std::string_view name_of(InterfaceFilter filter) {
       return "no-mac-spoofing";
     case InterfaceFilter::kNoIpSpoofing:
       return "no-ip-spoofing";
+    case InterfaceFilter::kNoArpMacSpoofing:
+      return "no-arp-mac-spoofing";
+    case InterfaceFilter::kNoArpIpSpoofing:
+      return "no-arp-ip-spoofing";
     case InterfaceFilter::kNoArpSpoofing:
       return "no-arp-spoofing";
     case InterfaceFilter::kNone:

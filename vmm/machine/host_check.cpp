@@ -582,6 +582,9 @@ class HostChecker {
       if (!is_doubtful(interface.line)) {
         check_card_rom(interface);
       }
+      if (!interface.log_file.empty()) {
+        note(interface.line, "<interface>/<backend>", check_log_of(interface));
+      }
     }
     check_boot_folder();
   }
@@ -614,6 +617,17 @@ class HostChecker {
                        printable(network.boot_file), printable(network.tftp_folder.native()),
                        errno_text(errno)));
     }
+  }
+
+  Status check_log_of(const domain::Interface& interface) const {
+    const fs::path& file = interface.log_file;
+    VMM_TRY(refuse_as_output(domain_, file));
+    if (!is_there(file)) {
+      return check_folder(folder_of(file));
+    }
+    return ::access(file.c_str(), W_OK) == 0
+               ? Status()
+               : fail("{}: cannot be written: {}", file.native(), errno_text(errno));
   }
 
   // --- The rest ---

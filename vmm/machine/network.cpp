@@ -19,7 +19,7 @@ constexpr uint32_t kDefaultQueueSize = 256;
 // What the domain asks for and is done without.
 void warn_of_what_is_left_out(const domain::Domain& domain, const domain::Interface& wanted) {
   if (wanted.driver == domain::InterfaceDriver::kVhost) {
-    log::warning("{}: <interface>: vhost is not there yet; vmm moves the packets itself",
+    log::warning("{}: <interface>: vhost is not used yet; vmm moves the packets itself",
                  domain.where(wanted.line));
   }
 }
@@ -112,9 +112,10 @@ Status Network::add(const domain::Domain& domain, const domain::Interface& wante
   Interface added;
   added.name = domain::interface_name(domain, interfaces_.size());
   VMM_ASSIGN_OR_RETURN(EventLoop* const loop, loop_for(wanted));
-  VMM_ASSIGN_OR_RETURN(OpenedNetEnd opened, open_net_end(domain, wanted, *loop));
+  VMM_ASSIGN_OR_RETURN(OpenedNetEnd opened, open_net_end(domain, wanted, added.name, *loop));
   added.end = std::move(opened.end);
   added.target = std::move(opened.target);
+  added.filtered = opened.filtered;
   virtio::VirtioNet::Options options = device_options(wanted, added.name);
   options.on_filter_change = [this, name = added.name] { on_filter_change_(name); };
   added.device = std::make_unique<virtio::VirtioNet>(*added.end, std::move(options));
@@ -185,6 +186,9 @@ std::vector<InterfaceInfo> Network::interfaces() const {
     infos.push_back(info_of(*interface.device));
     infos.back().name = interface.name;
     infos.back().target = interface.target;
+    if (interface.filtered != nullptr) {
+      infos.back().counters.received_filtered += interface.filtered->received_filtered();
+    }
   }
   return infos;
 }

@@ -23,6 +23,7 @@
 #include "vmm/machine/interface_info.h"
 #include "vmm/machine/io_thread.h"
 #include "vmm/machine/virtio_places.h"
+#include "vmm/net/filtered_end.h"
 
 namespace vmm {
 
@@ -64,6 +65,7 @@ class Network {
     std::vector<std::byte> rom;  // empty: it has none
     bool rom_is_in_bar = true;
     std::unique_ptr<NetEnd> end;
+    const net::FilteredEnd* filtered = nullptr;  // within `end`, or none
     std::unique_ptr<virtio::VirtioNet> device;
     VirtioTransport transport;
   };

@@ -2,14 +2,20 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <optional>
+#include <span>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "vmm/domain/libvirt_network.h"
 #include "vmm/domain/port_forwards.h"
+#include "vmm/machine/output_files.h"
 #include "vmm/net/host_link.h"
 #include "vmm/net/limited_end.h"
+#include "vmm/net/macvtap.h"
+#include "vmm/net/passt.h"
 #include "vmm/net/pcap_file.h"
 #include "vmm/net/recorded_end.h"
 #include "vmm/net/tap.h"
@@ -96,19 +102,113 @@ Result<OpenedNetEnd> open_tap(const domain::Interface& wanted, EventLoop& loop) 
   return OpenedNetEnd{.end = std::move(opened.end), .target = std::move(opened.name)};
 }
 
-Status check_that_it_is_there(const domain::Interface& wanted) {
-  if (wanted.filter != domain::InterfaceFilter::kNone) {
-    return fail_configuration(
-        "<filterref> is not there yet, and the guest is not started without it; remove it");
+net::PasstOptions::Forward forward_of(const domain::PortForward& forward) {
+  net::PasstOptions::Forward to{.is_udp = forward.protocol == domain::IpProtocol::kUdp,
+                                .device = forward.device};
+  if (forward.address) {
+    to.address = address_of(*forward.address);
   }
-  if (wanted.type == domain::InterfaceType::kDirect) {
-    return fail_configuration("type='direct' is not there yet; use type='bridge'");
+  for (const domain::PortRange& range : forward.ranges) {
+    to.ranges.push_back(
+        {.first = range.first, .last = range.last, .to = range.to, .is_excluded = range.is_excluded});
   }
-  if (wanted.type == domain::InterfaceType::kUser && wanted.backend == domain::UserBackend::kPasst) {
-    return fail_configuration(
-        "<backend type='passt'/> is not there yet; leave it out, and libslirp does the same");
+  return to;
+}
+
+net::PasstOptions passt_options(const domain::Interface& wanted) {
+  net::PasstOptions options{
+      .device = wanted.device, .mtu = wanted.mtu.value_or(0), .log_file = wanted.log_file.native()};
+  if (wanted.ipv4) {
+    options.ip4 = address_of(wanted.ipv4->address);
+    options.prefix4 = wanted.ipv4->prefix;
   }
-  return {};
+  if (wanted.ipv6) {
+    options.ip6 = address_of(wanted.ipv6->address);
+  }
+  std::ranges::transform(wanted.forwards, std::back_inserter(options.forwards), forward_of);
+  return options;
+}
+
+Result<OpenedNetEnd> open_passt_end(const domain::Domain& domain, const domain::Interface& wanted,
+                                    EventLoop& loop) {
+  if (!wanted.log_file.empty()) {
+    VMM_TRY(refuse_as_output(domain, wanted.log_file));
+  }
+  VMM_ASSIGN_OR_RETURN(auto end, net::open_passt(passt_options(wanted), loop));
+  return OpenedNetEnd{.end = std::move(end), .target = ""};
+}
+
+std::array<std::byte, 6> mac_of(const domain::Interface& wanted) {
+  std::array<std::byte, 6> mac{};
+  std::ranges::transform(wanted.mac.bytes, mac.begin(), [](uint8_t byte) { return std::byte{byte}; });
+  return mac;
+}
+
+net::MacvtapMode mode_of(domain::DirectMode mode) {
+  switch (mode) {
+    case domain::DirectMode::kVepa:
+      return net::MacvtapMode::kVepa;
+    case domain::DirectMode::kBridge:
+      return net::MacvtapMode::kBridge;
+    case domain::DirectMode::kPrivate:
+      return net::MacvtapMode::kPrivate;
+    case domain::DirectMode::kPassthrough:
+      break;
+  }
+  return net::MacvtapMode::kPassthrough;
+}
+
+net::MacvtapOptions macvtap_options(const domain::Interface& wanted) {
+  return {.name = wanted.target,
+          .device = wanted.device,
+          .mode = mode_of(wanted.direct_mode),
+          .mac = mac_of(wanted),
+          .pairs = static_cast<uint16_t>(wanted.queues),
+          .mtu = wanted.mtu.value_or(0)};
+}
+
+Result<OpenedNetEnd> open_direct(const domain::Interface& wanted, EventLoop& loop) {
+  VMM_ASSIGN_OR_RETURN(net::OpenedTap opened, net::open_macvtap(macvtap_options(wanted), loop));
+  return OpenedNetEnd{.end = std::move(opened.end), .target = std::move(opened.name)};
+}
+
+bool is_with_passt(const domain::Interface& wanted) {
+  return wanted.type == domain::InterfaceType::kUser && wanted.backend == domain::UserBackend::kPasst;
+}
+
+// What leads to the host or the network, without what stands before it.
+Result<OpenedNetEnd> open_bare_end(const domain::Domain& domain, const domain::Interface& wanted,
+                                   EventLoop& loop) {
+  switch (wanted.type) {
+    case domain::InterfaceType::kUser:
+      return is_with_passt(wanted) ? open_passt_end(domain, wanted, loop) : open_user(domain, wanted, loop);
+    case domain::InterfaceType::kDirect:
+      return open_direct(wanted, loop);
+    case domain::InterfaceType::kEthernet:
+    case domain::InterfaceType::kBridge:
+    case domain::InterfaceType::kNetwork:
+      break;
+  }
+  return open_tap(wanted, loop);
+}
+
+net::SpoofRules spoof_rules(const domain::Interface& wanted) {
+  using Filter = domain::InterfaceFilter;
+  const Filter filter = wanted.filter;
+  const bool is_all = filter == Filter::kCleanTraffic;
+  const bool is_arp = is_all || filter == Filter::kNoArpSpoofing;
+  net::SpoofRules rules{.own_mac = is_all || filter == Filter::kNoMacSpoofing,
+                        .own_ip = is_all || filter == Filter::kNoIpSpoofing,
+                        .own_mac_in_arp = is_arp || filter == Filter::kNoArpMacSpoofing,
+                        .own_ip_in_arp = is_arp || filter == Filter::kNoArpIpSpoofing,
+                        .only_ip4_and_arp = is_all,
+                        .mac = mac_of(wanted)};
+  for (const domain::IpAddress& address : wanted.filter_ips) {
+    const IpAddress ip = address_of(address);
+    std::ranges::copy(std::span(ip.bytes()).first<std::tuple_size_v<net::SpoofRules::Ip4>>(),
+                      rules.addresses.emplace_back().begin());
+  }
+  return rules;
 }
 
 net::Bandwidth bandwidth_of(const std::optional<domain::Bandwidth>& wanted) {
@@ -124,20 +224,25 @@ net::Bandwidth bandwidth_of(const std::optional<domain::Bandwidth>& wanted) {
 }  // namespace
 
 Status check_net_end(const domain::Interface& wanted) {
-  VMM_TRY(check_that_it_is_there(wanted));
   if (wanted.type == domain::InterfaceType::kUser) {
-    return {};
+    return is_with_passt(wanted) ? net::check_passt(passt_options(wanted)) : Status();
+  }
+  if (wanted.type == domain::InterfaceType::kDirect) {
+    return net::check_macvtap(macvtap_options(wanted));
   }
   VMM_ASSIGN_OR_RETURN(const net::TapOptions options, tap_options(wanted));
   return net::check_tap(options);
 }
 
 Result<OpenedNetEnd> open_net_end(const domain::Domain& domain, const domain::Interface& wanted,
-                                  EventLoop& loop) {
-  VMM_TRY(check_that_it_is_there(wanted));
-  VMM_ASSIGN_OR_RETURN(OpenedNetEnd opened, wanted.type == domain::InterfaceType::kUser
-                                                ? open_user(domain, wanted, loop)
-                                                : open_tap(wanted, loop));
+                                  const std::string& name, EventLoop& loop) {
+  VMM_ASSIGN_OR_RETURN(OpenedNetEnd opened, open_bare_end(domain, wanted, loop));
+  // What it drops uses up no bandwidth, and is recorded.
+  if (wanted.filter != domain::InterfaceFilter::kNone) {
+    auto filtered = std::make_unique<net::FilteredEnd>(std::move(opened.end), spoof_rules(wanted), name);
+    opened.filtered = filtered.get();
+    opened.end = std::move(filtered);
+  }
   if (wanted.inbound || wanted.outbound) {
     VMM_ASSIGN_OR_RETURN(opened.end, net::LimitedEnd::create(loop, std::move(opened.end),
                                                              {.to_guest = bandwidth_of(wanted.inbound),

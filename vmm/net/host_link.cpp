@@ -5,11 +5,13 @@
 //
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
+#include <net/if_arp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -23,7 +25,15 @@ ifreq request_for(const std::string& name) {
 }
 
 std::string why(int error) {
-  return error == EPERM ? "this needs the capability CAP_NET_ADMIN" : errno_text(error);
+  switch (error) {
+    case EPERM:
+      return "this needs the capability CAP_NET_ADMIN";
+    case EADDRINUSE:
+    case EBUSY:
+      return "another one at the same interface has its MAC address";
+    default:
+      return errno_text(error);
+  }
 }
 
 }  // namespace
@@ -66,6 +76,16 @@ Status HostLinks::set_mtu(const std::string& name, uint32_t mtu) const {
   request.ifr_mtu = static_cast<int>(mtu);
   if (::ioctl(socket_.get(), SIOCSIFMTU, &request) != 0) {
     return fail("{}: cannot be given the MTU {}: {}", name, mtu, why(errno));
+  }
+  return {};
+}
+
+Status HostLinks::set_mac(const std::string& name, const std::array<std::byte, 6>& mac) const {
+  ifreq request = request_for(name);
+  request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+  std::memcpy(request.ifr_hwaddr.sa_data, mac.data(), mac.size());
+  if (::ioctl(socket_.get(), SIOCSIFHWADDR, &request) != 0) {
+    return fail("{}: cannot be given the guest's MAC address: {}", name, why(errno));
   }
   return {};
 }

@@ -3,6 +3,8 @@
 // Threads: any.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -20,6 +22,7 @@ class HostLinks {
   // Errors name what could not be done to which interface.
   Status set_up(const std::string& name) const;
   Status set_mtu(const std::string& name, uint32_t mtu) const;
+  Status set_mac(const std::string& name, const std::array<std::byte, 6>& mac) const;
   Status add_to_bridge(const std::string& name, const std::string& bridge) const;
 
  private:

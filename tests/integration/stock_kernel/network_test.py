@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 
 sys.dont_write_bytecode = True
@@ -286,6 +287,174 @@ nc 198.51.100.1 81 </dev/null
             serving.wait_end()
             self.assertEqual(serving.status, 0, serving.account())
             self.assertEqual(serving.values()["ended"], "yes")
+
+
+def leave_the_labs_chroot():
+    """The lab's command runs in a chroot, where nobody may make a user namespace (unshare(2)), as passt does. Its root
+    becomes that of all mounts that this process sees."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    ms_move, here = 0x2000, os.getcwd()
+    mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    if libc.setns(mounts, CLONE_NEWNS) != 0:  # which leaves the chroot
+        raise OSError(ctypes.get_errno(), "setns")
+    os.close(mounts)
+    os.chdir("/new")
+    if libc.mount(b".", b"/", None, ms_move, None) != 0:
+        raise OSError(ctypes.get_errno(), "mount --move")
+    os.chroot(".")
+    os.chdir(here)
+
+
+def give_way_out(gateway="192.0.2.254"):
+    """A bridge that nobody else is at, as the way to the world; what passt gives to its guest is taken from it."""
+    for command in ("link add out0 type bridge", "addr add 192.0.2.1/24 dev out0", "link set out0 up",
+                    f"route add default via {gateway}"):
+        subprocess.run(["ip", *command.split()], check=True)
+
+
+def processes(name):
+    found = []
+    for number in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{number}/cmdline", "rb") as file:
+                if os.path.basename(file.read().split(b"\0")[0]).startswith(name.encode()):
+                    found.append(int(number))
+        except OSError:
+            pass
+    return found
+
+
+class Passt(NetworkTest):
+    """passt's gateway is the host, as libslirp's is."""
+
+    SCRIPT = """
+mkdir -p /etc /tmp
+chmod +x /dhcp
+ip link set lo up
+ip link set eth0 up
+udhcpc -i eth0 -n -q -f -s /dhcp >/tmp/dhcp 2>&1
+grep dhcp= /tmp/dhcp
+""" + FETCH % f"192.0.2.254:{WEB_PORT}" + SERVE
+
+    @classmethod
+    def setUpClass(cls):
+        if os.environ.get("VMM_LAB") == "emulated":
+            enter_namespace()
+            leave_the_labs_chroot()
+        super().setUpClass()
+        give_way_out()
+
+    def interface(self):
+        return f"""{STDIO}<interface type='user'><backend type='passt'/><mac address='52:54:00:12:34:56'/><ip address='192.0.2.77' prefix='24'/>
+          <portForward proto='tcp' address='127.0.0.1'><range start='{GUEST_WEB}' to='80'/><range start='{GUEST_END}' to='81'/></portForward></interface>"""
+
+    def test_both_ways_and_its_end(self):
+        with Guest(self.SCRIPT, modules=MODULES, serials=self.interface(), files={"dhcp": DHCP}) as guest, guest.start() as run:
+            run.wait_for("^serving=yes")
+            self.assertEqual(len(processes("passt")), 1)
+            self.fetch_from_guest(run, f"127.0.0.1:{GUEST_WEB}")
+            socket.create_connection(("127.0.0.1", GUEST_END), 10).close()
+            run.wait_end()
+            values = run.values()
+            self.assertEqual(run.status, 0, run.account())
+            self.assertRegex(values["dhcp"], r"192\.0\.2\.77/\S+ router=192\.0\.2\.254")
+            self.assertEqual(values["fetched"].split()[0], self.sum)
+        self.wait_until_gone()
+
+    def test_ends_when_vmm_is_killed(self):
+        with Guest("echo up=yes\nread line", modules=MODULES, serials=self.interface()) as guest, guest.start() as run:
+            run.wait_for("^up=")
+            self.assertEqual(len(processes("passt")), 1)
+            run.process.kill()
+            run.process.wait()
+            self.wait_until_gone()
+
+    def wait_until_gone(self):
+        for _ in range(100):
+            if not processes("passt"):
+                return
+            time.sleep(0.2)
+        self.fail("passt has outlived vmm")
+
+
+class Filter(NetworkTest):
+    """A guest that sends from addresses that are not its own, behind a filter; a program at the other side hears it."""
+
+    SCRIPT = """
+ip link set eth0 up
+ip addr add 192.0.2.2/24 dev eth0
+ip addr add 192.0.2.3/24 dev eth0
+echo ready=yes
+read line
+for from in 192.0.2.2 192.0.2.3; do ping -c 2 -W 2 -I $from 192.0.2.1 >/tmp/ping; echo from-$from=$(sed -n 's/.*, \\([0-9]*\\) packets received.*/\\1/p' /tmp/ping); done
+ip link set eth0 down
+ip link set eth0 address 52:54:00:00:00:99
+ip link set eth0 up
+ip addr add 192.0.2.2/24 dev eth0 2>/dev/null
+ping -c 2 -W 2 -I 192.0.2.2 192.0.2.1 >/tmp/ping
+echo from-mac=$(sed -n 's/.*, \\([0-9]*\\) packets received.*/\\1/p' /tmp/ping)
+echo sent=yes
+read line
+"""
+
+    def test_clean_traffic(self):
+        interface = STDIO + """<interface type='ethernet'><mac address='52:54:00:12:34:56'/><target dev='t1'/>
+          <filterref filter='clean-traffic'><parameter name='IP' value='192.0.2.2'/></filterref></interface>"""
+        with Guest("mkdir -p /tmp\n" + self.SCRIPT, modules=MODULES, serials=interface) as guest:
+            control = guest.path("control")
+            with guest.start(("--control", control)) as run:
+                run.wait_for("^ready=")
+                for command in ("addr add 192.0.2.1/24 dev t1", "link set t1 up"):
+                    subprocess.run(["ip", *command.split()], check=True)
+                run.type("go\n")
+                run.wait_for("^sent=")
+                told = subprocess.run([VMM, "ctl", control, "stats", "--output", "json"], stdout=subprocess.PIPE, text=True, check=True, timeout=120)
+                run.type("end\n")
+                run.wait_end()
+                values = run.values()
+                self.assertEqual((values["from-192.0.2.2"], values["from-192.0.2.3"], values["from-mac"]), ("2", "0", "0"), run.account())
+                self.assertGreater(json.loads(told.stdout)["interfaces"][0]["sent-dropped"], 3)
+
+
+class Direct(NetworkTest):
+    """Two ends at one wire: the guest's macvtap, and a macvlan of the host's in the same bridge mode."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        subprocess.run(["mount", "-t", "sysfs", "sysfs", "/sys"], check=True)
+        for command in ("link add wire0 type veth peer name wire1", "link set wire0 up", "link set wire1 up",
+                        "link add link wire0 name host0 type macvlan mode bridge", "addr add 192.0.2.1/24 dev host0",
+                        "-6 addr add 2001:db8::1/64 dev host0 nodad", "link set host0 up"):
+            subprocess.run(["ip", *command.split()], check=True)
+
+    def run_guest(self, inside="", queues="1", cpus=1):
+        interface = f"{STDIO}<interface type='direct'><mac address='52:54:00:12:34:56'/><source dev='wire0' mode='bridge'/>{inside}</interface>"
+        with Guest(Tap.SCRIPT, cpus=cpus, modules=MODULES, serials=interface) as guest, guest.start() as run:
+            run.wait_for("^serving=yes")
+            self.assertIn("macvtap0", os.listdir("/sys/class/net"))
+            self.fetch_from_guest(run, "192.0.2.2")
+            self.fetch_from_guest(run, "[2001:db8::2]")
+            socket.create_connection(("192.0.2.2", 81), 10).close()
+            run.wait_end()
+            values = run.values()
+            self.assertEqual(run.status, 0, run.account())
+            self.assertEqual(values["queues"], queues)
+            for fetched in ("fetched", "fetched6"):
+                self.assertEqual(values[fetched].split()[0], self.sum, fetched)
+        self.assertNotIn("macvtap0", os.listdir("/sys/class/net"))
+
+    def test_bytes_both_ways(self):
+        self.run_guest()
+
+    def test_what_was_left_by_a_killed_guest_makes_way(self):
+        interface = f"{STDIO}<interface type='direct'><mac address='52:54:00:12:34:56'/><source dev='wire0' mode='bridge'/></interface>"
+        with Guest("echo up=yes\nread line", modules=MODULES, serials=interface) as guest, guest.start() as run:
+            run.wait_for("^up=")
+            run.process.kill()
+            run.process.wait()
+            self.assertIn("macvtap0", os.listdir("/sys/class/net"))
+        self.run_guest()
 
 
 if __name__ == "__main__":

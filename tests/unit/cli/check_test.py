@@ -350,9 +350,11 @@ class Check(CommandTest):
         self.domain("<interface type='user'><portForward proto='tcp'><range start='1' to='1'/></portForward></interface>"
                     "<interface type='bridge'><source bridge='vmm-none'/></interface>"
                     "<interface type='ethernet'><target dev='vmm-gone' managed='no'/></interface>"
-                    "<interface type='direct'><source dev='lo' mode='bridge'/></interface>")
+                    "<interface type='direct'><source dev='vmm-eth' mode='bridge'/></interface>"
+                    "<interface type='user'><backend type='passt' logFile='none/log'/><source dev='vmm-out'/></interface>")
         self.finds("<interface>: vmm-none: there is no such bridge", "<interface>: vmm-gone: there is no such interface",
-                   "<interface>: type='direct' is not there yet", status=2)
+                   "<interface>: vmm-eth: there is no such interface", "<interface>: vmm-out: there is no such interface",
+                   "<interface>/<backend>: the folder none cannot be used", status=1)
 
     def test_what_the_guest_is_to_boot_from_the_network(self):
         boot = "<boot dev='network'/>"

@@ -452,8 +452,8 @@ class Generator {
     make_offloads(interface);
     interface.inbound = bandwidth();
     interface.outbound = bandwidth();
-    interface.filter = any<InterfaceFilter>(5);
-    if (interface.filter != InterfaceFilter::kNone && interface.filter != InterfaceFilter::kNoMacSpoofing) {
+    interface.filter = any<InterfaceFilter>(7);
+    if (looks_at_ips(interface.filter)) {
       interface.filter_ips.resize(number(1, 2));
       std::ranges::generate(interface.filter_ips, [this] { return ip(false); });
     }

@@ -531,7 +531,15 @@ TEST(DomainInterface, IsFilteredByLibvirtsSimplestFilters) {
   EXPECT_EQ(ip_text(interface.filter_ips[1]), "10.0.0.8");
   EXPECT_EQ(interface_of(bridged("<filterref filter='no-mac-spoofing'/>")).filter,
             InterfaceFilter::kNoMacSpoofing);
+  EXPECT_EQ(interface_of(bridged("<filterref filter='no-arp-mac-spoofing'/>")).filter,
+            InterfaceFilter::kNoArpMacSpoofing);
+  const Interface half = interface_of(
+      bridged("<filterref filter='no-arp-ip-spoofing'><parameter name='IP' value='10.0.0.7'/></filterref>"));
+  EXPECT_EQ(half.filter, InterfaceFilter::kNoArpIpSpoofing);
+  EXPECT_THAT(half.filter_ips, SizeIs(1));
   expect_refusals({
+      {bridged("<filterref filter='no-arp-ip-spoofing'/>"),
+       "<interface>/<filterref>: the guest's address is not learned"},
       {bridged("<filterref filter='allow-dhcp'/>"),
        "<interface>/<filterref filter='allow-dhcp'>: libvirt's filters are"},
       {bridged("<filterref filter='no-ip-spoofing'/>"),
