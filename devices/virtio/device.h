@@ -82,7 +82,8 @@ class VirtioDevice {
 
   // Who may serve queues of it in its place; constant. Null: nobody.
   virtual RingHost* ring_host() { return nullptr; }
-  // Whether that one is to serve this queue. A device that says so has nothing in flight there after let_go().
+  // Whether that one is to serve this queue. A device that says so has nothing in flight there after
+  // let_go().
   virtual bool is_to_be_hosted(uint16_t /*queue*/) const { return false; }
 };
 

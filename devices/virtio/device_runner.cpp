@@ -328,9 +328,9 @@ Status DeviceRunner::hand_over(uint16_t queue) {
   auto hosting = std::make_unique<Hosting>(std::move(call), std::move(error));
   VMM_ASSIGN_OR_RETURN(hosting->call_watch, loop_.watch(hosting->call.fd(), EPOLLIN,
                                                         [this, queue](uint32_t) { hosted_calls(queue); }));
-  VMM_ASSIGN_OR_RETURN(hosting->error_watch,
-                       loop_.watch(hosting->error.fd(), EPOLLIN,
-                                   [this, queue](uint32_t) { hosted_is_broken(queue); }));
+  VMM_ASSIGN_OR_RETURN(
+      hosting->error_watch,
+      loop_.watch(hosting->error.fd(), EPOLLIN, [this, queue](uint32_t) { hosted_is_broken(queue); }));
   const EventFd* const direct = events_.direct_interrupt(queue);
   hosting->called = direct != nullptr ? direct : &hosting->call;
   const QueueLayout& layout = target.ring->layout();

@@ -34,7 +34,8 @@ class RunnerEvents {
   virtual void queue_wants_interrupt(uint16_t queue) = 0;
   virtual void device_failed(uint64_t activation) = 0;  // a queue is broken, or the host is out of resources
   virtual void reset_finished() = 0;                    // once for all reset() before it
-  // What makes an interrupt of this queue when it is signalled, until interrupts_changed(). Null: nothing does.
+  // What makes an interrupt of this queue when it is signalled, until interrupts_changed(). Null: nothing
+  // does.
   virtual const EventFd* direct_interrupt(uint16_t /*queue*/) { return nullptr; }
 
  protected:

@@ -28,8 +28,8 @@ class RingHost {
  public:
   virtual ~RingHost() = default;
 
-  // Takes over a ring, by its number in the device, for a driver that has negotiated these features, which are
-  // the same for all that are hosted at a time. An error: it is left alone.
+  // Takes over a ring, by its number in the device, for a driver that has negotiated these features, which
+  // are the same for all that are hosted at a time. An error: it is left alone.
   virtual Status take(uint16_t number, const HostedRing& ring, uint64_t features) = 0;
   // Another event to be signalled from now on. REQUIRES: as for all below, the ring is taken.
   virtual Status set_call(uint16_t number, const EventFd& call) = 0;

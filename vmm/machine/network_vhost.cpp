@@ -70,8 +70,7 @@ NetCounters::Values counters_with_vhost(const NetCounters::Values& device, const
   values.received = {.packets = less(to_packets, device.received.dropped + device.received_filtered),
                      .bytes = to_bytes,
                      .dropped = to_dropped + device.received.dropped};
-  values.sent = {
-      .packets = from_packets, .bytes = from_bytes, .dropped = from_dropped + device.sent.dropped};
+  values.sent = {.packets = from_packets, .bytes = from_bytes, .dropped = from_dropped + device.sent.dropped};
   return values;
 }
 

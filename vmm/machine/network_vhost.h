@@ -1,4 +1,5 @@
-// Whether the host's kernel moves an <interface>'s packets (<driver name='vhost'/>), and what is counted then.
+// Whether the host's kernel moves an <interface>'s packets (<driver name='vhost'/>), and what is counted
+// then.
 //
 // Threads: the main thread.
 #pragma once

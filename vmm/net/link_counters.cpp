@@ -28,12 +28,9 @@ std::optional<LinkCounters> counters_in_columns(std::string_view columns) {
     }
     columns.remove_prefix(static_cast<size_t>(end - columns.data()));
   }
-  return LinkCounters{.received = {.packets = values[kInPackets],
-                                   .bytes = values[kInBytes],
-                                   .dropped = values[kInDropped]},
-                      .sent = {.packets = values[kOutPackets],
-                               .bytes = values[kOutBytes],
-                               .dropped = values[kOutDropped]}};
+  return LinkCounters{
+      .received = {.packets = values[kInPackets], .bytes = values[kInBytes], .dropped = values[kInDropped]},
+      .sent = {.packets = values[kOutPackets], .bytes = values[kOutBytes], .dropped = values[kOutDropped]}};
 }
 
 }  // namespace

@@ -108,9 +108,9 @@ Result<std::unique_ptr<VhostHandle>> open_vhost_handle() {
     const int error = errno;
     const bool is_missing = error == ENOENT || error == ENODEV || error == ENXIO;
     return fail("{}: {}{}", kVhostPath, errno_text(error),
-                is_missing         ? "; load the host's module vhost_net (modprobe vhost_net)"
+                is_missing        ? "; load the host's module vhost_net (modprobe vhost_net)"
                 : error == EACCES ? "; its group may use it (ls -l /dev/vhost-net)"
-                                   : "");
+                                  : "");
   }
   return std::make_unique<KernelHandle>(std::move(fd));
 }

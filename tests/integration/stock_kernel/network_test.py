@@ -447,6 +447,10 @@ class Direct(NetworkTest):
     def test_bytes_both_ways(self):
         self.run_guest()
 
+    def test_with_vhost(self):
+        subprocess.run(["modprobe", "vhost_net"], check=True)
+        self.run_guest("<driver name='vhost'/>")
+
     def test_what_was_left_by_a_killed_guest_makes_way(self):
         interface = f"{STDIO}<interface type='direct'><mac address='52:54:00:12:34:56'/><source dev='wire0' mode='bridge'/></interface>"
         with Guest("echo up=yes\nread line", modules=MODULES, serials=interface) as guest, guest.start() as run:
@@ -455,6 +459,112 @@ class Direct(NetworkTest):
             run.process.wait()
             self.assertIn("macvtap0", os.listdir("/sys/class/net"))
         self.run_guest()
+
+
+class Vhost(NetworkTest):
+    """The host's kernel moves the packets, of a tap: through a whole life of a guest, on both machines."""
+
+    UP = """
+ip link set lo up
+carrier() { for round in $(seq 300); do [ "$(cat /sys/class/net/eth0/carrier)" = $1 ] && break; sleep 0.2; done; }
+net_up() {
+  ip addr add 192.0.2.2/24 dev eth0
+  echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad
+  ip -6 addr add 2001:db8::2/64 dev eth0
+  ip link set eth0 up
+}
+net_up
+echo up=yes
+"""
+    LIFE = UP + """
+fetch() { wget -q -O - http://192.0.2.1:%d/blob | sha256sum; }
+mkdir -p /www
+dd if=/dev/urandom of=/www/blob bs=1M count=8 2>/dev/null
+echo served=$(sha256sum </www/blob)
+httpd -p 80 -h /www
+echo serving=yes
+while read -r line; do
+  case $line in
+    fetch) echo fetched=$(fetch) ;;
+    carrier) carrier 0; echo carrier=down; carrier 1; echo carrier=up ;;
+    rebind)
+      device=$(basename $(readlink /sys/class/net/eth0/device))
+      echo $device >/sys/bus/virtio/drivers/virtio_net/unbind
+      echo $device >/sys/bus/virtio/drivers/virtio_net/bind
+      net_up
+      echo rebound=yes ;;
+    reboot) reboot -f ;;
+    end) break ;;
+  esac
+done
+""" % WEB_PORT
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        subprocess.run(["modprobe", "vhost_net"], check=True)
+
+    def address(self, name):
+        for command in (f"addr replace 192.0.2.1/24 dev {name}", f"-6 addr replace 2001:db8::1/64 dev {name} nodad", f"link set {name} up"):
+            subprocess.run(["ip", *command.split()], check=True)
+
+    def move_bytes(self, run):
+        """Both ways."""
+        run.type("fetch\n")
+        self.assertEqual(run.wait_for("^fetched=(\\S+)").group(1).decode(), self.sum, run.account())
+        self.fetch_from_guest(run, "192.0.2.2")
+        self.fetch_from_guest(run, "[2001:db8::2]")
+
+    def ctl(self, control, *arguments):
+        return subprocess.run([VMM, "ctl", control, *arguments], stdout=subprocess.PIPE, text=True, check=True, timeout=120).stdout
+
+    def interface_stats(self, control):
+        return json.loads(self.ctl(control, "stats", "--output", "json"))["interfaces"][0]
+
+    def live_on(self, machine, driver="name='vhost'", cpus=1):
+        interface = f"{STDIO}<interface type='ethernet'><target dev='t2'/><driver {driver}/></interface>"
+        with Guest(self.LIFE, machine=machine, cpus=cpus, modules=MODULES, serials=interface) as guest:
+            control = guest.path("control")
+            with guest.start(("--control", control, "--log-level", "info")) as run:
+                run.wait_for("^up=")
+                self.address("t2")
+                run.wait_for("^serving=yes")
+                self.assertIn("the host's kernel moves its packets (vhost)", run.errors)
+                self.move_bytes(run)
+                stats = self.interface_stats(control)
+                self.assertGreater(stats["received-bytes"], BLOB_BYTES)
+                self.assertGreater(stats["sent-bytes"], 16 * MIB)
+                with qmp.Client(control) as client:
+                    run.type("carrier\n")
+                    client.ask("set_link", name="net0", up=False)
+                    run.wait_for("^carrier=down")
+                    client.ask("set_link", name="net0", up=True)
+                    run.wait_for("^carrier=up")
+                    self.move_bytes(run)
+                    client.ask("stop")
+                    client.ask("cont")
+                    self.move_bytes(run)
+                    run.type("rebind\n")
+                    run.wait_for("^rebound=")
+                    self.move_bytes(run)
+                    run.type("reboot\n")
+                    run.wait_for("^up=")
+                    self.address("t2")
+                    run.wait_for("^serving=yes")
+                    self.move_bytes(run)
+                run.type("end\n")
+                run.wait_end()
+                self.assertEqual(run.status, 0, run.account())
+                self.assertNotIn("vmm moves the packets", run.errors)
+
+    def test_a_life_on_pc(self):
+        self.live_on("pc")
+
+    def test_a_life_on_microvm(self):
+        self.live_on("microvm")
+
+    def test_several_queues(self):
+        self.live_on("pc", driver="name='vhost' queues='2'", cpus=2)
 
 
 if __name__ == "__main__":
