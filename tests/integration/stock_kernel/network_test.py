@@ -249,12 +249,12 @@ echo mtu=$(cat /sys/class/net/eth0/mtu)
             return values
 
     def test_of_its_own(self):
-        values = self.run_with("<interface type='ethernet'><target dev='t0'/><mtu size='1400'/></interface>", "t0")
+        values = self.run_with("<interface type='ethernet'><target dev='t0'/><driver name='qemu'/><mtu size='1400'/></interface>", "t0")
         self.assertEqual(values["mtu"], "1400")
 
     def test_of_several_queues_in_a_bridge(self):
         subprocess.run(["ip", "link", "add", "br0", "type", "bridge"], check=True)
-        self.run_with("<interface type='bridge'><source bridge='br0'/><driver queues='2'/></interface>", "br0", cpus=2, queues="2")
+        self.run_with("<interface type='bridge'><source bridge='br0'/><driver name='qemu' queues='2'/></interface>", "br0", cpus=2, queues="2")
 
 
 class Bridge(NetworkTest):
@@ -428,7 +428,7 @@ class Direct(NetworkTest):
                         "-6 addr add 2001:db8::1/64 dev host0 nodad", "link set host0 up"):
             subprocess.run(["ip", *command.split()], check=True)
 
-    def run_guest(self, inside="", queues="1", cpus=1):
+    def run_guest(self, inside="<driver name='qemu'/>", queues="1", cpus=1):
         interface = f"{STDIO}<interface type='direct'><mac address='52:54:00:12:34:56'/><source dev='wire0' mode='bridge'/>{inside}</interface>"
         with Guest(Tap.SCRIPT, cpus=cpus, modules=MODULES, serials=interface) as guest, guest.start() as run:
             run.wait_for("^serving=yes")
