@@ -511,7 +511,7 @@ done
     def move_bytes(self, run):
         """Both ways."""
         run.type("fetch\n")
-        self.assertEqual(run.wait_for("^fetched=(\\S+)").group(1).decode(), self.sum, run.account())
+        self.assertEqual(run.wait_for("^fetched=(\\S+) ").group(1).decode(), self.sum, run.account())
         self.fetch_from_guest(run, "192.0.2.2")
         self.fetch_from_guest(run, "[2001:db8::2]")
 
