@@ -136,8 +136,11 @@ std::optional<Newest> newest_of(const std::string& image) {
   for (auto mark = read_mark(here, ImageMark::kNewer); mark && seen.size() < kMaxChainLayers;
        mark = read_mark(here, ImageMark::kNewer)) {
     const auto other = find_meant(here, *mark);
+    if (other && !seen.insert(*other).second) {
+      break;
+    }
     newest = {.path = other.value_or(mark->path), .is_there = other.has_value()};
-    if (!other || !seen.insert(*other).second) {
+    if (!other) {
       break;
     }
     here = *other;
@@ -159,12 +162,21 @@ std::unexpected<Error> is_older(const std::string& image, const Newest& newest) 
       image, printable(newest.path), image);
 }
 
+// A commit was cut short when all was in this image already, as the one that was merged says: its marks are
+// of before.
+bool is_whole(const std::string& image) {
+  const auto merged = read_mark(image, ImageMark::kMerging);
+  const auto source = merged ? find_meant(image, *merged) : std::nullopt;
+  return source && names(*source, ImageMark::kNewer, image);
+}
+
 // What is half merged is hidden by the image that it comes from, and by nothing else.
 Status check_merging(const std::vector<DiskLayer>& layers, size_t depth) {
   const std::string& image = layers[depth].path;
   const auto merged = read_mark(image, ImageMark::kMerging);
   const auto is_source = [&](const DiskLayer& layer) { return is_meant(*merged, layer.path); };
-  if (!merged || std::any_of(layers.begin(), layers.begin() + static_cast<ptrdiff_t>(depth), is_source)) {
+  if (!merged || is_whole(image) ||
+      std::any_of(layers.begin(), layers.begin() + static_cast<ptrdiff_t>(depth), is_source)) {
     return {};
   }
   const auto other = find_meant(image, *merged);
@@ -219,7 +231,7 @@ Status check_marks(const std::vector<DiskLayer>& layers, bool is_written) {
   for (size_t depth = 0; depth < layers.size(); ++depth) {
     VMM_TRY(check_merging(layers, depth));
   }
-  if (!is_written || layers.empty()) {
+  if (!is_written || layers.empty() || is_whole(layers.front().path)) {
     return {};
   }
   const std::string& image = layers.front().path;
@@ -236,6 +248,10 @@ Status check_marks(const std::vector<DiskLayer>& layers, bool is_written) {
 
 // In an order in which a kill leaves one of them to be refused at most, and never none.
 Status mark_use(const std::vector<DiskLayer>& layers) {
+  if (is_whole(layers.front().path)) {
+    VMM_TRY(remove_mark(layers.front().path, ImageMark::kNewer));
+    VMM_TRY(remove_mark(layers.front().path, ImageMark::kMerging));
+  }
   if (layers.size() < 2 || !names(layers[0].path, ImageMark::kEmptied, layers[1].path)) {
     return {};
   }

@@ -92,7 +92,8 @@ Status CommitJob::start() {
 void CommitJob::empty_merged() const {
   const Status emptied = try_to_empty_merged();
   if (emptied) {
-    mark_or_warn(layers_.front().path, ImageMark::kEmptied, base_path());
+    mark_or_warn(top_path(), ImageMark::kEmptied, base_path());
+    unmark_or_warn(top_path(), ImageMark::kNewer);
     return;
   }
   log::warning(
@@ -125,16 +126,20 @@ void CommitJob::base_is_whole() const { unmark_or_warn(base_path(), ImageMark::k
 Status CommitJob::finish() {
   view_.reset();
   if (options_.top == 0) {
-    const auto overlay = mark_of(base_path(), ImageMark::kNewer);
+    const auto newer = mark_of(base_path(), ImageMark::kNewer);
     const Status done = disk().reopen(options_of_layer(before_, layers_, options_.base), [this] {
+      // At each step one of the two is the one to take.
+      mark_or_warn(top_path(), ImageMark::kNewer, base_path());
       unmark_or_warn(base_path(), ImageMark::kNewer);
       base_is_whole();
       empty_merged();
       return Status();
     });
     if (!done) {
-      if (overlay) {
-        mark_or_warn(base_path(), ImageMark::kNewer, *overlay);
+      unmark_or_warn(top_path(), ImageMark::kNewer);
+      unmark_or_warn(top_path(), ImageMark::kEmptied);
+      if (newer) {
+        mark_or_warn(base_path(), ImageMark::kNewer, *newer);
       }
       return done;
     }

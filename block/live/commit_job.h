@@ -38,6 +38,7 @@ class CommitJob final : public LiveJob {
   void empty_merged() const;
   Status try_to_empty_merged() const;
   void base_is_whole() const;
+  const std::string& top_path() const { return layers_[options_.top].path; }
   const std::string& base_path() const { return layers_[options_.base].path; }
 
   const Options options_;

@@ -659,6 +659,24 @@ TEST_F(LiveMarks, WhatWasEmptiedIsTheNewestWhenItIsWrittenTo) {
   EXPECT_EQ(refusal(top, {base}), "");
 }
 
+// As a kill leaves them at the end of a commit, from step to step.
+TEST_F(LiveMarks, AtEachStepOfACommitsEndOneIsTaken) {
+  const std::string base = make_base("raw");
+  const std::string top = overlay("top", base, "raw");
+  ASSERT_TRUE(set_mark(base, ImageMark::kNewer, top));
+  ASSERT_TRUE(set_mark(base, ImageMark::kMerging, top));
+  EXPECT_NE(refusal(base), "");
+  EXPECT_EQ(refusal(top, {base}), "");
+  ASSERT_TRUE(set_mark(top, ImageMark::kNewer, base));
+  EXPECT_EQ(refusal(base), "");
+  EXPECT_THAT(refusal(top, {base}), HasSubstr("is in " + base));
+  ASSERT_TRUE(mark_use({{.path = base}}));
+  EXPECT_FALSE(mark_of(base, ImageMark::kMerging));
+  EXPECT_FALSE(mark_of(base, ImageMark::kNewer));
+  EXPECT_EQ(refusal(base), "");
+  EXPECT_THAT(refusal(top, {base}), HasSubstr("is in " + base));
+}
+
 // Marks come from files that others may have written.
 TEST_F(LiveMarks, MarksThatMakeNoSenseAreToldAndEndNowhere) {
   const std::string base = make_base("raw");
