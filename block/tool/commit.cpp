@@ -128,7 +128,7 @@ Status empty_image(const CommitOptions& options, const FileState& state, const s
   VMM_TRY(qcow2::make_empty(*image.file, image.header));
   VMM_TRY(give_back_data(options, image.header));
   // Where there can be no marks nobody asks for them.
-  static_cast<void>(set_mark(options.path, ImageMark::kEmptied, base));
+  static_cast<void>(!set_mark(options.path, ImageMark::kEmptied, base));
   return {};
 }
 
