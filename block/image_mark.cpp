@@ -262,16 +262,26 @@ Status mark_use(const std::vector<DiskLayer>& layers) {
 
 Status check_merge(const std::vector<DiskLayer>& layers, size_t base) {
   const std::string& image = layers[base].path;
-  const auto newer = read_mark(image, ImageMark::kNewer);
-  const auto is_it = [&](const DiskLayer& layer) { return is_meant(*newer, layer.path); };
-  if (!newer || std::any_of(layers.begin(), layers.begin() + static_cast<ptrdiff_t>(base), is_it)) {
-    return {};
+  for (const ImageMark which : {ImageMark::kMerging, ImageMark::kNewer}) {
+    const auto mark = read_mark(image, which);
+    const auto is_it = [&](const DiskLayer& layer) { return is_meant(*mark, layer.path); };
+    if (!mark || std::any_of(layers.begin(), layers.begin() + static_cast<ptrdiff_t>(base), is_it)) {
+      continue;
+    }
+    if (which == ImageMark::kMerging) {
+      return fail(
+          "{}: holds a part of {}, whose commit was cut short: end that one first; or, if it is not needed "
+          "any "
+          "more, let the mark be forgotten (vmm-img unmark {})",
+          image, printable(mark->path), image);
+    }
+    return fail(
+        "{}: what its guest wrote last is in {}, which stands on it and would be spoiled; if that is not "
+        "needed "
+        "any more, let the mark be forgotten first (vmm-img unmark {})",
+        image, printable(mark->path), image);
   }
-  return fail(
-      "{}: what its guest wrote last is in {}, which stands on it and would be spoiled; if that is not "
-      "needed "
-      "any more, let the mark be forgotten first (vmm-img unmark {})",
-      image, printable(newer->path), image);
+  return {};
 }
 
 }  // namespace vmm::block

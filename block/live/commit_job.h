@@ -45,6 +45,7 @@ class CommitJob final : public LiveJob {
   const std::vector<DiskLayer> layers_;
   const DiskOptions before_;
   std::unique_ptr<ImageChain> view_;  // of the layers from the top on
+  bool has_part_of_another_ = false;  // the base, of an image above the top
 };
 
 }  // namespace vmm::block

@@ -521,6 +521,12 @@ TEST_F(LiveMarks, SomebodyElsesOverlayIsNotCommitted) {
                             {.path = folder_.file("one"), .format = Format::kQcow2}, {.path = base});
   EXPECT_TRUE(own) << own.error().message();
   EXPECT_EQ(refusal(base), "");
+  // Nor into what holds a part of another.
+  ASSERT_TRUE(set_mark(base, ImageMark::kMerging, folder_.file("one")));
+  const Status over = commit(std::shared_ptr<EventLoop>(EventLoop::create().value()),
+                             {.path = other, .format = Format::kQcow2}, {.path = base});
+  ASSERT_FALSE(over);
+  EXPECT_THAT(over.error().message(), HasSubstr("holds a part of " + folder_.file("one")));
 }
 
 TEST_F(LiveMarks, WhatACommitIsMergedIntoSaysSoUntilItIsWhole) {
@@ -599,6 +605,25 @@ TEST_F(LiveMarks, ACommitThatIsGivenUpWhenItIsReadyLeavesTheBaseWhole) {
     EXPECT_EQ(refusal(base).empty(), is_ready);
     EXPECT_EQ(refusal(top, {base}), "");
   }
+}
+
+TEST_F(LiveMarks, APartOfAnImageFurtherUpIsLeftByACommitFromTheMiddle) {
+  const std::string base = make_base("raw");
+  const std::string middle = overlay("middle", base, "raw");
+  const std::string top = overlay("top", middle, "qcow2");
+  ASSERT_TRUE(set_mark(base, ImageMark::kMerging, top));
+  open(top, Format::kQcow2);
+  work_a_while(30);
+  begin(CommitJob::create(*disk_, {.top = 1, .base = 2}, on_state()));
+  work_till(LiveJob::State::kDone);
+  EXPECT_THAT(refusal(base), HasSubstr("a commit of " + top));
+  EXPECT_EQ(refusal(top, {base}), "");
+  begin(CommitJob::create(*disk_, {.top = 0, .base = 1}, on_state()));
+  work_till(LiveJob::State::kReady);
+  ASSERT_TRUE(job_->complete());
+  work_till(LiveJob::State::kDone);
+  EXPECT_EQ(refusal(base), "");
+  expect_whole(base, "raw");
 }
 
 TEST_F(LiveMarks, WhatIsSkippedNamesTheImageThatStays) {
