@@ -157,8 +157,8 @@ std::unexpected<Error> is_older(const std::string& image, const Newest& newest) 
   }
   return fail_configuration(
       "{}: what its guest wrote last was in {}, which is not there, or another image now: name it where it "
-      "is. "
-      "To go on without what was written since, let the mark on this one be forgotten (vmm-img unmark {})",
+      "is. To go on without what was written since, let the mark on this one be forgotten (vmm-img unmark "
+      "{})",
       image, printable(newest.path), image);
 }
 
@@ -183,8 +183,7 @@ Status check_merging(const std::vector<DiskLayer>& layers, size_t depth) {
   if (!other) {
     return fail_configuration(
         "{}: a commit of {} into it was cut short, and it holds a part of that; that image is not there: "
-        "name "
-        "it where it is now, or restore this one, and let its mark be forgotten (vmm-img unmark {})",
+        "name it where it is now, or restore this one, and let its mark be forgotten (vmm-img unmark {})",
         image, printable(merged->path), image);
   }
   const auto newest = newest_of(*other);
@@ -271,14 +270,12 @@ Status check_merge(const std::vector<DiskLayer>& layers, size_t base) {
     if (which == ImageMark::kMerging) {
       return fail(
           "{}: holds a part of {}, whose commit was cut short: end that one first; or, if it is not needed "
-          "any "
-          "more, let the mark be forgotten (vmm-img unmark {})",
+          "any more, let the mark be forgotten (vmm-img unmark {})",
           image, printable(mark->path), image);
     }
     return fail(
         "{}: what its guest wrote last is in {}, which stands on it and would be spoiled; if that is not "
-        "needed "
-        "any more, let the mark be forgotten first (vmm-img unmark {})",
+        "needed any more, let the mark be forgotten first (vmm-img unmark {})",
         image, printable(mark->path), image);
   }
   return {};

@@ -458,6 +458,22 @@ class LiveMarks : public LiveJobs {
   }
 };
 
+TEST_F(LiveJobs, NewImagesAreAsPrivateAsTheDisksOwnAndTheirOwnerMayWriteThem) {
+  using std::filesystem::perms;
+  const std::string base = make_base("raw");
+  const std::string snap = folder_.file("snap");
+  const std::string copy = folder_.file("copy");
+  open(base, Format::kRaw);
+  std::filesystem::permissions(base, perms::owner_read | perms::group_read);
+  begin(BackupJob::create(*disk_, {.path = copy}, on_state()));
+  work_till(LiveJob::State::kDone);
+  snapshot(snap);
+  for (const std::string& path : {snap, copy}) {
+    EXPECT_EQ(std::filesystem::status(path).permissions(),
+              perms::owner_read | perms::owner_write | perms::group_read);
+  }
+}
+
 TEST_F(LiveMarks, TheImageUnderASnapshotNamesTheNewest) {
   const std::string base = make_base("raw");
   const std::string one = folder_.file("one");
