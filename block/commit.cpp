@@ -101,7 +101,7 @@ Status commit(const std::shared_ptr<EventLoop>& loop, const DiskOptions& overlay
   VMM_TRY(check_room(sources, *disk, base));
   VMM_TRY(check_merge(layers, source.layers));
   // Where there can be no marks nobody is told that this was cut short.
-  static_cast<void>(set_mark(base.path, ImageMark::kMerging, overlay.path));
+  static_cast<void>(!set_mark(base.path, ImageMark::kMerging, overlay.path));
   CopyJob job(
       *loop, sources, disk->device(), base.path,
       {.unit_bytes = kSectorBytes, .is_out_of_order = true, .finds_zeroes = false, .skips_absent = true},

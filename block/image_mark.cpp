@@ -136,8 +136,11 @@ std::optional<Newest> newest_of(const std::string& image) {
   for (auto mark = read_mark(here, ImageMark::kNewer); mark && seen.size() < kMaxChainLayers;
        mark = read_mark(here, ImageMark::kNewer)) {
     const auto other = find_meant(here, *mark);
+    if (other && !seen.insert(*other).second) {
+      break;
+    }
     newest = {.path = other.value_or(mark->path), .is_there = other.has_value()};
-    if (!other || !seen.insert(*other).second) {
+    if (!other) {
       break;
     }
     here = *other;
@@ -154,9 +157,17 @@ std::unexpected<Error> is_older(const std::string& image, const Newest& newest) 
   }
   return fail_configuration(
       "{}: what its guest wrote last was in {}, which is not there, or another image now: name it where it "
-      "is. "
-      "To go on without what was written since, let the mark on this one be forgotten (vmm-img unmark {})",
+      "is. To go on without what was written since, let the mark on this one be forgotten (vmm-img unmark "
+      "{})",
       image, printable(newest.path), image);
+}
+
+// A commit was cut short when all was in this image already, as the one that was merged says: its marks are
+// of before.
+bool is_whole(const std::string& image) {
+  const auto merged = read_mark(image, ImageMark::kMerging);
+  const auto source = merged ? find_meant(image, *merged) : std::nullopt;
+  return source && names(*source, ImageMark::kNewer, image);
 }
 
 // What is half merged is hidden by the image that it comes from, and by nothing else.
@@ -164,15 +175,15 @@ Status check_merging(const std::vector<DiskLayer>& layers, size_t depth) {
   const std::string& image = layers[depth].path;
   const auto merged = read_mark(image, ImageMark::kMerging);
   const auto is_source = [&](const DiskLayer& layer) { return is_meant(*merged, layer.path); };
-  if (!merged || std::any_of(layers.begin(), layers.begin() + static_cast<ptrdiff_t>(depth), is_source)) {
+  if (!merged || is_whole(image) ||
+      std::any_of(layers.begin(), layers.begin() + static_cast<ptrdiff_t>(depth), is_source)) {
     return {};
   }
   const auto other = find_meant(image, *merged);
   if (!other) {
     return fail_configuration(
         "{}: a commit of {} into it was cut short, and it holds a part of that; that image is not there: "
-        "name "
-        "it where it is now, or restore this one, and let its mark be forgotten (vmm-img unmark {})",
+        "name it where it is now, or restore this one, and let its mark be forgotten (vmm-img unmark {})",
         image, printable(merged->path), image);
   }
   const auto newest = newest_of(*other);
@@ -219,7 +230,7 @@ Status check_marks(const std::vector<DiskLayer>& layers, bool is_written) {
   for (size_t depth = 0; depth < layers.size(); ++depth) {
     VMM_TRY(check_merging(layers, depth));
   }
-  if (!is_written || layers.empty()) {
+  if (!is_written || layers.empty() || is_whole(layers.front().path)) {
     return {};
   }
   const std::string& image = layers.front().path;
@@ -236,6 +247,10 @@ Status check_marks(const std::vector<DiskLayer>& layers, bool is_written) {
 
 // In an order in which a kill leaves one of them to be refused at most, and never none.
 Status mark_use(const std::vector<DiskLayer>& layers) {
+  if (is_whole(layers.front().path)) {
+    VMM_TRY(remove_mark(layers.front().path, ImageMark::kNewer));
+    VMM_TRY(remove_mark(layers.front().path, ImageMark::kMerging));
+  }
   if (layers.size() < 2 || !names(layers[0].path, ImageMark::kEmptied, layers[1].path)) {
     return {};
   }
@@ -246,16 +261,24 @@ Status mark_use(const std::vector<DiskLayer>& layers) {
 
 Status check_merge(const std::vector<DiskLayer>& layers, size_t base) {
   const std::string& image = layers[base].path;
-  const auto newer = read_mark(image, ImageMark::kNewer);
-  const auto is_it = [&](const DiskLayer& layer) { return is_meant(*newer, layer.path); };
-  if (!newer || std::any_of(layers.begin(), layers.begin() + static_cast<ptrdiff_t>(base), is_it)) {
-    return {};
+  for (const ImageMark which : {ImageMark::kMerging, ImageMark::kNewer}) {
+    const auto mark = read_mark(image, which);
+    const auto is_it = [&](const DiskLayer& layer) { return is_meant(*mark, layer.path); };
+    if (!mark || std::any_of(layers.begin(), layers.begin() + static_cast<ptrdiff_t>(base), is_it)) {
+      continue;
+    }
+    if (which == ImageMark::kMerging) {
+      return fail(
+          "{}: holds a part of {}, whose commit was cut short: end that one first; or, if it is not needed "
+          "any more, let the mark be forgotten (vmm-img unmark {})",
+          image, printable(mark->path), image);
+    }
+    return fail(
+        "{}: what its guest wrote last is in {}, which stands on it and would be spoiled; if that is not "
+        "needed any more, let the mark be forgotten first (vmm-img unmark {})",
+        image, printable(mark->path), image);
   }
-  return fail(
-      "{}: what its guest wrote last is in {}, which stands on it and would be spoiled; if that is not "
-      "needed "
-      "any more, let the mark be forgotten first (vmm-img unmark {})",
-      image, printable(newer->path), image);
+  return {};
 }
 
 }  // namespace vmm::block

@@ -40,7 +40,7 @@ bool names(const std::string& image, ImageMark mark, const std::string& other);
 // it; else older data are as good as any, but not those that are half merged. Errors (of the configuration)
 // say which image to name in its place.
 Status check_marks(const std::vector<DiskLayer>& layers, bool is_written);
-// A guest writes to the disk from now on: what has only shown the same is older then.
+// A guest writes to the disk, which was checked, from now on: what has only shown the same is older then.
 Status mark_use(const std::vector<DiskLayer>& layers);
 // The layers from 0 to the one above `base` are about to be merged into that: nobody else has newer data.
 Status check_merge(const std::vector<DiskLayer>& layers, size_t base);

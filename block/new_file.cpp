@@ -199,7 +199,7 @@ Status NewFile::take_mode_of(const std::string& image) const {
   if (is_block_device() || ::stat(image.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) {
     return {};
   }
-  if (::chmod(path_.c_str(), info.st_mode & kNewMode) != 0) {
+  if (::chmod(path_.c_str(), (info.st_mode & kNewMode) | S_IRUSR | S_IWUSR) != 0) {
     return fail("{} cannot get the mode of {}: {}", path_, image, errno_text(errno));
   }
   return {};

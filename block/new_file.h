@@ -23,7 +23,8 @@ class NewFile {
   NewFile& operator=(const NewFile&) = delete;
   ~NewFile();
 
-  // Who may read and write it: as another image, whose contents it is to hold. Before anything is written.
+  // Who may read and write it: as another image, whose contents it is to hold, but that its owner may do
+  // both.
   Status take_mode_of(const std::string& image) const;
 
   // Where to write to.

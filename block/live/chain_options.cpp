@@ -77,8 +77,7 @@ Result<std::optional<BackingName>> expect_empty(const std::string& path) {
   if (!is_empty) {
     return fail(
         "{}: has data of its own, which would show in place of the disk's; take a new image (vmm-img create "
-        "-f "
-        "qcow2 -b …)",
+        "-f qcow2 -b …)",
         path);
   }
   if (!image.header.has_backing_file()) {

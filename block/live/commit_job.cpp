@@ -1,5 +1,6 @@
 #include "block/live/commit_job.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "block/changed_image.h"
@@ -68,7 +69,15 @@ Status CommitJob::start() {
   if (options_.top > 0) {
     view_ = chain->view_from(options_.top);
   }
-  mark_or_warn(base_path(), ImageMark::kMerging, layers_[options_.top].path);
+  // What it holds of one further up stays in it.
+  const auto is_named = [this](const DiskLayer& layer) {
+    return names(base_path(), ImageMark::kMerging, layer.path);
+  };
+  has_part_of_another_ =
+      std::any_of(layers_.begin(), layers_.begin() + static_cast<ptrdiff_t>(options_.top), is_named);
+  if (!has_part_of_another_) {
+    mark_or_warn(base_path(), ImageMark::kMerging, top_path());
+  }
   const uint32_t merged = options_.base - options_.top;
   return start_copy(
       {.source = options_.top > 0 ? view_.get() : chain,
@@ -92,7 +101,8 @@ Status CommitJob::start() {
 void CommitJob::empty_merged() const {
   const Status emptied = try_to_empty_merged();
   if (emptied) {
-    mark_or_warn(layers_.front().path, ImageMark::kEmptied, base_path());
+    mark_or_warn(top_path(), ImageMark::kEmptied, base_path());
+    unmark_or_warn(top_path(), ImageMark::kNewer);
     return;
   }
   log::warning(
@@ -120,21 +130,29 @@ Status CommitJob::try_to_empty_merged() const {
 }
 
 // All of it is on stable storage, and nothing but this has been written since: who opens it finds all.
-void CommitJob::base_is_whole() const { unmark_or_warn(base_path(), ImageMark::kMerging); }
+void CommitJob::base_is_whole() const {
+  if (!has_part_of_another_) {
+    unmark_or_warn(base_path(), ImageMark::kMerging);
+  }
+}
 
 Status CommitJob::finish() {
   view_.reset();
   if (options_.top == 0) {
-    const auto overlay = mark_of(base_path(), ImageMark::kNewer);
+    const auto newer = mark_of(base_path(), ImageMark::kNewer);
     const Status done = disk().reopen(options_of_layer(before_, layers_, options_.base), [this] {
+      // At each step one of the two is the one to take.
+      mark_or_warn(top_path(), ImageMark::kNewer, base_path());
       unmark_or_warn(base_path(), ImageMark::kNewer);
       base_is_whole();
       empty_merged();
       return Status();
     });
     if (!done) {
-      if (overlay) {
-        mark_or_warn(base_path(), ImageMark::kNewer, *overlay);
+      unmark_or_warn(top_path(), ImageMark::kNewer);
+      unmark_or_warn(top_path(), ImageMark::kEmptied);
+      if (newer) {
+        mark_or_warn(base_path(), ImageMark::kNewer, *newer);
       }
       return done;
     }

@@ -38,12 +38,14 @@ class CommitJob final : public LiveJob {
   void empty_merged() const;
   Status try_to_empty_merged() const;
   void base_is_whole() const;
+  const std::string& top_path() const { return layers_[options_.top].path; }
   const std::string& base_path() const { return layers_[options_.base].path; }
 
   const Options options_;
   const std::vector<DiskLayer> layers_;
   const DiskOptions before_;
   std::unique_ptr<ImageChain> view_;  // of the layers from the top on
+  bool has_part_of_another_ = false;  // the base, of an image above the top
 };
 
 }  // namespace vmm::block

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -85,6 +86,14 @@ Status check_layers(const CommitOptions& options, const std::vector<Layer>& laye
   return {};
 }
 
+// What is refused leaves the base as long as it was, too.
+Status check_others(const std::vector<Layer>& layers, size_t base) {
+  std::vector<DiskLayer> checked;
+  std::ranges::transform(layers, std::back_inserter(checked),
+                         [](const Layer& layer) { return DiskLayer{.path = layer.path}; });
+  return check_merge(checked, base);
+}
+
 // Who uses the image is told before anything is changed; afterwards it must still be the same.
 Result<FileState> prepare_to_empty(const std::string& path) {
   VMM_ASSIGN_OR_RETURN(const ChangedImage image, open_changed_image(path));
@@ -128,7 +137,7 @@ Status empty_image(const CommitOptions& options, const FileState& state, const s
   VMM_TRY(qcow2::make_empty(*image.file, image.header));
   VMM_TRY(give_back_data(options, image.header));
   // Where there can be no marks nobody asks for them.
-  static_cast<void>(set_mark(options.path, ImageMark::kEmptied, base));
+  static_cast<void>(!set_mark(options.path, ImageMark::kEmptied, base));
   return {};
 }
 
@@ -141,6 +150,7 @@ Result<int> commit(const CommitOptions& options) {
   VMM_ASSIGN_OR_RETURN(const std::vector<Layer> layers, layers_of(top));
   VMM_ASSIGN_OR_RETURN(const size_t base, find_base(options, layers));
   VMM_TRY(check_layers(options, layers, base));
+  VMM_TRY(check_others(layers, base));
   if (options.empties()) {
     VMM_ASSIGN_OR_RETURN(top.expected, prepare_to_empty(options.path));
   }

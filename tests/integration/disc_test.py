@@ -119,7 +119,7 @@ class Disc(FirmwareTest):
     def test_is_changed_while_the_guest_runs(self):
         with self.run_guest() as session:
             self.wait_until_it_runs(session)
-            self.assertIn(f"hdc  cdrom  {self.path('one.iso')}", self.ctl("status"))
+            self.assertIn(f"hdc      cdrom   {self.path('one.iso')}", self.ctl("status"))
             self.assertEqual(self.boot_disc(session), b"one")
             self.ctl("change", self.path("two.iso"))
             self.assertEqual(self.boot_disc(session), b"two")
@@ -167,7 +167,7 @@ class Disc(FirmwareTest):
     def test_one_that_may_be_missing_leaves_an_empty_drive(self):
         with self.run_guest(lambda text: text.replace("file='one.iso'", "file='none.iso' startupPolicy='optional'")) as session:
             self.wait_until_it_runs(session)
-            self.assertIn("hdc  cdrom  (no disc)", self.ctl("status"))
+            self.assertIn("hdc      cdrom   (no disc)", self.ctl("status"))
             self.ctl("insert", self.path("one.iso"))
             self.assertEqual(self.boot_disc(session), b"one")
             self.ctl("kill")

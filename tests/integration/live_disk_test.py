@@ -98,12 +98,12 @@ class LiveDisk(Control):
                 self.assertIn("there is such a file already", self.ctl("backup", disk, self.path("whole.raw"), "--format", "raw", status=1))
                 # Those that have ended and are kept are bounded.
                 for number in range(64):
-                    client.ask("drive-backup", device=disk, target=self.path(f"many-{number}"), sync="full", **{"job-id": str(number), "auto-dismiss": False})
+                    client.ask("drive-backup", device=disk, target=self.path(f"many-{number}"), sync="full", **{"job-id": f"job-{number}", "auto-dismiss": False})
                     while client.ask("query-block-jobs")[-1]["status"] != "concluded":
                         time.sleep(0.02)
                 self.assertIn("64 jobs already", self.ctl("backup", disk, self.path("too-many"), status=1))
                 for number in range(64):
-                    client.ask("job-dismiss", id=str(number))
+                    client.ask("job-dismiss", id=f"job-{number}")
                 # One that takes its time, and is given up, leaves nothing.
                 client.ask("drive-backup", device=disk, target=self.path("slow"), sync="full", speed=1, **{"job-id": "slow"})
                 self.assertIn("slow       backup  running", self.ctl("jobs"))

@@ -17,9 +17,8 @@ Status find_guest(Options& options);
 // `vmm run` is among the diagnostics. Errors: the file cannot be read at all.
 Result<domain::Reading> read_guest(const Options& options);
 
-// What other options make of it: the disc to install from, throwaway disks, files of packets,
-// strictness at the start. Errors
-// name the option.
+// What other options make of it: the disc to install from, throwaway disks, files of packets, strictness at
+// the start. Errors name the option.
 Status apply_options(const Options& options, domain::Domain& domain);
 
 }  // namespace vmm::cli

@@ -48,12 +48,15 @@ std::optional<Row> row_of(const std::string& name) {
   if (!path || !std::filesystem::exists(*path, error) || is_left_over_socket(*path)) {
     return std::nullopt;
   }
-  Row row{.name = name, .state = "no answer", .process = listening_process(*path)};
+  Row row{.name = name, .state = "no answer"};
   if (auto guest = QmpClient::connect(*path, kAnswerTime)) {
+    row.process = guest->peer_process();
     const auto status = guest->run("query-status", json::object());
     if (status && status->is_object() && status->contains("status") && (*status)["status"].is_string()) {
       row.state = (*status)["status"].get<std::string>();
     }
+  } else {
+    row.process = listening_process(*path);
   }
   return row;
 }

@@ -19,29 +19,29 @@ namespace vmm::control {
 // What commands take, whichever they take.
 struct Request {
   std::string device;
-  bool is_forced = false;
   std::string file;
-  std::optional<domain::ImageFormat> format;
   std::optional<uint64_t> bytes;
-  bool is_flat = false;
-  bool is_of_nodes = false;
-  MachineActionChange actions;
   // Of commands that change images (qmp_image_commands.h).
   std::string node;       // of the disk, where `device` is empty
   std::string base;       // a file
   std::string base_node;  // or a node
   std::string top;
   std::string top_node;
+  std::string job;  // its id
+  uint64_t bytes_per_second = 0;
+  std::string group;
+  domain::IoTune limits;  // what was no number of QEMU's range is out of range
+  MachineActionChange actions;
+  std::optional<domain::ImageFormat> format;
+  bool is_forced = false;
+  bool is_flat = false;
+  bool is_of_nodes = false;
   bool is_existing = false;  // what `file` names
   bool is_of_top = false;
-  std::string job;            // its id
   bool is_block_job = false;  // of a command of the older kind, which has other errors
-  uint64_t bytes_per_second = 0;
-  bool is_dismissed = true;  // when it has ended
-  bool is_finalized = true;  // by itself
+  bool is_dismissed = true;   // when it has ended
+  bool is_finalized = true;   // by itself
   bool is_up = false;
-  domain::IoTune limits;  // what was no number of QEMU's range is out of range
-  std::string group;
 };
 // kDrive and kCdrom: `id` or `device`, both the name of the disk's target; QEMU knows a drive by either.
 enum Takes : unsigned {

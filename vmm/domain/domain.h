@@ -490,7 +490,8 @@ struct UserNetwork {
   int line = 0;
   bool is_restricted = false;         // the guest reaches nothing; <portForward>s lead to it all the same
   std::filesystem::path tftp_folder;  // empty: none
-  std::string boot_file;  // what DHCP names for a boot, in that folder, or an URL (with "://"); empty: none
+  std::string boot_file;              // what DHCP names for a boot, in that folder, or an URL; empty: none
+  bool boots_by_url() const { return boot_file.find("://") != std::string::npos; }
 };
 
 // --- The whole ------------------------------------------------------------------------------------------

@@ -71,8 +71,7 @@ Result<std::string> bridge_of_network_text(std::string_view text, const std::str
   if (has_switch_of_its_own(*root)) {
     return fail_configuration(
         "libvirt's network {} has a <virtualport> or <vlan>, which is not there; use type='ethernet' with a "
-        "tap "
-        "that is in the switch",
+        "tap that is in the switch",
         network);
   }
   std::string bridge = value_of(root->FirstChildElement("bridge"), "name");
@@ -99,8 +98,7 @@ Result<std::string> find_network_bridge(const std::string& network, std::span<co
   }
   return fail_configuration(
       "the bridge of libvirt's network {} cannot be found ({}); as root: virsh net-start {}; or name it, "
-      "with "
-      "type='bridge' and <source bridge=…/>",
+      "with type='bridge' and <source bridge=…/>",
       network, fmt::join(tried, "; "), network);
 }
 

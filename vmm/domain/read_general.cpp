@@ -222,11 +222,10 @@ UserNetwork read_user_network(const ReadContext& context, const Element& element
     return network;
   }
   network.boot_file = file->value;
-  const bool is_url = file->value.find("://") != std::string::npos;
   if (printable(file->value, kLongestName) != file->value) {
     context.report.error(file->line, fmt::format("{}: give at most {} printable characters",
                                                  element.place_of(*file), kLongestName));
-  } else if (!file->value.empty() && !is_url && element.value_of("tftp").empty() &&
+  } else if (!file->value.empty() && !network.boots_by_url() && element.value_of("tftp").empty() &&
              !element.is_mistaken("tftp")) {
     context.report.error(file->line,
                          fmt::format("{}: is a file in the folder of tftp=; give that too, or an URL",

@@ -610,7 +610,7 @@ class HostChecker {
            fmt::format("<metadata>/<vmm:user-network>: the TFTP folder {} is not there; make it, or name "
                        "another",
                        printable(network.tftp_folder.native())));
-    } else if (!network.boot_file.empty() &&
+    } else if (!network.boot_file.empty() && !network.boots_by_url() &&
                ::access((network.tftp_folder / network.boot_file).c_str(), R_OK) != 0) {
       note(Severity::kWarning, network.line,
            fmt::format("<metadata>/<vmm:user-network bootfile='{}'>: cannot be read in {}: {}",

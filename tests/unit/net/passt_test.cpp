@@ -125,9 +125,7 @@ TEST(Passt, IsSpokenTo) {
 
 // A frame that passt answers: who has the gateway's address?
 TEST(Passt, ItselfAnswersAndEndsWithItsSocket) {
-  if (!check_passt({})) {
-    GTEST_SKIP() << "passt is not there";
-  }
+  ASSERT_TRUE(check_passt({})) << "scripts/setup installs it";
   const OwnNetwork network;
   if (!network.is_there()) {
     GTEST_SKIP() << "a network namespace of one's own needs root";

@@ -458,6 +458,22 @@ class LiveMarks : public LiveJobs {
   }
 };
 
+TEST_F(LiveJobs, NewImagesAreAsPrivateAsTheDisksOwnAndTheirOwnerMayWriteThem) {
+  using std::filesystem::perms;
+  const std::string base = make_base("raw");
+  const std::string snap = folder_.file("snap");
+  const std::string copy = folder_.file("copy");
+  open(base, Format::kRaw);
+  std::filesystem::permissions(base, perms::owner_read | perms::group_read);
+  begin(BackupJob::create(*disk_, {.path = copy}, on_state()));
+  work_till(LiveJob::State::kDone);
+  snapshot(snap);
+  for (const std::string& path : {snap, copy}) {
+    EXPECT_EQ(std::filesystem::status(path).permissions(),
+              perms::owner_read | perms::owner_write | perms::group_read);
+  }
+}
+
 TEST_F(LiveMarks, TheImageUnderASnapshotNamesTheNewest) {
   const std::string base = make_base("raw");
   const std::string one = folder_.file("one");
@@ -521,6 +537,12 @@ TEST_F(LiveMarks, SomebodyElsesOverlayIsNotCommitted) {
                             {.path = folder_.file("one"), .format = Format::kQcow2}, {.path = base});
   EXPECT_TRUE(own) << own.error().message();
   EXPECT_EQ(refusal(base), "");
+  // Nor into what holds a part of another.
+  ASSERT_TRUE(set_mark(base, ImageMark::kMerging, folder_.file("one")));
+  const Status over = commit(std::shared_ptr<EventLoop>(EventLoop::create().value()),
+                             {.path = other, .format = Format::kQcow2}, {.path = base});
+  ASSERT_FALSE(over);
+  EXPECT_THAT(over.error().message(), HasSubstr("holds a part of " + folder_.file("one")));
 }
 
 TEST_F(LiveMarks, WhatACommitIsMergedIntoSaysSoUntilItIsWhole) {
@@ -601,6 +623,25 @@ TEST_F(LiveMarks, ACommitThatIsGivenUpWhenItIsReadyLeavesTheBaseWhole) {
   }
 }
 
+TEST_F(LiveMarks, APartOfAnImageFurtherUpIsLeftByACommitFromTheMiddle) {
+  const std::string base = make_base("raw");
+  const std::string middle = overlay("middle", base, "raw");
+  const std::string top = overlay("top", middle, "qcow2");
+  ASSERT_TRUE(set_mark(base, ImageMark::kMerging, top));
+  open(top, Format::kQcow2);
+  work_a_while(30);
+  begin(CommitJob::create(*disk_, {.top = 1, .base = 2}, on_state()));
+  work_till(LiveJob::State::kDone);
+  EXPECT_THAT(refusal(base), HasSubstr("a commit of " + top));
+  EXPECT_EQ(refusal(top, {base}), "");
+  begin(CommitJob::create(*disk_, {.top = 0, .base = 1}, on_state()));
+  work_till(LiveJob::State::kReady);
+  ASSERT_TRUE(job_->complete());
+  work_till(LiveJob::State::kDone);
+  EXPECT_EQ(refusal(base), "");
+  expect_whole(base, "raw");
+}
+
 TEST_F(LiveMarks, WhatIsSkippedNamesTheImageThatStays) {
   for (const bool is_commit : {true, false}) {
     bytes_ = pattern_bytes(kBytes, 11);
@@ -657,6 +698,24 @@ TEST_F(LiveMarks, WhatWasEmptiedIsTheNewestWhenItIsWrittenTo) {
   EXPECT_EQ(refusal(top, {base}), "");
   ASSERT_TRUE(mark_use(layers));
   EXPECT_EQ(refusal(top, {base}), "");
+}
+
+// As a kill leaves them at the end of a commit, from step to step.
+TEST_F(LiveMarks, AtEachStepOfACommitsEndOneIsTaken) {
+  const std::string base = make_base("raw");
+  const std::string top = overlay("top", base, "raw");
+  ASSERT_TRUE(set_mark(base, ImageMark::kNewer, top));
+  ASSERT_TRUE(set_mark(base, ImageMark::kMerging, top));
+  EXPECT_NE(refusal(base), "");
+  EXPECT_EQ(refusal(top, {base}), "");
+  ASSERT_TRUE(set_mark(top, ImageMark::kNewer, base));
+  EXPECT_EQ(refusal(base), "");
+  EXPECT_THAT(refusal(top, {base}), HasSubstr("is in " + base));
+  ASSERT_TRUE(mark_use({{.path = base}}));
+  EXPECT_FALSE(mark_of(base, ImageMark::kMerging));
+  EXPECT_FALSE(mark_of(base, ImageMark::kNewer));
+  EXPECT_EQ(refusal(base), "");
+  EXPECT_THAT(refusal(top, {base}), HasSubstr("is in " + base));
 }
 
 // Marks come from files that others may have written.

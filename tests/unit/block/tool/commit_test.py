@@ -211,6 +211,19 @@ class Commit(ToolTest):
         with open(path, "rb") as file:
             return hash(file.read())
 
+    def test_a_base_whose_guest_has_newer_data_elsewhere_is_left_alone(self):
+        base = self.base("base.raw")
+        other = self.overlay("other.qcow2", base, "raw", size=2 * SIZE)
+        os.setxattr(base, "user.vmm.newer", f"- {self.path('newer.qcow2')}".encode())
+        self.assertIn("would be spoiled", self.refusal("-f", "qcow2", other))
+        self.assertEqual(os.path.getsize(base), SIZE)
+        self.assertIn("newer.qcow2", self.img("info", "-f", "raw", base).output)
+        forgotten = self.img("unmark", base)
+        self.assertEqual((forgotten.status, forgotten.output), (0, f"Forgotten: that what its guest wrote since is in {self.path('newer.qcow2')}\n"))
+        self.assertEqual((self.img("unmark", base).output, self.img("unmark", self.path("none")).status), ("", 1))
+        self.commit("-f", "qcow2", other)
+        self.assertEqual(os.path.getsize(base), 2 * SIZE)
+
     def test_images_in_use_are_left_alone(self):
         base = self.base("base", "qcow2")
         path = self.overlay("overlay", base, "qcow2")
