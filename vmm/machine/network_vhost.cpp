@@ -7,23 +7,24 @@
 namespace vmm {
 namespace {
 
-// What has to see the packets in vmm; null: nothing.
-const char* what_sees_packets(const domain::Interface& wanted) {
+// What has to see the packets in vmm.
+Status check_that_nothing_sees_packets(const domain::Interface& wanted) {
   if (wanted.filter != domain::InterfaceFilter::kNone) {
-    return "the filter (<filterref>) has to see the packets";
+    return fail("the filter (<filterref>) has to see the packets");
   }
   if (wanted.inbound || wanted.outbound) {
-    return "what limits them (<bandwidth>) has to see the packets";
+    return fail("what limits them (<bandwidth>) has to see the packets");
   }
-  return wanted.packet_file.empty() ? nullptr : "the packets are recorded (--dump-net)";
+  if (!wanted.packet_file.empty()) {
+    return fail("the packets are recorded (--dump-net)");
+  }
+  return {};
 }
 
 Result<std::unique_ptr<net::VhostNet>> try_vhost(const domain::Interface& wanted,
                                                  std::vector<UniqueFd> tap_queues,
                                                  const GuestMemory& memory) {
-  if (const char* const reason = what_sees_packets(wanted)) {
-    return fail("{}", reason);
-  }
+  VMM_TRY(check_that_nothing_sees_packets(wanted));
   return net::VhostNet::open(memory, std::move(tap_queues));
 }
 
@@ -37,6 +38,15 @@ net::LinkCounters::Direction since(const net::LinkCounters::Direction& now,
 uint64_t less(uint64_t value, uint64_t by) { return value > by ? value - by : 0; }
 
 }  // namespace
+
+Status check_vhost(const domain::Interface& wanted) {
+  if (wanted.driver != domain::InterfaceDriver::kVhost) {
+    return {};
+  }
+  VMM_TRY(check_that_nothing_sees_packets(wanted));
+  VMM_TRY(net::open_vhost_handle());
+  return {};
+}
 
 std::unique_ptr<net::VhostNet> open_vhost(const domain::Domain& domain, const domain::Interface& wanted,
                                           const std::string& name, std::vector<UniqueFd> tap_queues,

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "vmm/base/error.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/core/guest_memory.h"
 #include "vmm/core/net_counters.h"
@@ -16,6 +17,9 @@
 #include "vmm/net/vhost_net.h"
 
 namespace vmm {
+
+// Why vmm will move the packets of an <interface> that asks for vhost, as far as it is seen without its tap.
+Status check_vhost(const domain::Interface& wanted);
 
 // Null: vmm moves them. The log says which, and why, where the domain leaves it open or asks for what cannot
 // be. tap_queues: none where the other side is no tap. REQUIRES: the memory outlives it.
