@@ -61,6 +61,14 @@ Status set_file(VhostHandle& handle, std::string_view what, unsigned long reques
   return order(handle, what, request, &file);
 }
 
+// To kicks. Without its tap the kernel does nothing for them anyway.
+void stop_listening(VhostHandle& handle, unsigned index) {
+  vhost_vring_file file{};
+  file.index = index;
+  file.fd = kNobody;
+  handle.control(VHOST_SET_VRING_KICK, &file);
+}
+
 Status set_state(VhostHandle& handle, std::string_view what, unsigned long request, unsigned index,
                  unsigned value) {
   vhost_vring_state state{};
@@ -74,10 +82,10 @@ Status set_memory_table(VhostHandle& handle, const GuestMemory& memory) {
   // The head of the table and its entries have the same alignment, and no padding.
   std::vector<uint64_t> table((sizeof(vhost_memory) + regions.size() * sizeof(vhost_memory_region)) /
                               sizeof(uint64_t));
-  vhost_memory head{};
-  head.nregions = static_cast<uint32_t>(regions.size());
-  std::memcpy(table.data(), &head, sizeof head);
-  auto* to = reinterpret_cast<std::byte*>(table.data()) + sizeof head;
+  const auto count = static_cast<uint32_t>(regions.size());
+  static_assert(offsetof(vhost_memory, nregions) == 0);
+  std::memcpy(table.data(), &count, sizeof count);
+  auto* to = reinterpret_cast<std::byte*>(table.data()) + sizeof(vhost_memory);
   for (const GuestMemory::Region& region : regions) {
     vhost_memory_region entry{};
     entry.guest_phys_addr = region.start.value();
@@ -174,7 +182,7 @@ Status VhostNet::take(uint16_t number, const HostedRing& ring, uint64_t features
   if (done) {
     ++pair.taken;
   } else {
-    static_cast<void>(set_file(*pair.handle, "", VHOST_SET_VRING_KICK, index, kNobody));
+    stop_listening(*pair.handle, index);
   }
   return done;
 }
@@ -191,7 +199,7 @@ Result<uint16_t> VhostNet::give_back(uint16_t number) {
   const unsigned index = number % kRingsOfPair;
   --pair.taken;
   VMM_TRY(set_file(handle, "the end of a ring", VHOST_NET_SET_BACKEND, index, kNobody));
-  static_cast<void>(set_file(handle, "", VHOST_SET_VRING_KICK, index, kNobody));
+  stop_listening(handle, index);
   vhost_vring_state state{};
   state.index = index;
   VMM_TRY(order(handle, "a question for its index", VHOST_GET_VRING_BASE, &state));

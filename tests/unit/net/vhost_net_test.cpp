@@ -84,11 +84,11 @@ class NotingHandle final : public VhostHandle {
 
  private:
   int note_memory(void* argument) {
-    vhost_memory head{};
-    std::memcpy(&head, argument, sizeof head);
-    told_.memory.resize(head.nregions);
-    std::memcpy(told_.memory.data(), static_cast<std::byte*>(argument) + sizeof head,
-                head.nregions * sizeof(vhost_memory_region));
+    uint32_t count = 0;  // the first field
+    std::memcpy(&count, argument, sizeof count);
+    told_.memory.resize(count);
+    std::memcpy(told_.memory.data(), static_cast<std::byte*>(argument) + sizeof(vhost_memory),
+                count * sizeof(vhost_memory_region));
     return 0;
   }
   int note_state(unsigned long request, vhost_vring_state& state) {
