@@ -63,6 +63,13 @@ void MsixTable::notify(uint16_t vector) {
   }
 }
 
+const EventFd* MsixTable::direct(uint16_t vector) const {
+  const Vector& target = vectors_[vector];
+  return target.can_deliver.load(std::memory_order_seq_cst)
+             ? target.out.load(std::memory_order_acquire)->event()
+             : nullptr;
+}
+
 MsixTable::Wanted MsixTable::wanted(size_t vector) const {
   const MutexLock lock(mutex_);
   const Entry& entry = entries_[vector];
@@ -83,6 +90,9 @@ void MsixTable::apply() {
         vector.out.load(std::memory_order_acquire)->signal();
       }
     }
+  }
+  if (on_change_) {
+    on_change_();
   }
 }
 

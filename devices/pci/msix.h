@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -53,6 +54,11 @@ class MsixTable final : public BusDevice {
 
   // Sends the vector's message, now or when it is unmasked. REQUIRES: vector < vector_count().
   void notify(uint16_t vector);
+  // What sends the vector's message when it is signalled, as long as it is not masked; any thread. Null: it
+  // is masked, or only notify() does. REQUIRES: vector < vector_count().
+  const EventFd* direct(uint16_t vector) const;
+  // Called after direct() may have changed, by any thread. REQUIRES: before the guest starts.
+  void set_on_change(std::function<void()> on_change) { on_change_ = std::move(on_change); }
 
   void reset() VMM_EXCLUDES(mutex_);
   State state() const VMM_EXCLUDES(mutex_);
@@ -85,7 +91,8 @@ class MsixTable final : public BusDevice {
   MsiSink& sink_;
   const uint64_t pba_offset_;
   const uint64_t bar_length_bytes_;
-  std::vector<Vector> vectors_;  // never grows
+  std::vector<Vector> vectors_;      // never grows
+  std::function<void()> on_change_;  // constant after construction
   Settler settler_;
   std::atomic<bool> is_enabled_{false};
   log::RateLimit log_limit_;

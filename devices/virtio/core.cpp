@@ -347,6 +347,20 @@ void VirtioCore::config_changed() {
     ++state_.config_generation;
   }
   transport_.interrupt_config();
+  if (device_.ring_host() != nullptr) {
+    loop_.post([this] { runner_.update_hosting(); });
+  }
+}
+
+// A guest that masks and unmasks all the time posts one task at a time.
+void VirtioCore::interrupts_changed() {
+  if (device_.ring_host() == nullptr || has_told_interrupts_.exchange(true)) {
+    return;
+  }
+  loop_.post([this] {
+    has_told_interrupts_ = false;
+    runner_.interrupts_changed();
+  });
 }
 
 void VirtioCore::power_on_reset() { start_reset(); }

@@ -48,6 +48,9 @@ class TransportEvents {
   virtual void interrupt_config() = 0;               // any thread
   // DRIVER_OK was set: doorbells of enabled queues should be attached. vCPU thread.
   virtual void device_activated() = 0;
+  // What makes an interrupt of this queue when it is signalled, until VirtioCore::interrupts_changed(); any
+  // thread. Null: only interrupt_queue() does.
+  virtual const EventFd* direct_interrupt(uint16_t /*queue*/) { return nullptr; }
 
  protected:
   ~TransportEvents() = default;
@@ -125,6 +128,8 @@ class VirtioCore final : private RunnerEvents {
 
   // The device's configuration has changed (a disk grew): new generation, and an interrupt.
   void config_changed();
+  // TransportEvents::direct_interrupt() has other answers.
+  void interrupts_changed();
 
   // To the power-on state. REQUIRES: no vCPU runs, and quiesce() has called back, else requests in flight may
   // still write to guest memory.
@@ -160,6 +165,7 @@ class VirtioCore final : private RunnerEvents {
   void complain(std::string_view what) const;
 
   void queue_wants_interrupt(uint16_t queue) override;
+  const EventFd* direct_interrupt(uint16_t queue) override { return transport_.direct_interrupt(queue); }
   void device_failed(uint64_t activation) override VMM_EXCLUDES(mutex_);
   void reset_finished() override VMM_EXCLUDES(mutex_);
 
@@ -175,6 +181,7 @@ class VirtioCore final : private RunnerEvents {
   State state_ VMM_GUARDED_BY(mutex_);
   bool is_resetting_ VMM_GUARDED_BY(mutex_) = false;
   Orders orders_ VMM_GUARDED_BY(mutex_);
+  std::atomic<bool> has_told_interrupts_{false};  // posted, and not yet carried out
 
   DeviceRunner runner_;  // the loop's thread
 };

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "devices/virtio/split_queue.h"
+#include "vmm/core/ring_host.h"
 
 namespace vmm::virtio {
 
@@ -32,6 +33,8 @@ class ChainReturn {
   // Instead: the chain is in the ring again, as if it had not been taken. REQUIRES: of the chains of this
   // queue that are taken, it is the one that was taken last.
   virtual void put_back(uint16_t queue, uint16_t head) = 0;
+  // is_to_be_hosted() has another answer; it is asked at the end of the turn.
+  virtual void hosting_changed() {}
 
  protected:
   ~ChainReturn() = default;
@@ -76,6 +79,12 @@ class VirtioDevice {
   // Nothing is taken from now on, until requests are handled again. What waits for something that may never
   // come (a reader of output) is to be given back now; what the host is at work for comes back by itself.
   virtual void let_go() {}
+
+  // Who may serve queues of it in its place; constant. Null: nobody.
+  virtual RingHost* ring_host() { return nullptr; }
+  // Whether that one is to serve this queue. A device that says so has nothing in flight there after
+  // let_go().
+  virtual bool is_to_be_hosted(uint16_t /*queue*/) const { return false; }
 };
 
 }  // namespace vmm::virtio

@@ -12,7 +12,13 @@ DeviceRunner::DeviceRunner(VirtioDevice& device, EventLoop& loop, const GuestMem
   unpublished_.reserve(doorbells_.size());
 }
 
-DeviceRunner::~DeviceRunner() { remove_from_loop(); }
+DeviceRunner::~DeviceRunner() {
+  phase_ = Phase::kIdle;
+  for (uint16_t i = 0; i < queue_count(); ++i) {
+    take_back(i);
+  }
+  remove_from_loop();
+}
 
 void DeviceRunner::remove_from_loop() {
   if (std::exchange(is_poller_, false)) {
@@ -32,6 +38,7 @@ void DeviceRunner::activate(Activation activation) {
 void DeviceRunner::start(const Activation& activation) {
   phase_ = Phase::kActive;
   activation_number_ = activation.number;
+  features_ = activation.features;
   has_failed_ = false;
   loop_.add_poller(*this);
   is_poller_ = true;
@@ -51,6 +58,7 @@ void DeviceRunner::start(const Activation& activation) {
   for (uint16_t i = 0; i < queue_count(); ++i) {
     watch_doorbell(i);
   }
+  update_hosting();
   process_all();
 }
 
@@ -73,8 +81,9 @@ void DeviceRunner::reset() {
   next_activation_.reset();
   if (phase_ == Phase::kActive) {
     phase_ = Phase::kDraining;
-    for (Queue& queue : queues_) {
-      queue.watch.reset();
+    for (uint16_t i = 0; i < queue_count(); ++i) {
+      take_back(i);
+      queues_[i].watch.reset();
     }
     device_.abandon();
   }
@@ -99,6 +108,7 @@ void DeviceRunner::quiesce(std::function<void()> on_quiet) {
   VMM_CHECK(!is_quiesced_, "a device was quiesced twice");
   is_quiesced_ = true;
   on_quiet_ = std::move(on_quiet);
+  update_hosting();
   device_.let_go();
   publish_all();
   report_quiet();
@@ -107,6 +117,7 @@ void DeviceRunner::quiesce(std::function<void()> on_quiet) {
 void DeviceRunner::resume() {
   is_quiesced_ = false;
   on_quiet_ = nullptr;
+  update_hosting();
   process_all();
 }
 
@@ -125,7 +136,7 @@ void DeviceRunner::process_all() {
 }
 
 void DeviceRunner::process(uint16_t queue) {
-  if (!takes_requests() || queues_[queue].ring == nullptr) {
+  if (!takes_requests() || queues_[queue].ring == nullptr || queues_[queue].hosting != nullptr) {
     return;
   }
   switch (take_requests(queue)) {
@@ -217,6 +228,9 @@ bool DeviceRunner::poll() {
   if (!std::exchange(has_work_, false)) {
     return false;
   }
+  if (std::exchange(has_hosting_changed_, false)) {
+    update_hosting();
+  }
   bool did_something = retry_waiting();
   did_something = publish_all() || did_something;
   if (phase_ == Phase::kDraining && in_flight_ == 0) {
@@ -254,6 +268,150 @@ bool DeviceRunner::publish_all() {
   }
   unpublished_.clear();
   return has_any;
+}
+
+// --- Queues that somebody else serves ---
+
+void DeviceRunner::hosting_changed() {
+  has_hosting_changed_ = true;
+  has_work_ = true;
+}
+
+bool DeviceRunner::is_to_be_hosted(uint16_t queue) const {
+  const SplitQueue* const ring = queues_[queue].ring.get();
+  return takes_requests() && !has_host_failed_ && ring != nullptr && !ring->state().is_broken &&
+         device_.is_to_be_hosted(queue);
+}
+
+void DeviceRunner::update_hosting() {
+  if (phase_ != Phase::kActive || device_.ring_host() == nullptr) {
+    return;
+  }
+  bool is_any_new = false;
+  for (uint16_t i = 0; i < queue_count(); ++i) {
+    const bool is_wanted = is_to_be_hosted(i);
+    if (!is_wanted && queues_[i].hosting != nullptr) {
+      take_back(i);
+      process(i);
+    }
+    is_any_new = is_any_new || (is_wanted && queues_[i].hosting == nullptr);
+  }
+  if (is_any_new) {
+    device_.let_go();
+    publish_all();
+    hand_over_all();
+  }
+}
+
+// All that are to be, or none.
+void DeviceRunner::hand_over_all() {
+  for (uint16_t i = 0; i < queue_count() && !has_host_failed_; ++i) {
+    if (!is_to_be_hosted(i) || queues_[i].hosting != nullptr) {
+      continue;
+    }
+    if (const Status done = hand_over(i); !done) {
+      log::warning("{}: {}; vmm moves the packets itself", device_.name(), done.error().message());
+      has_host_failed_ = true;
+    }
+  }
+  for (uint16_t i = 0; i < queue_count() && has_host_failed_; ++i) {
+    take_back(i);
+    process(i);
+  }
+}
+
+Status DeviceRunner::hand_over(uint16_t queue) {
+  Queue& target = queues_[queue];
+  VMM_CHECK(target.ring->is_at_rest(), "a ring was handed over with requests in flight");
+  VMM_ASSIGN_OR_RETURN(EventFd call, EventFd::create());
+  VMM_ASSIGN_OR_RETURN(EventFd error, EventFd::create());
+  auto hosting = std::make_unique<Hosting>(std::move(call), std::move(error));
+  VMM_ASSIGN_OR_RETURN(hosting->call_watch, loop_.watch(hosting->call.fd(), EPOLLIN,
+                                                        [this, queue](uint32_t) { hosted_calls(queue); }));
+  VMM_ASSIGN_OR_RETURN(
+      hosting->error_watch,
+      loop_.watch(hosting->error.fd(), EPOLLIN, [this, queue](uint32_t) { hosted_is_broken(queue); }));
+  const EventFd* const direct = events_.direct_interrupt(queue);
+  hosting->called = direct != nullptr ? direct : &hosting->call;
+  const QueueLayout& layout = target.ring->layout();
+  VMM_TRY(device_.ring_host()->take(queue,
+                                    {.size = layout.size,
+                                     .descriptors = layout.descriptors,
+                                     .available = layout.available,
+                                     .used = layout.used,
+                                     .next_available = target.ring->state().next_available,
+                                     .kick = doorbells_[queue],
+                                     .call = *hosting->called,
+                                     .error = hosting->error},
+                                    features_));
+  target.watch.reset();
+  target.is_waiting_for_device = false;
+  target.hosting = std::move(hosting);
+  // What came before it looked.
+  doorbells_[queue].signal();
+  return {};
+}
+
+void DeviceRunner::take_back(uint16_t queue) {
+  Queue& target = queues_[queue];
+  if (target.hosting == nullptr) {
+    return;
+  }
+  const Result<uint16_t> next = device_.ring_host()->give_back(queue);
+  const auto hosting = std::exchange(target.hosting, nullptr);
+  if (phase_ != Phase::kActive) {
+    return;
+  }
+  if (hosting->call.drain() != 0) {
+    events_.queue_wants_interrupt(queue);
+  }
+  watch_doorbell(queue);
+  if (next) {
+    target.ring->continue_at(*next);
+    return;
+  }
+  log::error("{}: {}", device_.name(), next.error().message());
+  target.ring->mark_broken("the host does not say where it is");
+  complain(queue);
+}
+
+void DeviceRunner::hosted_calls(uint16_t queue) {
+  Hosting* const hosting = queues_[queue].hosting.get();
+  if (hosting != nullptr && hosting->call.drain() != 0) {
+    events_.queue_wants_interrupt(queue);
+  }
+}
+
+void DeviceRunner::hosted_is_broken(uint16_t queue) {
+  Hosting* const hosting = queues_[queue].hosting.get();
+  if (hosting == nullptr || hosting->error.drain() == 0) {
+    return;
+  }
+  take_back(queue);
+  queues_[queue].ring->mark_broken("the host's kernel finds an impossible request in it");
+  complain(queue);
+}
+
+// What was signalled at the event before comes as an interrupt yet.
+void DeviceRunner::interrupts_changed() {
+  for (uint16_t i = 0; i < queue_count(); ++i) {
+    Hosting* const hosting = queues_[i].hosting.get();
+    if (hosting == nullptr) {
+      continue;
+    }
+    const EventFd* const direct = events_.direct_interrupt(i);
+    const EventFd* const wanted = direct != nullptr ? direct : &hosting->call;
+    if (wanted == hosting->called) {
+      continue;
+    }
+    if (const Status done = device_.ring_host()->set_call(i, *wanted); !done) {
+      log::warning("{}: {}; vmm moves the packets itself", device_.name(), done.error().message());
+      has_host_failed_ = true;
+      hosting_changed();
+      return;
+    }
+    hosting->called = wanted;
+  }
 }
 
 DeviceRunner::State DeviceRunner::state() const {

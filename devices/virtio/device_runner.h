@@ -34,6 +34,9 @@ class RunnerEvents {
   virtual void queue_wants_interrupt(uint16_t queue) = 0;
   virtual void device_failed(uint64_t activation) = 0;  // a queue is broken, or the host is out of resources
   virtual void reset_finished() = 0;                    // once for all reset() before it
+  // What makes an interrupt of this queue when it is signalled, until interrupts_changed(). Null: nothing
+  // does.
+  virtual const EventFd* direct_interrupt(uint16_t /*queue*/) { return nullptr; }
 
  protected:
   ~RunnerEvents() = default;
@@ -63,13 +66,27 @@ class DeviceRunner final : private ChainReturn, private EventLoop::Poller {
   void quiesce(std::function<void()> on_quiet);
   void resume();
 
+  // The device wants other queues to be served by its RingHost.
+  void update_hosting();
+  // direct_interrupt() has other answers.
+  void interrupts_changed();
+
   State state() const;
 
  private:
   enum class Phase : uint8_t { kIdle, kActive, kDraining };
+  // A queue that the device's RingHost serves.
+  struct Hosting {
+    EventFd call;  // where no interrupt can be made directly
+    EventFd error;
+    const EventFd* called = nullptr;
+    EventLoop::Watch call_watch{};
+    EventLoop::Watch error_watch{};
+  };
   struct Queue {
     std::unique_ptr<SplitQueue> ring;  // null: not enabled
     EventLoop::Watch watch;
+    std::unique_ptr<Hosting> hosting;    // null: it is served here
     bool is_waiting_for_device = false;  // the device was full
     bool is_unpublished = false;
   };
@@ -87,6 +104,12 @@ class DeviceRunner final : private ChainReturn, private EventLoop::Poller {
   bool retry_waiting();
   bool publish_all();
   bool report_quiet();
+  bool is_to_be_hosted(uint16_t queue) const;
+  Status hand_over(uint16_t queue);
+  void hand_over_all();
+  void take_back(uint16_t queue);
+  void hosted_calls(uint16_t queue);
+  void hosted_is_broken(uint16_t queue);
   void complain(uint16_t queue);
   void report_failure();
   uint16_t queue_count() const { return static_cast<uint16_t>(queues_.size()); }
@@ -94,6 +117,7 @@ class DeviceRunner final : private ChainReturn, private EventLoop::Poller {
 
   void give_back(uint16_t queue, uint16_t head, uint32_t written_bytes) override;
   void put_back(uint16_t queue, uint16_t head) override;
+  void hosting_changed() override;
 
   VirtioDevice& device_;
   EventLoop& loop_;
@@ -103,6 +127,7 @@ class DeviceRunner final : private ChainReturn, private EventLoop::Poller {
 
   Phase phase_ = Phase::kIdle;
   uint64_t activation_number_ = 0;
+  uint64_t features_ = 0;
   uint32_t in_flight_ = 0;  // chains taken and not given back
   std::vector<Queue> queues_;
   std::vector<uint16_t> unpublished_;
@@ -111,6 +136,8 @@ class DeviceRunner final : private ChainReturn, private EventLoop::Poller {
   bool is_quiesced_ = false;
   std::function<void()> on_quiet_;
   bool has_work_ = false;  // something for poll() to do
+  bool has_hosting_changed_ = false;
+  bool has_host_failed_ = false;  // it is not asked again
   bool is_poller_ = false;
   log::RateLimit log_limit_;
 };

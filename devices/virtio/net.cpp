@@ -119,11 +119,21 @@ void VirtioNet::let_go() {
       chains_->put_back(receive_queue(pair), state.held.back().chain->head);
     }
     state.room = 0;
+    // Not after those that come to the driver by somebody else.
+    if (options_.host_of_rings != nullptr && std::exchange(state.waiting_bytes, 0) != 0) {
+      counters_.count_received_dropped();
+    }
     if (state.sending != nullptr) {
       chains_->put_back(send_queue(pair), std::exchange(state.sending, nullptr)->head);
     }
     update_wish(pair);
   }
+}
+
+bool VirtioNet::is_to_be_hosted(uint16_t queue) const {
+  const Place place = place_of(queue);
+  const bool is_of_pair = place.kind == Place::Kind::kReceive || place.kind == Place::Kind::kSend;
+  return options_.host_of_rings != nullptr && is_of_pair && place.pair < pairs_used_ && is_link_up_;
 }
 
 // Section 5.1.2: the control queue comes behind the pairs that the driver knows of.

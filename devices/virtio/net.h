@@ -24,6 +24,7 @@
 #include "vmm/base/thread_annotations.h"
 #include "vmm/core/net_counters.h"
 #include "vmm/core/net_end.h"
+#include "vmm/core/ring_host.h"
 
 namespace vmm::virtio {
 
@@ -44,6 +45,9 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
     PacketOffloads guest{.checksum = true, .tcp4 = true, .tcp6 = true, .ecn = true};
     // On the I/O thread: the driver has changed the filter, for the first time since watch_filter().
     std::function<void()> on_filter_change;
+    // Who moves the packets between the rings of the pairs and the end's other side, as long as there is a
+    // link; it outlives the device. Null: the device does.
+    RingHost* host_of_rings = nullptr;
   };
 
   // The end outlives the device. REQUIRES: it has at most kMaxPairs pairs.
@@ -67,6 +71,8 @@ class VirtioNet final : public VirtioDevice, private NetReceiver {
   Handled handle(uint16_t queue, Chain& chain) override;
   void abandon() override;
   void let_go() override;
+  RingHost* ring_host() override { return options_.host_of_rings; }
+  bool is_to_be_hosted(uint16_t queue) const override;
 
   // Any thread. The transport is to be told that the configuration has changed.
   void set_link(bool is_up) { is_link_up_ = is_up; }

@@ -151,6 +151,7 @@ bool VirtioNet::set_pairs(ByteStream& data) {
   }
   pairs_used_ = *pairs;
   use_end();
+  chains_->hosting_changed();
   return true;
 }
 

@@ -105,6 +105,7 @@ VirtioPci::VirtioPci(VirtioDevice& device, const World& world, std::vector<Event
   add_bar(kMsixBar,
           {.kind = pci::BarKind::kMemory32, .length_bytes = msix_.bar_length_bytes(), .device = &msix_});
   define_capabilities();
+  msix_.set_on_change([this] { core_.interrupts_changed(); });
 }
 
 void VirtioPci::define_structure(uint8_t type, uint32_t offset, uint32_t length) {
@@ -340,6 +341,7 @@ void VirtioPci::write_queue_field(uint64_t offset, uint64_t value, size_t length
     case kQueueVector:
       if (std::atomic<uint16_t>* vector = selected_vector(); vector != nullptr) {
         *vector = valid_vector(value);
+        core_.interrupts_changed();
       }
       return;
     case kQueueEnable:
@@ -387,6 +389,11 @@ void VirtioPci::interrupt_queue(uint16_t queue) {
   } else if (core_.raise_interrupt_status(kInterruptQueue)) {
     update_intx();
   }
+}
+
+const EventFd* VirtioPci::direct_interrupt(uint16_t queue) {
+  const uint16_t vector = queue_vectors_[queue];
+  return msix_.is_enabled() && vector != kNoVector ? msix_.direct(vector) : nullptr;
 }
 
 void VirtioPci::interrupt_config() {

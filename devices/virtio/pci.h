@@ -90,6 +90,7 @@ class VirtioPci final : public pci::PciFunction, private TransportEvents {
   void interrupt_queue(uint16_t queue) override;
   void interrupt_config() override;
   void device_activated() override;
+  const EventFd* direct_interrupt(uint16_t queue) override;
   void notify_vector(uint16_t vector);
   void update_intx();
   void forget_vectors();

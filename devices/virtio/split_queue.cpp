@@ -209,6 +209,14 @@ void SplitQueue::put_back(uint16_t head) {
   --state_.next_available;
 }
 
+void SplitQueue::continue_at(uint16_t next_available) {
+  VMM_CHECK(is_at_rest(), "a ring was served by two");
+  state_.next_available = next_available;
+  state_.next_used = next_available;
+  state_.published_used = next_available;
+  seen_available_ = next_available;
+}
+
 void SplitQueue::add_used(uint16_t head, uint32_t written_bytes) {
   VMM_CHECK(head < layout_.size && chains_[head].is_taken, "a chain was given back twice");
   chains_[head].is_taken = false;

@@ -77,6 +77,13 @@ class SplitQueue {
   // finds it again. REQUIRES: it is that one, and nothing was written into it that the driver may not see.
   void put_back(uint16_t head);
 
+  // Whether every chain that was taken is used, and shown to the driver.
+  bool is_at_rest() const {
+    return state_.next_used == state_.next_available && state_.published_used == state_.next_used;
+  }
+  // Somebody else has served it, up to this request. REQUIRES: is_at_rest().
+  void continue_at(uint16_t next_available);
+
   // Gives a chain back, with the number of bytes written into it. The driver sees it after publish().
   // REQUIRES: the chain of this head is taken.
   void add_used(uint16_t head, uint32_t written_bytes);

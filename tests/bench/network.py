@@ -97,6 +97,7 @@ def measure(options, folder, kind, xml):
     servers = [subprocess.Popen(["iperf3", "-s"], stdout=subprocess.DEVNULL),
                subprocess.Popen([f"{folder}/round_trips", "serve", str(ROUND_TRIPS_PORT)])]
     interface = "<interface type='user'>" if kind == "user" else "<interface type='ethernet'><target dev='bench' managed='no'/>"
+    driver = "" if kind == "user" else "<driver name='qemu'/>"
     netdev = "user,id=n" if kind == "user" else "tap,id=n,ifname=bench,script=no,downscript=no,vhost=off"
     if kind == "tap":
         for command in ("tuntap add dev bench mode tap", f"addr add {host}/24 dev bench", "link set bench up"):
@@ -108,7 +109,7 @@ def measure(options, folder, kind, xml):
         for name, load in LOADS:
             initrd = os.path.join(folder, "initrd.img")
             make_initramfs(initrd, guest, host, load % {"host": host, "seconds": max(options.seconds, 3)})
-            ours = command_for_domain(options, folder, xml(f"{interface}<mac address='{MAC}'/><model type='virtio'/></interface>", initrd))
+            ours = command_for_domain(options, folder, xml(f"{interface}<mac address='{MAC}'/><model type='virtio'/>{driver}</interface>", initrd))
             theirs = [*QEMU, "-no-reboot", "-M", "pc", "-m", "256", "-serial", "stdio", "-kernel", cloud_kernel(), "-initrd", initrd, "-append",
                       "console=ttyS0 quiet", "-netdev", netdev, "-device", f"virtio-net-pci,netdev=n,mac={MAC}"]
             samples = pairs(min(options.pairs, 5), lambda: figure(name, ours), lambda: figure(name, theirs))

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "vmm/base/error.h"
+#include "vmm/base/unique_fd.h"
 
 namespace vmm {
 
@@ -42,6 +43,8 @@ class MsiVector {
   virtual ~MsiVector() = default;
   virtual void set_message(const MsiMessage& message) = 0;
   virtual void signal() = 0;
+  // What signals it too, for those who do not come by here (the host's kernel); constant. Null: nothing does.
+  virtual const EventFd* event() const { return nullptr; }
 };
 
 // Where MSI vectors come from.

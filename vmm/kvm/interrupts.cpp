@@ -78,6 +78,7 @@ class Vm::Vector final : public MsiVector {
     message_ = message;
   }
   void signal() override { event_.signal(); }
+  const EventFd* event() const override { return &event_; }
 
  private:
   Vm& vm_;

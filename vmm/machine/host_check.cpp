@@ -36,6 +36,7 @@
 #include "vmm/machine/memory_builder.h"
 #include "vmm/machine/network_end.h"
 #include "vmm/machine/network_rom.h"
+#include "vmm/machine/network_vhost.h"
 #include "vmm/machine/output_files.h"
 #include "vmm/machine/thread_pins.h"
 
@@ -581,6 +582,7 @@ class HostChecker {
       note(interface.line, "<interface>", check_net_end(interface));
       if (!is_doubtful(interface.line)) {
         check_card_rom(interface);
+        check_who_moves_packets(interface);
       }
       if (!interface.log_file.empty()) {
         note(interface.line, "<interface>/<backend>", check_log_of(interface));
@@ -595,6 +597,14 @@ class HostChecker {
       note(interface.line, "<interface>", std::unexpected(rom.error()));
     } else if (const std::string why = *rom ? why_passed_over(**rom, interface) : ""; !why.empty()) {
       note(Severity::kWarning, interface.line, "<interface>: " + why);
+    }
+  }
+
+  void check_who_moves_packets(const domain::Interface& interface) {
+    if (const Status possible = check_vhost(interface); !possible) {
+      note(Severity::kWarning, interface.line,
+           fmt::format("<interface>: vmm moves the packets itself, without vhost: {}",
+                       possible.error().message()));
     }
   }
 

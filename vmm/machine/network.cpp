@@ -6,23 +6,15 @@
 #include <utility>
 
 #include "boot/firmware_files.h"
-#include "vmm/base/log.h"
 #include "vmm/domain/packet_files.h"
 #include "vmm/machine/network_end.h"
 #include "vmm/machine/network_rom.h"
+#include "vmm/machine/network_vhost.h"
 
 namespace vmm {
 namespace {
 
 constexpr uint32_t kDefaultQueueSize = 256;
-
-// What the domain asks for and is done without.
-void warn_of_what_is_left_out(const domain::Domain& domain, const domain::Interface& wanted) {
-  if (wanted.driver == domain::InterfaceDriver::kVhost) {
-    log::warning("{}: <interface>: vhost is not used yet; vmm moves the packets itself",
-                 domain.where(wanted.line));
-  }
-}
 
 virtio::VirtioNet::Options device_options(const domain::Interface& wanted, const std::string& name) {
   const domain::HostOffloads& host = wanted.host_offloads;
@@ -108,7 +100,6 @@ Result<EventLoop*> Network::loop_for(const domain::Interface& wanted) {
 }
 
 Status Network::add(const domain::Domain& domain, const domain::Interface& wanted, VirtioPlaces& places) {
-  warn_of_what_is_left_out(domain, wanted);
   Interface added;
   added.name = domain::interface_name(domain, interfaces_.size());
   VMM_ASSIGN_OR_RETURN(EventLoop* const loop, loop_for(wanted));
@@ -116,7 +107,13 @@ Status Network::add(const domain::Domain& domain, const domain::Interface& wante
   added.end = std::move(opened.end);
   added.target = std::move(opened.target);
   added.filtered = opened.filtered;
+  added.vhost = open_vhost(domain, wanted, added.name, std::move(opened.tap_queues), places.world().memory);
+  added.is_macvtap = wanted.type == domain::InterfaceType::kDirect;
+  if (added.vhost != nullptr) {
+    added.at_start = net::link_counters(added.target);
+  }
   virtio::VirtioNet::Options options = device_options(wanted, added.name);
+  options.host_of_rings = added.vhost.get();
   options.on_filter_change = [this, name = added.name] { on_filter_change_(name); };
   added.device = std::make_unique<virtio::VirtioNet>(*added.end, std::move(options));
   added.rom_is_in_bar = wanted.rom.is_in_bar;
@@ -179,6 +176,19 @@ void Network::add_option_roms(Firmware& firmware) const {
   }
 }
 
+NetCounters::Values Network::counters_of(const Interface& interface) {
+  NetCounters::Values values = interface.device->counters().values();
+  if (interface.filtered != nullptr) {
+    values.received_filtered += interface.filtered->received_filtered();
+  }
+  if (!interface.at_start) {
+    return values;
+  }
+  // Whoever moves them, packets of a tap pass its counters.
+  const std::optional<net::LinkCounters> now = net::link_counters(interface.target);
+  return now ? counters_with_vhost(values, *interface.at_start, *now, interface.is_macvtap) : values;
+}
+
 std::vector<InterfaceInfo> Network::interfaces() const {
   std::vector<InterfaceInfo> infos;
   infos.reserve(interfaces_.size());
@@ -186,9 +196,7 @@ std::vector<InterfaceInfo> Network::interfaces() const {
     infos.push_back(info_of(*interface.device));
     infos.back().name = interface.name;
     infos.back().target = interface.target;
-    if (interface.filtered != nullptr) {
-      infos.back().counters.received_filtered += interface.filtered->received_filtered();
-    }
+    infos.back().counters = counters_of(interface);
   }
   return infos;
 }

@@ -24,6 +24,8 @@
 #include "vmm/machine/io_thread.h"
 #include "vmm/machine/virtio_places.h"
 #include "vmm/net/filtered_end.h"
+#include "vmm/net/link_counters.h"
+#include "vmm/net/vhost_net.h"
 
 namespace vmm {
 
@@ -66,6 +68,9 @@ class Network {
     bool rom_is_in_bar = true;
     std::unique_ptr<NetEnd> end;
     const net::FilteredEnd* filtered = nullptr;  // within `end`, or none
+    std::unique_ptr<net::VhostNet> vhost;        // null: the device moves the packets
+    std::optional<net::LinkCounters> at_start;   // of the target, with vhost
+    bool is_macvtap = false;
     std::unique_ptr<virtio::VirtioNet> device;
     VirtioTransport transport;
   };
@@ -73,6 +78,7 @@ class Network {
   explicit Network(std::function<void(const std::string& interface)> on_filter_change)
       : on_filter_change_(std::move(on_filter_change)) {}
   const Interface* find(std::string_view name) const;
+  static NetCounters::Values counters_of(const Interface& interface);
   Status add(const domain::Domain& domain, const domain::Interface& wanted, VirtioPlaces& places);
   Result<EventLoop*> loop_for(const domain::Interface& wanted);
 

@@ -99,7 +99,8 @@ Result<net::TapOptions> tap_options(const domain::Interface& wanted) {
 Result<OpenedNetEnd> open_tap(const domain::Interface& wanted, EventLoop& loop) {
   VMM_ASSIGN_OR_RETURN(const net::TapOptions options, tap_options(wanted));
   VMM_ASSIGN_OR_RETURN(net::OpenedTap opened, net::open_tap(options, loop));
-  return OpenedNetEnd{.end = std::move(opened.end), .target = std::move(opened.name)};
+  return OpenedNetEnd{
+      .end = std::move(opened.end), .target = std::move(opened.name), .tap_queues = std::move(opened.queues)};
 }
 
 net::PasstOptions::Forward forward_of(const domain::PortForward& forward) {
@@ -169,7 +170,8 @@ net::MacvtapOptions macvtap_options(const domain::Interface& wanted) {
 
 Result<OpenedNetEnd> open_direct(const domain::Interface& wanted, EventLoop& loop) {
   VMM_ASSIGN_OR_RETURN(net::OpenedTap opened, net::open_macvtap(macvtap_options(wanted), loop));
-  return OpenedNetEnd{.end = std::move(opened.end), .target = std::move(opened.name)};
+  return OpenedNetEnd{
+      .end = std::move(opened.end), .target = std::move(opened.name), .tap_queues = std::move(opened.queues)};
 }
 
 bool is_with_passt(const domain::Interface& wanted) {

@@ -5,9 +5,11 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
+#include "vmm/base/unique_fd.h"
 #include "vmm/core/net_end.h"
 #include "vmm/domain/domain.h"
 #include "vmm/net/filtered_end.h"
@@ -18,6 +20,7 @@ struct OpenedNetEnd {
   std::unique_ptr<NetEnd> end;
   std::string target;                          // the host's interface; empty: there is none
   const net::FilteredEnd* filtered = nullptr;  // within `end`, where it has a filter
+  std::vector<UniqueFd> tap_queues{};          // of a tap or macvtap, as in `end`
 };
 
 // What stands in the way of that, as far as it is seen without a change to the host.

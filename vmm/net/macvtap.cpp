@@ -283,9 +283,10 @@ Result<OpenedTap> open_macvtap(const MacvtapOptions& options, EventLoop& loop) {
     VMM_TRY(take_over(options, name, links));
   }
   VMM_TRY(links.set_up(name));
+  VMM_ASSIGN_OR_RETURN(std::vector<UniqueFd> same, same_queues(queues));
   VMM_ASSIGN_OR_RETURN(std::unique_ptr<NetEnd> end,
                        make_tap_end(loop, name, std::move(queues), std::move(link)));
-  return OpenedTap{.end = std::move(end), .name = std::move(name)};
+  return OpenedTap{.end = std::move(end), .name = std::move(name), .queues = std::move(same)};
 }
 
 }  // namespace vmm::net

@@ -152,8 +152,9 @@ Result<OpenedTap> open_tap(const TapOptions& options, EventLoop& loop) {
     // One that somebody made for this user may be up already, which he may not do himself.
     VMM_TRY(links.set_up(name));
   }
+  VMM_ASSIGN_OR_RETURN(std::vector<UniqueFd> same, same_queues(queues));
   VMM_ASSIGN_OR_RETURN(std::unique_ptr<NetEnd> end, make_tap_end(loop, name, std::move(queues)));
-  return OpenedTap{.end = std::move(end), .name = name};
+  return OpenedTap{.end = std::move(end), .name = name, .queues = std::move(same)};
 }
 
 }  // namespace vmm::net

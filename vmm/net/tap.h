@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
+#include "vmm/base/unique_fd.h"
 #include "vmm/core/net_end.h"
 
 namespace vmm::net {
@@ -29,6 +31,7 @@ struct TapOptions {
 struct OpenedTap {
   std::unique_ptr<NetEnd> end;
   std::string name{};
+  std::vector<UniqueFd> queues{};  // the same as in `end`, for vhost
 };
 
 // What is missing on the host, without a change to it. That it may not be allowed is found by opening only.

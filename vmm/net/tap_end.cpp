@@ -1,5 +1,6 @@
 #include "vmm/net/tap_end.h"
 
+#include <fcntl.h>
 // The C library's header first: the kernel's then leaves out what it has.
 #include <net/if.h>
 //
@@ -205,6 +206,18 @@ Status set_tap_header(const UniqueFd& fd, const std::string& name) {
     return fail("the tap {}: its kernel is too old: {}", name, errno_text(errno));
   }
   return {};
+}
+
+Result<std::vector<UniqueFd>> same_queues(const std::vector<UniqueFd>& queues) {
+  std::vector<UniqueFd> same;
+  for (const UniqueFd& queue : queues) {
+    UniqueFd fd(::fcntl(queue.get(), F_DUPFD_CLOEXEC, 0));
+    if (!fd) {
+      return fail("a file cannot be held twice: {}", errno_text(errno));
+    }
+    same.push_back(std::move(fd));
+  }
+  return same;
 }
 
 Result<std::unique_ptr<NetEnd>> make_tap_end(EventLoop& loop, std::string name, std::vector<UniqueFd> queues,

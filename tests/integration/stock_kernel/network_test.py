@@ -6,6 +6,7 @@ All of it in a network namespace of the test's own, whose loopback interface is 
 
 import ctypes
 import functools
+import glob
 import hashlib
 import http.server
 import json
@@ -249,12 +250,12 @@ echo mtu=$(cat /sys/class/net/eth0/mtu)
             return values
 
     def test_of_its_own(self):
-        values = self.run_with("<interface type='ethernet'><target dev='t0'/><mtu size='1400'/></interface>", "t0")
+        values = self.run_with("<interface type='ethernet'><target dev='t0'/><driver name='qemu'/><mtu size='1400'/></interface>", "t0")
         self.assertEqual(values["mtu"], "1400")
 
     def test_of_several_queues_in_a_bridge(self):
         subprocess.run(["ip", "link", "add", "br0", "type", "bridge"], check=True)
-        self.run_with("<interface type='bridge'><source bridge='br0'/><driver queues='2'/></interface>", "br0", cpus=2, queues="2")
+        self.run_with("<interface type='bridge'><source bridge='br0'/><driver name='qemu' queues='2'/></interface>", "br0", cpus=2, queues="2")
 
 
 class Bridge(NetworkTest):
@@ -303,6 +304,20 @@ def leave_the_labs_chroot():
         raise OSError(ctypes.get_errno(), "mount --move")
     os.chroot(".")
     os.chdir(here)
+
+
+def vhost_ticks(process):
+    """CPU time that the kernel's vhost has used for this process: its thread is one of the kernel's or, since Linux 6.4, one of the process."""
+    ticks = 0
+    for folder in (*glob.glob("/proc/[0-9]*"), *glob.glob(f"/proc/{process}/task/[0-9]*")):
+        try:
+            with open(f"{folder}/stat", encoding="utf-8", errors="replace") as file:
+                name, fields = file.read().split("(", 1)[1].rsplit(")", 1)
+        except OSError:
+            continue
+        if name.startswith("vhost-"):
+            ticks += sum(map(int, fields.split()[11:13]))
+    return ticks
 
 
 def give_way_out(gateway="192.0.2.254"):
@@ -428,7 +443,7 @@ class Direct(NetworkTest):
                         "-6 addr add 2001:db8::1/64 dev host0 nodad", "link set host0 up"):
             subprocess.run(["ip", *command.split()], check=True)
 
-    def run_guest(self, inside="", queues="1", cpus=1):
+    def run_guest(self, inside="<driver name='qemu'/>", queues="1", cpus=1):
         interface = f"{STDIO}<interface type='direct'><mac address='52:54:00:12:34:56'/><source dev='wire0' mode='bridge'/>{inside}</interface>"
         with Guest(Tap.SCRIPT, cpus=cpus, modules=MODULES, serials=interface) as guest, guest.start() as run:
             run.wait_for("^serving=yes")
@@ -447,6 +462,10 @@ class Direct(NetworkTest):
     def test_bytes_both_ways(self):
         self.run_guest()
 
+    def test_with_vhost(self):
+        subprocess.run(["modprobe", "vhost_net"], check=True)
+        self.run_guest("<driver name='vhost'/>")
+
     def test_what_was_left_by_a_killed_guest_makes_way(self):
         interface = f"{STDIO}<interface type='direct'><mac address='52:54:00:12:34:56'/><source dev='wire0' mode='bridge'/></interface>"
         with Guest("echo up=yes\nread line", modules=MODULES, serials=interface) as guest, guest.start() as run:
@@ -455,6 +474,119 @@ class Direct(NetworkTest):
             run.process.wait()
             self.assertIn("macvtap0", os.listdir("/sys/class/net"))
         self.run_guest()
+
+
+class Vhost(NetworkTest):
+    """The host's kernel moves the packets, of a tap: through a whole life of a guest, on both machines."""
+
+    UP = """
+ip link set lo up
+carrier() { for round in $(seq 300); do [ "$(cat /sys/class/net/eth0/carrier)" = $1 ] && break; sleep 0.2; done; }
+net_up() {
+  ip addr add 192.0.2.2/24 dev eth0
+  echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad
+  ip -6 addr add 2001:db8::2/64 dev eth0
+  ip link set eth0 up
+}
+net_up
+echo up=yes
+"""
+    LIFE = UP + """
+fetch() { wget -q -O - http://192.0.2.1:%d/blob | sha256sum; }
+mkdir -p /www
+dd if=/dev/urandom of=/www/blob bs=1M count=8 2>/dev/null
+echo served=$(sha256sum </www/blob)
+httpd -p 80 -h /www
+echo serving=yes
+while read -r line; do
+  case $line in
+    fetch) echo fetched=$(fetch) ;;
+    carrier) carrier 0; echo carrier=down; carrier 1; echo carrier=up ;;
+    rebind)
+      device=$(basename $(readlink /sys/class/net/eth0/device))
+      echo $device >/sys/bus/virtio/drivers/virtio_net/unbind
+      echo $device >/sys/bus/virtio/drivers/virtio_net/bind
+      net_up
+      echo rebound=yes ;;
+    reboot) reboot -f ;;
+    end) break ;;
+  esac
+done
+""" % WEB_PORT
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        subprocess.run(["modprobe", "vhost_net"], check=True)
+
+    def address(self, name):
+        for command in (f"addr replace 192.0.2.1/24 dev {name}", f"-6 addr replace 2001:db8::1/64 dev {name} nodad", f"link set {name} up"):
+            subprocess.run(["ip", *command.split()], check=True)
+
+    def move_bytes(self, run):
+        """Both ways."""
+        run.type("fetch\n")
+        self.assertEqual(run.wait_for("^fetched=(\\S+) ").group(1).decode(), self.sum, run.account())
+        self.fetch_from_guest(run, "192.0.2.2")
+        self.fetch_from_guest(run, "[2001:db8::2]")
+
+    def ctl(self, control, *arguments):
+        return subprocess.run([VMM, "ctl", control, *arguments], stdout=subprocess.PIPE, text=True, check=True, timeout=120).stdout
+
+    def interface_stats(self, control):
+        return json.loads(self.ctl(control, "stats", "--output", "json"))["interfaces"][0]
+
+    def live_on(self, machine, driver="name='vhost'", cpus=1):
+        interface = f"{STDIO}<interface type='ethernet'><target dev='t2'/><driver {driver}/></interface>"
+        with Guest(self.LIFE, machine=machine, cpus=cpus, modules=MODULES, serials=interface) as guest:
+            control = guest.path("control")
+            with guest.start(("--control", control, "--log-level", "info")) as run:
+                run.wait_for("^up=")
+                self.address("t2")
+                run.wait_for("^serving=yes")
+                self.assertIn("the host's kernel moves its packets (vhost)", run.errors)
+                self.move_bytes(run)
+                self.assertGreater(vhost_ticks(run.process.pid), 0)
+                stats = self.interface_stats(control)
+                self.assertGreater(stats["received-bytes"], BLOB_BYTES)
+                self.assertGreater(stats["sent-bytes"], 16 * MIB)
+                with qmp.Client(control) as client:
+                    run.type("carrier\n")
+                    client.ask("set_link", name="net0", up=False)
+                    run.wait_for("^carrier=down")
+                    client.ask("set_link", name="net0", up=True)
+                    run.wait_for("^carrier=up")
+                    self.move_bytes(run)
+                    run.type("fetch\n")
+                    for _ in range(10):  # while packets are on their way
+                        client.ask("stop")
+                        client.ask("cont")
+                        time.sleep(0.2)
+                    self.assertEqual(run.wait_for("^fetched=(\\S+) ").group(1).decode(), self.sum, run.account())
+                    self.move_bytes(run)
+                    run.type("rebind\n")
+                    run.wait_for("^rebound=")
+                    self.move_bytes(run)
+                    run.type("reboot\n")
+                    run.wait_for("^up=")
+                    self.address("t2")
+                    run.wait_for("^serving=yes")
+                    before = vhost_ticks(run.process.pid)
+                    self.move_bytes(run)
+                    self.assertGreater(vhost_ticks(run.process.pid), before)
+                run.type("end\n")
+                run.wait_end()
+                self.assertEqual(run.status, 0, run.account())
+                self.assertNotIn("vmm moves the packets", run.errors)
+
+    def test_a_life_on_pc(self):
+        self.live_on("pc")
+
+    def test_a_life_on_microvm(self):
+        self.live_on("microvm")
+
+    def test_several_queues(self):
+        self.live_on("pc", driver="name='vhost' queues='2'", cpus=2)
 
 
 if __name__ == "__main__":

@@ -356,6 +356,17 @@ class Check(CommandTest):
                    "<interface>: vmm-eth: there is no such interface", "<interface>: vmm-out: there is no such interface",
                    "<interface>/<backend>: the folder none cannot be used", status=1)
 
+    def test_who_moves_the_packets_where_vhost_is_asked_for(self):
+        limited = "<bandwidth><inbound average='1000'/></bandwidth>"
+        tap = "<interface type='ethernet'><target dev='vmm-new'/><driver name='{}'/>{}</interface>"
+        self.domain(tap.format("vhost", limited))
+        self.finds("warning: guest.xml:7: <interface>: vmm moves the packets itself, without vhost: what limits them (<bandwidth>)", status=0)
+        self.domain(tap.format("qemu", limited))
+        self.finds(status=0)
+        self.domain(tap.format("vhost", ""))
+        missing = ["without vhost: /dev/vhost-net: No such file or directory; load the host's module vhost_net (modprobe vhost_net)"]
+        self.finds(*([] if os.path.exists("/dev/vhost-net") else missing), status=0)
+
     def test_what_the_guest_is_to_boot_from_the_network(self):
         boot = "<boot dev='network'/>"
         own = "<metadata><vmm:user-network xmlns:vmm='urn:vmm:domain:1' tftp='boot' bootfile='start.ipxe'/></metadata>"

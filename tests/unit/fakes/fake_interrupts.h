@@ -30,6 +30,7 @@ class FakeMsiSink final : public MsiSink {
     MsiMessage message;
     int messages_set = 0;
     std::atomic<int> signals{0};
+    EventFd event = *EventFd::create();  // for who goes by it
   };
 
   Result<std::unique_ptr<MsiVector>> make_vector() override {
@@ -61,6 +62,7 @@ class FakeMsiSink final : public MsiSink {
       ++vector_.messages_set;
     }
     void signal() override { ++vector_.signals; }
+    const EventFd* event() const override { return &vector_.event; }
 
    private:
     Vector& vector_;

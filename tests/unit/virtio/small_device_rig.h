@@ -73,6 +73,10 @@ class SmallDeviceRig {
     return all;
   }
 
+  FakePciDriver& pci_driver() const { return static_cast<FakePciDriver&>(*driver); }  // on PCI
+  FakeMsiSink& msi() { return msi_; }
+  FakeLine& line() { return line_; }
+
   GuestMemory memory = make_guest_ram({{0, 8U << 20}});
   std::unique_ptr<FakeVirtioDriver> driver;
   std::vector<FakeVirtqueue> queues;
