@@ -34,7 +34,7 @@ size_t bytes_in(std::span<const iovec> room) {
 }  // namespace
 
 FilteredEnd::FilteredEnd(std::unique_ptr<NetEnd> end, SpoofRules rules, std::string name)
-    : end_(std::move(end)),
+    : WrappedEnd(std::move(end)),
       rules_(std::move(rules)),
       name_(std::move(name)),
       packet_(rules_.only_ip4_and_arp ? kMaxPacketBytes : 0) {}
@@ -51,17 +51,17 @@ NetEnd::Sent FilteredEnd::send(uint16_t pair, const PacketHeader& header, std::s
   }
   vectors_.assign(1, {.iov_base = front.data(), .iov_len = front.size()});
   append_rest(frame, front.size(), vectors_);
-  return end_->send(pair, header, vectors_, frame_bytes);
+  return WrappedEnd::send(pair, header, vectors_, frame_bytes);
 }
 
 size_t FilteredEnd::receive(uint16_t pair, std::span<const iovec> room) {
   if (!rules_.only_ip4_and_arp) {
-    return end_->receive(pair, room);
+    return WrappedEnd::receive(pair, room);
   }
   const size_t room_bytes = bytes_in(room);
   const iovec aside{.iov_base = packet_.data(), .iov_len = packet_.size()};
   for (int packets = 0; packets < kMostFilteredAtOnce; ++packets) {
-    const size_t bytes = end_->receive(pair, {&aside, 1});
+    const size_t bytes = WrappedEnd::receive(pair, {&aside, 1});
     if (bytes == 0) {
       return 0;
     }

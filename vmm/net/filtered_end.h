@@ -14,12 +14,12 @@
 #include <vector>
 
 #include "vmm/base/log.h"
-#include "vmm/core/net_end.h"
 #include "vmm/net/spoof_rules.h"
+#include "vmm/net/wrapped_end.h"
 
 namespace vmm::net {
 
-class FilteredEnd final : public NetEnd {
+class FilteredEnd final : public WrappedEnd {
  public:
   // name: of the interface, for the log.
   FilteredEnd(std::unique_ptr<NetEnd> end, SpoofRules rules, std::string name);
@@ -27,18 +27,11 @@ class FilteredEnd final : public NetEnd {
   // Packets that the guest did not get.
   uint64_t received_filtered() const { return received_filtered_.load(std::memory_order_relaxed); }
 
-  uint16_t pairs() const override { return end_->pairs(); }
-  PacketOffloads takes() const override { return end_->takes(); }
-  PacketOffloads can_give() const override { return end_->can_give(); }
-  void connect(NetReceiver& receiver) override { end_->connect(receiver); }
-  void set_use(uint16_t pairs, const PacketOffloads& gives) override { end_->set_use(pairs, gives); }
   Sent send(uint16_t pair, const PacketHeader& header, std::span<const iovec> frame,
             size_t frame_bytes) override;
-  void want_packets(uint16_t pair, bool is_wanted) override { end_->want_packets(pair, is_wanted); }
   size_t receive(uint16_t pair, std::span<const iovec> room) override;
 
  private:
-  const std::unique_ptr<NetEnd> end_;
   const SpoofRules rules_;
   const std::string name_;
   std::array<std::byte, SpoofRules::kLookedAtBytes> front_{};

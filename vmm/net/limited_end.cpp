@@ -29,11 +29,11 @@ Result<std::unique_ptr<LimitedEnd>> LimitedEnd::create(EventLoop& loop, std::uni
 }
 
 LimitedEnd::LimitedEnd(std::unique_ptr<NetEnd> end, const BandwidthLimits& limits, Time time)
-    : end_(std::move(end)),
+    : WrappedEnd(std::move(end)),
       time_(std::move(time)),
       to_guest_(bucket_of(limits.to_guest)),
       from_guest_(bucket_of(limits.from_guest)),
-      pairs_(end_->pairs()) {}
+      pairs_(pairs()) {}
 
 void LimitedEnd::set_limits(const BandwidthLimits& limits) {
   to_guest_ = bucket_of(limits.to_guest);
@@ -44,7 +44,7 @@ void LimitedEnd::set_limits(const BandwidthLimits& limits) {
 
 void LimitedEnd::connect(NetReceiver& receiver) {
   receiver_ = &receiver;
-  end_->connect(*this);
+  WrappedEnd::connect(*this);
 }
 
 void LimitedEnd::set_use(uint16_t pairs, const PacketOffloads& gives) {
@@ -52,7 +52,7 @@ void LimitedEnd::set_use(uint16_t pairs, const PacketOffloads& gives) {
   for (size_t gone = pairs; gone < pairs_.size(); ++gone) {
     pairs_[gone].waits_to_send = false;
   }
-  end_->set_use(pairs, gives);
+  WrappedEnd::set_use(pairs, gives);
 }
 
 NetEnd::Sent LimitedEnd::send(uint16_t pair, const PacketHeader& header, std::span<const iovec> frame,
@@ -64,7 +64,7 @@ NetEnd::Sent LimitedEnd::send(uint16_t pair, const PacketHeader& header, std::sp
     wake_after(left, now);
     return Sent::kFull;
   }
-  const Sent sent = end_->send(pair, header, frame, frame_bytes);
+  const Sent sent = WrappedEnd::send(pair, header, frame, frame_bytes);
   if (sent == Sent::kDone) {
     from_guest_.take(static_cast<double>(frame_bytes), now);
   }
@@ -75,7 +75,7 @@ void LimitedEnd::has_room(uint16_t pair) { receiver_->has_room(pair); }
 
 void LimitedEnd::want_packets(uint16_t pair, bool is_wanted) {
   pairs_[pair].is_wanted = is_wanted;
-  end_->want_packets(pair, is_wanted && !pairs_[pair].is_held);
+  WrappedEnd::want_packets(pair, is_wanted && !pairs_[pair].is_held);
 }
 
 void LimitedEnd::packets_wait(uint16_t pair) {
@@ -92,7 +92,7 @@ bool LimitedEnd::hold(uint16_t pair) {
     return false;
   }
   if (!std::exchange(pairs_[pair].is_held, true)) {
-    end_->want_packets(pair, false);
+    WrappedEnd::want_packets(pair, false);
   }
   wake_after(left, now);
   return true;
@@ -102,7 +102,7 @@ size_t LimitedEnd::receive(uint16_t pair, std::span<const iovec> room) {
   if (hold(pair)) {
     return 0;
   }
-  const size_t bytes = end_->receive(pair, room);
+  const size_t bytes = WrappedEnd::receive(pair, room);
   if (bytes > kPacketHeaderBytes) {
     to_guest_.take(static_cast<double>(bytes - kPacketHeaderBytes), time_.now());
   }
@@ -122,9 +122,9 @@ void LimitedEnd::on_due() {
   const Duration now = time_.now();
   due_ = Duration(0);
   const bool may_receive = to_guest_.wait(now) <= Duration(0);
-  for (uint16_t pair = 0; pair < end_->pairs(); ++pair) {
+  for (uint16_t pair = 0; pair < pairs(); ++pair) {
     if (may_receive && std::exchange(pairs_[pair].is_held, false)) {
-      end_->want_packets(pair, pairs_[pair].is_wanted);
+      WrappedEnd::want_packets(pair, pairs_[pair].is_wanted);
     }
     if (from_guest_.wait(now) <= Duration(0) && std::exchange(pairs_[pair].waits_to_send, false)) {
       receiver_->has_room(pair);

@@ -17,7 +17,7 @@
 #include "vmm/base/error.h"
 #include "vmm/base/event_loop.h"
 #include "vmm/base/token_bucket.h"
-#include "vmm/core/net_end.h"
+#include "vmm/net/wrapped_end.h"
 
 namespace vmm::net {
 
@@ -32,7 +32,7 @@ struct BandwidthLimits {
   Bandwidth from_guest;  // <outbound>
 };
 
-class LimitedEnd final : public NetEnd, private NetReceiver {
+class LimitedEnd final : public WrappedEnd, private NetReceiver {
  public:
   using Duration = TokenBucket::Duration;
 
@@ -52,9 +52,6 @@ class LimitedEnd final : public NetEnd, private NetReceiver {
   // What waits for its time may go.
   void on_due();
 
-  uint16_t pairs() const override { return end_->pairs(); }
-  PacketOffloads takes() const override { return end_->takes(); }
-  PacketOffloads can_give() const override { return end_->can_give(); }
   void connect(NetReceiver& receiver) override;
   void set_use(uint16_t pairs, const PacketOffloads& gives) override;
   Sent send(uint16_t pair, const PacketHeader& header, std::span<const iovec> frame,
@@ -74,7 +71,6 @@ class LimitedEnd final : public NetEnd, private NetReceiver {
   bool hold(uint16_t pair);
   void wake_after(Duration delay, Duration now);
 
-  const std::unique_ptr<NetEnd> end_;
   Time time_;
   EventLoop::Timer timer_;
   NetReceiver* receiver_ = nullptr;
