@@ -193,8 +193,8 @@ def measure_throwaway(options, folder):
 
 
 def measure_network(options, folder):
-    for kind in chosen_parts(options, network.PARTS):
-        network.measure(options, folder, kind, lambda interface, initrd: domain_xml(
+    for part in chosen_parts(options, network.PARTS):
+        network.measure(options, folder, part, lambda interface, initrd: domain_xml(
             cloud_kernel(), 256, 1, initrd=initrd, cmdline="console=ttyS0 quiet").replace("<serial", f"{interface}<serial"))
 
 

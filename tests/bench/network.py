@@ -23,11 +23,11 @@ MODULES = ("virtio_pci", "virtio_net", "af_packet")
 ROUND_TRIPS_PORT = 5300
 MAC = "52:54:00:12:34:56"
 ADDRESSES = {"user": ("10.0.2.15", "10.0.2.2"), "tap": ("192.0.2.2", "192.0.2.1")}
-PARTS = ("user", "tap")
 # name, what the guest runs; %(host)s is where its peer is.
 LOADS = (("guest to host", "iperf3 -J -t %(seconds)d -c %(host)s"),
          ("host to guest", "iperf3 -J -R -t %(seconds)d -c %(host)s"),
          ("round trips", "round_trips %(host)s " + str(ROUND_TRIPS_PORT) + " %(seconds)d"))
+PARTS = tuple((kind, name, load) for kind in ADDRESSES for name, load in LOADS)
 INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /tmp
 /bin/busybox mount -t proc proc /proc
@@ -89,8 +89,9 @@ def figure(name, command):
     return value
 
 
-def measure(options, folder, kind, xml):
+def measure(options, folder, part, xml):
     """`xml(interface, initrd)`: the domain file."""
+    kind, name, load = part
     enter_namespace()
     guest, host = ADDRESSES[kind]
     subprocess.run(["g++", "-O2", "-static", "-o", f"{folder}/round_trips", f"{TOP}/tests/bench/round_trips.cpp"], check=True)
@@ -106,15 +107,14 @@ def measure(options, folder, kind, xml):
                   f"{' without vhost' if kind == 'tap' else ''}")
     try:
         time.sleep(1)
-        for name, load in LOADS:
-            initrd = os.path.join(folder, "initrd.img")
-            make_initramfs(initrd, guest, host, load % {"host": host, "seconds": max(options.seconds, 3)})
-            ours = command_for_domain(options, folder, xml(f"{interface}<mac address='{MAC}'/><model type='virtio'/>{driver}</interface>", initrd))
-            theirs = [*QEMU, "-no-reboot", "-M", "pc", "-m", "256", "-serial", "stdio", "-kernel", cloud_kernel(), "-initrd", initrd, "-append",
-                      "console=ttyS0 quiet", "-netdev", netdev, "-device", f"virtio-net-pci,netdev=n,mac={MAC}"]
-            samples = pairs(min(options.pairs, 5), lambda: figure(name, ours), lambda: figure(name, theirs))
-            wanted = 1.1 if kind == "tap" and name != "round trips" else 1.0
-            table.row(name, [a for a, _ in samples], [b for _, b in samples], wanted, False, unit=" /s" if name == "round trips" else " Mbit/s")
+        initrd = os.path.join(folder, "initrd.img")
+        make_initramfs(initrd, guest, host, load % {"host": host, "seconds": max(options.seconds, 3)})
+        ours = command_for_domain(options, folder, xml(f"{interface}<mac address='{MAC}'/><model type='virtio'/>{driver}</interface>", initrd))
+        theirs = [*QEMU, "-no-reboot", "-M", "pc", "-m", "256", "-serial", "stdio", "-kernel", cloud_kernel(), "-initrd", initrd, "-append",
+                  "console=ttyS0 quiet", "-netdev", netdev, "-device", f"virtio-net-pci,netdev=n,mac={MAC}"]
+        samples = pairs(min(options.pairs, 5), lambda: figure(name, ours), lambda: figure(name, theirs))
+        wanted = 1.1 if kind == "tap" and name != "round trips" else 1.0
+        table.row(name, [a for a, _ in samples], [b for _, b in samples], wanted, False, unit=" /s" if name == "round trips" else " Mbit/s")
     finally:
         for server in servers:
             server.kill()
