@@ -8,6 +8,7 @@
 
 #include "vmm/domain/boot_order.h"
 #include "vmm/domain/net_addresses.h"
+#include "vmm/domain/packet_files.h"
 #include "vmm/domain/port_forwards.h"
 #include "vmm/domain/reader.h"
 
@@ -24,6 +25,21 @@ void check_macs(const ReadContext& context, const Domain& domain) {
                              fmt::format("<interface>/<mac address='{}'>: the interface of line {} has this "
                                          "address too; in one network only one of them is reached",
                                          mac_text(interface.mac), place->second));
+    }
+  }
+}
+
+// By these they are spoken to.
+void check_names(const ReadContext& context, const Domain& domain) {
+  std::map<std::string, int> lines;
+  for (size_t i = 0; i < domain.interfaces.size(); ++i) {
+    const int line = domain.interfaces[i].line;
+    const auto [place, is_new] = lines.try_emplace(interface_name(domain, i), line);
+    if (!is_new) {
+      context.report.error(
+          line, fmt::format("<interface>: its name is {}, as that of the interface of line {}; give "
+                            "it another one (<alias name=…>)",
+                            place->first, place->second));
     }
   }
 }
@@ -97,6 +113,7 @@ void check_roms(const ReadContext& context, const Domain& domain) {
 
 void check_interfaces(const ReadContext& context, const Element& root, const Domain& domain) {
   check_macs(context, domain);
+  check_names(context, domain);
   check_port_forwards(context, domain);
   check_user_network(context, root, domain);
   check_network_boot(context, root, domain);

@@ -234,6 +234,15 @@ TEST(DomainInterface, HasANetworkOfEachFamily) {
   EXPECT_EQ(interface.ipv6->prefix, 64U);
 }
 
+TEST(DomainInterface, HasANameOfItsOwn) {
+  const std::string named = "<interface type='user'><alias name='net1'/></interface>";
+  expect_refusals({
+      {named + "<interface type='user'/>",
+       "<interface>: its name is net1, as that of the interface of line 8; give it another one"},
+      {named + named, "<interface>: its name is net1, as that of the interface of line 8"},
+  });
+}
+
 TEST(DomainInterface, HasLibvirtsPrefixWhereNoneIsSaid) {
   for (const auto& [address, prefix] : std::vector<std::pair<std::string, uint32_t>>{
            {"10.0.2.0", 8}, {"172.16.0.0", 16}, {"192.168.1.0", 24}}) {
