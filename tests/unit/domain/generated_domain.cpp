@@ -466,7 +466,7 @@ class Generator {
     }
     interface.boot_order =
         domain.os.boot_devices.empty() && coin() ? std::optional(100 + index) : std::nullopt;
-    interface.alias = alias();
+    interface.alias = coin() ? std::string() : fmt::format("ua-card{}", index);
     return interface;
   }
 
