@@ -1,8 +1,10 @@
 // What is counted where the host's kernel moves the packets, and when it is not asked to.
 #include "vmm/machine/network_vhost.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -10,6 +12,8 @@
 
 namespace vmm {
 namespace {
+
+using ::testing::HasSubstr;
 
 constexpr net::LinkCounters kStart{.received = {.packets = 10, .bytes = 1000, .dropped = 1},
                                    .sent = {.packets = 20, .bytes = 2000, .dropped = 2}};
@@ -57,6 +61,25 @@ TEST(VhostChoice, IsVmmWhereSomethingSeesThePackets) {
   wanted.packet_file.clear();
   wanted.outbound.emplace();
   EXPECT_FALSE(opens(wanted));
+}
+
+// The reason is told, so that this fails on hosts without vhost too.
+TEST(VhostChoice, IsToldWithWhatSeesThePackets) {
+  domain::Interface wanted;
+  wanted.filter = domain::InterfaceFilter::kCleanTraffic;
+  EXPECT_TRUE(check_vhost(wanted));  // nobody has asked for it
+  wanted.driver = domain::InterfaceDriver::kVhost;
+  const auto why = [&wanted] {
+    const Status checked = check_vhost(wanted);
+    return checked ? std::string() : checked.error().message();
+  };
+  EXPECT_THAT(why(), HasSubstr("<filterref>"));
+  wanted.filter = domain::InterfaceFilter::kNone;
+  wanted.inbound.emplace();
+  EXPECT_THAT(why(), HasSubstr("<bandwidth>"));
+  wanted.inbound.reset();
+  wanted.packet_file = "packets.pcap";
+  EXPECT_THAT(why(), HasSubstr("--dump-net"));
 }
 
 }  // namespace
